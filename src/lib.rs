@@ -1,0 +1,36 @@
+//! otolith: an embedded vector database for records that are whole matrices.
+//!
+//! A five-second sound is 249 rows of 512 numbers, not one vector. otolith stores such records as they are, searches them
+//! exactly by MaxSim, and says which rows matched. The rooms below stand in rank order: each uses only those before it.
+
+// engine
+pub mod collection;
+mod database;
+pub mod error;
+pub mod filter;
+pub mod index;
+pub mod kernel;
+pub mod limits;
+pub mod matrix;
+pub mod pipeline;
+pub mod query;
+pub mod record;
+pub mod score;
+pub mod store;
+// sound
+#[cfg(feature = "audio")]
+pub mod audio;
+#[cfg(feature = "esc50")]
+pub mod classify;
+#[cfg(feature = "audio")]
+pub mod embed;
+#[cfg(feature = "esc50")]
+pub mod esc50;
+
+pub use error::{Error, ErrorKind, Result};
+pub use matrix::{Matrix, MatrixView, Precision};
+pub use record::{Fields, Record, Schema};
+pub use score::Metric;
+
+#[cfg(target_endian = "big")]
+compile_error!("otolith maps little-endian files and is not built for big-endian machines");

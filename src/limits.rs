@@ -1,0 +1,31 @@
+//! Every maximum of the engine, with its reason. There is no cap on dimension or rows that a user would meet.
+
+/// Longest record id in bytes: fits one page of ids many times over and any path a file system allows in practice.
+pub const ID_BYTES: usize = 1_024;
+
+/// Longest name of a collection, view or field in bytes: they are repeated in every manifest.
+pub const NAME_BYTES: usize = 255;
+
+/// Largest dimension of a row: kept below 2^31 so that it survives every 32-bit reader of the format.
+pub const DIM: usize = (1 << 31) - 1;
+
+/// Largest matrix of one record in bytes: 1 TiB, so that every product of sizes fits 64 bits with room to spare.
+pub const MATRIX_BYTES: u64 = 1 << 40;
+
+/// Largest JSON text of one record's fields in bytes: fields are for filtering and display, not for documents.
+pub const FIELDS_BYTES: usize = 16 << 20;
+
+/// Most records in one segment: record numbers are 32-bit, as the delete sets' are.
+pub const SEGMENT_RECORDS: usize = u32::MAX as usize;
+
+/// Most segments a database may have: each costs an open file mapping, of which Linux grants a process 65,530.
+pub const SEGMENTS: usize = 4_096;
+
+/// Largest manifest body in bytes that is read: 4,096 segments need about 1.3 MB, so anything near this is damage.
+pub const MANIFEST_BYTES: u64 = 256 << 20;
+
+/// Deepest nesting of a filter expression: keeps the recursive reader far from the end of its stack.
+pub const FILTER_DEPTH: usize = 64;
+
+/// Longest filter expression in bytes.
+pub const FILTER_BYTES: usize = 1 << 20;

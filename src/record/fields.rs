@@ -1,0 +1,65 @@
+//! The named scalars of a record.
+
+use crate::error::{Error, Result};
+use crate::limits;
+use serde_json::{Map, Value};
+use std::ops::{Deref, DerefMut};
+
+/// Fields of a record: names with JSON scalars (text, number, true or false, null).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Fields(Map<String, Value>);
+
+impl Fields {
+    /// Refuses names and values that are no scalars.
+    pub(crate) fn check(&self) -> Result<()> {
+        for (name, value) in &self.0 {
+            if name.is_empty() || name.len() > limits::NAME_BYTES {
+                return Err(Error::invalid("field", format!("{name:?}: a name has 1 to {} bytes", limits::NAME_BYTES)));
+            }
+            if value.is_array() || value.is_object() {
+                return Err(Error::invalid(
+                    format!("field `{name}`"),
+                    "arrays and objects cannot be filtered on: give text, a number, true, false or null",
+                ));
+            }
+        }
+        let bytes = self.to_json().len();
+        if bytes > limits::FIELDS_BYTES {
+            return Err(Error::invalid("fields", format!("{bytes} bytes of JSON: at most {}", limits::FIELDS_BYTES)));
+        }
+        Ok(())
+    }
+
+    /// The fields as a JSON object on one line.
+    pub(crate) fn to_json(&self) -> String {
+        Value::Object(self.0.clone()).to_string()
+    }
+
+    /// Reads what [`Fields::to_json`] wrote; `None` for anything but a JSON object.
+    pub(crate) fn from_json(bytes: &[u8]) -> Option<Fields> {
+        match serde_json::from_slice(bytes) {
+            Ok(Value::Object(map)) => Some(Fields(map)),
+            _ => None,
+        }
+    }
+}
+
+impl Deref for Fields {
+    type Target = Map<String, Value>;
+
+    fn deref(&self) -> &Map<String, Value> {
+        &self.0
+    }
+}
+
+impl DerefMut for Fields {
+    fn deref_mut(&mut self) -> &mut Map<String, Value> {
+        &mut self.0
+    }
+}
+
+impl From<Map<String, Value>> for Fields {
+    fn from(map: Map<String, Value>) -> Fields {
+        Fields(map)
+    }
+}

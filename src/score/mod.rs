@@ -1,0 +1,5 @@
+//! How alike two matrices are.
+
+mod metric;
+
+pub use metric::Metric;
