@@ -1,1 +1,5 @@
-//! (in the making)
+//! Finding the records that score best.
+
+mod top;
+
+pub use top::{Ranked, Top};

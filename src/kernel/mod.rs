@@ -1,7 +1,17 @@
 //! The only room with SIMD: what everything above needs fast, behind safe functions.
 //!
 //! Each function checks its bounds before any unsafe block, so callers cannot reach outside their slices.
+//!
+//! Two families of inner products, told apart by what they promise:
+//! - *fast* ones in `f32` ([`dot`], [`tile`]), summed in whatever order the machine likes. No product of theirs passes through
+//!   more than [`roundings`] roundings, which is all that an error bound needs to know;
+//! - *ordered* ones in `f64` ([`ordered`]), summed by rising index, the same bits on every machine.
 
+mod dot;
+pub mod ordered;
 mod product;
+mod tile;
 
+pub use dot::{dot, roundings};
 pub use product::{Strided, product, product_f64};
+pub use tile::tile;

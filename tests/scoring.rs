@@ -1,0 +1,240 @@
+//! Promise: the fast score is the reference's, bit for bit, and nothing that could be a hit is ever dropped.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+use otolith::index::{Ranked, Top};
+use otolith::score::{Outcome, PreparedQuery, Scratch, reference};
+use otolith::{Error, Matrix, Metric};
+use proptest::prelude::*;
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::time::Instant;
+
+const METRICS: [Metric; 3] = [Metric::Dot, Metric::Cosine, Metric::L2];
+
+/// How the values of a matrix come about: the hard cases of comparing in `f32`.
+#[derive(Clone, Copy, Debug)]
+enum Values {
+    /// Anything between -1 and 1.
+    Plain,
+    /// A few small integers, so that rows and scores tie.
+    Ties,
+    /// All rows nearly the same.
+    Near,
+    /// Rows of norms between 2^-60 and 2^60, and up to the ends of `f32`.
+    Wild,
+}
+
+fn values() -> impl Strategy<Value = Values> {
+    prop_oneof![Just(Values::Plain), Just(Values::Ties), Just(Values::Near), Just(Values::Wild)]
+}
+
+/// Numbers between -1 and 1 from a seed, by splitmix64.
+fn noise(seed: u64) -> impl FnMut() -> f32 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+}
+
+fn matrix(rows: usize, dim: usize, kind: Values, seed: u64) -> Matrix {
+    let mut next = noise(seed);
+    let common: Vec<f32> = (0..dim).map(|_| next()).collect();
+    let mut values = Vec::with_capacity(rows * dim);
+    for row in 0..rows {
+        let choice = (next() + 1.0) * 50.0;
+        if choice < 10.0 {
+            values.extend(std::iter::repeat_n(0.0, dim));
+        } else if choice < 25.0 && row > 0 {
+            values.extend_from_within((row - 1) * dim..); // the row before once more
+        } else {
+            let exponent = (next() * 60.0) as i32 * if next() > 0.8 { 2 } else { 1 };
+            let scale = 2.0f64.powi(exponent) as f32;
+            values.extend(common.iter().map(|&common| match kind {
+                Values::Plain => next(),
+                Values::Ties => (next() * 2.0).round(),
+                Values::Near => common + next() * 1e-7,
+                Values::Wild => next() * scale,
+            }));
+        }
+    }
+    Matrix::from_rows(rows, dim, values).unwrap()
+}
+
+fn exact(query: &PreparedQuery, record: &Matrix, scratch: &mut Scratch) -> f64 {
+    match query.score(record.view(), f64::NEG_INFINITY, scratch) {
+        Outcome::Exact { score } => score,
+        Outcome::Below { .. } => panic!("nothing is below minus infinity"),
+    }
+}
+
+/// Everything promised for one query and one record.
+fn check(metric: Metric, query: &Matrix, record: &Matrix, scratch: &mut Scratch) {
+    let prepared = PreparedQuery::new(metric, query.view()).unwrap();
+    let expected = reference(metric, query.view(), record.view()).unwrap();
+    let score = exact(&prepared, record, scratch);
+    assert_eq!(score.to_bits(), expected.to_bits(), "{metric:?}: {score} is not {expected}");
+    for threshold in [expected, expected.next_up(), expected + expected.abs() * 1e-3, f64::INFINITY] {
+        match prepared.score(record.view(), threshold, scratch) {
+            Outcome::Exact { score } => assert_eq!(score.to_bits(), expected.to_bits()),
+            Outcome::Below { upper } => {
+                assert!(expected <= upper && upper < threshold, "{metric:?}: {expected} <= {upper} < {threshold}");
+            }
+        }
+    }
+    let matches = prepared.matches(record.view(), scratch);
+    assert_eq!(matches.len(), query.rows());
+    assert_eq!(matches.iter().fold(0.0, |sum, found| sum + found.similarity).to_bits(), expected.to_bits());
+    for (index, found) in matches.iter().enumerate() {
+        let (row, _) = (0..record.rows())
+            .map(|row| (row, one_to_one(metric, query.view().row(index), record.view().row(row))))
+            .fold((0, f64::NEG_INFINITY), |best, now| if now.1 > best.1 { now } else { best });
+        assert_eq!(found.record_row, row, "{metric:?}: query row {index}");
+    }
+}
+
+fn one_to_one(metric: Metric, q: &[f32], d: &[f32]) -> f64 {
+    let row = |values: &[f32]| Matrix::from_vector(values.to_vec()).unwrap();
+    reference(metric, row(q).view(), row(d).view()).unwrap()
+}
+
+#[test]
+fn fast_scores_are_the_reference_bit_for_bit() {
+    let cases = Cell::new(0);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(1500));
+    let shapes = (1usize..40, 1usize..40, prop_oneof![1usize..8, 8usize..200], values(), any::<u64>());
+    let result = runner.run(&shapes, |(queries, rows, dim, kind, seed)| {
+        let mut scratch = Scratch::default();
+        let query = matrix(queries, dim, kind, seed);
+        let record = matrix(rows, dim, kind, if seed % 5 == 0 { seed } else { !seed });
+        for metric in METRICS {
+            check(metric, &query, &record, &mut scratch);
+        }
+        cases.set(cases.get() + METRICS.len());
+        Ok(())
+    });
+    println!("figure scoring_cases = {} cases", cases.get());
+    result.unwrap();
+}
+
+#[test]
+fn any_shape_scores_exactly() {
+    let mut scratch = Scratch::default();
+    let shapes = [
+        (1, 1, 1),
+        (1, 1, 100_000),
+        (3, 2, 70_001),
+        (2, 5_000, 3),
+        (5_000, 2, 3),
+        (600, 1_000, 3),
+        (249, 249, 64),
+        (1, 300_000, 1),
+    ];
+    for (queries, rows, dim) in shapes {
+        let (query, record) = (matrix(queries, dim, Values::Plain, 7), matrix(rows, dim, Values::Plain, 8));
+        for metric in METRICS {
+            let prepared = PreparedQuery::new(metric, query.view()).unwrap();
+            let expected = reference(metric, query.view(), record.view()).unwrap();
+            let score = exact(&prepared, &record, &mut scratch);
+            assert_eq!(score.to_bits(), expected.to_bits(), "{metric:?} {queries} x {rows} x {dim}");
+            // A thousandth of the largest score that rows of this kind could have.
+            let largest = queries as f64 * if metric == Metric::Cosine { 1.0 } else { dim as f64 };
+            let far = prepared.score(record.view(), expected + 1e-3 * largest, &mut scratch);
+            assert!(matches!(far, Outcome::Below { .. }), "the bound drops nothing: {metric:?} {rows} x {dim}");
+        }
+    }
+}
+
+#[test]
+fn silence_against_silence_is_quick_and_exact() {
+    let mut scratch = Scratch::default();
+    let silence = Matrix::from_rows(500, 512, vec![0.25; 500 * 512]).unwrap();
+    let zeros = Matrix::from_rows(500, 512, vec![0.0; 500 * 512]).unwrap();
+    let start = Instant::now();
+    for metric in METRICS {
+        for (query, record) in [(&silence, &silence), (&zeros, &zeros), (&silence, &zeros), (&zeros, &silence)] {
+            let prepared = PreparedQuery::new(metric, query.view()).unwrap();
+            let row = one_to_one(metric, query.view().row(0), record.view().row(0));
+            let expected = (0..500).fold(0.0, |sum, _| sum + row);
+            assert_eq!(exact(&prepared, record, &mut scratch).to_bits(), expected.to_bits(), "{metric:?}");
+        }
+    }
+    // 250,000 pairs a comparison take seconds each when repeated rows are not passed over.
+    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+}
+
+#[test]
+fn rows_that_are_missing_are_told() {
+    let none = Matrix::from_rows(0, 3, vec![]).unwrap();
+    let some = Matrix::from_rows(1, 3, vec![1.0; 3]).unwrap();
+    assert!(matches!(PreparedQuery::new(Metric::Dot, none.view()), Err(Error::Invalid { .. })));
+    let prepared = PreparedQuery::new(Metric::Dot, some.view()).unwrap();
+    let mut scratch = Scratch::default();
+    let outcome = prepared.score(none.view(), f64::NEG_INFINITY, &mut scratch);
+    assert_eq!(outcome, Outcome::Below { upper: f64::NEG_INFINITY });
+    assert_eq!(prepared.matches(none.view(), &mut scratch), []);
+    assert_eq!(reference(Metric::Dot, some.view(), none.view()), None);
+}
+
+/// What a scan on some threads keeps.
+fn scan(
+    query: &PreparedQuery,
+    records: &[Matrix],
+    k: Option<usize>,
+    min_score: Option<f64>,
+    threads: usize,
+) -> Ranked<usize> {
+    let top = Top::new(k, min_score);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let top = &top;
+            scope.spawn(move || {
+                let mut scratch = Scratch::default();
+                for (index, record) in records.iter().enumerate().skip(thread).step_by(threads) {
+                    match query.score(record.view(), top.threshold(), &mut scratch) {
+                        Outcome::Exact { score } => top.push(score, index),
+                        Outcome::Below { upper } => top.exclude(upper),
+                    }
+                }
+            });
+        }
+    });
+    // Ids run against the order of arrival.
+    top.finish(|&index| Ok::<_, Infallible>(usize::MAX - index)).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn dropping_never_loses_one_of_the_best(
+        count in 1usize..40, k in 0usize..20, dim in 1usize..12, kind in values(), seed: u64, at in 0.0f64..1.0,
+    ) {
+        let query = matrix(1 + seed as usize % 6, dim, kind, seed);
+        let records: Vec<Matrix> =
+            (0..count).map(|n| matrix(1 + n * 7 % 11, dim, kind, seed.wrapping_add(n as u64 / 2))).collect();
+        for metric in METRICS {
+            let prepared = PreparedQuery::new(metric, query.view()).unwrap();
+            let mut all: Vec<(f64, usize)> =
+                records.iter().map(|record| reference(metric, query.view(), record.view()).unwrap()).zip(0..).collect();
+            all.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)));
+            let min_score = all[(at * count as f64) as usize].0;
+            for (k, min_score) in [(Some(k), None), (None, None), (Some(k), Some(min_score)), (None, Some(min_score))] {
+                let mut expected = all.clone();
+                expected.retain(|hit| min_score.is_none_or(|least| hit.0 >= least));
+                expected.truncate(k.unwrap_or(usize::MAX));
+                for threads in [1, 3] {
+                    let ranked = scan(&prepared, &records, k, min_score, threads);
+                    prop_assert_eq!(&ranked.hits, &expected);
+                    let best_left = all.get(expected.len()).map_or(f64::NEG_INFINITY, |hit| hit.0);
+                    prop_assert!(ranked.best_excluded >= best_left);
+                    if expected.len() == count {
+                        prop_assert_eq!(ranked.best_excluded, f64::NEG_INFINITY);
+                    }
+                }
+            }
+        }
+    }
+}
