@@ -29,3 +29,7 @@ pub const FILTER_DEPTH: usize = 64;
 
 /// Longest filter expression in bytes.
 pub const FILTER_BYTES: usize = 1 << 20;
+
+/// Largest eigenproblem that fitting a view solves: columns or training rows, whichever are fewer. At this side the matrix
+/// and its eigenvectors take 4 GiB and hours.
+pub const EIGEN_SIDE: usize = 16_384;

@@ -1,5 +1,141 @@
-//! What a view does to the rows of a record.
+//! What a view does to the rows of a record: a chain of steps, fitted once, applied to every record and every query.
+//!
+//! **Words.** A [`Step`] says what to do (`keep every second row`, `PCA to 96`); a [`Pipeline`] is a chain of steps with
+//! what they have learnt from training rows. *Row steps* (centre, standardise, PCA, normalise, codes) turn one row into
+//! one row. [`Step::Stack`] and [`Step::Every`] choose rows; [`Step::Concatenate`] and [`Step::Pool`] end with one row for
+//! the whole record. A [`Section`] is the form in which a fitted step is stored.
+//!
+//! **In and out.** [`Pipeline::fit`] reads the records of a [`Source`], [`Pipeline::apply`] takes raw rows and gives the
+//! rows that are searched. It is a pure function of pipeline and matrix, so derived rows can be dropped and made again; a
+//! record without rows stays without rows. The last bits of products may differ between processors with different vector
+//! units, as everywhere in [`crate::kernel`].
+//!
+//! **Costs.** `apply` runs on the caller's thread in blocks of 256 rows: its memory is the result plus two such blocks at
+//! the widest step (medians and quantiles keep all rows). `fit` passes over the source once for every step that learns,
+//! in parallel, sums in a fixed order (the number of threads changes nothing), and holds a batch of derived rows at a
+//! time; PCA adds half a square matrix of its columns or of the training rows, whichever are fewer, [`Step::Codes`] its
+//! sample.
+//!
+//! **Stored form.** The settings of a section are those of [`Step::to_json`]; all arrays are single precision, row-major.
+//!
+//! | kind | step | arrays (`d` numbers in a row come in, `n` come out) |
+//! |---|---|---|
+//! | 1 | stack | none |
+//! | 2 | every | none |
+//! | 3 | affine (centre, standardise): `(row - mean) * factor` | mean `d`, factor `d` |
+//! | 4 | linear (PCA): `(row - mean) matrix` | mean `d`, matrix `d x n` |
+//! | 5 | normalise | none |
+//! | 6 | concatenate | none |
+//! | 7 | pool | none |
+//! | 8 | codes: `max(centroids row, 0)` | centroids `n x d` |
+//!
+//! For kinds 3, 4 and 8 the settings only tell how the numbers came about; applying needs the arrays alone.
 
+mod apply;
+mod codes;
+mod fit;
+mod fitted;
+#[cfg(feature = "fit")]
+mod pca;
+mod pool;
 mod section;
+mod source;
+mod step;
 
+pub use pool::Statistic;
 pub use section::{Array, Section};
+pub use source::Source;
+pub use step::Step;
+
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::matrix::{Matrix, MatrixView};
+use fitted::Fitted;
+
+/// A chain of fitted steps: turns the raw rows of a record into the rows that are searched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pipeline {
+    input_dim: usize,
+    dim: usize,
+    steps: Vec<Fitted>,
+}
+
+impl Pipeline {
+    /// The pipeline of no steps: rows of `dim` numbers come out as they went in.
+    fn identity(dim: usize) -> Result<Pipeline> {
+        if dim == 0 || dim > limits::DIM {
+            return Err(Error::invalid("dimension", format!("{dim} is not between 1 and {}", limits::DIM)));
+        }
+        Ok(Pipeline { input_dim: dim, dim, steps: Vec::new() })
+    }
+
+    /// Appends a step that takes rows as they come out now.
+    fn push(&mut self, step: Fitted) -> Result<()> {
+        self.dim = step.output_dim(self.dim)?;
+        self.steps.push(step);
+        Ok(())
+    }
+
+    /// Fits `steps` to the records of `source`, whose rows have `dim` numbers. Records without rows are skipped; the
+    /// source is read only if a step has something to learn.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when a setting makes no sense, when a step needs training rows and there are none, or when
+    /// [`Step::Pca`] is fitted by a build without the feature `fit`; errors of the source.
+    pub fn fit(steps: &[Step], dim: usize, source: &dyn Source) -> Result<Pipeline> {
+        fit::fit(steps, dim, source)
+    }
+
+    /// The derived rows of a matrix.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] when its rows have another dimension than the pipeline was fitted for, [`Error::Invalid`]
+    /// when a value overflows.
+    pub fn apply(&self, matrix: MatrixView<'_>) -> Result<Matrix> {
+        if matrix.dim() != self.input_dim {
+            return Err(Error::mismatch("numbers in a row", self.input_dim, matrix.dim()));
+        }
+        apply::apply(&self.steps, matrix)
+    }
+
+    /// Numbers in a row that goes in.
+    pub fn input_dim(&self) -> usize {
+        self.input_dim
+    }
+
+    /// Numbers in a row that comes out.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Rows that come out for a record of `rows` rows.
+    pub fn rows(&self, rows: usize) -> usize {
+        self.steps.iter().fold(rows, |rows, step| step.output_rows(rows))
+    }
+
+    /// `Some(n)`: row `i` that comes out stands for row `i * n` that went in. `None`: a row stands for the whole record.
+    pub fn row_step(&self) -> Option<usize> {
+        self.steps.iter().try_fold(1usize, |step, fitted| match fitted {
+            Fitted::Every { n } => Some(step.saturating_mul(*n)),
+            Fitted::Concatenate { .. } | Fitted::Pool { .. } => None,
+            _ => Some(step),
+        })
+    }
+
+    /// The fitted steps in the form in which they are stored.
+    pub fn sections(&self) -> Vec<Section> {
+        self.steps.iter().map(Fitted::section).collect()
+    }
+
+    /// The pipeline that was stored as `sections`, for raw rows of `dim` numbers.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when a section is of an unknown kind or does not fit the rows that reach it.
+    pub fn from_sections(dim: usize, sections: &[Section]) -> Result<Pipeline> {
+        let mut pipeline = Pipeline::identity(dim)?;
+        for section in sections {
+            pipeline.push(Fitted::from_section(pipeline.dim, section)?)?;
+        }
+        Ok(pipeline)
+    }
+}
