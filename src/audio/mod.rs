@@ -1,1 +1,39 @@
-//! (in the making)
+//! Sound files in, mono samples out.
+//!
+//! ```text
+//! file -> source (wav, coded) -> interleaved f32 at the native rate -> mean over channels -> resample -> blocks, Clip
+//! ```
+//!
+//! - A *frame* is one sample of every channel at one moment; *native* is what the file itself holds.
+//! - A [`Reader`] hands out a file in blocks, in memory that does not grow with the file; a [`Clip`] is a whole sound.
+//! - What a file is follows from its first bytes, never from its name.
+//!
+//! WAV is read through hound (8-bit unsigned, 16, 24 and 32-bit integer, 32-bit float, extensible or not). With the
+//! feature `formats` symphonia reads FLAC, Ogg Vorbis, MP3, AAC (ADTS and MP4) and the rarer kinds of WAV (A-law, u-law,
+//! ADPCM, 64-bit float, unknown length). Samples are scaled to -1..1; float files may exceed it. Encoder delay and
+//! padding are cut where the container states them (MP3 with a LAME tag, Ogg) and stay where it does not (AAC).
+//!
+//! **What is refused.** A file is good as a whole or not at all: a file shorter than it says of itself, a packet that
+//! does not decode, a wrong FLAC checksum, a sample that is not a number, all end in one error that names file and
+//! fault. Containers that do not state their length (Ogg, ADTS, MP3 without a Xing tag, WAV of unknown length) end where
+//! the file ends. Bytes of a file never cause a panic.
+//!
+//! **Cost.** Decoding is bound by the codec (WAV about 5 ns a sample), resampling takes about 30 ns an output sample.
+//! A reader holds a few blocks of some 4,096 to 16,384 frames, more only where two rates share no common factor.
+
+mod clip;
+#[cfg(feature = "formats")]
+mod coded;
+mod reader;
+mod resample;
+mod source;
+mod wav;
+
+pub use clip::Clip;
+pub use reader::{Reader, Summary};
+pub use source::Format;
+
+use std::ops::RangeInclusive;
+
+/// Sample rates that are read and made, in Hz: from telemetry to the fastest converters. Others are damage in practice.
+pub const RATES: RangeInclusive<u32> = 1_000..=384_000;

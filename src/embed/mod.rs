@@ -1,1 +1,162 @@
-//! (in the making)
+//! Sounds in, one matrix of rows each out.
+//!
+//! - An [`Embedder`] turns samples into rows: [`LogMel`] by arithmetic alone, a network by its weights.
+//! - A row looks at `receptive_field` samples and begins `hop` samples after the row before, so row i of a sound lies at
+//!   i * hop samples, i / `rows_per_second` seconds: n samples give (n - field) / hop + 1 rows, and never none.
+//! - A [`Window`] is a stretch of a sound that is computed at once. Windows begin at multiples of hop and overlap by
+//!   field - hop samples, so that their rows, laid end to end, are the rows of the whole.
+//! - [`Loudness`] is measured over the whole sound before any window is computed: every window is scaled alike.
+//!
+//! ```text
+//! file --(audio::Reader, first pass)--> loudness, length --(second pass, or memory)--> windows -> embed -> Matrix
+//! ```
+//!
+//! **Cost.** [`embed_file`] holds up to 16 MiB of samples (4 minutes at 16 kHz) and decodes once; a longer file is decoded
+//! twice, and then a window and the rows made so far are all it holds. Callers run files in parallel.
+
+mod logmel;
+mod loudness;
+mod windows;
+
+pub use logmel::LogMel;
+pub use loudness::Loudness;
+
+use crate::audio::{Clip, Reader, Summary};
+use crate::error::{Error, Result};
+use crate::matrix::Matrix;
+use loudness::Meter;
+use std::path::Path;
+use windows::Windows;
+
+/// Samples of a file that are kept in memory between measuring and embedding: 16 MiB.
+const KEPT: usize = 4 << 20;
+
+/// Samples to be embedded at once, and the loudness of the sound they belong to.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'a> {
+    /// At least [`Embedder::receptive_field`] mono samples at [`Embedder::sample_rate`].
+    pub samples: &'a [f32],
+    /// The loudness of the whole sound, by which the samples are scaled.
+    pub whole: Loudness,
+}
+
+/// Something that makes rows of samples.
+pub trait Embedder: Send + Sync {
+    /// Name, layer and, where there are weights, their hash: equal identities give equal rows.
+    fn identity(&self) -> &str;
+
+    /// Samples a second that it takes.
+    fn sample_rate(&self) -> u32;
+
+    /// Numbers in a row.
+    fn dim(&self) -> usize;
+
+    /// Rows a second that it makes.
+    fn rows_per_second(&self) -> f64 {
+        f64::from(self.sample_rate()) / self.hop() as f64
+    }
+
+    /// Samples from the beginning of a row to that of the next.
+    fn hop(&self) -> usize;
+
+    /// Samples under a row.
+    fn receptive_field(&self) -> usize;
+
+    /// The most rows to be computed at once, or `None` for any number. Longer sounds go through in windows of equal size.
+    fn window_rows(&self) -> Option<usize>;
+
+    /// The rows of a window: (samples - [`Embedder::receptive_field`]) / [`Embedder::hop`] + 1 of them.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] when the window is shorter than the receptive field; whatever else the model may fail in.
+    fn embed(&self, window: Window<'_>) -> Result<Matrix>;
+}
+
+/// A file and its rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embedded {
+    /// The rows.
+    pub matrix: Matrix,
+    /// Length of the file in seconds.
+    pub seconds: f64,
+    /// Sample rate of the file itself in Hz.
+    pub sample_rate: u32,
+    /// Hash of its decoded samples, see [`Summary::hash`]; written as `{:032x}`.
+    pub hash: u128,
+    /// Rows a second: row i lies at i / `rows_per_second` seconds.
+    pub rows_per_second: f64,
+}
+
+/// The rows of a clip, computed in windows where the embedder asks for it. A clip shorter than the receptive field is
+/// filled up with its own mean, which is silence once it is scaled, and gives one row.
+///
+/// # Errors
+/// [`Error::Mismatch`] when the clip has another sample rate than the embedder takes; [`Error::Invalid`] when it holds no
+/// samples or one that is not a number; what [`Embedder::embed`] gives.
+pub fn embed_clip(embedder: &dyn Embedder, clip: &Clip) -> Result<Matrix> {
+    if clip.rate != embedder.sample_rate() {
+        let (expected, found) = (format!("{} Hz", embedder.sample_rate()), format!("{} Hz", clip.rate));
+        return Err(Error::mismatch("sample rate of the clip", expected, found));
+    }
+    if clip.samples.is_empty() {
+        return Err(Error::invalid("clip", "it holds no samples"));
+    }
+    if let Some(at) = clip.samples.iter().position(|sample| !sample.is_finite()) {
+        return Err(Error::invalid("clip", format!("sample {at} is {}", clip.samples[at])));
+    }
+    embed_samples(embedder, &clip.samples, Loudness::of(&clip.samples))
+}
+
+/// The rows of a sound file of any length, and what the file is.
+///
+/// # Errors
+/// As [`Reader::open`] and [`Reader::next_block`]; [`Error::Unusable`] when a long file changes while it is read; what
+/// [`Embedder::embed`] gives.
+pub fn embed_file(embedder: &dyn Embedder, path: impl AsRef<Path>) -> Result<Embedded> {
+    let path = path.as_ref();
+    let (mut meter, mut kept) = (Meter::default(), Some(Vec::new()));
+    let summary = read(embedder, path, |block| {
+        meter.push(block);
+        match &mut kept {
+            Some(samples) if samples.len() + block.len() <= KEPT => samples.extend_from_slice(block),
+            _ => kept = None,
+        }
+        Ok(())
+    })?;
+    let matrix = match kept {
+        Some(samples) => embed_samples(embedder, &samples, meter.loudness())?,
+        None => embed_again(embedder, path, &meter, &summary)?,
+    };
+    let Summary { seconds, rate, hash, .. } = summary;
+    Ok(Embedded { matrix, seconds, sample_rate: rate, hash, rows_per_second: embedder.rows_per_second() })
+}
+
+fn embed_samples(embedder: &dyn Embedder, samples: &[f32], whole: Loudness) -> Result<Matrix> {
+    let mut windows = Windows::new(embedder, samples.len() as u64, whole)?;
+    let rest = windows.embed_full(samples)?;
+    windows.finish(rest)
+}
+
+/// The second pass over a file that was too long to be kept.
+fn embed_again(embedder: &dyn Embedder, path: &Path, meter: &Meter, first: &Summary) -> Result<Matrix> {
+    let mut windows = Windows::new(embedder, meter.samples(), meter.loudness())?;
+    let mut waiting: Vec<f32> = Vec::new();
+    let second = read(embedder, path, |block| {
+        waiting.extend_from_slice(block);
+        let rest = windows.embed_full(&waiting)?.len();
+        waiting.drain(..waiting.len() - rest);
+        Ok(())
+    })?;
+    if second != *first {
+        return Err(Error::unusable(path, "changed while it was read: try again"));
+    }
+    windows.finish(&waiting)
+}
+
+fn read(embedder: &dyn Embedder, path: &Path, mut take: impl FnMut(&[f32]) -> Result<()>) -> Result<Summary> {
+    let mut reader = Reader::open(path, embedder.sample_rate())?;
+    while let Some(block) = reader.next_block()? {
+        take(block)?;
+    }
+    reader.finish()
+}

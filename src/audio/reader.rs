@@ -1,0 +1,168 @@
+//! A sound file in blocks of mono samples at the rate asked for.
+
+use super::RATES;
+use super::resample::Resampler;
+use super::source::{self, Format, Source};
+use crate::error::{Error, Result};
+use std::path::{Path, PathBuf};
+use xxhash_rust::xxh3::Xxh3;
+
+/// Largest magnitude of a sample: far above integers stored unscaled in a float file, far below what overflows later.
+const LOUDEST: f32 = 1e12;
+
+/// Reads a file once, front to back, in memory that does not grow with its length.
+///
+/// ```no_run
+/// # fn main() -> otolith::Result<()> {
+/// let mut reader = otolith::audio::Reader::open("dog.flac", 16_000)?;
+/// while let Some(block) = reader.next_block()? {
+///     println!("{} more samples", block.len());
+/// }
+/// println!("{} s at {} Hz", reader.finish()?.seconds, 16_000);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Reader {
+    path: PathBuf,
+    format: Format,
+    source: Box<dyn Source>,
+    resampler: Option<Resampler>,
+    /// Interleaved samples as decoded, and their mean over channels.
+    native: Vec<f32>,
+    mono: Vec<f32>,
+    /// The block handed out last.
+    block: Vec<f32>,
+    frames: u64,
+    hash: Xxh3,
+    ended: bool,
+}
+
+/// What is known of a file once it has been read to its end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary {
+    /// Frames of the file at its native rate.
+    pub frames: u64,
+    /// Length in seconds, from the native frames and rate.
+    pub seconds: f64,
+    /// Native rate in Hz.
+    pub rate: u32,
+    /// Channels of the file.
+    pub channels: usize,
+    /// XXH3-128 over all decoded samples (interleaved, `f32` little-endian), then rate and channels (`u32`
+    /// little-endian): the same sound gives the same hash, whatever the tags around it or the lossless format.
+    pub hash: u128,
+}
+
+impl Reader {
+    /// Opens a file to be read as mono samples at `rate` Hz.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] when it is not a sound file, or a damaged one; [`Error::Io`] when it cannot be opened;
+    /// [`Error::Invalid`] for a rate outside [`RATES`].
+    pub fn open(path: impl AsRef<Path>, rate: u32) -> Result<Reader> {
+        let path = path.as_ref();
+        if !RATES.contains(&rate) {
+            return Err(Error::invalid("sample rate", format!("{rate} Hz is not {}", rates())));
+        }
+        let (format, source) = source::open(path)?;
+        let native = source.rate();
+        if !RATES.contains(&native) {
+            return Err(Error::unusable(path, format!("a sample rate of {native} Hz, which is not {}", rates())));
+        }
+        let resampler = if native == rate { None } else { Some(Resampler::new(native, rate)?) };
+        Ok(Reader {
+            path: path.to_path_buf(),
+            format,
+            source,
+            resampler,
+            native: Vec::new(),
+            mono: Vec::new(),
+            block: Vec::new(),
+            frames: 0,
+            hash: Xxh3::new(),
+            ended: false,
+        })
+    }
+
+    /// What the file is.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The next samples, or `None` at the end. Blocks have any length above 0.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] when the file is damaged, cut short, holds no samples or one that is not a number;
+    /// [`Error::Io`] when it cannot be read. There is no reading on after an error.
+    pub fn next_block(&mut self) -> Result<Option<&[f32]>> {
+        self.block.clear();
+        while self.block.is_empty() && !self.ended {
+            self.native.clear();
+            if self.source.read(&mut self.native)? {
+                self.take()?;
+            } else {
+                self.end()?;
+            }
+        }
+        Ok(Some(self.block.as_slice()).filter(|block| !block.is_empty()))
+    }
+
+    /// Reads what is left and says what the file was.
+    ///
+    /// # Errors
+    /// As [`Reader::next_block`].
+    pub fn finish(mut self) -> Result<Summary> {
+        while self.next_block()?.is_some() {}
+        let (rate, channels) = (self.source.rate(), self.source.channels());
+        self.hash.update(&rate.to_le_bytes());
+        self.hash.update(&(channels as u32).to_le_bytes());
+        let seconds = self.frames as f64 / f64::from(rate);
+        Ok(Summary { frames: self.frames, seconds, rate, channels, hash: self.hash.digest128() })
+    }
+
+    /// Checks and hashes the decoded samples, mixes them to mono and passes them on.
+    fn take(&mut self) -> Result<()> {
+        let channels = self.source.channels();
+        // Written so that NaN fails it too.
+        let sound = |sample: &f32| sample.abs() <= LOUDEST;
+        if let Some(at) = self.native.iter().position(|sample| !sound(sample)) {
+            let (value, frame) = (self.native[at], self.frames + (at / channels) as u64);
+            return Err(Error::unusable(&self.path, format!("sample {frame} is {value}, which is no sound")));
+        }
+        self.hash.update(bytemuck::cast_slice(&self.native));
+        self.frames += (self.native.len() / channels) as u64;
+        let mono = if channels == 1 {
+            &self.native
+        } else {
+            self.mono.clear();
+            self.mono.extend(self.native.chunks_exact(channels).map(mean));
+            &self.mono
+        };
+        match &mut self.resampler {
+            Some(resampler) => resampler.push(mono, &mut self.block),
+            None => {
+                self.block.extend_from_slice(mono);
+                Ok(())
+            }
+        }
+    }
+
+    fn end(&mut self) -> Result<()> {
+        if self.frames == 0 {
+            return Err(Error::unusable(&self.path, "holds no samples"));
+        }
+        self.ended = true;
+        match &mut self.resampler {
+            Some(resampler) => resampler.finish(&mut self.block),
+            None => Ok(()),
+        }
+    }
+}
+
+fn mean(frame: &[f32]) -> f32 {
+    (frame.iter().map(|sample| f64::from(*sample)).sum::<f64>() / frame.len() as f64) as f32
+}
+
+fn rates() -> String {
+    format!("between {} and {} Hz", RATES.start(), RATES.end())
+}

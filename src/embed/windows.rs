@@ -1,0 +1,80 @@
+//! Cutting a sound into windows whose rows continue each other exactly.
+
+use super::{Embedder, Loudness, Window};
+use crate::error::{Error, Result};
+use crate::matrix::Matrix;
+
+/// Embeds a sound of known length window by window and gathers the rows.
+///
+/// All windows have equally many rows (the last may have fewer), as few windows as the embedder allows: a network never
+/// sees a sliver at the end of a sound.
+pub(super) struct Windows<'a> {
+    embedder: &'a dyn Embedder,
+    whole: Loudness,
+    /// Samples of a full window, and from its beginning to that of the next.
+    length: usize,
+    stride: usize,
+    rows: usize,
+    values: Vec<f32>,
+}
+
+impl<'a> Windows<'a> {
+    /// For a sound of `samples` samples.
+    pub(super) fn new(embedder: &'a dyn Embedder, samples: u64, whole: Loudness) -> Result<Windows<'a>> {
+        let (hop, field) = (embedder.hop(), embedder.receptive_field());
+        let samples = usize::try_from(samples).map_err(|_| {
+            Error::invalid("sound", format!("{samples} samples are more than this machine can address"))
+        })?;
+        let total = rows_of(samples.max(field), hop, field);
+        let most = embedder.window_rows().unwrap_or(total).max(1);
+        let rows = total.div_ceil(total.div_ceil(most));
+        let length = (rows - 1) * hop + field;
+        Ok(Windows { embedder, whole, length, stride: rows * hop, rows: 0, values: Vec::new() })
+    }
+
+    /// Embeds the full windows at the beginning of `samples`; returns what the next window begins with.
+    pub(super) fn embed_full<'s>(&mut self, mut samples: &'s [f32]) -> Result<&'s [f32]> {
+        while samples.len() >= self.length {
+            self.embed(&samples[..self.length])?;
+            samples = &samples[self.stride.min(samples.len())..];
+        }
+        Ok(samples)
+    }
+
+    /// Embeds the rest of the sound and gives the matrix.
+    pub(super) fn finish(mut self, rest: &[f32]) -> Result<Matrix> {
+        let field = self.embedder.receptive_field();
+        if rest.len() >= field {
+            self.embed(rest)?;
+        } else if self.rows == 0 {
+            let mut filled = rest.to_vec();
+            filled.resize(field, self.whole.mean as f32);
+            self.embed(&filled)?;
+        }
+        Matrix::from_rows(self.rows, self.embedder.dim(), self.values)
+    }
+
+    fn embed(&mut self, samples: &[f32]) -> Result<()> {
+        let expected = rows_of(samples.len(), self.embedder.hop(), self.embedder.receptive_field());
+        let matrix = self.embedder.embed(Window { samples, whole: self.whole })?;
+        if (matrix.rows(), matrix.dim()) != (expected, self.embedder.dim()) {
+            return Err(Error::mismatch(
+                format!("rows of `{}`", self.embedder.identity()),
+                format!("{expected} x {}", self.embedder.dim()),
+                format!("{} x {}", matrix.rows(), matrix.dim()),
+            ));
+        }
+        self.rows += matrix.rows();
+        if self.values.is_empty() {
+            self.values = matrix.into_values();
+        } else {
+            self.values.extend_from_slice(matrix.values());
+        }
+        Ok(())
+    }
+}
+
+/// Rows of `samples` samples, of which there are at least `field`.
+fn rows_of(samples: usize, hop: usize, field: usize) -> usize {
+    (samples - field) / hop + 1
+}
