@@ -98,6 +98,12 @@ impl<'a> MatrixView<'a> {
         }
     }
 
+    /// For values that were checked before, as a store's are after the first look at them.
+    pub(crate) fn trusted(rows: usize, dim: usize, values: &'a [f32]) -> MatrixView<'a> {
+        debug_assert!(MatrixView::new(rows, dim, values).is_ok());
+        MatrixView { rows, dim, values }
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
@@ -154,6 +160,12 @@ impl<'a> StoredMatrix<'a> {
     pub fn new(rows: usize, dim: usize, values: Cow<'a, [f32]>) -> Result<StoredMatrix<'a>> {
         MatrixView::new(rows, dim, &values)?;
         Ok(StoredMatrix { rows, dim, values })
+    }
+
+    /// For values that were checked before, as a store's are after the first look at them.
+    pub(crate) fn trusted(rows: usize, dim: usize, values: Cow<'a, [f32]>) -> StoredMatrix<'a> {
+        debug_assert!(MatrixView::new(rows, dim, &values).is_ok());
+        StoredMatrix { rows, dim, values }
     }
 
     /// Borrows the whole matrix.

@@ -1,0 +1,242 @@
+//! Where every field of every structure on disk lies. `storage-format.md` says what the fields mean; `tests/format.rs`
+//! compares its tables with these constants, so neither can change alone.
+//!
+//! All numbers are little-endian. A field's offset counts from the start of its structure.
+
+use crate::error::{Error, Result};
+use std::path::Path;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// Version of the format: another major is refused, a newer minor is read.
+pub const MAJOR: u16 = 1;
+/// Highest minor version written.
+pub const MINOR: u16 = 0;
+/// Flags without which a file must not be read at all, that this release knows: none yet.
+pub const KNOWN_INCOMPAT: u64 = 0;
+/// Flags without which a database must not be written, that this release knows: none yet.
+pub const KNOWN_RO_COMPAT: u64 = 0;
+
+/// First bytes of a manifest.
+pub const MANIFEST_MAGIC: [u8; 8] = *b"OTOMANIF";
+/// First bytes of every other file.
+pub const CONTAINER_MAGIC: [u8; 8] = *b"OTOLITH1";
+/// Last bytes of every other file.
+pub const FOOTER_MAGIC: [u8; 8] = *b"1HTILOTO";
+
+/// Bytes under one CRC-32.
+pub const BLOCK_BYTES: u64 = 65_536;
+/// Bytes of the text in `LOCK`, padded with spaces.
+pub const LOCK_BYTES: usize = 256;
+/// Every matrix starts at a multiple of this.
+pub const ALIGN: u64 = 64;
+/// Matrices of [`LARGE_BYTES`] and more start at a multiple of this, so that advice to the kernel touches only them.
+pub const LARGE_ALIGN: u64 = 4_096;
+/// From here on a matrix is aligned to pages.
+pub const LARGE_BYTES: u64 = 256 << 10;
+
+/// One field of a structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Its name, in capitals.
+    pub name: &'static str,
+    /// Bytes from the start of the structure.
+    pub offset: usize,
+    /// Bytes it takes.
+    pub bytes: usize,
+}
+
+impl Field {
+    /// The bytes of the field in a whole structure.
+    pub(crate) fn of<'a>(&self, structure: &'a [u8]) -> &'a [u8] {
+        &structure[self.offset..][..self.bytes]
+    }
+
+    /// The field as a number; for fields of at most 8 bytes.
+    pub(crate) fn number(&self, structure: &[u8]) -> u64 {
+        self.of(structure).iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
+    /// The field as 16 bytes; for identities and roots.
+    pub(crate) fn sixteen(&self, structure: &[u8]) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(self.of(structure));
+        bytes
+    }
+
+    /// Writes a number into the field; its high bytes must be zero beyond the field's width.
+    pub(crate) fn put_number(&self, structure: &mut [u8], number: u64) {
+        debug_assert!(self.bytes == 8 || number >> (8 * self.bytes) == 0, "{} does not fit", self.name);
+        self.put(structure, &number.to_le_bytes()[..self.bytes]);
+    }
+
+    /// Writes the bytes of the field.
+    pub(crate) fn put(&self, structure: &mut [u8], bytes: &[u8]) {
+        structure[self.offset..][..self.bytes].copy_from_slice(bytes);
+    }
+}
+
+macro_rules! structure {
+    ($(#[$doc:meta])* $module:ident $total:literal { $($field:ident $offset:literal $bytes:literal)* }) => {
+        $(#[$doc])*
+        #[allow(missing_docs)]
+        pub mod $module {
+            use super::Field;
+            pub const BYTES: usize = $total;
+            $(pub const $field: Field = Field { name: stringify!($field), offset: $offset, bytes: $bytes };)*
+            pub const FIELDS: &[Field] = &[$($field),*];
+        }
+    };
+}
+
+structure! {
+    /// Start of a manifest; its JSON body follows.
+    manifest_header 128 {
+        MAGIC 0 8  MAJOR 8 2  MINOR 10 2  ZERO_1 12 4  INCOMPAT 16 8  RO_COMPAT 24 8  COMPAT 32 8
+        DATABASE 40 16  GENERATION 56 8  BODY_BYTES 64 8  BODY_ROOT 72 16  ZERO_2 88 36  CRC 124 4
+    }
+}
+
+structure! {
+    /// Start of a segment, delete set, view or derived file.
+    header 4096 {
+        MAGIC 0 8  MAJOR 8 2  MINOR 10 2  KIND 12 4  INCOMPAT 16 8  RO_COMPAT 24 8  COMPAT 32 8
+        DATABASE 40 16  FILE 56 16  BLOCK_BYTES 72 4  ALIGN 76 4  SEGMENT 80 16  SEGMENT_ROOT 96 16  VIEW_ROOT 112 16
+        ZERO 128 3964  CRC 4092 4
+    }
+}
+
+structure! {
+    /// End of a segment, delete set, view or derived file.
+    footer 256 {
+        SUMS_OFFSET 0 8  SUMS_COUNT 8 8  DIRECTORY_OFFSET 16 8  DIRECTORY_COUNT 24 8  FILE_BYTES 32 8
+        RECORDS 40 8  ROWS 48 8  DIM 56 8  ZERO_1 64 160  ROOT 224 16  CRC 240 4  ZERO_2 244 4  MAGIC 248 8
+    }
+}
+
+structure! {
+    /// Where one section of a file lies.
+    directory_entry 32 {
+        KIND 0 4  VERSION 4 4  OFFSET 8 8  LENGTH 16 8  ZERO 24 8
+    }
+}
+
+structure! {
+    /// Where one record of a segment lies.
+    record_entry 64 {
+        SEQ 0 8  ID_OFFSET 8 8  FIELDS_OFFSET 16 8  MATRIX_OFFSET 24 8  ROWS 32 8  ZERO_1 40 8
+        ID_BYTES 48 4  FIELDS_BYTES 52 4  DIM 56 4  PRECISION 60 1  FLAGS 61 1  ZERO_2 62 2
+    }
+}
+
+structure! {
+    /// One line of the table that finds records by id.
+    id_entry 16 {
+        HASH 0 8  RECORD 8 4  ZERO 12 4
+    }
+}
+
+structure! {
+    /// Start of the section of one step in a view file.
+    step_header 16 {
+        SETTINGS_BYTES 0 8  ARRAY_COUNT 8 4  ZERO 12 4
+    }
+}
+
+structure! {
+    /// One array of a step.
+    array_entry 16 {
+        TYPE 0 4  ZERO 4 4  COUNT 8 8
+    }
+}
+
+/// Every structure with its name in `storage-format.md`, its length and its fields.
+pub const STRUCTURES: &[(&str, usize, &[Field])] = &[
+    ("manifest header", manifest_header::BYTES, manifest_header::FIELDS),
+    ("header", header::BYTES, header::FIELDS),
+    ("footer", footer::BYTES, footer::FIELDS),
+    ("directory entry", directory_entry::BYTES, directory_entry::FIELDS),
+    ("record entry", record_entry::BYTES, record_entry::FIELDS),
+    ("id entry", id_entry::BYTES, id_entry::FIELDS),
+    ("step header", step_header::BYTES, step_header::FIELDS),
+    ("array entry", array_entry::BYTES, array_entry::FIELDS),
+];
+
+/// What a file holds, as its header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// Records.
+    Segment = 1,
+    /// Numbers of deleted records of one segment.
+    Deletes = 2,
+    /// Fitted parameters of a view.
+    View = 3,
+    /// Rows of a view over one segment.
+    Rows = 4,
+}
+
+/// Kinds of sections; in a view file the kinds of steps follow after one [`section::ABOUT`].
+pub mod section {
+    /// JSON that says what the file belongs to.
+    pub const ABOUT: u32 = 0;
+    /// Matrices of a segment, or the rows of a derived file.
+    pub const MATRICES: u32 = 1;
+    /// JSON texts of a segment's records.
+    pub const FIELDS: u32 = 2;
+    /// Ids of a segment's records.
+    pub const IDS: u32 = 3;
+    /// Record entries.
+    pub const RECORDS: u32 = 4;
+    /// Id entries.
+    pub const ID_TABLE: u32 = 5;
+    /// A Roaring bitmap in its portable format.
+    pub const BITMAP: u32 = 6;
+    /// First row of each record in a derived file, and one more: the end.
+    pub const ROW_OFFSETS: u32 = 7;
+}
+
+/// An XXH3-128 sum or an identity.
+pub(crate) type Sixteen = [u8; 16];
+
+/// XXH3-128 as it is written: the canonical (big-endian) order of the 128-bit number, as xxhsum prints it.
+pub(crate) fn root_of(bytes: &[u8]) -> Sixteen {
+    let number = xxh3_128(bytes);
+    std::array::from_fn(|at| (number >> (8 * (15 - at))) as u8)
+}
+
+/// Lowercase hexadecimal digits of 16 bytes.
+pub(crate) fn hex(bytes: &Sixteen) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads what [`hex`] wrote.
+pub(crate) fn from_hex(text: &str) -> Option<Sixteen> {
+    let digits = text.as_bytes();
+    if digits.len() != 32 || !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+        return None;
+    }
+    u128::from_str_radix(text, 16).ok().map(|number| std::array::from_fn(|at| (number >> (8 * (15 - at))) as u8))
+}
+
+/// Refuses files of another major version or with flags that this release does not know. A newer minor version is
+/// read: it only adds JSON keys, sections and bytes that were zero before.
+pub(crate) fn check_version(path: &Path, major: u64, incompat: u64) -> Result<()> {
+    let found = if major != u64::from(MAJOR) {
+        format!("{major}")
+    } else if incompat & !KNOWN_INCOMPAT != 0 {
+        format!("{major} with the flags {incompat:#x}")
+    } else {
+        return Ok(());
+    };
+    Err(Error::Version { path: path.to_path_buf(), found, supported: format!("{MAJOR}, flags {KNOWN_INCOMPAT:#x}") })
+}
+
+/// The next multiple of `align`, a power of two; `None` past the end of 64 bits.
+pub(crate) fn aligned(offset: u64, align: u64) -> Option<u64> {
+    offset.checked_next_multiple_of(align)
+}
+
+/// Array type: single precision.
+pub const F32: u64 = 1;
+/// Array type: double precision.
+pub const F64: u64 = 2;

@@ -1,0 +1,175 @@
+//! The manifest: which files make up the database, and what they are to each other.
+//!
+//! One file per publish, named by its generation, never changed. A binary header with sums, then JSON, so that additions
+//! stay readable by old code and people can look inside. Only names, numbers and settings: no fitted number, no row.
+
+mod json;
+
+use super::files::{File, SEG, VIEW};
+use super::layout::{self, Sixteen, manifest_header as head, root_of};
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::record::Schema;
+
+/// The state of a database as one publish left it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Manifest {
+    pub database: Sixteen,
+    pub generation: u64,
+    /// The next number for a file or a collection; none is ever used twice.
+    pub next_no: u64,
+    /// Number of the last commit.
+    pub last_seq: u64,
+    pub collections: Vec<CollectionEntry>,
+    /// Oldest records first, within each collection.
+    pub segments: Vec<SegmentEntry>,
+}
+
+/// A collection in a manifest.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CollectionEntry {
+    pub id: u64,
+    pub name: String,
+    pub schema: Schema,
+    /// The next number for a record without an id.
+    pub next_record: u64,
+    pub views: Vec<ViewEntry>,
+}
+
+/// A view in a manifest.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ViewEntry {
+    pub name: String,
+    pub file: FileEntry,
+}
+
+/// A file as a manifest names it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct FileEntry {
+    /// Its name in its directory.
+    pub name: String,
+    pub bytes: u64,
+    pub root: Sixteen,
+}
+
+/// A segment in a manifest.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SegmentEntry {
+    pub collection: u64,
+    pub file: FileEntry,
+    pub uuid: Sixteen,
+    /// Bytes of ids, fields and matrices: what moving the segment would copy.
+    pub data_bytes: u64,
+    pub records: u32,
+    pub rows: u64,
+    pub min_seq: u64,
+    pub max_seq: u64,
+    pub deletes: Option<DeletesEntry>,
+}
+
+/// A delete set in a manifest.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DeletesEntry {
+    pub file: FileEntry,
+    pub count: u64,
+}
+
+/// The name of a manifest.
+pub(crate) fn name_of(generation: u64) -> String {
+    format!("manifest-{generation:016x}")
+}
+
+/// The generation that a name says, if it is a manifest's.
+pub(crate) fn generation_of(name: &str) -> Option<u64> {
+    name.strip_prefix("manifest-").and_then(sixteen_digits)
+}
+
+/// Reads 16 lowercase hexadecimal digits and nothing else.
+pub(crate) fn sixteen_digits(text: &str) -> Option<u64> {
+    let fits = text.len() == 16 && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    if fits { u64::from_str_radix(text, 16).ok() } else { None }
+}
+
+impl FileEntry {
+    /// The number that begins its name.
+    pub(crate) fn no(&self) -> u64 {
+        self.name.get(..16).and_then(sixteen_digits).unwrap_or(0)
+    }
+}
+
+impl Manifest {
+    /// A database without collections.
+    pub(crate) fn empty(database: Sixteen) -> Manifest {
+        Manifest { database, generation: 1, next_no: 1, last_seq: 0, collections: Vec::new(), segments: Vec::new() }
+    }
+
+    /// Every file that this manifest needs, by its path inside the database. What is not in any kept manifest's list is
+    /// garbage; collection of garbage, verification and statistics all go by this one list.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (String, &FileEntry)> {
+        let segments = self.segments.iter().flat_map(|segment| {
+            let deletes = segment.deletes.iter().map(|deletes| &deletes.file);
+            std::iter::once(&segment.file).chain(deletes).map(|file| (format!("{SEG}/{}", file.name), file))
+        });
+        let views = self.collections.iter().flat_map(|collection| &collection.views);
+        segments.chain(views.map(|view| (format!("{VIEW}/{}", view.file.name), &view.file)))
+    }
+
+    /// The collection of that name.
+    pub(crate) fn collection(&self, name: &str) -> Result<usize> {
+        self.collections.iter().position(|collection| collection.name == name).ok_or_else(|| {
+            Error::not_found("collection", name, self.collections.iter().map(|collection| &collection.name))
+        })
+    }
+
+    /// The bytes of the file.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let body = json::write(self).to_string();
+        let mut bytes = vec![0; head::BYTES];
+        head::MAGIC.put(&mut bytes, &layout::MANIFEST_MAGIC);
+        head::MAJOR.put_number(&mut bytes, u64::from(layout::MAJOR));
+        head::MINOR.put_number(&mut bytes, u64::from(layout::MINOR));
+        head::DATABASE.put(&mut bytes, &self.database);
+        head::GENERATION.put_number(&mut bytes, self.generation);
+        head::BODY_BYTES.put_number(&mut bytes, body.len() as u64);
+        head::BODY_ROOT.put(&mut bytes, &root_of(body.as_bytes()));
+        let crc = crc32fast::hash(&bytes[..head::CRC.offset]);
+        head::CRC.put_number(&mut bytes, u64::from(crc));
+        bytes.extend_from_slice(body.as_bytes());
+        bytes
+    }
+
+    /// Reads and checks a manifest, and says whether flags forbid writing to the database.
+    pub(crate) fn read(file: &File, generation: u64) -> Result<(Manifest, bool)> {
+        let path = file.path();
+        let wrong = |field: layout::Field, what: &str| Err(Error::corrupt(path, field.offset as u64, what));
+        let bytes = file.bytes()?;
+        if bytes < head::BYTES as u64 {
+            return Err(Error::corrupt(path, bytes, format!("{bytes} bytes are too few for a manifest")));
+        }
+        let start = file.read(0, head::BYTES as u64)?;
+        let start = start.as_bytes();
+        if head::MAGIC.of(start) != layout::MANIFEST_MAGIC {
+            return wrong(head::MAGIC, "this is no manifest");
+        }
+        if head::CRC.number(start) != u64::from(crc32fast::hash(&start[..head::CRC.offset])) {
+            return wrong(head::CRC, "the CRC-32 of the header does not fit");
+        }
+        layout::check_version(path, head::MAJOR.number(start), head::INCOMPAT.number(start))?;
+        if head::GENERATION.number(start) != generation {
+            return wrong(head::GENERATION, "the generation is not the one in the name");
+        }
+        let body_bytes = head::BODY_BYTES.number(start);
+        if body_bytes > limits::MANIFEST_BYTES || body_bytes + head::BYTES as u64 != bytes {
+            return wrong(head::BODY_BYTES, "the length is not the file's");
+        }
+        let body = file.read(head::BYTES as u64, body_bytes)?;
+        if root_of(body.as_bytes()) != head::BODY_ROOT.sixteen(start) {
+            return Err(Error::corrupt(path, head::BYTES as u64, "the sum of the body does not fit"));
+        }
+        let manifest = serde_json::from_slice(body.as_bytes())
+            .map_err(|error| error.to_string())
+            .and_then(|value| json::read(&value, head::DATABASE.sixteen(start), generation))
+            .map_err(|what| Error::corrupt(path, head::BYTES as u64, what))?;
+        Ok((manifest, head::RO_COMPAT.number(start) & !layout::KNOWN_RO_COMPAT != 0))
+    }
+}

@@ -1,0 +1,101 @@
+//! Bytes of a whole file as one slice: mapped, or in memory. The only `unsafe` of the store is here.
+
+use bytemuck::cast_slice;
+use memmap2::Mmap;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+/// Bytes in memory whose start is aligned to 8 bytes, so that numbers can be read in place.
+#[derive(Clone, Debug, Default)]
+pub struct Words {
+    words: Vec<u64>,
+    bytes: usize,
+}
+
+impl Words {
+    /// `bytes` zeros.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::OutOfMemory`] when there is no room for them.
+    pub fn zeroed(bytes: usize) -> io::Result<Words> {
+        let mut words = Words::default();
+        words.grow(bytes)?;
+        Ok(words)
+    }
+
+    /// Grows to `bytes` with zeros; never shrinks.
+    pub(crate) fn grow(&mut self, bytes: usize) -> io::Result<()> {
+        if bytes > self.bytes {
+            let count = bytes.div_ceil(8);
+            self.words.try_reserve(count.saturating_sub(self.words.len())).map_err(io::Error::other)?;
+            self.words.resize(count, 0);
+            self.bytes = bytes;
+        }
+        Ok(())
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &cast_slice(&self.words)[..self.bytes]
+    }
+
+    /// The bytes, to be changed.
+    pub fn as_bytes_mut(&mut self) -> &mut [u8] {
+        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.bytes]
+    }
+}
+
+/// A read-only slice of a file's bytes that stays valid as long as it is held, whatever happens to the file's name.
+#[derive(Clone, Debug)]
+pub struct Region(Held);
+
+#[derive(Clone, Debug)]
+enum Held {
+    Map(Arc<Mmap>),
+    Memory(Arc<Words>),
+}
+
+impl Region {
+    /// Maps the first `bytes` of a file, which must be there.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] when the file is shorter; what the operating system says otherwise.
+    #[allow(unsafe_code)]
+    pub(crate) fn map(file: &File, bytes: u64) -> io::Result<Region> {
+        let len = usize::try_from(bytes).map_err(io::Error::other)?;
+        if file.metadata()?.len() < bytes {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if len == 0 {
+            return Ok(Region::from(Words::default()));
+        }
+        // SAFETY: the mapping is read-only and its bytes do not change while it lives: the store maps only files that
+        // it has finished and synced (or checks in full, for derived ones); no code of this crate writes to, truncates
+        // or renames over such a file, and unlinking keeps the mapped pages. The length was compared with the file's
+        // just above. Every bit pattern is a valid `u8`. A foreign program that edits files of a database is outside
+        // the contract, which `storage-format.md` states.
+        let map = unsafe { memmap2::MmapOptions::new().len(len).map(file)? };
+        Ok(Region(Held::Map(Arc::new(map))))
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Held::Map(map) => map,
+            Held::Memory(words) => words.as_bytes(),
+        }
+    }
+}
+
+impl From<Words> for Region {
+    fn from(words: Words) -> Region {
+        Region::from(Arc::new(words))
+    }
+}
+
+impl From<Arc<Words>> for Region {
+    fn from(words: Arc<Words>) -> Region {
+        Region(Held::Memory(words))
+    }
+}

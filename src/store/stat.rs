@@ -1,0 +1,89 @@
+//! How much there is.
+
+use super::files::{DERIVED, LOCK, SEG, VIEW, is_missing};
+use super::layout::{MAJOR, MINOR};
+use super::version::generations;
+use super::{Store, manifest};
+use crate::error::Result;
+use std::sync::PoisonError;
+
+/// Sizes and counts of a database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stat {
+    /// Version of the format, major and minor.
+    pub format: (u16, u16),
+    /// The current generation.
+    pub generation: u64,
+    /// Older generations whose files are still there: the one before, and what somebody has pinned.
+    pub older_generations: Vec<u64>,
+    /// Segments of the current version.
+    pub segments: u64,
+    /// Records that can be found.
+    pub live_records: u64,
+    /// Records that are deleted or replaced, but still take space.
+    pub dead_records: u64,
+    /// Bytes of manifests.
+    pub manifest_bytes: u64,
+    /// Bytes of segments, older generations' included.
+    pub segment_bytes: u64,
+    /// Bytes of delete sets.
+    pub delete_bytes: u64,
+    /// Bytes of view files.
+    pub view_bytes: u64,
+    /// Bytes of what can be rebuilt.
+    pub derived_bytes: u64,
+    /// What the last removal of old files could not do, or why nothing is written any more.
+    pub trouble: Option<String>,
+}
+
+impl Stat {
+    /// Bytes on disk in all.
+    pub fn bytes(&self) -> u64 {
+        self.manifest_bytes + self.segment_bytes + self.delete_bytes + self.view_bytes + self.derived_bytes
+    }
+}
+
+impl Store {
+    /// Sizes and counts as of this handle's version; bytes as of now.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io).
+    pub fn stat(&self) -> Result<Stat> {
+        let version = self.version();
+        let mut stat = Stat { format: (MAJOR, MINOR), generation: version.generation, ..Stat::default() };
+        stat.older_generations = generations(&self.files)?;
+        stat.older_generations.retain(|generation| *generation < version.generation);
+        for part in version.segments() {
+            stat.segments += 1;
+            stat.live_records += part.live();
+            stat.dead_records += part.deleted.len();
+        }
+        for dir in ["", SEG, VIEW, DERIVED] {
+            let names = match self.files.list(dir) {
+                Err(error) if is_missing(&error) => continue,
+                names => names?,
+            };
+            for name in names {
+                let counter = match dir {
+                    SEG if name.ends_with(".odel") => &mut stat.delete_bytes,
+                    SEG => &mut stat.segment_bytes,
+                    VIEW => &mut stat.view_bytes,
+                    DERIVED => &mut stat.derived_bytes,
+                    _ if manifest::generation_of(&name).is_some() || name == LOCK => &mut stat.manifest_bytes,
+                    _ => continue,
+                };
+                let path = if dir.is_empty() { name } else { format!("{dir}/{name}") };
+                match self.files.bytes_of(&path) {
+                    // Removed between the listing and now.
+                    Err(error) if is_missing(&error) => {}
+                    bytes => *counter += bytes?,
+                }
+            }
+        }
+        if let Some(writer) = &self.writer {
+            let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            stat.trouble = writer.poisoned.clone().or_else(|| writer.trouble.clone());
+        }
+        Ok(stat)
+    }
+}

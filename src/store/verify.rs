@@ -1,0 +1,247 @@
+//! Looking for damage, everywhere, without stopping at the first.
+//!
+//! Works on the files alone, read and never mapped, beside a running writer: every manifest is pinned while its files are
+//! looked at. What no manifest names is listed, not judged.
+
+use super::container::Identity;
+use super::derived::{self, Derived};
+use super::files::{DERIVED, Files, SEG, VIEW, is_missing};
+use super::layout::root_of;
+use super::manifest::{FileEntry, Manifest, SegmentEntry};
+use super::version::{self, Pin, Version};
+use super::{Access, Options, Segment, deletes, view_file};
+use crate::error::{Error, Result};
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+/// How closely to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Manifests, headers, footers, roots, lengths; delete sets and views in full.
+    Metadata,
+    /// Every byte, and what the bytes mean.
+    Deep,
+}
+
+/// One damaged place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The file.
+    pub path: PathBuf,
+    /// Where in it, in bytes from its start, when that is known.
+    pub offset: Option<u64>,
+    /// What is wrong there.
+    pub what: String,
+    /// Whether the file can be rebuilt, so that nothing is lost.
+    pub derived: bool,
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Every damaged place.
+    pub findings: Vec<Finding>,
+    /// Files looked at.
+    pub files: u64,
+    /// Their length together.
+    pub bytes: u64,
+    /// Live records of the newest version that were looked at.
+    pub records: u64,
+    /// Files that nothing names; a writer removes those that are its own.
+    pub orphans: Vec<PathBuf>,
+}
+
+impl Report {
+    /// Whether everything that cannot be rebuilt is whole.
+    pub fn is_clean(&self) -> bool {
+        self.findings.iter().all(|finding| finding.derived)
+    }
+}
+
+/// Looks at the database in a directory, also at one that cannot be opened any more.
+///
+/// # Errors
+/// [`Error::NotFound`] when there is none, [`Error::Io`] when it cannot be looked at.
+pub(crate) fn verify(files: &Files, depth: Depth) -> Result<Report> {
+    let mut check = Check { files, depth, report: Report::default(), seen: HashMap::new() };
+    let pins = check.pin_all()?;
+    if pins.is_empty() {
+        return Err(Error::not_found("database", files.root().display().to_string(), [""; 0]));
+    }
+    let mut manifests = Vec::new();
+    for (generation, pin) in pins {
+        check.report.files += 1;
+        check.report.bytes += pin.file().bytes()?;
+        match Manifest::read(pin.file(), generation) {
+            Ok((manifest, _)) => manifests.push((manifest, pin)),
+            Err(error) => check.note(error, false)?,
+        }
+    }
+    for (manifest, _) in &manifests {
+        check.manifest(manifest)?;
+    }
+    if let Some((newest, _)) = manifests.last() {
+        check.derived(newest)?;
+    }
+    check.orphans(manifests.iter().map(|(manifest, _)| manifest))?;
+    if depth == Depth::Deep
+        && let Some((newest, pin)) = manifests.pop()
+    {
+        check.ids(newest, pin)?;
+    }
+    Ok(check.report)
+}
+
+/// [`verify`] for a path.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_path(path: &Path, options: Options, depth: Depth) -> Result<Report> {
+    verify(&Files::new(options.vfs, path), depth)
+}
+
+struct Check<'a> {
+    files: &'a Files,
+    depth: Depth,
+    report: Report,
+    /// Files looked at already, with the entry that named them.
+    seen: HashMap<String, FileEntry>,
+}
+
+impl Check<'_> {
+    /// Writes damage down; gives back every other error.
+    fn note(&mut self, error: Error, derived: bool) -> Result<()> {
+        let (path, offset, what) = match error {
+            Error::Corrupt { path, offset, what } => (path, offset, what),
+            Error::Version { path, found, supported } => {
+                (path, None, format!("format {found}, this release reads {supported}"))
+            }
+            // A file that cannot be read is damage of the disk.
+            Error::Io { path, operation: "read", source } => (path, None, source.to_string()),
+            other => return Err(other),
+        };
+        self.report.findings.push(Finding { path, offset, what, derived });
+        Ok(())
+    }
+
+    /// Pins every manifest there is, oldest first.
+    fn pin_all(&self) -> Result<Vec<(u64, Pin)>> {
+        let mut pins = Vec::new();
+        for generation in version::generations(self.files)? {
+            pins.extend(version::pin(self.files, generation)?.map(|pin| (generation, pin)));
+        }
+        Ok(pins)
+    }
+
+    fn manifest(&mut self, manifest: &Manifest) -> Result<()> {
+        for segment in &manifest.segments {
+            self.segment(manifest, segment)?;
+        }
+        for view in manifest.collections.iter().flat_map(|collection| &collection.views) {
+            if self.begin(format!("{VIEW}/{}", view.file.name), &view.file)
+                && let Err(error) = view_file::read(self.files, manifest.database, view)
+            {
+                self.note(error, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a file is to be looked at now: older and newer manifests share most of theirs.
+    fn begin(&mut self, name: String, entry: &FileEntry) -> bool {
+        match self.seen.insert(name, entry.clone()) {
+            Some(before) if before == *entry => false,
+            _ => {
+                self.report.files += 1;
+                self.report.bytes += entry.bytes;
+                true
+            }
+        }
+    }
+
+    fn segment(&mut self, manifest: &Manifest, entry: &SegmentEntry) -> Result<()> {
+        if self.begin(format!("{SEG}/{}", entry.file.name), &entry.file) {
+            let segment = Segment::open(self.files, Access::Read, manifest.database, entry)?;
+            let mut found = Vec::new();
+            match self.depth {
+                Depth::Metadata => found.extend(segment.damage()),
+                Depth::Deep => segment.verify(&mut |error| found.push(error)),
+            }
+            for error in found {
+                self.note(error, false)?;
+            }
+        }
+        if let Some(set) = &entry.deletes
+            && self.begin(format!("{SEG}/{}", set.file.name), &set.file)
+            && let Err(error) = deletes::read(self.files, manifest.database, entry, set)
+        {
+            self.note(error, false)?;
+        }
+        Ok(())
+    }
+
+    /// Derived files of the newest version: those of older ones are as good as gone.
+    fn derived(&mut self, manifest: &Manifest) -> Result<()> {
+        let derived = Derived { files: self.files, access: Access::Read, database: manifest.database, writable: false };
+        for name in self.names(DERIVED)? {
+            let Some((segment_no, view_no)) = derived::numbers_of(&name) else { continue };
+            let segment = manifest.segments.iter().find(|segment| segment.file.no() == segment_no);
+            let mut views = manifest.collections.iter().flat_map(|collection| &collection.views);
+            let (Some(segment), Some(view)) = (segment, views.find(|view| view.file.no() == view_no)) else { continue };
+            let identity = Identity {
+                database: manifest.database,
+                file: [0; 16],
+                segment: segment.uuid,
+                segment_root: segment.file.root,
+                view_root: view.file.root,
+            };
+            let path = format!("{DERIVED}/{name}");
+            self.report.files += 1;
+            self.report.bytes += self.files.bytes_of(&path)?;
+            if let Err(error) = derived.load(&path, segment.records, &identity) {
+                self.note(error, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn names(&self, dir: &str) -> Result<Vec<String>> {
+        match self.files.list(dir) {
+            Err(error) if is_missing(&error) => Ok(Vec::new()),
+            names => names,
+        }
+    }
+
+    fn orphans<'m>(&mut self, manifests: impl Iterator<Item = &'m Manifest>) -> Result<()> {
+        let reachable: HashSet<String> =
+            manifests.flat_map(|manifest| manifest.files().map(|(name, _)| name).collect::<Vec<_>>()).collect();
+        for dir in [SEG, VIEW] {
+            for name in self.names(dir)?.into_iter().map(|name| format!("{dir}/{name}")) {
+                if !reachable.contains(&name) {
+                    self.report.orphans.push(self.files.path(&name));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Live ids are unique in each collection.
+    fn ids(&mut self, manifest: Manifest, pin: Pin) -> Result<()> {
+        let version = Version::load(self.files, Access::Read, manifest, pin, None)?;
+        for collection in version.collections.values() {
+            let mut ids = HashSet::new();
+            for part in &collection.segments {
+                for n in (0..part.segment.records()).filter(|n| !part.deleted.contains(*n)) {
+                    // Damage was noted when the segment was looked at.
+                    let Ok(id) = part.segment.id(n) else { continue };
+                    self.report.records += 1;
+                    if !ids.insert(root_of(id.as_bytes())) {
+                        let what = format!("record {n}: the id `{id}` is live in another segment too");
+                        self.note(Error::corrupt(part.segment.path(), None, what), false)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,258 @@
+//! A version: everything one manifest names, open for reading, and the pin that keeps it on disk.
+
+use super::files::{File, Files};
+use super::layout::Sixteen;
+use super::manifest::{self, CollectionEntry, Manifest, SegmentEntry};
+use super::{Access, Segment, ViewFile, damage::Damage, deletes, view_file};
+use crate::error::{Error, Result};
+use crate::record::Schema;
+use roaring::RoaringBitmap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// How often a reader looks for the newest manifest when writers keep replacing it under its eyes.
+const ATTEMPTS: usize = 200;
+
+/// One consistent state of a database. While it is held, its files stay on disk, also for other processes' writers.
+#[derive(Debug)]
+pub struct Version {
+    /// Number of the publish that made it.
+    pub generation: u64,
+    /// Collections by name.
+    pub collections: BTreeMap<String, Arc<CollectionVersion>>,
+    pub(crate) manifest: Manifest,
+    pub(crate) pin: Pin,
+}
+
+/// The open manifest with a shared lock on it, which the kernel drops when the process ends.
+#[derive(Debug)]
+pub(crate) struct Pin(#[allow(dead_code)] File);
+
+/// One collection in a [`Version`].
+#[derive(Debug)]
+pub struct CollectionVersion {
+    /// Its number; a collection dropped and made again gets another.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// What its records share.
+    pub schema: Schema,
+    /// Views that can be used, by name. See [`CollectionVersion::view`].
+    pub views: BTreeMap<String, Arc<ViewFile>>,
+    /// Segments, oldest records first.
+    pub segments: Vec<SegmentRef>,
+    /// Live records.
+    pub records: u64,
+    damaged_views: BTreeMap<String, Damage>,
+}
+
+/// A segment and which of its records are deleted.
+#[derive(Clone, Debug)]
+pub struct SegmentRef {
+    /// The file.
+    pub segment: Arc<Segment>,
+    /// Numbers of its deleted records.
+    pub deleted: Arc<RoaringBitmap>,
+}
+
+impl SegmentRef {
+    /// How many records are live.
+    pub fn live(&self) -> u64 {
+        u64::from(self.segment.records()).saturating_sub(self.deleted.len())
+    }
+}
+
+impl CollectionVersion {
+    /// The view of that name.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when its file is damaged, [`Error::NotFound`] when there is none.
+    pub fn view(&self, name: &str) -> Result<&Arc<ViewFile>> {
+        match (self.views.get(name), self.damaged_views.get(name)) {
+            (Some(view), _) => Ok(view),
+            (None, Some(damage)) => Err(damage.error()),
+            (None, None) => Err(Error::not_found("view", name, self.views.keys())),
+        }
+    }
+
+    /// Names of all views, of damaged ones too.
+    pub fn view_names(&self) -> impl Iterator<Item = &str> {
+        self.views.keys().chain(self.damaged_views.keys()).map(String::as_str)
+    }
+
+    /// Where the live record with this id is.
+    ///
+    /// # Errors
+    /// As [`Segment::find`].
+    pub fn find(&self, id: &str) -> Result<Option<(usize, u32)>> {
+        for (at, part) in self.segments.iter().enumerate().rev() {
+            if let Some(record) = part.segment.find(id)?.filter(|record| !part.deleted.contains(*record)) {
+                return Ok(Some((at, record)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Opens the newest manifest and pins it. Also says whether its flags forbid writing.
+pub(crate) fn newest(files: &Files) -> Result<(Manifest, bool, Pin)> {
+    for _ in 0..ATTEMPTS {
+        let generation = generations(files)?.last().copied();
+        let Some(generation) = generation else {
+            return Err(Error::not_found("database", files.root().display().to_string(), [""; 0]));
+        };
+        if let Some(pin) = pin(files, generation)? {
+            let (manifest, no_writing) = Manifest::read(&pin.0, generation)?;
+            return Ok((manifest, no_writing, pin));
+        }
+        sleep(Duration::from_millis(1));
+    }
+    let error = io::Error::new(io::ErrorKind::TimedOut, "every manifest was replaced before it could be locked");
+    Err(Error::io(files.root(), "open", error))
+}
+
+/// Generations that have a manifest, ascending.
+pub(crate) fn generations(files: &Files) -> Result<Vec<u64>> {
+    Ok(files.list("")?.iter().filter_map(|name| manifest::generation_of(name)).collect())
+}
+
+/// Opens and pins one manifest; none when it is being removed.
+pub(crate) fn pin(files: &Files, generation: u64) -> Result<Option<Pin>> {
+    let file = match files.open(&manifest::name_of(generation)) {
+        Err(error) if super::files::is_missing(&error) => return Ok(None),
+        opened => opened?,
+    };
+    Ok((file.try_lock(false)? && file.is_linked()?).then_some(Pin(file)))
+}
+
+impl Pin {
+    /// Pins a manifest that is about to get its name.
+    pub(crate) fn new(file: File) -> Result<Pin> {
+        match file.try_lock(false)? {
+            true => Ok(Pin(file)),
+            false => Err(Error::io(file.path(), "lock", io::ErrorKind::WouldBlock.into())),
+        }
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Version {
+    /// Opens every file that the manifest names, except those that `previous` has open already.
+    pub(crate) fn load(
+        files: &Files,
+        access: Access,
+        manifest: Manifest,
+        pin: Pin,
+        previous: Option<&Version>,
+    ) -> Result<Version> {
+        let loader = Loader::new(files, access, manifest.database, previous);
+        let mut segments: HashMap<u64, Vec<SegmentRef>> = HashMap::new();
+        for entry in &manifest.segments {
+            segments.entry(entry.collection).or_default().push(loader.segment(entry)?);
+        }
+        let mut collections = BTreeMap::new();
+        for entry in &manifest.collections {
+            let parts = segments.remove(&entry.id).unwrap_or_default();
+            collections.insert(entry.name.clone(), Arc::new(loader.collection(entry, parts)?));
+        }
+        Ok(Version { generation: manifest.generation, collections, manifest, pin })
+    }
+
+    /// All segments of all collections.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = &SegmentRef> {
+        self.collections.values().flat_map(|collection| &collection.segments)
+    }
+}
+
+struct Loader<'a> {
+    files: &'a Files,
+    access: Access,
+    database: Sixteen,
+    /// By file names of the segment and its delete set.
+    segments: HashMap<(&'a str, Option<&'a str>), &'a SegmentRef>,
+    bare: HashMap<&'a str, &'a SegmentRef>,
+    views: HashMap<Sixteen, &'a Arc<ViewFile>>,
+}
+
+impl<'a> Loader<'a> {
+    fn new(files: &'a Files, access: Access, database: Sixteen, previous: Option<&'a Version>) -> Loader<'a> {
+        let known = || previous.into_iter().flat_map(|version| version.segments());
+        let key = |entry: &'a SegmentEntry| {
+            (entry.file.name.as_str(), entry.deletes.as_ref().map(|deletes| deletes.file.name.as_str()))
+        };
+        let deletes: HashMap<&str, &'a SegmentEntry> = previous
+            .into_iter()
+            .flat_map(|version| &version.manifest.segments)
+            .map(|entry| (entry.file.name.as_str(), entry))
+            .collect();
+        let views = previous.into_iter().flat_map(|version| version.collections.values());
+        Loader {
+            files,
+            access,
+            database,
+            segments: known()
+                .filter_map(|part| Some((key(deletes.get(part.segment.entry().file.name.as_str())?), part)))
+                .collect(),
+            bare: known().map(|part| (part.segment.entry().file.name.as_str(), part)).collect(),
+            views: views.flat_map(|collection| collection.views.values()).map(|view| (view.root, view)).collect(),
+        }
+    }
+
+    fn segment(&self, entry: &SegmentEntry) -> Result<SegmentRef> {
+        let deletes = entry.deletes.as_ref();
+        let key = (entry.file.name.as_str(), deletes.map(|deletes| deletes.file.name.as_str()));
+        if let Some(part) = self.segments.get(&key) {
+            return Ok((*part).clone());
+        }
+        let segment = match self.bare.get(entry.file.name.as_str()) {
+            Some(part) => part.segment.clone(),
+            None => Arc::new(Segment::open(self.files, self.access, self.database, entry)?),
+        };
+        let deleted = match deletes.map(|deletes| deletes::read(self.files, self.database, entry, deletes)) {
+            None => RoaringBitmap::new(),
+            Some(Ok(deleted)) => deleted,
+            // Without its delete set a segment would bring deleted records back, so it answers with the damage.
+            Some(Err(error)) => {
+                let segment = Arc::new(Segment::damaged(self.files, entry, Damage::try_from(error)?));
+                return Ok(SegmentRef { segment, deleted: Arc::default() });
+            }
+        };
+        Ok(SegmentRef { segment, deleted: Arc::new(deleted) })
+    }
+
+    fn collection(&self, entry: &CollectionEntry, segments: Vec<SegmentRef>) -> Result<CollectionVersion> {
+        let (mut views, mut damaged_views) = (BTreeMap::new(), BTreeMap::new());
+        for view in &entry.views {
+            match self.views.get(&view.file.root).filter(|known| known.name == view.name) {
+                Some(known) => {
+                    views.insert(view.name.clone(), (*known).clone());
+                }
+                None => match view_file::read(self.files, self.database, view) {
+                    Ok(read) => {
+                        views.insert(view.name.clone(), Arc::new(read));
+                    }
+                    Err(error) => {
+                        damaged_views.insert(view.name.clone(), Damage::try_from(error)?);
+                    }
+                },
+            }
+        }
+        let roots: HashSet<Sixteen> = views.values().map(|view| view.root).collect();
+        segments.iter().for_each(|part| part.segment.rows.retain(&roots));
+        Ok(CollectionVersion {
+            id: entry.id,
+            name: entry.name.clone(),
+            schema: entry.schema.clone(),
+            views,
+            records: segments.iter().map(SegmentRef::live).sum(),
+            segments,
+            damaged_views,
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! The file system of the operating system.
+
+use super::{Region, Vfs, VfsFile};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::Path;
+
+/// Files of the operating system. Everything that differs between systems is in this file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DiskVfs;
+
+impl Vfs for DiskVfs {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            // A name that is no UTF-8 is not ours.
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
+        Ok(Box::new(OpenOptions::new().read(true).write(true).create_new(true).open(path)?))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
+        Ok(Box::new(File::open(path)?))
+    }
+
+    fn open_or_create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
+        Ok(Box::new(OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    #[cfg(unix)]
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    /// Windows has no such operation: names are journalled with the file.
+    #[cfg(not(unix))]
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl VfsFile for File {
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        #[cfg(unix)]
+        return std::os::unix::fs::FileExt::read_at(self, buffer, offset);
+        #[cfg(windows)]
+        return std::os::windows::fs::FileExt::seek_read(self, buffer, offset);
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        #[cfg(unix)]
+        return std::os::unix::fs::FileExt::write_at(self, bytes, offset);
+        #[cfg(windows)]
+        return std::os::windows::fs::FileExt::seek_write(self, bytes, offset);
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_all()
+    }
+
+    fn try_lock(&self, exclusive: bool) -> io::Result<bool> {
+        match if exclusive { File::try_lock(self) } else { File::try_lock_shared(self) } {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    #[cfg(unix)]
+    fn is_linked(&self) -> io::Result<bool> {
+        Ok(std::os::unix::fs::MetadataExt::nlink(&self.metadata()?) > 0)
+    }
+
+    /// Windows does not remove a file that others have open.
+    #[cfg(not(unix))]
+    fn is_linked(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn map(&self, bytes: u64) -> io::Result<Region> {
+        Region::map(self, bytes)
+    }
+
+    /// A read-only file cannot be removed on Windows, and there is no mode to set: so only where modes exist.
+    fn protect(&self) -> io::Result<()> {
+        #[cfg(unix)]
+        self.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o444))?;
+        Ok(())
+    }
+}

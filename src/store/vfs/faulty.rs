@@ -1,0 +1,192 @@
+//! A file system whose n-th operation fails.
+
+use super::memory::MemoryFile;
+use super::{MemoryVfs, Region, Vfs, VfsFile};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// How an operation fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Input/output error.
+    Io,
+    /// No space left on the device.
+    NoSpace,
+    /// Disk quota exceeded.
+    Quota,
+    /// Interrupted by a signal; to be tried again.
+    Interrupted,
+    /// A write does half of what it was asked for; other operations fail as with [`Fault::NoSpace`].
+    ShortWrite,
+}
+
+impl Fault {
+    /// Every fault.
+    pub const ALL: [Fault; 5] = [Fault::Io, Fault::NoSpace, Fault::Quota, Fault::Interrupted, Fault::ShortWrite];
+
+    fn error(self) -> io::Error {
+        match self {
+            Fault::Io => io::Error::other("injected input/output error"),
+            Fault::NoSpace | Fault::ShortWrite => io::ErrorKind::StorageFull.into(),
+            Fault::Quota => io::ErrorKind::QuotaExceeded.into(),
+            Fault::Interrupted => io::ErrorKind::Interrupted.into(),
+        }
+    }
+}
+
+/// A [`MemoryVfs`] in which one operation fails, or all from one on. A failed [`VfsFile::sync`] also loses the file's
+/// unsynced bytes, as Linux file systems do.
+#[derive(Clone, Debug)]
+pub struct FaultyVfs {
+    inner: MemoryVfs,
+    plan: Arc<Plan>,
+}
+
+#[derive(Debug)]
+struct Plan {
+    fault: Fault,
+    /// Which operation fails, counted from 0.
+    at: u64,
+    for_good: bool,
+    done: AtomicU64,
+    fired: AtomicBool,
+}
+
+impl FaultyVfs {
+    /// Fails operation `at` (from 0) of `inner`, and with `for_good` all later ones.
+    pub fn new(inner: MemoryVfs, at: u64, fault: Fault, for_good: bool) -> FaultyVfs {
+        let plan = Plan { fault, at, for_good, done: AtomicU64::new(0), fired: AtomicBool::new(false) };
+        FaultyVfs { inner, plan: Arc::new(plan) }
+    }
+
+    /// Whether the fault has hit.
+    pub fn fired(&self) -> bool {
+        self.plan.fired.load(Ordering::SeqCst)
+    }
+
+    fn wrap(&self, file: MemoryFile) -> Box<dyn VfsFile> {
+        Box::new(FaultyFile { inner: file, plan: self.plan.clone() })
+    }
+}
+
+impl Plan {
+    fn hits(&self) -> bool {
+        let now = self.done.fetch_add(1, Ordering::SeqCst);
+        let hit = now == self.at || (self.for_good && now > self.at);
+        if hit {
+            self.fired.store(true, Ordering::SeqCst);
+        }
+        hit
+    }
+
+    fn step(&self) -> io::Result<()> {
+        if self.hits() { Err(self.fault.error()) } else { Ok(()) }
+    }
+}
+
+impl Vfs for FaultyVfs {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.plan.step()?;
+        self.inner.create_dir(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.plan.step()?;
+        self.inner.list(dir)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
+        self.plan.step()?;
+        Ok(self.wrap(self.inner.create_file(path)?))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
+        self.plan.step()?;
+        Ok(self.wrap(self.inner.open_file(path, false)?))
+    }
+
+    fn open_or_create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
+        self.plan.step()?;
+        match self.inner.create_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Ok(self.wrap(self.inner.open_file(path, true)?))
+            }
+            created => Ok(self.wrap(created?)),
+        }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.plan.step()?;
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.plan.step()?;
+        self.inner.remove(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.plan.step()?;
+        self.inner.sync_dir(dir)
+    }
+}
+
+#[derive(Debug)]
+struct FaultyFile {
+    inner: MemoryFile,
+    plan: Arc<Plan>,
+}
+
+impl VfsFile for FaultyFile {
+    fn bytes(&self) -> io::Result<u64> {
+        self.plan.step()?;
+        self.inner.bytes()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.plan.step()?;
+        self.inner.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        if !self.plan.hits() {
+            self.inner.write_at(bytes, offset)
+        } else if self.plan.fault == Fault::ShortWrite && bytes.len() > 1 {
+            self.inner.write_at(&bytes[..bytes.len() / 2], offset)
+        } else {
+            Err(self.plan.fault.error())
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if let Err(error) = self.plan.step() {
+            if self.plan.fault != Fault::Interrupted {
+                self.inner.lose_unsynced();
+            }
+            return Err(error);
+        }
+        self.inner.sync()
+    }
+
+    fn try_lock(&self, exclusive: bool) -> io::Result<bool> {
+        self.plan.step()?;
+        self.inner.try_lock(exclusive)
+    }
+
+    fn is_linked(&self) -> io::Result<bool> {
+        self.plan.step()?;
+        self.inner.is_linked()
+    }
+
+    fn map(&self, bytes: u64) -> io::Result<Region> {
+        self.plan.step()?;
+        self.inner.map(bytes)
+    }
+
+    fn protect(&self) -> io::Result<()> {
+        self.plan.step()?;
+        self.inner.protect()
+    }
+}

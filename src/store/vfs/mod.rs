@@ -1,0 +1,134 @@
+//! The seam between the store and whatever keeps its bytes.
+//!
+//! [`Vfs`] and [`VfsFile`] are the sixteen operations a database needs of a file system. [`DiskVfs`] is the real one,
+//! [`MemoryVfs`] keeps files in memory and can tell what a power cut would leave of them ([`PowerCut`]), and [`FaultyVfs`]
+//! fails the n-th operation. All I/O is positional: there is no cursor that two threads could fight over. Implementations
+//! do not retry; the store does ([`io::ErrorKind::Interrupted`], short reads and writes).
+//!
+//! What an implementation promises:
+//! 1. after [`VfsFile::sync`] the file's bytes and length survive a power cut; its *name* does so only after
+//!    [`Vfs::sync_dir`] of the directory;
+//! 2. [`Vfs::rename`] within a directory is atomic: after a cut there is the old name or the new one;
+//! 3. locks belong to the opened file: two openings in one process exclude each other, and closing (or the death of the
+//!    process) releases them;
+//! 4. a removed file stays readable for those who have it open or mapped.
+
+mod disk;
+mod faulty;
+mod memory;
+mod power;
+#[cfg(test)]
+mod tests;
+
+pub use super::map::{Region, Words};
+pub use disk::DiskVfs;
+pub use faulty::{Fault, FaultyVfs};
+pub use memory::{MemoryVfs, Operation};
+pub use power::PowerCut;
+
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+
+/// A file system, as far as a database needs one.
+pub trait Vfs: Debug + Send + Sync {
+    /// Makes one directory.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`], or what the system says; so below.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Names in a directory, in no order.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`], or what the system says.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+
+    /// Makes a file, for reading and writing.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] when the name is taken.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>>;
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`], or what the system says.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn VfsFile>>;
+
+    /// Opens a file for reading and writing, making it when it is missing.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn open_or_create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>>;
+
+    /// Renames within one directory, atomically, replacing what has the new name.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes the name of a file.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// What the system says; afterwards nothing is known of names not made durable before.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+}
+
+/// An open file.
+pub trait VfsFile: Debug + Send + Sync {
+    /// Length in bytes.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn bytes(&self) -> io::Result<u64>;
+
+    /// Reads some bytes at `offset`; 0 means the end of the file.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes some bytes at `offset`, growing the file, and says how many.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// Makes bytes and length durable.
+    ///
+    /// # Errors
+    /// What the system says; afterwards nothing is known of bytes not made durable before, and trying again proves
+    /// nothing.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Takes a shared or exclusive lock without waiting; false when another opening holds one that excludes it.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn try_lock(&self, exclusive: bool) -> io::Result<bool>;
+
+    /// Whether the file still has a name.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn is_linked(&self) -> io::Result<bool>;
+
+    /// The first `bytes` of a file that will not change any more, as one slice.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] when the file is shorter.
+    fn map(&self, bytes: u64) -> io::Result<Region>;
+
+    /// Marks the file read-only against accidents.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn protect(&self) -> io::Result<()>;
+}
