@@ -11,6 +11,10 @@ use std::time::Instant;
 
 const METRICS: [Metric; 3] = [Metric::Dot, Metric::Cosine, Metric::L2];
 
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
+}
+
 /// How the values of a matrix come about: the hard cases of comparing in `f32`.
 #[derive(Clone, Copy, Debug)]
 enum Values {
@@ -103,7 +107,7 @@ fn one_to_one(metric: Metric, q: &[f32], d: &[f32]) -> f64 {
 #[test]
 fn fast_scores_are_the_reference_bit_for_bit() {
     let cases = Cell::new(0);
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(1500));
+    let mut runner = proptest::test_runner::TestRunner::new(config(1500));
     let shapes = (1usize..40, 1usize..40, prop_oneof![1usize..8, 8usize..200], values(), any::<u64>());
     let result = runner.run(&shapes, |(queries, rows, dim, kind, seed)| {
         let mut scratch = Scratch::default();
@@ -206,7 +210,7 @@ fn scan(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(config(150))]
 
     #[test]
     fn dropping_never_loses_one_of_the_best(

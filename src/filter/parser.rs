@@ -1,0 +1,225 @@
+//! Reads a filter by recursive descent, one function a rule of the grammar.
+//!
+//! By hand and not by parser combinators: half of the work here is saying what was meant by text that does not fit.
+
+use super::expression::{Expression, WORDS};
+use super::lexer::{self, Stop, Token, stop};
+use crate::error::{Error, Result};
+use crate::limits;
+use serde_json::Value;
+
+/// Reads a whole expression.
+pub(super) fn parse(text: &str) -> Result<Expression> {
+    if text.len() > limits::FILTER_BYTES {
+        return Err(Error::invalid("filter", format!("{} bytes long: at most {}", text.len(), limits::FILTER_BYTES)));
+    }
+    let read = || {
+        let mut parser = Parser { text, start: 0, token: Token::End, end: 0, depth: 0 };
+        parser.advance()?;
+        let expression = parser.expression()?;
+        parser.expect_end()?;
+        Ok(expression)
+    };
+    read().map_err(|Stop { at_byte, what }| Error::FilterSyntax { filter: text.to_owned(), at_byte, what })
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    /// The token that is looked at, and the bytes where it begins and ends.
+    token: Token,
+    start: usize,
+    end: usize,
+    /// How many parentheses and `not` are open.
+    depth: usize,
+}
+
+impl Parser<'_> {
+    /// Moves on to the next token and gives the one before.
+    fn advance(&mut self) -> Result<Token, Stop> {
+        let (start, token, end) = lexer::next(self.text, self.end)?;
+        (self.start, self.end) = (start, end);
+        Ok(std::mem::replace(&mut self.token, token))
+    }
+
+    fn at_word(&self, word: &str) -> bool {
+        matches!(&self.token, Token::Word(found) if found.eq_ignore_ascii_case(word))
+    }
+
+    /// Whether the token is that word; if so it is passed.
+    fn pass_word(&mut self, word: &str) -> Result<bool, Stop> {
+        let there = self.at_word(word);
+        if there {
+            self.advance()?;
+        }
+        Ok(there)
+    }
+
+    fn pass(&mut self, token: Token, what: &str) -> Result<(), Stop> {
+        if self.token != token {
+            return self.unexpected(what);
+        }
+        self.advance().map(drop)
+    }
+
+    fn unexpected<T>(&self, expected: &str) -> Result<T, Stop> {
+        match self.text[self.start..self.end].char_indices().nth(40) {
+            _ if self.token == Token::End => stop(self.start, format!("expected {expected}, found the end")),
+            None => stop(self.start, format!("expected {expected}, found `{}`", &self.text[self.start..self.end])),
+            Some((cut, _)) => {
+                let found = &self.text[self.start..self.start + cut];
+                stop(self.start, format!("expected {expected}, found `{found}..`"))
+            }
+        }
+    }
+
+    /// Runs `rule` one level deeper.
+    fn deeper<T>(&mut self, rule: impl FnOnce(&mut Self) -> Result<T, Stop>) -> Result<T, Stop> {
+        if self.depth == limits::FILTER_DEPTH {
+            return stop(
+                self.start,
+                format!("more than {} parentheses and `not` inside each other", limits::FILTER_DEPTH),
+            );
+        }
+        self.depth += 1;
+        let result = rule(self);
+        self.depth -= 1;
+        result
+    }
+
+    fn expression(&mut self) -> Result<Expression, Stop> {
+        let mut operands = Vec::new();
+        loop {
+            match self.conjunction()? {
+                Expression::Or(inner) => operands.extend(inner),
+                operand => operands.push(operand),
+            }
+            if !self.pass_word("or")? {
+                return Ok(alone(operands, Expression::Or));
+            }
+        }
+    }
+
+    fn conjunction(&mut self) -> Result<Expression, Stop> {
+        let mut operands = Vec::new();
+        loop {
+            match self.negation()? {
+                Expression::And(inner) => operands.extend(inner),
+                operand => operands.push(operand),
+            }
+            if !self.pass_word("and")? {
+                return Ok(alone(operands, Expression::And));
+            }
+        }
+    }
+
+    fn negation(&mut self) -> Result<Expression, Stop> {
+        if self.pass_word("not")? {
+            return Ok(Expression::Not(Box::new(self.deeper(Self::negation)?)));
+        }
+        if self.token == Token::Open {
+            self.advance()?;
+            let inner = self.deeper(Self::expression)?;
+            self.pass(Token::Close, "`)`, `and` or `or`")?;
+            return Ok(inner);
+        }
+        if self.pass_word("exists")? {
+            self.pass(Token::Open, "`(` and a field: exists(field)")?;
+            let field = self.field("a field")?;
+            self.pass(Token::Close, "`)`")?;
+            return Ok(Expression::Exists(field));
+        }
+        let field = self.field("a comparison such as field = 'text', exists(field), `not` or `(`")?;
+        self.comparison(field)
+    }
+
+    fn field(&mut self, expected: &str) -> Result<String, Stop> {
+        let name = match &self.token {
+            Token::Word(word) if !is_reserved(word) => word.clone(),
+            Token::Field(name) => name.clone(),
+            Token::Word(word) if !self.at_word("and") && !self.at_word("or") => {
+                return self.unexpected(&format!("{expected} (a field of that name stands in backticks: `{word}`)"));
+            }
+            Token::Text(_) => {
+                return self.unexpected(&format!("{expected} (the field comes first, without quotes or in backticks)"));
+            }
+            _ => return self.unexpected(expected),
+        };
+        self.advance()?;
+        Ok(name)
+    }
+
+    fn comparison(&mut self, field: String) -> Result<Expression, Stop> {
+        if self.pass_word("in")? {
+            return Ok(Expression::In(field, self.list()?));
+        }
+        if let Token::Operator(operator) = self.token {
+            self.advance()?;
+            return Ok(Expression::Compare(field, operator, self.value()?));
+        }
+        let expected = "`=`, `!=`, `<`, `<=`, `>`, `>=` or `in` after the field";
+        let hint = match &self.token {
+            Token::Word(word) => match word.to_ascii_lowercase().as_str() {
+                "is" => " (null is compared by `= null`)",
+                "not" => " (`not` stands before the field: not field in ('a', 'b'))",
+                "between" => " (write field >= 1 and field <= 2)",
+                "like" | "ilike" | "contains" | "matches" | "startswith" => {
+                    " (there is no matching of parts of text: compare with `=` or `in ('a', 'b')`)"
+                }
+                _ => "",
+            },
+            _ => "",
+        };
+        self.unexpected(&format!("{expected}{hint}"))
+    }
+
+    fn list(&mut self) -> Result<Vec<Value>, Stop> {
+        self.pass(Token::Open, "`(` and values: in ('a', 'b')")?;
+        let mut values = vec![self.value()?];
+        while self.token == Token::Comma {
+            self.advance()?;
+            values.push(self.value()?);
+        }
+        self.pass(Token::Close, "`,` or `)`")?;
+        Ok(values)
+    }
+
+    fn value(&mut self) -> Result<Value, Stop> {
+        let value = match &self.token {
+            Token::Text(text) => Value::String(text.clone()),
+            Token::Number(number) => Value::Number(number.clone()),
+            Token::Word(_) if self.at_word("true") => Value::Bool(true),
+            Token::Word(_) if self.at_word("false") => Value::Bool(false),
+            Token::Word(_) if self.at_word("null") => Value::Null,
+            Token::Word(word) | Token::Field(word) if !is_reserved(word) => {
+                return self.unexpected(&format!("a value (text stands in quotes: '{word}')"));
+            }
+            Token::Open => return self.unexpected("one value (several are compared by in ('a', 'b'))"),
+            _ => return self.unexpected("a value: 'text', a number, true, false or null"),
+        };
+        self.advance()?;
+        Ok(value)
+    }
+
+    fn expect_end(&self) -> Result<(), Stop> {
+        match &self.token {
+            Token::End => Ok(()),
+            Token::Close => stop(self.start, "this `)` was never opened"),
+            _ if self.text[..self.start].ends_with(['\'', '"']) => {
+                self.unexpected("`and`, `or` or the end (a quote within text is written \\')")
+            }
+            _ => self.unexpected("`and`, `or` or the end"),
+        }
+    }
+}
+
+fn is_reserved(word: &str) -> bool {
+    WORDS.iter().any(|reserved| reserved.eq_ignore_ascii_case(word))
+}
+
+/// A chain of one is that one.
+fn alone(mut operands: Vec<Expression>, chain: impl FnOnce(Vec<Expression>) -> Expression) -> Expression {
+    match operands.len() {
+        1 => operands.swap_remove(0),
+        _ => chain(operands),
+    }
+}
