@@ -2,6 +2,8 @@
 //!
 //! Each function checks its bounds before any unsafe block, so callers cannot reach outside their slices.
 
+mod gelu;
 mod product;
 
+pub use gelu::gelu;
 pub use product::{Strided, product, product_f64};
