@@ -10,6 +10,9 @@ use otolith::embed::wav2vec2::{Classifier, Layer, Wav2Vec2};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+#[path = "wav2vec2/scale.rs"]
+mod scale;
+
 fn ours() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/wav2vec2")
 }
@@ -153,4 +156,39 @@ fn the_complete_fixtures_are_met() {
     println!("figure wav2vec2_complete_tensors = {count}");
     println!("figure wav2vec2_complete_worst_error = {worst:.2e}");
     assert!(count >= 139, "only {count} tensors were compared");
+}
+
+#[test]
+fn the_encoder_of_true_size_gives_the_exact_sums_and_samples() {
+    let expected = std::fs::read_to_string(ours().join("conv_scale/expected.json")).unwrap();
+    let expected: serde_json::Value = serde_json::from_str(&expected).unwrap();
+    for (seed, first) in expected["first_values"].as_object().unwrap() {
+        let first: Vec<f32> = first.as_array().unwrap().iter().map(|value| value.as_f64().unwrap() as f32).collect();
+        assert_eq!(scale::values(seed.parse().unwrap(), 4, 1.0, 0.0), first);
+    }
+    for norm in ["group", "layer"] {
+        let dir = tempfile::tempdir().unwrap();
+        scale::write(dir.path(), norm);
+        let model = Wav2Vec2::open(dir.path(), Layer::Features).unwrap();
+        let conv = model.conv(&scale::input()).unwrap();
+        let features = model.features(&conv).unwrap();
+        for (name, got) in [("conv", values(&conv)), ("extract_features", values(&features))] {
+            let expected = &expected[format!("{norm}.{name}")];
+            let mut worst = 0.0_f64;
+            for sample in expected["samples"].as_array().unwrap() {
+                let [frame, channel] = [0, 1].map(|index| sample[index].as_u64().unwrap() as usize);
+                let error = f64::from(got[frame * scale::CHANNELS + channel]) - sample[2].as_f64().unwrap();
+                worst = worst.max(error.abs());
+            }
+            println!("figure wav2vec2_true_size_{norm}_{name}_worst_error = {worst:.2e}");
+            assert!(worst <= 2e-5, "{norm} {name}: {worst:e}");
+            let sum = |of: fn(f64) -> f64| got.iter().map(|value| of(f64::from(*value))).sum::<f64>();
+            let sums = [("sum", sum(|x| x)), ("sum_abs", sum(f64::abs)), ("sum_squares", sum(|x| x * x))];
+            for (which, sum) in sums {
+                // 127,488 values, each off by about 1e-6 with either sign.
+                let difference = (sum - expected[which].as_f64().unwrap()).abs();
+                assert!(difference <= 0.05, "{norm} {name} {which}: {sum} is off by {difference}");
+            }
+        }
+    }
 }
