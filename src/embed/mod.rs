@@ -14,8 +14,12 @@
 //! **Cost.** [`embed_file`] holds up to 16 MiB of samples (4 minutes at 16 kHz) and decodes once; a longer file is decoded
 //! twice, and then a window and the rows made so far are all it holds. Callers run files in parallel.
 
+#[cfg(feature = "models")]
+pub mod checkpoint;
 mod logmel;
 mod loudness;
+#[cfg(feature = "models")]
+pub mod wav2vec2;
 mod windows;
 
 pub use logmel::LogMel;

@@ -8,10 +8,12 @@
 //! - *ordered* ones in `f64` ([`ordered`]), summed by rising index, the same bits on every machine.
 
 mod dot;
+mod gelu;
 pub mod ordered;
 mod product;
 mod tile;
 
 pub use dot::{dot, roundings};
+pub use gelu::gelu;
 pub use product::{Strided, product, product_f64};
 pub use tile::tile;

@@ -1,0 +1,47 @@
+//! Model checkpoints in the common layout of the wav2vec2 family: a folder with `config.json`, `preprocessor_config.json`
+//! and weights.
+//!
+//! [`Config`] and [`Preprocessor`] are what the two JSON files say, checked; [`Weights`] finds tensors by name in
+//! `model.safetensors`, its shards, or `pytorch_model.bin`, and hands them out as `f32`. Opening reads headers only (a few
+//! hundred kilobytes); each tensor is read when it is asked for, so what is not needed costs nothing.
+//!
+//! Nothing in a checkpoint is trusted: no code in a pickle is ever run (an allow-list of three callables is *recognised*,
+//! everything else refused), no file is mapped, every size is checked against the length of its file and against the
+//! configuration before memory is taken.
+
+mod archive;
+mod config;
+mod pickle;
+mod preprocessor;
+mod safetensors;
+mod weights;
+
+pub use config::{Config, ConvLayer, Family, FeatureNorm, Generation};
+pub use preprocessor::Preprocessor;
+pub use weights::Weights;
+
+use crate::error::{Error, Result};
+use serde_json::Value;
+use std::io::Read;
+use std::path::Path;
+
+/// Largest JSON file or header that is read: real ones stay below 1 MB, and a parsed value takes many times its text.
+const JSON_BYTES: u64 = 16 << 20;
+
+/// Reads a file that must not be longer than `limit` bytes.
+fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let file = std::fs::File::open(path).map_err(|e| Error::io(path, "open", e))?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| Error::io(path, "read", e))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::unusable(path, format!("longer than {limit} bytes, the most that is read of such a file")));
+    }
+    Ok(bytes)
+}
+
+/// Reads a JSON object.
+fn read_json(path: &Path) -> Result<Value> {
+    let value: Value = serde_json::from_slice(&read_limited(path, JSON_BYTES)?)
+        .map_err(|e| Error::unusable(path, format!("not JSON: {e}")))?;
+    if value.is_object() { Ok(value) } else { Err(Error::unusable(path, "not a JSON object")) }
+}

@@ -1,0 +1,45 @@
+//! `preprocessor_config.json`: how samples are prepared. It may be absent.
+
+use super::read_json;
+use crate::error::{Error, Result};
+use std::path::Path;
+
+/// What `preprocessor_config.json` says, checked. Only single-channel sound is supported; padding is the caller's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preprocessor {
+    /// Samples per second that the model was trained on.
+    pub sampling_rate: u32,
+    /// Whether each clip is brought to mean 0 and variance 1.
+    pub do_normalize: bool,
+    /// Whether the model was trained with padded frames masked out of its attention.
+    pub return_attention_mask: bool,
+}
+
+impl Preprocessor {
+    /// Reads and checks the file, or takes the defaults (16 kHz, normalised, no mask) when it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it exists and cannot be read, [`Error::Unusable`] when a field is malformed.
+    pub fn read(path: &Path) -> Result<Preprocessor> {
+        let json = if path.exists() { read_json(path)? } else { serde_json::json!({}) };
+        let field = |name| json.get(name).filter(|value| !value.is_null());
+        let refuse = |name, wanted| {
+            let found = field(name).map(ToString::to_string).unwrap_or_default();
+            Error::unusable(path, format!("{name} is {found}, supported is {wanted}"))
+        };
+        let flag = |name, default| {
+            field(name).map_or(Ok(default), |value| value.as_bool().ok_or_else(|| refuse(name, "true or false")))
+        };
+        let sampling_rate = field("sampling_rate").map_or(Some(16_000), |value| {
+            value.as_u64().filter(|rate| (1_000..=1_000_000).contains(rate)).map(|rate| rate as u32)
+        });
+        if field("feature_size").is_some_and(|value| value.as_u64() != Some(1)) {
+            return Err(refuse("feature_size", "1"));
+        }
+        Ok(Preprocessor {
+            sampling_rate: sampling_rate.ok_or_else(|| refuse("sampling_rate", "1000 to 1000000"))?,
+            do_normalize: flag("do_normalize", true)?,
+            return_attention_mask: flag("return_attention_mask", false)?,
+        })
+    }
+}

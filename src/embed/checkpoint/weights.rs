@@ -1,0 +1,193 @@
+//! Tensors by name, whichever file holds them.
+
+use super::{archive, config::Family, read_json, safetensors};
+use crate::error::{Error, Result};
+use crate::matrix::Precision;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// Most files that an index may name; published models have fewer than 10.
+const SHARDS: usize = 1_024;
+
+/// Storage type of a tensor in a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dtype {
+    Double,
+    Float(Precision),
+    /// Integers and the like: counters that no network here reads.
+    Other,
+}
+
+impl Dtype {
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Dtype::Double => 8,
+            Dtype::Float(precision) => precision.bytes(),
+            Dtype::Other => 1,
+        }
+    }
+
+    /// Little-endian values, narrowed or widened to `f32`.
+    fn decode(self, bytes: &[u8]) -> Option<Vec<f32>> {
+        match self {
+            Dtype::Double => {
+                Some(bytes.as_chunks::<8>().0.iter().map(|value| f64::from_le_bytes(*value) as f32).collect())
+            }
+            Dtype::Float(precision) => Some(precision.decode(bytes)),
+            Dtype::Other => None,
+        }
+    }
+}
+
+/// Where a tensor lies. Whoever makes one has checked that `start .. start + span * bytes` is inside the file, and that
+/// there are no more elements than the file has room for.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) file: PathBuf,
+    /// Offset of the first element in bytes.
+    pub(super) start: u64,
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    /// Distance between neighbours along each axis, in elements.
+    pub(super) strides: Vec<usize>,
+}
+
+/// Row-major strides of a shape.
+pub(super) fn row_major(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1_usize; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = strides[axis].saturating_mul(shape[axis]);
+    }
+    strides
+}
+
+/// Elements from the first to the last of a strided tensor, both included; `None` when that overflows.
+pub(super) fn span(shape: &[usize], strides: &[usize]) -> Option<usize> {
+    if shape.contains(&0) {
+        return Some(0);
+    }
+    shape.iter().zip(strides).try_fold(1_usize, |span, (dim, stride)| span.checked_add((dim - 1).checked_mul(*stride)?))
+}
+
+impl Place {
+    fn read(&self) -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(&self.file)?;
+        file.seek(SeekFrom::Start(self.start))?;
+        let elements = span(&self.shape, &self.strides).unwrap_or(0);
+        let mut bytes = vec![0; elements * self.dtype.bytes()];
+        file.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The elements of a span in row-major order.
+    fn gather(&self, span: Vec<f32>) -> Vec<f32> {
+        if self.strides == row_major(&self.shape) || span.is_empty() {
+            return span;
+        }
+        let mut offsets = vec![0];
+        for (dim, stride) in self.shape.iter().zip(&self.strides) {
+            offsets = offsets.iter().flat_map(|offset| (0..*dim).map(move |at| offset + at * stride)).collect();
+        }
+        offsets.into_iter().map(|offset| span[offset]).collect()
+    }
+}
+
+/// The tensors of a checkpoint folder, found but not yet read.
+#[derive(Debug)]
+pub struct Weights {
+    dir: PathBuf,
+    places: BTreeMap<String, Place>,
+}
+
+impl Weights {
+    /// Finds the weights in a folder: the first of `model.safetensors`, `model.safetensors.index.json`,
+    /// `pytorch_model.bin` and `pytorch_model.bin.index.json`. Names lose the family's prefix, and the newer names of the
+    /// weight norm (`parametrizations.weight.original0`, `original1`) become the older ones (`weight_g`, `weight_v`).
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] when there is none of the files, or one is malformed, or holds anything but tensors.
+    pub fn open(dir: &Path, family: Family) -> Result<Weights> {
+        let mut places = BTreeMap::new();
+        for (name, place) in find(dir)? {
+            let name = canonical(&name, family);
+            let file = place.file.clone();
+            if places.insert(name.clone(), place).is_some() {
+                return Err(Error::unusable(file, format!("tensor `{name}` is there twice")));
+            }
+        }
+        Ok(Weights { dir: dir.to_path_buf(), places })
+    }
+
+    /// Reads a tensor as `f32`, row-major.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] when it is missing, has another shape, or is not a float; [`Error::Io`] when reading fails.
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let mismatch =
+            |found: String| Error::mismatch(format!("{}: tensor `{name}`", self.dir.display()), describe(shape), found);
+        let place = self.places.get(name).ok_or_else(|| mismatch("no tensor of that name".into()))?;
+        if place.shape != shape {
+            return Err(mismatch(describe(&place.shape)));
+        }
+        if place.dtype == Dtype::Other {
+            return Err(mismatch("a type that is none of F64, F32, F16 and BF16".into()));
+        }
+        let bytes = place.read().map_err(|e| Error::io(&place.file, "read", e))?;
+        let values = place.dtype.decode(&bytes).unwrap_or_default();
+        Ok(place.gather(values))
+    }
+}
+
+fn describe(shape: &[usize]) -> String {
+    let dims: Vec<String> = shape.iter().map(ToString::to_string).collect();
+    format!("[{}]", dims.join(", "))
+}
+
+fn canonical(name: &str, family: Family) -> String {
+    let bare = name.strip_prefix(family.name()).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name);
+    bare.replace("parametrizations.weight.original0", "weight_g")
+        .replace("parametrizations.weight.original1", "weight_v")
+}
+
+type Indexer = fn(&Path) -> Result<Vec<(String, Place)>>;
+
+/// Every tensor of the folder with the name that its file gives it.
+fn find(dir: &Path) -> Result<Vec<(String, Place)>> {
+    let kinds: [(&str, Indexer); 2] =
+        [("model.safetensors", safetensors::index), ("pytorch_model.bin", archive::index)];
+    for (name, read) in kinds {
+        let (whole, index) = (dir.join(name), dir.join(format!("{name}.index.json")));
+        if whole.exists() {
+            return read(&whole);
+        }
+        if index.exists() {
+            return sharded(dir, &index, read);
+        }
+    }
+    Err(Error::unusable(dir, "no weights: looked for model.safetensors, pytorch_model.bin and their .index.json"))
+}
+
+/// Tensors spread over several files, as an index of names to files says.
+fn sharded(dir: &Path, index: &Path, read: Indexer) -> Result<Vec<(String, Place)>> {
+    let json = read_json(index)?;
+    let refuse = |why: String| Error::unusable(index, why);
+    let map = json["weight_map"].as_object().ok_or_else(|| refuse("no object `weight_map`".into()))?;
+    let mut shards: BTreeMap<&str, BTreeMap<String, Place>> = BTreeMap::new();
+    let mut found = Vec::with_capacity(map.len());
+    for (name, file) in map {
+        let file = file.as_str().ok_or_else(|| refuse(format!("tensor `{name}` is in {file}, which is not text")))?;
+        if !shards.contains_key(file) {
+            if Path::new(file).file_name() != Some(file.as_ref()) || shards.len() == SHARDS {
+                return Err(refuse(format!("`{file}` is not the name of a file beside it, or one of too many")));
+            }
+            shards.insert(file, read(&dir.join(file))?.into_iter().collect());
+        }
+        match shards.get(file).and_then(|shard| shard.get(name)) {
+            Some(place) => found.push((name.clone(), place.clone())),
+            None => return Err(refuse(format!("tensor `{name}` is not in `{file}`"))),
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,80 @@
+//! The classification head: one score for each class.
+
+use super::encoder::kept_frames;
+use super::layers::Linear;
+use super::loader::internal;
+use super::{Layer, States, Wav2Vec2};
+use crate::embed::checkpoint::Generation;
+use crate::error::Result;
+use candle_core::{D, Result as Computed, Tensor};
+use std::path::Path;
+
+/// A network with a classification head: the last hidden state, or a weighted sum of all states, averaged over time,
+/// projected, and mapped to classes.
+#[derive(Debug)]
+pub struct Classifier {
+    model: Wav2Vec2,
+    /// One weight a state, before their softmax.
+    layer_weights: Option<Tensor>,
+    projector: Linear,
+    classifier: Linear,
+}
+
+impl Classifier {
+    /// Loads a checkpoint folder that was saved with a head.
+    ///
+    /// # Errors
+    /// As [`Wav2Vec2::open`]; a folder without a head lacks the tensor `projector.weight`.
+    pub fn open(dir: &Path) -> Result<Classifier> {
+        let (model, mut loader) = Wav2Vec2::load(dir, Layer::Mean)?;
+        let config = model.config();
+        let (width, inner, labels) = (config.hidden_size, config.classifier_proj_size, config.labels.len());
+        let layer_weights = config
+            .use_weighted_layer_sum
+            .then(|| loader.tensor("layer_weights", &[config.num_hidden_layers + 1]))
+            .transpose()?;
+        let projector = Linear::load(&mut loader, "projector", width, inner)?;
+        let classifier = Linear::load(&mut loader, "classifier", inner, labels)?;
+        Ok(Classifier { model, layer_weights, projector, classifier })
+    }
+
+    /// The network below the head, with all its layers.
+    pub fn model(&self) -> &Wav2Vec2 {
+        &self.model
+    }
+
+    /// Names of the classes, in the order of the scores.
+    pub fn labels(&self) -> &[String] {
+        &self.model.config().labels
+    }
+
+    /// Scores `[batch, classes]` of the hidden states that [`Wav2Vec2::encode`] gave for the same `kept`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) for states of another shape.
+    pub fn logits(&self, states: &States, kept: Option<&[usize]>) -> Result<Tensor> {
+        let pooled = self.summed(states).and_then(|hidden| pool(&hidden, kept));
+        let logits = pooled.and_then(|pooled| self.classifier.forward(&self.projector.forward(&pooled)?));
+        logits.map_err(internal)
+    }
+
+    /// What is classified, `[batch, rows, width]`.
+    fn summed(&self, states: &States) -> Computed<Tensor> {
+        let Some(weights) = &self.layer_weights else { return Ok(states.last.clone()) };
+        let mut all = states.states.clone();
+        if self.model.config().generation == Generation::Normed {
+            all.pop();
+            all.push(states.last.clone());
+        }
+        let shares = candle_nn::ops::softmax(weights, D::Minus1)?.reshape((all.len(), 1, 1, 1))?;
+        Tensor::stack(&all, 0)?.broadcast_mul(&shares)?.sum(0)
+    }
+}
+
+/// The mean over the frames that count. The projector is linear, so pooling before it gives the same and costs less.
+fn pool(hidden: &Tensor, kept: Option<&[usize]>) -> Computed<Tensor> {
+    let Some(kept) = kept else { return hidden.mean(1) };
+    let (batch, rows, _) = hidden.dims3()?;
+    let flags = kept_frames(kept, batch, rows)?;
+    hidden.broadcast_mul(&flags)?.sum(1)?.broadcast_div(&flags.sum(1)?)
+}

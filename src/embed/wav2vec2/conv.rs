@@ -1,0 +1,204 @@
+//! The convolution encoder: samples to frames.
+//!
+//! Activations are channels-last, so an output row of a convolution is the product of `kernel * channels` consecutive
+//! values with a `[kernel * channels, outputs]` weight: one product over overlapping rows a layer, no copies. Clips go
+//! through in blocks of frames, all layers at a time, so memory does not grow with the clip and activations stay in the
+//! cache. The one thing that looks at the whole clip, the channel norm after layer 0, is folded into that layer's weight.
+
+use super::loader::Loader;
+use super::ops::norm_row;
+use crate::embed::checkpoint::{Config, FeatureNorm};
+use crate::error::Result;
+use crate::kernel::{self, Strided};
+use std::borrow::Cow;
+
+/// Frames a block: large enough that the last layer's product repays packing its weight, small enough that the
+/// activations of a block (48 MB at 512 channels) bound the memory of a clip.
+const BLOCK: usize = 256;
+
+/// Epsilon of the norms in here, whatever the configuration says for the others.
+const EPS: f64 = 1e-5;
+
+/// One convolution with its norm; in the checkpoint `feature_extractor.conv_layers.N`.
+#[derive(Debug)]
+struct ConvLayer {
+    inputs: usize,
+    outputs: usize,
+    kernel: usize,
+    stride: usize,
+    /// `[kernel * inputs, outputs]`
+    weight: Vec<f32>,
+    bias: Option<Vec<f32>>,
+    /// Scale and shift, where the layer has a norm.
+    layer_norm: Option<[Vec<f32>; 2]>,
+}
+
+/// The stack of convolutions; in the checkpoint `feature_extractor`.
+#[derive(Debug)]
+pub struct FeatureExtractor {
+    conv_layers: Vec<ConvLayer>,
+    norm: FeatureNorm,
+}
+
+impl FeatureExtractor {
+    pub(super) fn load(loader: &mut Loader, config: &Config) -> Result<FeatureExtractor> {
+        let mut inputs = 1;
+        let mut conv_layers = Vec::with_capacity(config.conv_layers.len());
+        for (index, layer) in config.conv_layers.iter().enumerate() {
+            let name = |part: &str| format!("feature_extractor.conv_layers.{index}.{part}");
+            let (outputs, kernel) = (layer.dim, layer.kernel);
+            let weight = loader.values(&name("conv.weight"), &[outputs, inputs, kernel])?;
+            let bias = config.conv_bias.then(|| loader.values(&name("conv.bias"), &[outputs])).transpose()?;
+            let layer_norm = if index == 0 || config.feat_extract_norm == FeatureNorm::Layer {
+                let scale = loader.values(&name("layer_norm.weight"), &[outputs])?;
+                Some([scale, loader.values(&name("layer_norm.bias"), &[outputs])?])
+            } else {
+                None
+            };
+            let weight = by_tap(&weight, outputs, inputs, kernel);
+            conv_layers.push(ConvLayer { inputs, outputs, kernel, stride: layer.stride, weight, bias, layer_norm });
+            inputs = outputs;
+        }
+        Ok(FeatureExtractor { conv_layers, norm: config.feat_extract_norm })
+    }
+
+    /// Frames of a clip of prepared samples, `[frames, channels]`; none for fewer samples than the receptive field.
+    pub fn forward(&self, samples: &[f32]) -> Vec<f32> {
+        let rows = self.conv_layers.iter().fold(samples.len(), |length, layer| layer.rows(length));
+        let outputs = self.conv_layers.last().map_or(0, |layer| layer.outputs);
+        let mut frames = vec![0.0; rows * outputs];
+        if rows == 0 {
+            return frames;
+        }
+        let folded = match self.norm {
+            FeatureNorm::Group => self.conv_layers.first().and_then(|layer| layer.fold_channel_norm(samples)),
+            FeatureNorm::Layer => None,
+        };
+        let mut buffers = [Vec::new(), Vec::new()];
+        for (block, out) in frames.chunks_mut(BLOCK * outputs).enumerate() {
+            self.block(samples, folded.as_ref(), block * BLOCK, out, &mut buffers);
+        }
+        frames
+    }
+
+    /// All layers for the frames from `first` on that `out` has room for.
+    fn block(
+        &self,
+        samples: &[f32],
+        folded: Option<&(Vec<f32>, Vec<f32>)>,
+        first: usize,
+        out: &mut [f32],
+        [input, output]: &mut [Vec<f32>; 2],
+    ) {
+        // Which rows of each layer's output these frames see, last layer first.
+        let (mut start, mut rows) = (first, out.len() / self.conv_layers.last().map_or(1, |layer| layer.outputs));
+        let mut spans = Vec::with_capacity(self.conv_layers.len());
+        for layer in self.conv_layers.iter().rev() {
+            spans.push(rows);
+            start *= layer.stride;
+            rows = (rows - 1) * layer.stride + layer.kernel;
+        }
+        input.clear();
+        input.extend_from_slice(&samples[start..start + rows]);
+        for (index, (layer, rows)) in self.conv_layers.iter().zip(spans.into_iter().rev()).enumerate() {
+            output.resize(rows * layer.outputs, 0.0);
+            match folded.filter(|_| index == 0) {
+                Some((weight, bias)) => layer.convolve(input, weight, Some(bias.as_slice()), output),
+                None => layer.convolve(input, &layer.weight, layer.bias.as_deref(), output),
+            }
+            match &layer.layer_norm {
+                Some([scale, shift]) if self.norm == FeatureNorm::Layer => {
+                    for row in output.chunks_exact_mut(layer.outputs) {
+                        norm_row(row, scale, shift, EPS);
+                        kernel::gelu(row);
+                    }
+                }
+                _ => kernel::gelu(output),
+            }
+            std::mem::swap(input, output);
+        }
+        out.copy_from_slice(input);
+    }
+}
+
+/// `[outputs, inputs, kernel]` to `[kernel, inputs, outputs]`.
+fn by_tap(weight: &[f32], outputs: usize, inputs: usize, kernel: usize) -> Vec<f32> {
+    let mut by_tap = vec![0.0; weight.len()];
+    for (index, value) in weight.iter().enumerate() {
+        let (tap, input, output) = (index % kernel, index / kernel % inputs, index / kernel / inputs);
+        by_tap[(tap * inputs + input) * outputs + output] = *value;
+    }
+    by_tap
+}
+
+impl ConvLayer {
+    /// Output rows for an input of `length` rows.
+    fn rows(&self, length: usize) -> usize {
+        length.checked_sub(self.kernel).map_or(0, |rest| rest / self.stride + 1)
+    }
+
+    /// One product over the overlapping rows of `input`; `out` gives the number of rows.
+    fn convolve(&self, input: &[f32], weight: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
+        if let Some(bias) = bias {
+            out.chunks_exact_mut(self.outputs).for_each(|row| row.copy_from_slice(bias));
+        }
+        let left = Strided {
+            values: input,
+            rows: out.len() / self.outputs,
+            cols: self.kernel * self.inputs,
+            row_stride: self.stride * self.inputs,
+            col_stride: 1,
+        };
+        kernel::product(out, left, Strided::new(weight, left.cols, self.outputs), bias.is_some());
+    }
+
+    /// Weight and bias that give the output of the convolution already normed channel by channel over the whole clip.
+    ///
+    /// With `m` the mean of the input rows and `Q` their covariance, the output of a channel with weight `w` has mean
+    /// `w . m` and variance `w^T Q w`, so no pass over the output is needed. The layer's own bias cancels. `None` when the
+    /// layer has no norm.
+    fn fold_channel_norm(&self, samples: &[f32]) -> Option<(Vec<f32>, Vec<f32>)> {
+        let [scale, shift] = self.layer_norm.as_ref()?;
+        let (rows, taps) = (self.rows(samples.len()), self.kernel);
+        // Centred first: the covariance is then not a small difference of large numbers.
+        let centre = samples.iter().map(|&sample| f64::from(sample)).sum::<f64>() / samples.len() as f64;
+        let centred: Vec<f64> = samples.iter().map(|&sample| f64::from(sample) - centre).collect();
+        let windows = Strided { values: &centred, rows, cols: taps, row_stride: self.stride, col_stride: 1 };
+        let mut mean = vec![0.0; taps];
+        kernel::product_f64(&mut mean, Strided::new(&vec![1.0 / rows as f64; rows], 1, rows), windows, false);
+        let mut moments = vec![0.0; taps * taps];
+        kernel::product_f64(&mut moments, windows.transposed(), windows, false);
+
+        let (mut weight, mut bias) = (vec![0.0; self.weight.len()], vec![0.0; self.outputs]);
+        for channel in 0..self.outputs {
+            let w: Vec<f64> = (0..taps).map(|tap| f64::from(self.weight[tap * self.outputs + channel])).collect();
+            let mut variance = 0.0;
+            for (a, row) in moments.chunks_exact(taps).enumerate() {
+                let covariances = row.iter().zip(&mean).map(|(moment, m)| moment / rows as f64 - mean[a] * m);
+                variance += w[a] * covariances.zip(&w).map(|(covariance, w)| covariance * w).sum::<f64>();
+            }
+            let gain = f64::from(scale[channel]) / (variance.max(0.0) + EPS).sqrt();
+            let level: f64 = w.iter().zip(&mean).map(|(w, m)| w * (m + centre)).sum();
+            for (tap, w) in w.iter().enumerate() {
+                weight[tap * self.outputs + channel] = (gain * w) as f32;
+            }
+            bias[channel] = (f64::from(shift[channel]) - gain * level) as f32;
+        }
+        Some((weight, bias))
+    }
+}
+
+/// Brings a clip to mean 0 and variance 1, as the feature extractor of the original does: `(x - mean) / sqrt(variance +
+/// 1e-7)`. The sums run in f64, so the result is the rounded exact one.
+pub(super) fn normalise(samples: &[f32]) -> Vec<f32> {
+    let count = samples.len() as f64;
+    let mean = samples.iter().map(|&sample| f64::from(sample)).sum::<f64>() / count;
+    let variance = samples.iter().map(|&sample| (f64::from(sample) - mean).powi(2)).sum::<f64>() / count;
+    let deviation = (variance + 1e-7).sqrt();
+    samples.iter().map(|&sample| ((f64::from(sample) - mean) / deviation) as f32).collect()
+}
+
+/// [`normalise`] where the checkpoint asks for it.
+pub(super) fn prepare(samples: &[f32], do_normalize: bool) -> Cow<'_, [f32]> {
+    if do_normalize { Cow::Owned(normalise(samples)) } else { Cow::Borrowed(samples) }
+}

@@ -1,0 +1,164 @@
+//! The transformer: frames to hidden states.
+
+use super::layers::{LayerNorm, Linear};
+use super::loader::Loader;
+use super::ops;
+use super::positional::PositionalConvEmbedding;
+use crate::embed::checkpoint::Config;
+use crate::error::Result;
+use candle_core::{D, Device, Result as Computed, Tensor};
+
+/// Multi-head attention; in the checkpoint `encoder.layers.N.attention`.
+#[derive(Debug)]
+struct Attention {
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    out_proj: Linear,
+    heads: usize,
+}
+
+impl Attention {
+    fn load(loader: &mut Loader, name: &str, config: &Config) -> Result<Attention> {
+        let width = config.hidden_size;
+        let mut linear = |part: &str| Linear::load(loader, &format!("{name}.{part}"), width, width);
+        Ok(Attention {
+            q_proj: linear("q_proj")?,
+            k_proj: linear("k_proj")?,
+            v_proj: linear("v_proj")?,
+            out_proj: linear("out_proj")?,
+            heads: config.num_attention_heads,
+        })
+    }
+
+    /// `x` `[batch, rows, width]`; `mask` `[batch, 1, 1, rows]` is added to the scores.
+    fn forward(&self, x: &Tensor, mask: Option<&Tensor>) -> Computed<Tensor> {
+        let (batch, rows, width) = x.dims3()?;
+        let size = width / self.heads;
+        let split = |x: Tensor| x.reshape((batch, rows, self.heads, size))?.transpose(1, 2);
+        let q = split((self.q_proj.forward(x)? * (size as f64).powf(-0.5))?)?;
+        let (k, v) = (split(self.k_proj.forward(x)?)?, split(self.v_proj.forward(x)?)?);
+        let mut scores = ops::product(&q, &k.t()?)?;
+        if let Some(mask) = mask {
+            scores = scores.broadcast_add(mask)?;
+        }
+        let weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
+        let joined = ops::product(&weights, &v)?.transpose(1, 2)?.reshape((batch, rows, width))?;
+        self.out_proj.forward(&joined)
+    }
+}
+
+/// In the checkpoint `encoder.layers.N.feed_forward`.
+#[derive(Debug)]
+struct FeedForward {
+    intermediate_dense: Linear,
+    output_dense: Linear,
+}
+
+impl FeedForward {
+    fn load(loader: &mut Loader, name: &str, config: &Config) -> Result<FeedForward> {
+        let (width, inner) = (config.hidden_size, config.intermediate_size);
+        Ok(FeedForward {
+            intermediate_dense: Linear::load(loader, &format!("{name}.intermediate_dense"), width, inner)?,
+            output_dense: Linear::load(loader, &format!("{name}.output_dense"), inner, width)?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Computed<Tensor> {
+        self.output_dense.forward(&ops::gelu(&self.intermediate_dense.forward(x)?)?)
+    }
+}
+
+/// In the checkpoint `encoder.layers.N`.
+#[derive(Debug)]
+struct EncoderLayer {
+    attention: Attention,
+    layer_norm: LayerNorm,
+    feed_forward: FeedForward,
+    final_layer_norm: LayerNorm,
+}
+
+impl EncoderLayer {
+    fn load(loader: &mut Loader, name: &str, config: &Config) -> Result<EncoderLayer> {
+        let width = config.hidden_size;
+        Ok(EncoderLayer {
+            attention: Attention::load(loader, &format!("{name}.attention"), config)?,
+            layer_norm: LayerNorm::load(loader, &format!("{name}.layer_norm"), width, config)?,
+            feed_forward: FeedForward::load(loader, &format!("{name}.feed_forward"), config)?,
+            final_layer_norm: LayerNorm::load(loader, &format!("{name}.final_layer_norm"), width, config)?,
+        })
+    }
+
+    /// The same parts in the two orders: norms before each block (`stable`) or after it.
+    fn forward(&self, x: &Tensor, mask: Option<&Tensor>, stable: bool) -> Computed<Tensor> {
+        if stable {
+            let x = (x + self.attention.forward(&self.layer_norm.forward(x)?, mask)?)?;
+            &x + self.feed_forward.forward(&self.final_layer_norm.forward(&x)?)?
+        } else {
+            let x = self.layer_norm.forward(&(x + self.attention.forward(x, mask)?)?)?;
+            self.final_layer_norm.forward(&(&x + self.feed_forward.forward(&x)?)?)
+        }
+    }
+}
+
+/// What a pass through the transformer gives, each `[batch, rows, width]`.
+#[derive(Clone, Debug)]
+pub struct States {
+    /// State 0 is the input of the first layer, state `n` the output of layer `n`, never normed afterwards.
+    pub states: Vec<Tensor>,
+    /// The last state, and for a pre-norm encoder of full depth its norm: the last hidden state.
+    pub last: Tensor,
+}
+
+/// In the checkpoint `encoder`.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    pos_conv_embed: PositionalConvEmbedding,
+    /// After the positional step in the post-norm encoder, after the last layer in the pre-norm one, where it is absent
+    /// unless all layers are loaded.
+    layer_norm: Option<LayerNorm>,
+    layers: Vec<EncoderLayer>,
+    stable: bool,
+}
+
+impl Encoder {
+    /// The first `depth` layers.
+    pub(super) fn load(loader: &mut Loader, config: &Config, depth: usize) -> Result<Encoder> {
+        let stable = config.do_stable_layer_norm;
+        let pos_conv_embed = PositionalConvEmbedding::load(loader, config)?;
+        let layer_norm = (!stable || depth == config.num_hidden_layers)
+            .then(|| LayerNorm::load(loader, "encoder.layer_norm", config.hidden_size, config))
+            .transpose()?;
+        let layers = (0..depth).map(|n| EncoderLayer::load(loader, &format!("encoder.layers.{n}"), config));
+        let layers = layers.collect::<Result<_>>()?;
+        Ok(Encoder { pos_conv_embed, layer_norm, layers, stable })
+    }
+
+    /// `x` is the projected features `[batch, rows, width]`; of each clip only the first `kept` rows count, the others
+    /// are silenced and seen by no row.
+    pub(super) fn forward(&self, x: &Tensor, kept: Option<&[usize]>) -> Computed<States> {
+        let (batch, rows, _) = x.dims3()?;
+        let flags = kept.map(|kept| kept_frames(kept, batch, rows)).transpose()?;
+        let x = flags.as_ref().map_or_else(|| Ok(x.clone()), |flags| x.broadcast_mul(flags))?;
+        // ln 1 = 0 leaves a score as it is, ln 0 = -inf takes it out.
+        let mask = flags.map(|flags| flags.reshape((batch, 1, 1, rows))?.log()).transpose()?;
+        let norm = |x: Tensor| self.layer_norm.as_ref().map_or(Ok(x.clone()), |norm| norm.forward(&x));
+        let mut h = (&x + self.pos_conv_embed.forward(&x)?)?;
+        if !self.stable {
+            h = norm(h)?;
+        }
+        let mut states = vec![h.clone()];
+        for layer in &self.layers {
+            h = layer.forward(&h, mask.as_ref(), self.stable)?;
+            states.push(h.clone());
+        }
+        let last = if self.stable { norm(h)? } else { h };
+        Ok(States { states, last })
+    }
+}
+
+/// `[batch, rows, 1]`: 1 for the first `kept[i]` rows of clip `i`, 0 for the others.
+pub(super) fn kept_frames(kept: &[usize], batch: usize, rows: usize) -> Computed<Tensor> {
+    let flags = kept.iter().flat_map(|kept| (0..rows).map(move |row| if row < *kept { 1_f32 } else { 0.0 }));
+    Tensor::from_iter(flags.collect::<Vec<_>>(), &Device::Cpu)?.reshape((batch, rows, 1))
+}

@@ -1,0 +1,50 @@
+//! The small parts that the rest is made of.
+
+use super::loader::Loader;
+use super::ops;
+use crate::embed::checkpoint::Config;
+use crate::error::Result;
+use candle_core::Tensor;
+
+/// `x W^T + b`
+#[derive(Debug)]
+pub(super) struct Linear {
+    /// `[outputs, inputs]`
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    pub(super) fn load(loader: &mut Loader, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
+        Ok(Linear {
+            weight: loader.tensor(&format!("{name}.weight"), &[outputs, inputs])?,
+            bias: loader.tensor(&format!("{name}.bias"), &[outputs])?,
+        })
+    }
+
+    pub(super) fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        ops::product(x, &self.weight.t()?)?.broadcast_add(&self.bias)
+    }
+}
+
+/// A norm over the channels of each row.
+#[derive(Debug)]
+pub(super) struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    eps: f64,
+}
+
+impl LayerNorm {
+    pub(super) fn load(loader: &mut Loader, name: &str, width: usize, config: &Config) -> Result<LayerNorm> {
+        Ok(LayerNorm {
+            weight: loader.tensor(&format!("{name}.weight"), &[width])?,
+            bias: loader.tensor(&format!("{name}.bias"), &[width])?,
+            eps: config.layer_norm_eps,
+        })
+    }
+
+    pub(super) fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        ops::layer_norm(x, &self.weight, &self.bias, self.eps)
+    }
+}
