@@ -24,6 +24,8 @@ struct Coded {
     channels: usize,
     /// Frames the container promises, where it states them.
     promised: Option<u64>,
+    /// Whether the end of the file is the end of the sound, in the middle of a packet or not: WAV of unknown length.
+    ends_with_file: bool,
     /// Frames decoded so far.
     frames: u64,
     /// The last packet, interleaved.
@@ -32,10 +34,20 @@ struct Coded {
     waiting: bool,
 }
 
-pub(super) fn open(path: &Path, file: File, format: Format) -> Result<Box<dyn Source>> {
+/// Opens a file that begins like `likely`; what it is in fact (a tag may hide it) comes back.
+pub(super) fn open(path: &Path, file: File, likely: Format) -> Result<(Format, Box<dyn Source>)> {
     let stream = MediaSourceStream::new(Box::new(file), Default::default());
     let probe = || get_probe().probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default());
-    let container = contained(path, probe)?.map_err(|fault| explain(path, format!("damaged {format}"), fault))?;
+    let container = contained(path, probe)?.map_err(|fault| explain(path, format!("damaged {likely}"), fault))?;
+    let format = match container.format_info().short_name {
+        "wave" => Format::Wav,
+        "flac" => Format::Flac,
+        "ogg" => Format::Ogg,
+        "mp3" => Format::Mp3,
+        "aac" => Format::Aac,
+        "isomp4" => Format::Mp4,
+        other => return Err(Error::unusable(path, format!("{other} sound, which is not read"))),
+    };
     let track = container.default_track(TrackType::Audio);
     let Some((track, Some(CodecParameters::Audio(codec)))) = track.map(|track| (track, &track.codec_params)) else {
         return Err(Error::unusable(path, format!("{format} without a sound track")));
@@ -44,15 +56,24 @@ pub(super) fn open(path: &Path, file: File, format: Format) -> Result<Box<dyn So
     let decoder = contained(path, || get_codecs().make_audio_decoder(codec, &options))?
         .map_err(|fault| explain(path, format!("{format} of a kind that cannot be read"), fault))?;
     let (track, promised) = (track.id, promised_frames(track, format));
-    let path = path.to_path_buf();
-    let packet = Vec::new();
-    let mut coded =
-        Coded { path, container, decoder, track, rate: 0, channels: 0, promised, frames: 0, packet, waiting: false };
+    let mut coded = Coded {
+        path: path.to_path_buf(),
+        container,
+        decoder,
+        track,
+        rate: 0,
+        channels: 0,
+        promised,
+        ends_with_file: format == Format::Wav && promised.is_none(),
+        frames: 0,
+        packet: Vec::new(),
+        waiting: false,
+    };
     coded.waiting = coded.decode()?;
     if !coded.waiting {
         return Err(Error::unusable(&coded.path, "holds no samples"));
     }
-    Ok(Box::new(coded))
+    Ok((format, Box::new(coded)))
 }
 
 /// The length a container states. ADTS, and MP3 without a tag, have only an estimate; Ogg has the time of the last page
@@ -73,7 +94,8 @@ impl Coded {
             let packet = match contained(&self.path, || self.container.next_packet())? {
                 Ok(Some(packet)) => packet,
                 Ok(None) => return self.end(),
-                Err(fault) => return Err(explain(&self.path, self.place(), fault)),
+                Err(Fault::IoError(source)) if is_end(&source) && self.ends_with_file => return self.end(),
+                Err(fault) => return Err(self.explain(fault)),
             };
             if packet.track_id != self.track {
                 continue;
@@ -84,8 +106,7 @@ impl Coded {
                 decoded.copy_to_vec_interleaved(samples);
                 Ok((decoded.spec().rate(), decoded.num_planes(), decoded.frames()))
             };
-            let (rate, channels, frames) =
-                contained(&self.path, decode)?.map_err(|fault| explain(&self.path, self.place(), fault))?;
+            let (rate, channels, frames) = contained(&self.path, decode)?.map_err(|fault| self.explain(fault))?;
             if frames == 0 {
                 continue;
             }
@@ -94,8 +115,8 @@ impl Coded {
             }
             if (rate, channels) != (self.rate, self.channels) {
                 let now = format!("{rate} Hz and {channels} channels");
-                let before = format!("{} Hz and {} channels before", self.rate, self.channels);
-                return Err(Error::unusable(&self.path, format!("{}: {now}, {before}", self.place())));
+                let before = format!("{} Hz and {} channels", self.rate, self.channels);
+                return Err(Error::unusable(&self.path, format!("changes to {now} from {before}")));
             }
             self.frames += frames as u64;
             return Ok(true);
@@ -104,10 +125,8 @@ impl Coded {
 
     /// Checks at the end that all is there that was promised, and that it is right.
     fn end(&mut self) -> Result<bool> {
-        let frames = self.frames;
-        if let Some(promised) = self.promised.filter(|promised| *promised > frames) {
-            let why = format!("cut short: the header promises {promised} samples a channel, the file holds {frames}");
-            return Err(Error::unusable(&self.path, why));
+        if self.promised.is_some_and(|promised| promised > self.frames) {
+            return Err(self.cut_short());
         }
         match self.decoder.finalize().verify_ok {
             Some(false) => Err(Error::unusable(&self.path, "damaged: the checksum of the samples is another")),
@@ -115,10 +134,24 @@ impl Coded {
         }
     }
 
-    fn place(&self) -> String {
-        match self.rate {
-            0 => "damaged at the first packet".to_string(),
-            rate => format!("damaged at {:.2} s", self.frames as f64 / f64::from(rate)),
+    fn cut_short(&self) -> Error {
+        let holds = format!("the file holds {} samples a channel", self.frames);
+        let why = match self.promised {
+            Some(promised) => format!("cut short: {holds}, its header promises {promised}"),
+            None => format!("cut short: {holds} and a part of a packet"),
+        };
+        Error::unusable(&self.path, why)
+    }
+
+    fn explain(&self, fault: Fault) -> Error {
+        let seconds = self.frames as f64 / f64::from(self.rate.max(1));
+        match fault {
+            Fault::IoError(source) if is_end(&source) => self.cut_short(),
+            Fault::ResetRequired => Error::unusable(
+                &self.path,
+                format!("a second stream begins at {seconds:.2} s: only the first can be read"),
+            ),
+            other => explain(&self.path, format!("damaged at {seconds:.2} s"), other),
         }
     }
 }
@@ -149,10 +182,12 @@ fn contained<T>(path: &Path, step: impl FnOnce() -> T) -> Result<T> {
 
 fn explain(path: &Path, place: String, fault: Fault) -> Error {
     match fault {
-        Fault::IoError(source) if source.kind() == ErrorKind::UnexpectedEof => {
-            Error::unusable(path, format!("{place}: cut short"))
-        }
+        Fault::IoError(source) if is_end(&source) => Error::unusable(path, format!("{place}: cut short")),
         Fault::IoError(source) if source.raw_os_error().is_some() => Error::io(path, "read", source),
         other => Error::unusable(path, format!("{place}: {other}")),
     }
+}
+
+fn is_end(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::UnexpectedEof
 }

@@ -66,8 +66,8 @@ pub(super) fn open(path: &Path) -> Result<(Format, Box<dyn Source>)> {
     let held = read_up_to(&mut file, &mut head).map_err(|source| Error::io(path, "read", source))?;
     file.rewind().map_err(|source| Error::io(path, "read", source))?;
     match recognise(&head[..held]) {
-        Some(Format::Wav) => Ok((Format::Wav, wav::open(path, file)?)),
-        Some(format) => Ok((format, open_coded(path, file, format)?)),
+        Some(Format::Wav) => wav::open(path, file),
+        Some(format) => open_coded(path, file, format),
         None => Err(Error::unusable(path, "not a sound file of a known kind (WAV, FLAC, Ogg, MP3, AAC, MP4)")),
     }
 }
@@ -89,13 +89,13 @@ fn recognise(head: &[u8]) -> Option<Format> {
 }
 
 #[cfg(feature = "formats")]
-pub(super) fn open_coded(path: &Path, file: File, format: Format) -> Result<Box<dyn Source>> {
-    super::coded::open(path, file, format)
+pub(super) fn open_coded(path: &Path, file: File, likely: Format) -> Result<(Format, Box<dyn Source>)> {
+    super::coded::open(path, file, likely)
 }
 
 #[cfg(not(feature = "formats"))]
-pub(super) fn open_coded(path: &Path, _: File, format: Format) -> Result<Box<dyn Source>> {
-    Err(Error::unusable(path, format!("{format} of a kind that needs otolith built with the feature `formats`")))
+pub(super) fn open_coded(path: &Path, _: File, likely: Format) -> Result<(Format, Box<dyn Source>)> {
+    Err(Error::unusable(path, format!("{likely} of a kind that needs otolith built with the feature `formats`")))
 }
 
 fn read_up_to(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {

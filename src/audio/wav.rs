@@ -17,11 +17,11 @@ struct Wav {
     frames: u64,
 }
 
-pub(super) fn open(path: &Path, file: File) -> Result<Box<dyn Source>> {
+pub(super) fn open(path: &Path, file: File) -> Result<(Format, Box<dyn Source>)> {
     let mut again = file.try_clone().map_err(|source| Error::io(path, "open", source))?;
     let why = match WavReader::new(BufReader::new(file)) {
         Ok(reader) if known(&reader) => {
-            return Ok(Box::new(Wav { path: path.to_path_buf(), reader, frames: 0 }));
+            return Ok((Format::Wav, Box::new(Wav { path: path.to_path_buf(), reader, frames: 0 })));
         }
         Ok(reader) => format!("{} bits a sample", reader.spec().bits_per_sample),
         Err(hound::Error::IoError(source)) if is_end(&source) => {
@@ -54,7 +54,7 @@ fn reason(error: &Error) -> String {
 
 /// hound reports the end of the file inside something as an error of no particular kind.
 fn is_end(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::Other | ErrorKind::UnexpectedEof)
+    error.raw_os_error().is_none() && matches!(error.kind(), ErrorKind::Other | ErrorKind::UnexpectedEof)
 }
 
 impl Source for Wav {
@@ -85,9 +85,9 @@ impl Source for Wav {
             Err(hound::Error::IoError(source)) if is_end(&source) => Err(Error::unusable(
                 &self.path,
                 format!(
-                    "cut short: the header promises {} samples a channel, the file holds {}",
-                    self.reader.duration(),
-                    self.frames
+                    "cut short: the file holds {} samples a channel, its header promises {}",
+                    self.frames,
+                    self.reader.duration()
                 ),
             )),
             Err(hound::Error::IoError(source)) => Err(Error::io(&self.path, "read", source)),

@@ -14,6 +14,7 @@ pub(super) struct Windows<'a> {
     /// Samples of a full window, and from its beginning to that of the next.
     length: usize,
     stride: usize,
+    /// Rows so far, and room for all.
     rows: usize,
     values: Vec<f32>,
 }
@@ -29,7 +30,8 @@ impl<'a> Windows<'a> {
         let most = embedder.window_rows().unwrap_or(total).max(1);
         let rows = total.div_ceil(total.div_ceil(most));
         let length = (rows - 1) * hop + field;
-        Ok(Windows { embedder, whole, length, stride: rows * hop, rows: 0, values: Vec::new() })
+        let values = Vec::with_capacity(total * embedder.dim());
+        Ok(Windows { embedder, whole, length, stride: rows * hop, rows: 0, values })
     }
 
     /// Embeds the full windows at the beginning of `samples`; returns what the next window begins with.
@@ -65,11 +67,7 @@ impl<'a> Windows<'a> {
             ));
         }
         self.rows += matrix.rows();
-        if self.values.is_empty() {
-            self.values = matrix.into_values();
-        } else {
-            self.values.extend_from_slice(matrix.values());
-        }
+        self.values.extend_from_slice(matrix.values());
         Ok(())
     }
 }
