@@ -6,6 +6,7 @@
 use otolith::esc50::data_set::DataSet;
 use otolith::esc50::measure::{Outcome, evaluate};
 use otolith::esc50::prepare::{Prepared, prepare};
+use otolith::esc50::procedural::generate;
 use otolith::esc50::protocol::{Protocol, Round};
 use otolith::esc50::table::{ArmKind, ArmResult, Comparison, ModelInfo, Skipped};
 use otolith::esc50::{ClipFile, Split};
@@ -326,5 +327,36 @@ fn the_table_names_every_arm_with_its_interval_and_every_skipped_one() {
         ["invented: 10 clips", "maxsim-white", "0.500", "0.150..0.850", "linear-probe", "skipped fine-tune: needs"]
     {
         assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}
+
+#[test]
+fn the_procedural_set_is_balanced_audible_and_the_same_for_any_number_of_threads() {
+    let (root, again, other) = (TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let set = generate(root.path(), 1).unwrap();
+    assert_eq!((set.name.as_str(), set.clips.len(), set.classes.len()), ("procedural", 400, 10));
+    for fold in 1..=5 {
+        for class in 0..10 {
+            assert_eq!(set.clips.iter().filter(|clip| clip.fold == fold && clip.class == class).count(), 8);
+        }
+    }
+    for round in Protocol::Folds.rounds(&set).unwrap() {
+        assert_disjoint(&round);
+        assert_no_source_on_both_sides(&set, &round);
+    }
+    assert_eq!(Protocol::Split34_5_1.rounds(&set).unwrap()[0].queries.len(), 10);
+
+    rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(|| generate(again.path(), 1)).unwrap();
+    generate(other.path(), 2).unwrap();
+    for clip in &set.clips {
+        let mut reader = hound::WavReader::open(&clip.path).unwrap();
+        assert_eq!((reader.spec().sample_rate, reader.spec().channels, reader.spec().bits_per_sample), (16_000, 1, 16));
+        let samples: Vec<i16> = reader.samples().map(Result::unwrap).collect();
+        let peak = samples.iter().map(|sample| sample.unsigned_abs()).max().unwrap();
+        assert_eq!(samples.len(), 80_000, "{}", clip.name);
+        assert!((5_000..32_767).contains(&peak), "{}: peak {peak}", clip.name);
+        let bytes = |root: &TempDir| fs::read(root.path().join("audio").join(&clip.name)).unwrap();
+        assert!(bytes(&root) == bytes(&again), "{} depends on the threads", clip.name);
+        assert!(bytes(&root) != bytes(&other), "{} does not depend on the seed", clip.name);
     }
 }

@@ -16,6 +16,7 @@
 pub mod data_set;
 pub mod measure;
 pub mod prepare;
+pub mod procedural;
 pub mod protocol;
 pub mod table;
 
