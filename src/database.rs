@@ -1,1 +1,189 @@
-//! (in the making)
+//! The way in: a directory with collections.
+
+use crate::collection::Collection;
+#[allow(unused_imports)] // for the docs
+use crate::error::Error;
+use crate::error::Result;
+use crate::record::{Record, Schema, check_name};
+use crate::store::vfs::{DiskVfs, Vfs};
+use crate::store::{Access, Change, Depth, Mode, Options, Published, Report, Stat, Store};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A database: a directory that one process writes and any number read.
+///
+/// Handles are cheap to clone and may be used from any thread. Opening costs a fixed amount per segment, whatever the
+/// number of records. The files are written by otolith alone and never changed in place; a foreign program that truncates a
+/// mapped file can end this process by a bus error ([`Access::Read`] maps nothing).
+#[derive(Clone)]
+pub struct Database {
+    store: Arc<Store>,
+}
+
+/// How a database is opened.
+#[derive(Clone)]
+pub struct DatabaseOptions {
+    vfs: Arc<dyn Vfs>,
+    access: Access,
+    mode: Mode,
+}
+
+impl Database {
+    /// Opens the database for writing and reading; creates it when there is none.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another handle writes, [`Error::Corrupt`], [`Error::Version`], [`Error::Io`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Database> {
+        Database::options().open(path)
+    }
+
+    /// Opens the database for reading: beside a writer, and on media that cannot be written.
+    ///
+    /// # Errors
+    /// As [`Database::open`], without `Locked`.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Database> {
+        Database::options().read_only().open(path)
+    }
+
+    /// Other ways of opening.
+    pub fn options() -> DatabaseOptions {
+        DatabaseOptions { vfs: Arc::new(DiskVfs), access: Access::Map, mode: Mode::Write { create: true } }
+    }
+
+    /// Creates a collection in a commit of its own.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::Invalid`] for a name or schema that cannot be, and those of [`Collection::upsert`].
+    pub fn create_collection(&self, name: &str, schema: Schema) -> Result<Collection> {
+        check_name("collection", name)?;
+        schema.check()?;
+        self.store.publish(vec![Change::CreateCollection { name: name.to_owned(), schema }])?;
+        Ok(Collection::new(&self.store, name))
+    }
+
+    /// The collection of that name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn collection(&self, name: &str) -> Result<Collection> {
+        let collection = Collection::new(&self.store, name);
+        collection.snapshot().map(|_| collection)
+    }
+
+    /// The names of all collections, sorted.
+    pub fn collections(&self) -> Vec<String> {
+        self.store.version().collections.keys().cloned().collect()
+    }
+
+    /// Drops a collection with all its records and views in one commit.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], and those of [`Collection::upsert`].
+    pub fn drop_collection(&self, name: &str) -> Result<()> {
+        self.store.publish(vec![Change::DropCollection { name: name.to_owned() }])?;
+        Ok(())
+    }
+
+    /// Begins a batch over several collections, written as one commit by [`Transaction::commit`].
+    pub fn transaction(&self) -> Transaction {
+        Transaction { store: Arc::clone(&self.store), changes: Vec::new() }
+    }
+
+    /// Makes what other processes have committed since visible to this read-only handle.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Io`]; the handle then goes on with what it had.
+    pub fn refresh(&self) -> Result<()> {
+        self.store.refresh().map(|_| ())
+    }
+
+    /// Looks for damage and names every place of it; beside a writer, too.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it could not be looked for.
+    pub fn verify(&self, depth: Depth) -> Result<Report> {
+        self.store.verify(depth)
+    }
+
+    /// Sizes, segments, readers.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn stat(&self) -> Result<Stat> {
+        self.store.stat()
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.store.path()
+    }
+}
+
+impl DatabaseOptions {
+    /// Opens for reading only.
+    pub fn read_only(mut self) -> Self {
+        self.mode = Mode::Read;
+        self
+    }
+
+    /// Refuses to create a database where there is none.
+    pub fn must_exist(mut self) -> Self {
+        if let Mode::Write { create } = &mut self.mode {
+            *create = false;
+        }
+        self
+    }
+
+    /// How sealed files are read: mapped (the default) or copied.
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// Another file system, such as [`MemoryVfs`](crate::store::vfs::MemoryVfs) for tests.
+    pub fn vfs(mut self, vfs: Arc<dyn Vfs>) -> Self {
+        self.vfs = vfs;
+        self
+    }
+
+    /// Opens.
+    ///
+    /// # Errors
+    /// As [`Database::open`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
+        let store = Store::open(path.as_ref(), self.mode, Options { vfs: self.vfs, access: self.access })?;
+        Ok(Database { store: Arc::new(store) })
+    }
+}
+
+/// Changes to any collections, gathered and then written as one commit. Dropped uncommitted, it leaves nothing.
+#[must_use = "nothing is written before `commit`"]
+pub struct Transaction {
+    store: Arc<Store>,
+    changes: Vec<Change>,
+}
+
+impl Transaction {
+    /// Adds records to be written to `collection`.
+    pub fn upsert(&mut self, collection: &str, records: impl IntoIterator<Item = Record>) -> &mut Self {
+        let records = records.into_iter().collect();
+        self.changes.push(Change::Upsert { collection: collection.to_owned(), records });
+        self
+    }
+
+    /// Adds ids to be deleted from `collection`.
+    pub fn delete<I: Into<String>>(&mut self, collection: &str, ids: impl IntoIterator<Item = I>) -> &mut Self {
+        let ids = ids.into_iter().map(Into::into).collect();
+        self.changes.push(Change::Delete { collection: collection.to_owned(), ids });
+        self
+    }
+
+    /// Writes all of it: all there or not at all, on disk when this returns.
+    ///
+    /// # Errors
+    /// As [`Collection::upsert`].
+    pub fn commit(self) -> Result<()> {
+        let _: Published = self.store.publish(self.changes)?;
+        Ok(())
+    }
+}

@@ -22,11 +22,16 @@ pub mod store;
 pub mod audio;
 #[cfg(feature = "esc50")]
 pub mod classify;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 #[cfg(feature = "audio")]
 pub mod embed;
 #[cfg(feature = "esc50")]
 pub mod esc50;
 
+pub use collection::Collection;
+pub use database::{Database, DatabaseOptions, Transaction};
 pub use error::{Error, ErrorKind, Result};
 pub use matrix::{Matrix, MatrixView, Precision};
 pub use record::{Fields, Record, Schema};

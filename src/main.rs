@@ -1,1 +1,5 @@
-fn main() {}
+//! The `otolith` command.
+
+fn main() -> std::process::ExitCode {
+    otolith::cli::run()
+}

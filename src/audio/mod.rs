@@ -33,7 +33,29 @@ pub use clip::Clip;
 pub use reader::{Reader, Summary};
 pub use source::Format;
 
+use std::ffi::OsStr;
 use std::ops::RangeInclusive;
+use std::path::Path;
 
 /// Sample rates that are read and made, in Hz: from telemetry to the fastest converters. Others are damage in practice.
 pub const RATES: RangeInclusive<u32> = 1_000..=384_000;
+
+/// Endings of file names, in lower case, that are looked for in folders. Whether such a file is a sound is up to its bytes.
+pub const ENDINGS: [&str; 9] = ["wav", "wave", "flac", "ogg", "oga", "mp3", "m4a", "mp4", "aac"];
+
+/// Whether a path ends like a sound file.
+pub fn has_sound_ending(path: &Path) -> bool {
+    let ending = path.extension().and_then(OsStr::to_str);
+    ending.is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_are_compared_without_case() {
+        assert!(has_sound_ending(Path::new("a/b.WAV")) && has_sound_ending(Path::new("b.ogg")));
+        assert!(!has_sound_ending(Path::new("wav")) && !has_sound_ending(Path::new("a.txt")));
+    }
+}

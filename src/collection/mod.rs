@@ -1,1 +1,191 @@
-//! (in the making)
+//! Records of one schema: written in batches, read in snapshots, searched through views.
+//!
+//! A [`Collection`] is a handle: cheap to clone, usable from any thread. Each `upsert` and `delete` is one commit: all there
+//! or not at all after any crash, and on disk when the call returns. Reads see the newest version; whoever needs
+//! several reads to agree takes a [`Snapshot`].
+//!
+//! Raw rows are stored once, as given. A [`View`] derives other rows from them (context, whitening, pooling, ..): its
+//! fitted parameters are kept, its rows can be rebuilt at any time, so changing one's mind about them never means embedding
+//! again.
+
+mod view;
+
+pub use view::{View, ViewInfo};
+
+use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::index::{self, Place, RAW, ViewRows};
+use crate::matrix::{Matrix, MatrixView, StoredMatrix};
+use crate::pipeline::{Pipeline, Source};
+use crate::query::Query;
+use crate::record::{Record, Schema, check_name};
+use crate::store::{Change, Snapshot, Store};
+use std::sync::Arc;
+
+/// A handle to one collection of a [`Database`](crate::Database).
+#[derive(Clone)]
+pub struct Collection {
+    store: Arc<Store>,
+    name: String,
+}
+
+impl Collection {
+    pub(crate) fn new(store: &Arc<Store>, name: &str) -> Collection {
+        Collection { store: Arc::clone(store), name: name.to_owned() }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What all its records share.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the collection has been dropped; likewise for all calls below.
+    pub fn schema(&self) -> Result<Schema> {
+        Ok(self.snapshot()?.schema().clone())
+    }
+
+    /// The newest version, to read from while others write.
+    ///
+    /// # Errors
+    /// As [`Collection::schema`].
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Snapshot::new(&self.store, &self.name)
+    }
+
+    /// Writes the records in one commit, replacing those of the same id, and returns their ids in order.
+    /// They are on disk when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] and [`Error::Invalid`] for records that do not fit (nothing is written),
+    /// [`Error::ReadOnly`], [`Error::DiskFull`], [`Error::Io`], [`Error::Poisoned`], [`Error::OutcomeUnknown`].
+    pub fn upsert(&self, records: impl IntoIterator<Item = Record>) -> Result<Vec<String>> {
+        let records: Vec<Record> = records.into_iter().collect();
+        if records.is_empty() {
+            return self.snapshot().map(|_| Vec::new());
+        }
+        let published = self.store.publish(vec![Change::Upsert { collection: self.name.clone(), records }])?;
+        Ok(published.ids.into_iter().next().unwrap_or_default())
+    }
+
+    /// Deletes the records of these ids in one commit and returns how many there were.
+    ///
+    /// # Errors
+    /// As [`Collection::upsert`].
+    pub fn delete<I: Into<String>>(&self, ids: impl IntoIterator<Item = I>) -> Result<u64> {
+        let ids: Vec<String> = ids.into_iter().map(Into::into).collect();
+        let published = self.store.publish(vec![Change::Delete { collection: self.name.clone(), ids }])?;
+        Ok(published.deleted.into_iter().next().unwrap_or_default())
+    }
+
+    /// The record of that id.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when it lies in a damaged block.
+    pub fn get(&self, id: &str) -> Result<Option<Record>> {
+        self.snapshot()?.get(id)
+    }
+
+    /// Number of records.
+    ///
+    /// # Errors
+    /// As [`Collection::schema`].
+    pub fn len(&self) -> Result<usize> {
+        Ok(self.snapshot()?.len())
+    }
+
+    /// Whether there are no records.
+    ///
+    /// # Errors
+    /// As [`Collection::schema`].
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Asks which records are most like `rows`.
+    pub fn query<'q>(&self, rows: impl Into<MatrixView<'q>>) -> Query<'q> {
+        Query::new(self.snapshot(), rows.into())
+    }
+
+    /// Fits a view on the records there are (or on those that its filter names), keeps its parameters in one commit, and
+    /// derives its rows. Records written later get theirs when they are first searched.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::Invalid`] for steps that cannot follow each other or cannot be fitted on these records,
+    /// and those of [`Collection::upsert`].
+    pub fn create_view(&self, name: &str, view: &View) -> Result<()> {
+        check_name("view", name)?;
+        if name == RAW {
+            return Err(Error::Exists { what: "view", name: name.to_owned() });
+        }
+        let snapshot = self.snapshot()?;
+        if snapshot.view(name).is_ok() {
+            return Err(Error::Exists { what: "view", name: name.to_owned() });
+        }
+        let filter = view.fitted_on.as_deref().map(Filter::parse).transpose()?;
+        let training = Training { places: index::places(&snapshot, filter.as_ref())?, snapshot: &snapshot };
+        let pipeline = Pipeline::fit(&view.steps, snapshot.schema().dim, &training)?;
+        self.store.publish(vec![Change::CreateView {
+            collection: self.name.clone(),
+            name: name.to_owned(),
+            settings: view.settings(snapshot.schema(), &pipeline),
+            sections: pipeline.sections(),
+        }])?;
+        ViewRows::open(&self.snapshot()?, name)?;
+        Ok(())
+    }
+
+    /// The views by name, without `raw`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the parameters of one are damaged.
+    pub fn views(&self) -> Result<Vec<ViewInfo>> {
+        let snapshot = self.snapshot()?;
+        snapshot.view_names().map(|name| ViewInfo::read(snapshot.view(name)?)).collect()
+    }
+
+    /// One view.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Corrupt`].
+    pub fn view(&self, name: &str) -> Result<ViewInfo> {
+        ViewInfo::read(self.snapshot()?.view(name)?)
+    }
+
+    /// What a view makes of raw rows: those of a query before it is compared.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] when the rows do not fit the collection, [`Error::NotFound`], [`Error::Corrupt`].
+    pub fn apply_view<'r>(&self, name: &str, rows: impl Into<MatrixView<'r>>) -> Result<Matrix> {
+        let (snapshot, rows) = (self.snapshot()?, rows.into());
+        if name == RAW { Ok(rows.to_matrix()) } else { snapshot.view(name)?.pipeline()?.apply(rows) }
+    }
+
+    /// Forgets a view: its parameters and its rows.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], and those of [`Collection::upsert`].
+    pub fn drop_view(&self, name: &str) -> Result<()> {
+        self.store.publish(vec![Change::DropView { collection: self.name.clone(), name: name.to_owned() }])?;
+        Ok(())
+    }
+}
+
+/// The records that a view is fitted on.
+struct Training<'a> {
+    snapshot: &'a Snapshot,
+    places: Vec<Place>,
+}
+
+impl Source for Training<'_> {
+    fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    fn matrix(&self, index: usize) -> Result<StoredMatrix<'_>> {
+        let place = self.places[index];
+        self.snapshot.segments()[place.segment as usize].segment.matrix(place.record)
+    }
+}

@@ -16,24 +16,26 @@
 
 #[cfg(feature = "models")]
 pub mod checkpoint;
+pub mod ingest;
 mod logmel;
 mod loudness;
+mod open;
+mod sound;
 #[cfg(feature = "models")]
 pub mod wav2vec2;
 mod windows;
 
+pub use ingest::check_same;
 pub use logmel::LogMel;
 pub use loudness::Loudness;
+pub use open::{LOG_MEL, open};
+pub use sound::{Embedded, Sound};
 
-use crate::audio::{Clip, Reader, Summary};
+use crate::audio::Clip;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
-use loudness::Meter;
 use std::path::Path;
 use windows::Windows;
-
-/// Samples of a file that are kept in memory between measuring and embedding: 16 MiB.
-const KEPT: usize = 4 << 20;
 
 /// Samples to be embedded at once, and the loudness of the sound they belong to.
 #[derive(Clone, Copy, Debug)]
@@ -76,21 +78,6 @@ pub trait Embedder: Send + Sync {
     fn embed(&self, window: Window<'_>) -> Result<Matrix>;
 }
 
-/// A file and its rows.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Embedded {
-    /// The rows.
-    pub matrix: Matrix,
-    /// Length of the file in seconds.
-    pub seconds: f64,
-    /// Sample rate of the file itself in Hz.
-    pub sample_rate: u32,
-    /// Hash of its decoded samples, see [`Summary::hash`]; written as `{:032x}`.
-    pub hash: u128,
-    /// Rows a second: row i lies at i / `rows_per_second` seconds.
-    pub rows_per_second: f64,
-}
-
 /// The rows of a clip, computed in windows where the embedder asks for it. A clip shorter than the receptive field is
 /// filled up with its own mean, which is silence once it is scaled, and gives one row.
 ///
@@ -114,53 +101,13 @@ pub fn embed_clip(embedder: &dyn Embedder, clip: &Clip) -> Result<Matrix> {
 /// The rows of a sound file of any length, and what the file is.
 ///
 /// # Errors
-/// As [`Reader::open`] and [`Reader::next_block`]; [`Error::Unusable`] when a long file changes while it is read; what
-/// [`Embedder::embed`] gives.
+/// Those of [`Sound::read`] and [`Sound::embed`].
 pub fn embed_file(embedder: &dyn Embedder, path: impl AsRef<Path>) -> Result<Embedded> {
-    let path = path.as_ref();
-    let (mut meter, mut kept) = (Meter::default(), Some(Vec::new()));
-    let summary = read(embedder, path, |block| {
-        meter.push(block);
-        match &mut kept {
-            Some(samples) if samples.len() + block.len() <= KEPT => samples.extend_from_slice(block),
-            _ => kept = None,
-        }
-        Ok(())
-    })?;
-    let matrix = match kept {
-        Some(samples) => embed_samples(embedder, &samples, meter.loudness())?,
-        None => embed_again(embedder, path, &meter, &summary)?,
-    };
-    let Summary { seconds, rate, hash, .. } = summary;
-    Ok(Embedded { matrix, seconds, sample_rate: rate, hash, rows_per_second: embedder.rows_per_second() })
+    Sound::read(path, embedder.sample_rate())?.embed(embedder)
 }
 
 fn embed_samples(embedder: &dyn Embedder, samples: &[f32], whole: Loudness) -> Result<Matrix> {
     let mut windows = Windows::new(embedder, samples.len() as u64, whole)?;
     let rest = windows.embed_full(samples)?;
     windows.finish(rest)
-}
-
-/// The second pass over a file that was too long to be kept.
-fn embed_again(embedder: &dyn Embedder, path: &Path, meter: &Meter, first: &Summary) -> Result<Matrix> {
-    let mut windows = Windows::new(embedder, meter.samples(), meter.loudness())?;
-    let mut waiting: Vec<f32> = Vec::new();
-    let second = read(embedder, path, |block| {
-        waiting.extend_from_slice(block);
-        let rest = windows.embed_full(&waiting)?.len();
-        waiting.drain(..waiting.len() - rest);
-        Ok(())
-    })?;
-    if second != *first {
-        return Err(Error::unusable(path, "changed while it was read: try again"));
-    }
-    windows.finish(&waiting)
-}
-
-fn read(embedder: &dyn Embedder, path: &Path, mut take: impl FnMut(&[f32]) -> Result<()>) -> Result<Summary> {
-    let mut reader = Reader::open(path, embedder.sample_rate())?;
-    while let Some(block) = reader.next_block()? {
-        take(block)?;
-    }
-    reader.finish()
 }

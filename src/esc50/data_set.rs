@@ -16,9 +16,6 @@ use crate::error::{Error, Result};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// Endings, in lower case, that are taken for sounds. Whether one can be decoded is up to [`crate::audio`].
-pub const AUDIO_ENDINGS: [&str; 9] = ["wav", "wave", "flac", "ogg", "oga", "mp3", "m4a", "mp4", "aac"];
-
 /// How many folds are drawn where the data set has none.
 pub const DRAWN_FOLDS: u32 = 5;
 
@@ -97,13 +94,6 @@ impl DataSet {
     }
 }
 
-/// Whether a path ends like a sound file.
-fn is_audio(path: &Path) -> bool {
-    path.extension()
-        .and_then(OsStr::to_str)
-        .is_some_and(|ending| AUDIO_ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
-}
-
 /// The recording that a file name says it was cut from: the second part of `{fold}-{source}-{take}-{target}`, ESC-50's
 /// way; any other name is a recording of its own.
 fn source_of(stem: &str) -> &str {
@@ -134,11 +124,5 @@ mod tests {
         for stem in ["bark-1", "1-2-3", "a-100210-B-36", "1-100210-B-36-x", "1--B-36", ""] {
             assert_eq!(source_of(stem), stem);
         }
-    }
-
-    #[test]
-    fn endings_are_compared_without_case() {
-        assert!(is_audio(Path::new("a/b.WAV")) && is_audio(Path::new("b.ogg")));
-        assert!(!is_audio(Path::new("wav")) && !is_audio(Path::new("a.txt")));
     }
 }

@@ -13,13 +13,17 @@
 //! function of the files, the protocol and the seed. Loading a data set looks at names and the table, never into the
 //! sounds; the procedural set is the one thing here that costs seconds.
 
+pub mod arms;
+pub mod compare;
 pub mod data_set;
+pub mod frames;
 pub mod measure;
 pub mod prepare;
 pub mod procedural;
 pub mod protocol;
 pub mod table;
 
+pub use arms::Arm;
 pub use data_set::{ClipFile, DataSet, Split};
 pub use measure::{Confusion, Evaluation, Measures, Outcome};
 pub use protocol::{Protocol, Round};

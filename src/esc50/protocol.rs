@@ -45,6 +45,10 @@ pub struct Round {
     /// The clips that anything may be fitted on: the records, except under `open-set`. Rounds that share theirs follow
     /// each other, so whoever fits may keep the last fit.
     pub fit: Vec<usize>,
+    /// The records as a filter on the fields `fold`, `split` and `class` of their records in a database.
+    pub records_filter: String,
+    /// The clips to fit on, likewise.
+    pub fit_filter: String,
 }
 
 impl Protocol {
@@ -136,7 +140,15 @@ fn split_round(set: &DataSet) -> Result<Round> {
     if queries.is_empty() {
         return Err(Error::invalid("protocol 34-5-1", "the set has no val and no test clip to search for"));
     }
-    Ok(Round { name: name.to_owned(), queries, fit: records.clone(), records })
+    let filter = format!("split = '{}'", Split::Train.name());
+    Ok(Round {
+        name: name.to_owned(),
+        queries,
+        fit: records.clone(),
+        records,
+        records_filter: filter.clone(),
+        fit_filter: filter,
+    })
 }
 
 fn folds(set: &DataSet) -> Result<Vec<Round>> {
@@ -144,7 +156,15 @@ fn folds(set: &DataSet) -> Result<Vec<Round>> {
     for fold in fold_numbers(set, |_| true)? {
         let records = pick(set, |clip| set.clips[clip].fold != fold);
         let queries = pick(set, |clip| set.clips[clip].fold == fold);
-        rounds.push(Round { name: format!("fold {fold}"), queries, fit: records.clone(), records });
+        let filter = format!("fold != {fold}");
+        rounds.push(Round {
+            name: format!("fold {fold}"),
+            queries,
+            fit: records.clone(),
+            records,
+            records_filter: filter.clone(),
+            fit_filter: filter,
+        });
     }
     Ok(rounds)
 }
@@ -159,12 +179,17 @@ fn open_set(set: &DataSet) -> Result<Vec<Round>> {
     for part in 0..HELD_OUT {
         let held_out = |clip: usize| set.clips[clip].class % HELD_OUT == part;
         let fit = pick(set, |clip| !held_out(clip));
+        let names = set.classes.iter().enumerate().filter(|(class, _)| class % HELD_OUT == part);
+        let names: Vec<String> = names.map(|(_, name)| format!("{name:?}")).collect();
+        let among = format!("class in ({})", names.join(", "));
         for fold in fold_numbers(set, held_out)? {
             rounds.push(Round {
                 name: format!("classes {part} modulo {HELD_OUT}, fold {fold}"),
                 queries: pick(set, |clip| held_out(clip) && set.clips[clip].fold == fold),
                 records: pick(set, |clip| held_out(clip) && set.clips[clip].fold != fold),
                 fit: fit.clone(),
+                records_filter: format!("{among} and fold != {fold}"),
+                fit_filter: format!("not ({among})"),
             });
         }
     }

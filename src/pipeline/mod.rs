@@ -41,6 +41,7 @@ mod pool;
 mod section;
 mod source;
 mod step;
+mod text;
 
 pub use pool::Statistic;
 pub use section::{Array, Section};

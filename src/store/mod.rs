@@ -40,6 +40,7 @@ mod map;
 mod open;
 mod publish;
 mod segment;
+mod snapshot;
 mod stat;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,7 @@ mod view_file;
 pub use change::{Change, Published};
 pub use derived::{Build, DerivedRows};
 pub use segment::Segment;
+pub use snapshot::{Entry, Snapshot};
 pub use stat::Stat;
 pub use verify::{Depth, Finding, Report, verify_path};
 pub use version::{CollectionVersion, SegmentRef, Version};

@@ -6,8 +6,10 @@ use super::files::{File, Files, VIEW};
 use super::layout::{self, ALIGN, Kind, Sixteen, array_entry, section, step_header};
 use super::manifest::ViewEntry;
 use crate::error::{Error, Result};
-use crate::pipeline::{Array, Section};
+use crate::pipeline::{Array, Pipeline, Section};
+use crate::score::Metric;
 use serde_json::{Value, json};
+use std::sync::OnceLock;
 
 /// A view of a collection as it is on disk.
 #[derive(Clone, Debug)]
@@ -22,6 +24,32 @@ pub struct ViewFile {
     pub(crate) root: Sixteen,
     /// The number in the file's name.
     pub(crate) no: u64,
+    /// The steps, ready to be applied, once they have been asked for.
+    pipeline: OnceLock<Pipeline>,
+}
+
+impl ViewFile {
+    /// Its fitted steps, ready to be applied.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when they cannot follow each other.
+    pub fn pipeline(&self) -> Result<&Pipeline> {
+        if let Some(pipeline) = self.pipeline.get() {
+            return Ok(pipeline);
+        }
+        let dim = self.settings["input_dim"].as_u64().and_then(|dim| usize::try_from(dim).ok());
+        let dim = dim.ok_or_else(|| Error::invalid(format!("view `{}`", self.name), "has no `input_dim`"))?;
+        let pipeline = Pipeline::from_sections(dim, &self.sections)?;
+        Ok(self.pipeline.get_or_init(|| pipeline))
+    }
+
+    /// How its rows are compared.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when it does not say.
+    pub fn metric(&self) -> Result<Metric> {
+        Metric::from_name(self.settings["metric"].as_str().unwrap_or("none"))
+    }
 }
 
 /// Writes a view file. Nothing is synced.
@@ -84,6 +112,7 @@ pub(crate) fn read(files: &Files, database: Sixteen, entry: &ViewEntry) -> Resul
         sections: steps.iter().map(|place| read_step(&file, place)).collect::<Result<_>>()?,
         root: entry.file.root,
         no: entry.file.no(),
+        pipeline: OnceLock::new(),
     })
 }
 

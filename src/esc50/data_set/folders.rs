@@ -1,6 +1,7 @@
 //! Folders of classes, with splits or without.
 
-use super::{ClipFile, DRAWN_FOLDS, DataSet, Split, file_name, is_audio, listed, source_of};
+use super::{ClipFile, DRAWN_FOLDS, DataSet, Split, file_name, listed, source_of};
+use crate::audio;
 use crate::error::{Error, Result};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -66,7 +67,8 @@ fn gather(root: &Path, parts: Vec<(Option<Split>, Classes)>) -> Result<DataSet> 
 fn classes_in(folder: &Path) -> Result<Classes> {
     let mut classes = Classes::new();
     for class in list(folder)?.into_iter().filter(|path| path.is_dir()) {
-        let sounds: Vec<PathBuf> = list(&class)?.into_iter().filter(|path| is_audio(path) && path.is_file()).collect();
+        let sounds: Vec<PathBuf> =
+            list(&class)?.into_iter().filter(|path| audio::has_sound_ending(path) && path.is_file()).collect();
         if !sounds.is_empty() {
             classes.insert(file_name(&class)?.to_owned(), sounds);
         }

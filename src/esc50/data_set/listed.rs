@@ -1,6 +1,6 @@
 //! ESC-50's own layout: a table names every clip, its fold, its class and the recording it comes from.
 
-use super::{AUDIO_ENDINGS, ClipFile, DataSet, file_name, source_of};
+use super::{ClipFile, DataSet, file_name, source_of};
 use crate::error::{Error, Result};
 use csv::StringRecord;
 use std::collections::{BTreeMap, HashMap};
@@ -148,7 +148,7 @@ fn locate(table: &Path, audio: &Path, rows: &[Row]) -> Result<Vec<PathBuf>> {
         .iter()
         .map(|row| {
             let path = audio.join(&row.file);
-            let others = AUDIO_ENDINGS.iter().map(|ending| path.with_extension(ending));
+            let others = crate::audio::ENDINGS.iter().map(|ending| path.with_extension(ending));
             std::iter::once(path.clone()).chain(others).find(|path| path.is_file())
         })
         .collect();

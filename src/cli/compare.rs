@@ -1,0 +1,89 @@
+//! `compare`: the experiment.
+
+use super::exit::Failure;
+use super::model::ModelArgs;
+use super::output::Output;
+use super::scratch::Scratch;
+use crate::embed;
+use crate::error::Error;
+use crate::esc50::compare::{Progress, Setup, compare};
+use crate::esc50::{Arm, Protocol, report};
+use crate::Database;
+use indicatif::ProgressBar;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+const HELP: &str = "\
+Sounds become frames (--model), frames go into a database once (--db keeps it for the next time), and every arm answers
+the same queries: search arms rank the records, classifiers the classes. What is fitted sees training clips only.
+
+Arms: concat-64, flat, mean, mean-std, maxsim, maxsim-white, codes (search); linear-probe (classifier).
+Protocols: folds (each fold queries the others), 34-5-1 (of each class 34 clips to search, the 40th to search for).
+--data takes ESC-50's own layout (meta/esc50.csv, audio/*.wav) or folders of classes, with or without train|test|val.
+
+Examples:
+  otolith compare
+  otolith compare --data ESC-50 --db esc50.otolith --report esc50.html
+  otolith compare --data ESC-50 --protocol 34-5-1 --arms concat-64,codes --json";
+
+/// Compare vector search with a classifier on a set of sounds.
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub(super) struct Args {
+    /// The set of sounds; the built-in one unless given
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Who queries whom
+    #[arg(long, value_name = "folds|34-5-1", default_value = "folds")]
+    protocol: Protocol,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Arms to run, separated by commas; all unless given
+    #[arg(long, value_name = "ARM,..", value_delimiter = ',')]
+    arms: Vec<String>,
+    /// Keep the database here, and use what it holds
+    #[arg(long, value_name = "DIR")]
+    db: Option<PathBuf>,
+    /// Seed of the built-in sounds, of drawn folds and of arms that draw
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Write a page with plots, confusions and playable examples
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+}
+
+pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
+    let arms = if args.arms.is_empty() { Arm::ALL.to_vec() } else { Arm::named(&args.arms)? };
+    let embedder = args.model.open()?;
+    let scratch = Scratch::new()?;
+    let set = scratch.data_set(args.data.as_deref(), args.seed)?;
+    let db = Database::open(args.db.unwrap_or_else(|| scratch.database()))?;
+    let setup = Setup {
+        set: &set,
+        protocol: args.protocol,
+        embedder: embedder.as_ref(),
+        model: args.model.label(),
+        short_frames: args.model.model == embed::LOG_MEL,
+        arms,
+        seed: args.seed,
+    };
+    let bar = Mutex::new(ProgressBar::hidden());
+    let comparison = compare(&setup, &db, &|progress| {
+        let mut bar = bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match progress {
+            Progress::Begin { what, steps } => *bar = output.progress(steps as u64, what),
+            Progress::Step => bar.inc(1),
+            Progress::End => bar.finish_and_clear(),
+        }
+    })?;
+    if let Some(path) = args.report {
+        let page = report::html(&comparison, &set)?;
+        fs::write(&path, page).map_err(|error| Error::io(&path, "write", error))?;
+        output.remark(format_args!("report written to {}", path.display()));
+    }
+    if output.is_json() {
+        return output.document(&comparison.to_json());
+    }
+    output.text(&comparison.to_text(None))
+}

@@ -1,0 +1,148 @@
+//! The command line: one file a subcommand, which reads arguments, calls the library and prints.
+//!
+//! Results go to stdout, progress and errors to stderr. With `--json` stdout holds exactly one JSON document.
+//! Exit codes: see [`exit`].
+
+mod add;
+mod compare;
+mod dataset;
+mod embed;
+mod exit;
+mod export;
+mod import;
+mod info;
+mod model;
+mod npy;
+mod output;
+mod records;
+mod scratch;
+mod search;
+mod verify;
+mod view;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use exit::Failure;
+use output::Output;
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  otolith compare                                  the experiment, on the built-in sounds
+  otolith compare --data ESC-50 --report out.html  the same on ESC-50
+  otolith add sounds.otolith recordings/           put sound files into a database
+  otolith search sounds.otolith bark.wav --explain find sounds like this one, and which moments matched
+
+Exit codes: 0 done; 1 failed, or done in part; 2 wrong usage; 3 damage found in a database.";
+
+/// A vector database for records that are whole matrices, with sound built in.
+#[derive(Parser)]
+#[command(name = "otolith", version, about, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every subcommand takes.
+#[derive(clap::Args)]
+struct Global {
+    /// Print one JSON document on stdout and nothing else there
+    #[arg(long, global = true)]
+    json: bool,
+    /// No progress, no remarks
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Threads to use; all cores unless given
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compare vector search with a classifier on a set of sounds (the main job)
+    Compare(compare::Args),
+    /// Put sound files into a database
+    Add(add::Args),
+    /// Find the records most like a sound or an array
+    Search(search::Args),
+    /// Print or save the rows that a model makes of a sound
+    Embed(embed::Args),
+    /// Print a record
+    Get(records::GetArgs),
+    /// List records
+    List(records::ListArgs),
+    /// Delete records
+    Delete(records::DeleteArgs),
+    /// Create, list and drop views
+    #[command(subcommand)]
+    View(view::Action),
+    /// Collections, views, sizes
+    Info(info::Args),
+    /// Look for damage
+    Verify(verify::Args),
+    /// Put .npy arrays into a database
+    Import(import::Args),
+    /// Write records out as .npy arrays
+    Export(export::Args),
+    /// Prepare data sets
+    #[command(subcommand)]
+    Dataset(dataset::Action),
+    /// Print a completion script for a shell
+    Completions {
+        /// Shell to complete for
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the command given by the arguments of this process.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(help_or_error) => {
+            // A closed pipe behind `--help` is no failure.
+            let _ = help_or_error.print();
+            return ExitCode::from(if help_or_error.use_stderr() { exit::USAGE } else { exit::DONE });
+        }
+    };
+    if let Some(threads) = cli.global.threads
+        && let Err(error) = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()
+    {
+        eprintln!("warning: --threads: {error}");
+    }
+    let mut output = Output::new(cli.global.json, cli.global.quiet);
+    exit::report(dispatch(cli.command, &mut output))
+}
+
+fn dispatch(command: Command, output: &mut Output) -> Result<(), Failure> {
+    match command {
+        Command::Compare(args) => compare::run(args, output),
+        Command::Add(args) => add::run(args, output),
+        Command::Search(args) => search::run(args, output),
+        Command::Embed(args) => embed::run(args, output),
+        Command::Get(args) => records::get(args, output),
+        Command::List(args) => records::list(args, output),
+        Command::Delete(args) => records::delete(args, output),
+        Command::View(action) => view::run(action, output),
+        Command::Info(args) => info::run(args, output),
+        Command::Verify(args) => verify::run(args, output),
+        Command::Import(args) => import::run(args, output),
+        Command::Export(args) => export::run(args, output),
+        Command::Dataset(action) => dataset::run(action, output),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "otolith", &mut script);
+            output.text(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_arguments_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

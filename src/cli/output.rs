@@ -1,0 +1,74 @@
+//! Where a command prints: results on stdout, progress and remarks on stderr.
+
+use super::exit::Failure;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+pub(super) struct Output {
+    json: bool,
+    quiet: bool,
+    stdout: io::BufWriter<io::Stdout>,
+}
+
+impl Output {
+    pub(super) fn new(json: bool, quiet: bool) -> Output {
+        Output { json, quiet, stdout: io::BufWriter::new(io::stdout()) }
+    }
+
+    /// Whether the result is to be one JSON document.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// The result for machines.
+    pub(super) fn document(&mut self, value: &Value) -> Result<(), Failure> {
+        writeln!(self.stdout, "{value}")?;
+        Ok(self.stdout.flush()?)
+    }
+
+    /// The result, or a part of it, for people.
+    pub(super) fn line(&mut self, line: impl Display) -> Result<(), Failure> {
+        Ok(writeln!(self.stdout, "{line}")?)
+    }
+
+    /// Text as it stands.
+    pub(super) fn text(&mut self, text: &str) -> Result<(), Failure> {
+        self.stdout.write_all(text.as_bytes())?;
+        Ok(self.stdout.flush()?)
+    }
+
+    /// Something that people may want to know, on stderr.
+    pub(super) fn remark(&self, remark: impl Display) {
+        if !self.quiet {
+            eprintln!("{remark}");
+        }
+    }
+
+    /// A problem with a part of the work, on stderr.
+    pub(super) fn problem(&self, problem: impl Display) {
+        eprintln!("error: {}", problem.to_string().replace(['\n', '\r'], " "));
+    }
+
+    /// A bar on stderr with rate and time left, when stderr is a terminal.
+    pub(super) fn progress(&self, length: u64, what: &str) -> ProgressBar {
+        if self.quiet || !io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+        let style = "{msg:20} {bar:30} {human_pos}/{human_len}  {per_sec:12} {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        bar.set_message(what.to_owned());
+        bar
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        // The commands flush what they print; a pipe closed meanwhile is no failure.
+        let _ = self.stdout.flush();
+    }
+}

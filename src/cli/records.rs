@@ -1,0 +1,110 @@
+//! `get`, `list`, `delete`: single records.
+
+use super::exit::Failure;
+use super::model::Target;
+use super::npy;
+use super::output::Output;
+use crate::Database;
+use crate::error::Error;
+use crate::filter::Filter;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// Print a record.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  otolith get sounds.otolith dog/bark.wav --out bark.npy")]
+pub(super) struct GetArgs {
+    #[command(flatten)]
+    target: Target,
+    /// Id of the record
+    id: String,
+    /// Write its matrix to this .npy file (f32, rows x dim)
+    #[arg(long, value_name = "FILE.npy")]
+    out: Option<PathBuf>,
+}
+
+pub(super) fn get(args: GetArgs, output: &mut Output) -> Result<(), Failure> {
+    let db = Database::open_read_only(&args.target.db)?;
+    let record = db
+        .collection(&args.target.collection)?
+        .get(&args.id)?
+        .ok_or_else(|| Error::not_found("record", &args.id, Vec::<String>::new()))?;
+    if let Some(path) = &args.out {
+        npy::write_matrix(path, record.matrix.view())?;
+    }
+    let (rows, dim) = (record.matrix.rows(), record.matrix.dim());
+    if output.is_json() {
+        let fields = Value::Object((*record.fields).clone());
+        return output.document(&json!({ "id": args.id, "rows": rows, "dim": dim, "fields": fields }));
+    }
+    output.line(format_args!("{}  {rows} x {dim}", args.id))?;
+    for (name, value) in record.fields.iter() {
+        output.line(format_args!("  {name} = {value}"))?;
+    }
+    Ok(())
+}
+
+/// List records.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  otolith list sounds.otolith --filter \"class = 'dog' and seconds > 2\"")]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    target: Target,
+    /// Only records whose fields meet this expression
+    #[arg(long, value_name = "EXPRESSION")]
+    filter: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+pub(super) fn list(args: ListArgs, output: &mut Output) -> Result<(), Failure> {
+    let db = Database::open_read_only(&args.target.db)?;
+    let snapshot = db.collection(&args.target.collection)?.snapshot()?;
+    let filter = args.filter.as_deref().map(Filter::parse).transpose()?;
+    let mut records = Vec::new();
+    let mut listed = 0;
+    for entry in snapshot.iter() {
+        if args.limit.is_some_and(|limit| listed >= limit) {
+            break;
+        }
+        let fields = entry.fields()?;
+        if filter.as_ref().is_some_and(|filter| !filter.matches(&fields)) {
+            continue;
+        }
+        listed += 1;
+        let (id, rows) = (entry.id()?, entry.rows()?);
+        if output.is_json() {
+            records.push(json!({ "id": id, "rows": rows, "fields": Value::Object((*fields).clone()) }));
+        } else {
+            let shown = |name: &str| fields.get(name).map(|value| format!("  {name}={value}")).unwrap_or_default();
+            output.line(format_args!("{id}  {rows} rows{}{}", shown("class"), shown("seconds")))?;
+        }
+    }
+    if output.is_json() { output.document(&json!({ "records": records })) } else { Ok(()) }
+}
+
+/// Delete records.
+#[derive(clap::Args)]
+pub(super) struct DeleteArgs {
+    #[command(flatten)]
+    target: Target,
+    /// Ids of the records
+    #[arg(required = true)]
+    ids: Vec<String>,
+}
+
+pub(super) fn delete(args: DeleteArgs, output: &mut Output) -> Result<(), Failure> {
+    let db = Database::options().must_exist().open(&args.target.db)?;
+    let asked = args.ids.len() as u64;
+    let deleted = db.collection(&args.target.collection)?.delete(args.ids)?;
+    if output.is_json() {
+        output.document(&json!({ "deleted": deleted }))?;
+    } else {
+        output.line(format_args!("{deleted} deleted"))?;
+    }
+    if deleted < asked {
+        return Err(Failure::Partly(format!("{} of {asked} ids: not found", asked - deleted)));
+    }
+    Ok(())
+}

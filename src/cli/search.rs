@@ -1,0 +1,146 @@
+//! `search`: the records most like a sound or an array.
+
+use super::exit::Failure;
+use super::model::{ModelArgs, Target};
+use super::npy::ArrayReader;
+use super::output::Output;
+use crate::embed;
+use crate::error::Error;
+use crate::matrix::Matrix;
+use crate::query::{Certificate, Explanation, Hit, Run};
+use crate::{Database, Schema};
+use serde_json::{Value, json};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Runs shown for a hit unless `--json` asks for all.
+const RUNS_SHOWN: usize = 3;
+
+const HELP: &str = "\
+Examples:
+  otolith search sounds.otolith bark.wav -k 5 --filter \"class != 'rain'\" --explain
+  otolith search sounds.otolith bark.wav --view white --min-score 120
+
+With --json: {\"hits\": [{\"id\", \"score\", \"score_per_row\", \"fields\", \"runs\": [{\"query_seconds\", \"record_seconds\",
+\"query_rows\", \"record_rows\", \"score\", \"share\"}]}], \"certificate\": {\"exact\", \"kth_score\", \"best_excluded\", \"tiers\"},
+\"milliseconds\"}; `runs` only with --explain, seconds only where rows are moments.";
+
+/// Find the records most like a sound or an array.
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub(super) struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// A sound file, or a .npy matrix of raw rows
+    file: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Number of hits [default: 10, or all with --min-score]
+    #[arg(short, long, value_name = "K")]
+    k: Option<usize>,
+    /// Least score of a hit
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    min_score: Option<f64>,
+    /// Only records whose fields meet this expression
+    #[arg(long, value_name = "EXPRESSION")]
+    filter: Option<String>,
+    /// Search in this view instead of the raw rows
+    #[arg(long, value_name = "NAME")]
+    view: Option<String>,
+    /// Tell which moments matched
+    #[arg(long)]
+    explain: bool,
+}
+
+pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
+    let db = Database::open_read_only(&args.target.db)?;
+    let collection = db.collection(&args.target.collection)?;
+    let rows = query_rows(&args, &collection.schema()?)?;
+    let mut query = collection.query(&rows);
+    if let Some(k) = args.k {
+        query = query.k(k);
+    }
+    if let Some(score) = args.min_score {
+        query = query.min_score(score);
+    }
+    if let Some(filter) = args.filter {
+        query = query.filter(filter);
+    }
+    if let Some(view) = args.view {
+        query = query.view(view);
+    }
+    if args.explain {
+        query = query.explain();
+    }
+    let begin = Instant::now();
+    let hits = query.run()?;
+    let milliseconds = begin.elapsed().as_secs_f64() * 1000.0;
+
+    if output.is_json() {
+        let listed: Vec<Value> = hits.iter().map(hit_json).collect();
+        return output.document(
+            &json!({ "hits": listed, "certificate": certificate_json(&hits.certificate), "milliseconds": milliseconds }),
+        );
+    }
+    for (rank, hit) in hits.iter().enumerate() {
+        let class = hit.fields.get("class").and_then(Value::as_str).unwrap_or_default();
+        output.line(format_args!("{:>3}  {:>10.4}  {}  {class}", rank + 1, hit.score_per_row, hit.id))?;
+        for run in hit.explanation.iter().flat_map(|why| &why.runs).take(RUNS_SHOWN) {
+            output.line(format_args!("                 {}", run_text(run)))?;
+        }
+    }
+    let kind = if hits.certificate.is_exact() { "exact" } else { "approximate" };
+    output.remark(format_args!("{} hits, {kind}, {milliseconds:.1} ms (score per query row)", hits.len()));
+    Ok(())
+}
+
+/// The raw rows of the query: an array as it is, a sound through the model that made the collection.
+fn query_rows(args: &Args, schema: &Schema) -> Result<Matrix, Error> {
+    if args.file.extension().is_some_and(|ending| ending == "npy") {
+        return ArrayReader::open(&args.file)?.into_matrix();
+    }
+    let embedder = args.model.open()?;
+    embed::check_same(schema, embedder.as_ref())?;
+    Ok(embed::embed_file(embedder.as_ref(), &args.file)?.matrix)
+}
+
+fn run_text(run: &Run) -> String {
+    let span = |rows: &Range<usize>, seconds: &Option<Range<f64>>| match seconds {
+        Some(seconds) => format!("{:.2}-{:.2} s", seconds.start, seconds.end),
+        None => format!("rows {}-{}", rows.start, rows.end),
+    };
+    let (query, record) = (span(&run.query_rows, &run.query_seconds), span(&run.record_rows, &run.record_seconds));
+    format!("{query} of the query at {record} ({:.0} % of the score)", 100.0 * run.share)
+}
+
+pub(super) fn hit_json(hit: &Hit) -> Value {
+    let mut value = json!({
+        "id": hit.id, "score": hit.score, "score_per_row": hit.score_per_row, "fields": Value::Object((*hit.fields).clone()),
+    });
+    if let Some(why) = &hit.explanation {
+        value["runs"] = runs_json(why);
+    }
+    value
+}
+
+fn runs_json(why: &Explanation) -> Value {
+    let pair = |range: &Range<f64>| json!([range.start, range.end]);
+    let run = |run: &Run| {
+        json!({
+            "query_rows": [run.query_rows.start, run.query_rows.end], "record_rows": [run.record_rows.start, run.record_rows.end],
+            "query_seconds": run.query_seconds.as_ref().map(pair), "record_seconds": run.record_seconds.as_ref().map(pair),
+            "score": run.score, "share": run.share,
+        })
+    };
+    why.runs.iter().map(run).collect()
+}
+
+fn certificate_json(certificate: &Certificate) -> Value {
+    let tiers: serde_json::Map<String, Value> =
+        certificate.tiers.iter().map(|tier| (tier.name.to_owned(), tier.records.into())).collect();
+    json!({
+        "exact": certificate.is_exact(), "kth_score": certificate.kth_score,
+        "best_excluded": certificate.best_excluded, "tiers": tiers,
+    })
+}

@@ -1,0 +1,103 @@
+//! A sound file between being read and being embedded.
+
+use super::loudness::Meter;
+use super::windows::Windows;
+use super::{Embedder, embed_samples};
+use crate::audio::{Reader, Summary};
+use crate::error::{Error, Result};
+use crate::matrix::Matrix;
+use std::path::{Path, PathBuf};
+
+/// Samples of a file that are kept in memory between measuring and embedding: 16 MiB.
+const KEPT: usize = 4 << 20;
+
+/// A file and its rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embedded {
+    /// The rows.
+    pub matrix: Matrix,
+    /// Length of the file in seconds.
+    pub seconds: f64,
+    /// Sample rate of the file itself in Hz.
+    pub sample_rate: u32,
+    /// Hash of its decoded samples, see [`Summary::hash`]; written as `{:032x}`.
+    pub hash: u128,
+    /// Rows a second: row i lies at i / `rows_per_second` seconds.
+    pub rows_per_second: f64,
+}
+
+/// A sound file that has been read once: what it is, and, where it is not too long, its samples.
+pub struct Sound {
+    path: PathBuf,
+    rate: u32,
+    meter: Meter,
+    summary: Summary,
+    kept: Option<Vec<f32>>,
+}
+
+impl Sound {
+    /// Reads a file as samples at `rate` Hz.
+    ///
+    /// # Errors
+    /// As [`Reader::open`] and [`Reader::next_block`].
+    pub fn read(path: impl AsRef<Path>, rate: u32) -> Result<Sound> {
+        let path = path.as_ref().to_path_buf();
+        let (mut meter, mut kept) = (Meter::default(), Some(Vec::new()));
+        let summary = read(&path, rate, |block| {
+            meter.push(block);
+            match &mut kept {
+                Some(samples) if samples.len() + block.len() <= KEPT => samples.extend_from_slice(block),
+                _ => kept = None,
+            }
+            Ok(())
+        })?;
+        Ok(Sound { path, rate, meter, summary, kept })
+    }
+
+    /// Hash of its decoded samples, see [`Summary::hash`].
+    pub fn hash(&self) -> u128 {
+        self.summary.hash
+    }
+
+    /// Its rows, and what the file is.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] when it was read at another rate than the embedder takes; [`Error::Unusable`] when a long file has
+    /// changed since; what [`Embedder::embed`] gives.
+    pub fn embed(&self, embedder: &dyn Embedder) -> Result<Embedded> {
+        if self.rate != embedder.sample_rate() {
+            let (expected, found) = (format!("{} Hz", embedder.sample_rate()), format!("{} Hz", self.rate));
+            return Err(Error::mismatch("sample rate of the sound", expected, found));
+        }
+        let matrix = match &self.kept {
+            Some(samples) => embed_samples(embedder, samples, self.meter.loudness())?,
+            None => self.embed_again(embedder)?,
+        };
+        let Summary { seconds, rate, hash, .. } = self.summary;
+        Ok(Embedded { matrix, seconds, sample_rate: rate, hash, rows_per_second: embedder.rows_per_second() })
+    }
+
+    /// The second pass over a file that was too long to be kept.
+    fn embed_again(&self, embedder: &dyn Embedder) -> Result<Matrix> {
+        let mut windows = Windows::new(embedder, self.meter.samples(), self.meter.loudness())?;
+        let mut waiting: Vec<f32> = Vec::new();
+        let second = read(&self.path, self.rate, |block| {
+            waiting.extend_from_slice(block);
+            let rest = windows.embed_full(&waiting)?.len();
+            waiting.drain(..waiting.len() - rest);
+            Ok(())
+        })?;
+        if second != self.summary {
+            return Err(Error::unusable(&self.path, "changed while it was read: try again"));
+        }
+        windows.finish(&waiting)
+    }
+}
+
+fn read(path: &Path, rate: u32, mut take: impl FnMut(&[f32]) -> Result<()>) -> Result<Summary> {
+    let mut reader = Reader::open(path, rate)?;
+    while let Some(block) = reader.next_block()? {
+        take(block)?;
+    }
+    reader.finish()
+}

@@ -1,0 +1,150 @@
+//! The arms: each a view of one collection of raw frames, or a classifier on pooled ones.
+//!
+//! | arm | what a record is in its view | after |
+//! |---|---|---|
+//! | `concat-64` | 64 frames evenly spaced, concatenated, length one, inner product | the tutorial |
+//! | `flat` | all frames concatenated, length one, inner product | what the cap of 32,768 dimensions forbade |
+//! | `mean`, `mean-std` | pooled vectors, the second z-scored; cosine | |
+//! | `maxsim` | the whole matrix; cosine of rows | ColBERT's late interaction |
+//! | `maxsim-white` | stacked with context (log-mel only), every second row, whitened, cosine of rows | |
+//! | `codes` | rows of `maxsim-white` coded by k-means centroids, pooled, whitened to 100 numbers; cosine | |
+//! | `linear-probe` | logistic regression on seven statistics of each band | |
+
+use crate::collection::View;
+use crate::error::{Error, Result};
+use crate::pipeline::{Statistic, Step};
+use crate::score::Metric;
+
+/// One way of answering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arm {
+    /// 64 frames, concatenated.
+    Concat64,
+    /// All frames, concatenated.
+    Flat,
+    /// The mean frame.
+    Mean,
+    /// Mean and standard deviation of the frames.
+    MeanStd,
+    /// MaxSim over all frames.
+    MaxSim,
+    /// MaxSim over whitened frames.
+    MaxSimWhite,
+    /// One whitened vector of pooled codes.
+    Codes,
+    /// A linear classifier.
+    LinearProbe,
+}
+
+/// What an arm has to know of the frames.
+#[derive(Clone, Copy, Debug)]
+pub struct Frames {
+    /// Frames of a clip.
+    pub rows: usize,
+    /// Whether a frame is a short glance (log-mel) that gains by the frames around it.
+    pub short: bool,
+    /// Seed of the arms that draw.
+    pub seed: u64,
+}
+
+impl Arm {
+    /// Every arm, in the order in which they are run and shown.
+    pub const ALL: [Arm; 8] = [
+        Arm::Concat64,
+        Arm::Flat,
+        Arm::Mean,
+        Arm::MeanStd,
+        Arm::MaxSim,
+        Arm::MaxSimWhite,
+        Arm::Codes,
+        Arm::LinearProbe,
+    ];
+
+    /// The name on the command line and in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Arm::Concat64 => "concat-64",
+            Arm::Flat => "flat",
+            Arm::Mean => "mean",
+            Arm::MeanStd => "mean-std",
+            Arm::MaxSim => "maxsim",
+            Arm::MaxSimWhite => "maxsim-white",
+            Arm::Codes => "codes",
+            Arm::LinearProbe => "linear-probe",
+        }
+    }
+
+    /// The arms of these names, in the order of [`Arm::ALL`].
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a name that is none.
+    pub fn named(names: &[String]) -> Result<Vec<Arm>> {
+        for name in names {
+            if !Arm::ALL.iter().any(|arm| arm.name() == name) {
+                return Err(Error::not_found("arm", name, Arm::ALL.map(Arm::name)));
+            }
+        }
+        Ok(Arm::ALL.into_iter().filter(|arm| names.iter().any(|name| name == arm.name())).collect())
+    }
+
+    /// Whether it learns from the records, so that each round needs a fit of its own.
+    pub fn is_fitted(self) -> bool {
+        matches!(self, Arm::MeanStd | Arm::MaxSimWhite | Arm::Codes | Arm::LinearProbe)
+    }
+
+    /// The view that it searches; `None` where that is the raw rows. (Of the classifier: the view that it learns on.)
+    pub fn view(self, frames: &Frames) -> Option<View> {
+        let view = match self {
+            Arm::Concat64 => one_row(64),
+            Arm::Flat => one_row(frames.rows),
+            Arm::Mean => View::new([Step::Pool(vec![Statistic::Mean])]),
+            Arm::MeanStd => View::new([Step::Pool(vec![Statistic::Mean, Statistic::Std]), Step::Standardise]),
+            Arm::MaxSim => return None,
+            Arm::MaxSimWhite => View::new(whitened(frames)),
+            Arm::Codes => View::new(codes(frames)),
+            Arm::LinearProbe => View::new([Step::Pool(vec![
+                Statistic::Mean,
+                Statistic::Std,
+                Statistic::Max,
+                Statistic::Quantile(0.1),
+                Statistic::Median,
+                Statistic::StdOfDifferences,
+                Statistic::MeanAbsDifference,
+            ])]),
+        };
+        Some(view)
+    }
+}
+
+fn one_row(rows: usize) -> View {
+    View::new([Step::Concatenate { rows }, Step::Normalise]).metric(Metric::Dot)
+}
+
+fn whitened(frames: &Frames) -> Vec<Step> {
+    let context = frames.short.then(|| Step::Stack { offsets: vec![-8, -4, -2, 0, 2, 4, 8] });
+    let white = Step::Pca { dim: 96, whiten: true };
+    context.into_iter().chain([Step::Every { n: 2 }, white, Step::Normalise]).collect()
+}
+
+fn codes(frames: &Frames) -> Vec<Step> {
+    let mut steps = whitened(frames);
+    steps.extend([
+        Step::Codes { centroids: 1000, sample: 30_000, rounds: 8, seed: frames.seed },
+        Step::Pool(vec![Statistic::Mean, Statistic::Max, Statistic::Std]),
+        Step::Standardise,
+        Step::Pca { dim: 100, whiten: true },
+    ]);
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arms_are_found_by_name_and_run_in_one_order() {
+        let names = ["codes".to_owned(), "flat".to_owned()];
+        assert_eq!(Arm::named(&names).unwrap(), [Arm::Flat, Arm::Codes]);
+        assert!(Arm::named(&["fastest".to_owned()]).unwrap_err().to_string().contains("`concat-64`"));
+    }
+}

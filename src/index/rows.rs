@@ -1,0 +1,84 @@
+//! The rows of a view: raw ones from the segments, others derived and kept beside them.
+
+use crate::error::Result;
+use crate::matrix::{MatrixView, StoredMatrix};
+use crate::score::Metric;
+use crate::store::{DerivedRows, Snapshot, ViewFile};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Name of the view that every collection has: the rows as they were given.
+pub const RAW: &str = "raw";
+
+/// The rows of one view in one snapshot, ready to be scanned.
+pub(crate) struct ViewRows<'a> {
+    snapshot: &'a Snapshot,
+    view: Option<Arc<ViewFile>>,
+    derived: Vec<Arc<DerivedRows>>,
+}
+
+/// Where a record lies: number of the segment in its snapshot, number of the record in its segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) segment: u32,
+    pub(crate) record: u32,
+}
+
+impl<'a> ViewRows<'a> {
+    /// Opens the rows of view `name`, deriving those that are missing.
+    pub(crate) fn open(snapshot: &'a Snapshot, name: &str) -> Result<ViewRows<'a>> {
+        if name == RAW {
+            return Ok(ViewRows { snapshot, view: None, derived: Vec::new() });
+        }
+        let view = Arc::clone(snapshot.view(name)?);
+        let pipeline = view.pipeline()?;
+        let derived = snapshot
+            .segments()
+            .iter()
+            .map(|part| {
+                let build = |number| pipeline.apply(part.segment.matrix(number)?.view());
+                snapshot.store().rows(&part.segment, &view, &build)
+            })
+            .collect::<Result<_>>()?;
+        Ok(ViewRows { snapshot, view: Some(view), derived })
+    }
+
+    /// How rows of this view are compared.
+    pub(crate) fn metric(&self) -> Result<Metric> {
+        match &self.view {
+            None => Ok(self.snapshot.schema().metric),
+            Some(view) => view.metric(),
+        }
+    }
+
+    /// A query, given as raw rows, as rows of this view.
+    pub(crate) fn apply<'q>(&self, query: MatrixView<'q>) -> Result<StoredMatrix<'q>> {
+        match &self.view {
+            None => Ok(StoredMatrix::trusted(query.rows(), query.dim(), Cow::Borrowed(query.values()))),
+            Some(view) => {
+                let matrix = view.pipeline()?.apply(query)?;
+                Ok(StoredMatrix::trusted(matrix.rows(), matrix.dim(), Cow::Owned(matrix.into_values())))
+            }
+        }
+    }
+
+    /// Distance in raw rows from a row of this view to the next; `None` where a row stands for the whole record.
+    pub(crate) fn row_step(&self) -> Result<Option<usize>> {
+        match &self.view {
+            None => Ok(Some(1)),
+            Some(view) => Ok(view.pipeline()?.row_step()),
+        }
+    }
+
+    /// The rows of one record.
+    pub(crate) fn matrix(&self, place: Place) -> Result<StoredMatrix<'_>> {
+        let segment = place.segment as usize;
+        match self.derived.get(segment) {
+            Some(rows) => {
+                let matrix = rows.matrix(place.record)?;
+                Ok(StoredMatrix::trusted(matrix.rows(), matrix.dim(), Cow::Borrowed(matrix.values())))
+            }
+            None => self.snapshot.segments()[segment].segment.matrix(place.record),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What comes back: hits in order, and how far they can be trusted.
+
+use super::Explanation;
+use crate::index::exact::Scan;
+use crate::record::Fields;
+use std::ops::Deref;
+
+/// A record found.
+#[derive(Clone, Debug)]
+pub struct Hit {
+    /// Its id.
+    pub id: String,
+    /// Its score; larger is better.
+    pub score: f64,
+    /// The score divided by the rows of the query (in the view): comparable between queries of different length.
+    pub score_per_row: f64,
+    /// Its fields.
+    pub fields: Fields,
+    /// Which rows matched, where asked for.
+    pub explanation: Option<Explanation>,
+}
+
+/// The answer to a query: hits, best first, and a certificate.
+#[derive(Clone, Debug)]
+pub struct Hits {
+    pub(super) hits: Vec<Hit>,
+    /// How far the answer can be trusted.
+    pub certificate: Certificate,
+}
+
+impl Deref for Hits {
+    type Target = [Hit];
+
+    fn deref(&self) -> &[Hit] {
+        &self.hits
+    }
+}
+
+impl<'a> IntoIterator for &'a Hits {
+    type Item = &'a Hit;
+    type IntoIter = std::slice::Iter<'a, Hit>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.hits.iter()
+    }
+}
+
+impl IntoIterator for Hits {
+    type Item = Hit;
+    type IntoIter = std::vec::IntoIter<Hit>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.hits.into_iter()
+    }
+}
+
+/// Evidence for an answer: no record outside it can belong in it, because each was scored or bounded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Certificate {
+    /// Score of the last hit: everything at or above it is in the answer, up to ties.
+    pub kth_score: Option<f64>,
+    /// The most that any record outside the answer can score.
+    pub best_excluded: Option<f64>,
+    /// How many records were settled at which step, cheapest first.
+    pub tiers: Vec<Tier>,
+}
+
+/// A step of the search.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tier {
+    /// `bound`: an upper bound was enough; `exact`: the score was computed in `f64`.
+    pub name: &'static str,
+    /// Records settled there.
+    pub records: usize,
+}
+
+impl Certificate {
+    pub(super) fn exact(scan: &Scan) -> Certificate {
+        Certificate {
+            kth_score: scan.found.last().map(|&(score, _)| score),
+            best_excluded: Some(scan.best_excluded).filter(|bound| bound.is_finite()),
+            tiers: vec![Tier { name: "bound", records: scan.bounded }, Tier { name: "exact", records: scan.scored }],
+        }
+    }
+
+    /// Whether the answer is the one that comparing with every record in `f64` would give.
+    pub fn is_exact(&self) -> bool {
+        match (self.kth_score, self.best_excluded) {
+            (Some(last), Some(excluded)) => excluded <= last,
+            _ => true,
+        }
+    }
+}

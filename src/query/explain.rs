@@ -1,0 +1,154 @@
+//! Which rows of a query matched which rows of a record, merged into runs.
+//!
+//! MaxSim lets every query row pick its best record row. Where a stretch of the query picks a stretch of the record in
+//! step, the rows form a run: "seconds 0 to 4.9 of the query are seconds 312.4 to 317.3 of the record". A run bears up to
+//! [`GAP`] rows that match elsewhere (a silent frame looks like any other); its share counts only its own.
+
+pub use crate::score::RowMatch;
+use std::ops::Range;
+
+/// Query rows that may match elsewhere without ending a run.
+const GAP: usize = 4;
+
+/// Why a record is a hit.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// For each query row of the view: the record row it matched best and their similarity; they add up to the score.
+    pub matches: Vec<RowMatch>,
+    /// The same merged into stretches, largest share first, in raw rows.
+    pub runs: Vec<Run>,
+}
+
+/// A stretch of the query that matches a stretch of the record in step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Raw rows of the query.
+    pub query_rows: Range<usize>,
+    /// Raw rows of the record.
+    pub record_rows: Range<usize>,
+    /// The query rows in seconds, where the collection says how many rows make a second.
+    pub query_seconds: Option<Range<f64>>,
+    /// The record rows in seconds.
+    pub record_seconds: Option<Range<f64>>,
+    /// Sum of the similarities of the run's rows.
+    pub score: f64,
+    /// The part of the hit's score that the run makes up (of a score of 0: 0).
+    pub share: f64,
+}
+
+/// A run being put together, in rows of the view.
+struct Open {
+    query: (usize, usize),
+    record: (usize, usize),
+    low: usize,
+    high: usize,
+    score: f64,
+}
+
+impl Explanation {
+    /// `step`: raw rows from one row of the view to the next, `None` when a row stands for the whole record.
+    /// `raw_rows`: of query and record.
+    pub(super) fn new(
+        matches: Vec<RowMatch>,
+        step: Option<usize>,
+        raw_rows: (usize, usize),
+        rows_per_second: Option<f64>,
+    ) -> Explanation {
+        let total: f64 = matches.iter().map(|row| row.similarity).sum();
+        let stretch = |first: usize, last: usize, rows: usize| match step {
+            Some(step) => (first * step).min(rows)..((last + 1) * step).min(rows),
+            None => 0..rows,
+        };
+        let seconds =
+            |rows: &Range<usize>| rows_per_second.map(|rate| rows.start as f64 / rate..rows.end as f64 / rate);
+        let mut runs: Vec<Run> = merge(&matches)
+            .into_iter()
+            .map(|run| {
+                let query_rows = stretch(run.query.0, run.query.1, raw_rows.0);
+                let record_rows = stretch(run.low, run.high, raw_rows.1);
+                Run {
+                    query_seconds: seconds(&query_rows),
+                    record_seconds: seconds(&record_rows),
+                    query_rows,
+                    record_rows,
+                    score: run.score,
+                    share: if total == 0.0 { 0.0 } else { run.score / total },
+                }
+            })
+            .collect();
+        runs.sort_by(|a, b| b.share.total_cmp(&a.share).then(a.query_rows.start.cmp(&b.query_rows.start)));
+        Explanation { matches, runs }
+    }
+}
+
+/// Adds each query row to the youngest run that it continues: not more than [`GAP`] rows later and, up to one row, as far
+/// on in the record as in the query.
+fn merge(matches: &[RowMatch]) -> Vec<Open> {
+    let mut done = Vec::new();
+    let mut open: Vec<Open> = Vec::new();
+    for (row, found) in matches.iter().enumerate() {
+        let (ended, going): (Vec<Open>, Vec<Open>) = open.into_iter().partition(|run| row - run.query.1 > GAP + 1);
+        done.extend(ended);
+        open = going;
+        let continues = |run: &Open| {
+            let expected = run.record.1 + (row - run.query.1);
+            found.record_row.abs_diff(expected) <= 1
+        };
+        match open.iter().rposition(continues) {
+            Some(at) => {
+                let mut run = open.remove(at);
+                run.query.1 = row;
+                run.record.1 = found.record_row;
+                run.low = run.low.min(found.record_row);
+                run.high = run.high.max(found.record_row);
+                run.score += found.similarity;
+                open.push(run);
+            }
+            None => open.push(Open {
+                query: (row, row),
+                record: (found.record_row, found.record_row),
+                low: found.record_row,
+                high: found.record_row,
+                score: found.similarity,
+            }),
+        }
+    }
+    done.extend(open);
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(rows: &[usize]) -> Vec<RowMatch> {
+        rows.iter().map(|&record_row| RowMatch { record_row, similarity: 1.0 }).collect()
+    }
+
+    #[test]
+    fn a_stretch_in_step_is_one_run_and_bears_a_stray_row() {
+        let found = Explanation::new(matches(&[10, 11, 12, 99, 14, 15]), Some(1), (6, 200), Some(50.0));
+        assert_eq!(found.runs.len(), 2);
+        assert_eq!(found.runs[0].query_rows, 0..6);
+        assert_eq!(found.runs[0].record_rows, 10..16);
+        assert_eq!(found.runs[0].record_seconds, Some(0.2..0.32));
+        assert!((found.runs[0].share - 5.0 / 6.0).abs() < 1e-12);
+        assert_eq!(found.runs[1].record_rows, 99..100);
+    }
+
+    #[test]
+    fn rows_of_a_view_are_told_as_raw_rows() {
+        let found = Explanation::new(matches(&[5, 6, 7]), Some(2), (5, 30), None);
+        assert_eq!((found.runs[0].query_rows.clone(), found.runs[0].record_rows.clone()), (0..5, 10..16));
+        let whole = Explanation::new(matches(&[0]), None, (249, 300), None);
+        assert_eq!((whole.runs[0].query_rows.clone(), whole.runs[0].record_rows.clone()), (0..249, 0..300));
+    }
+
+    #[test]
+    fn shares_of_all_runs_make_up_the_whole() {
+        let found = Explanation::new(matches(&[3, 9, 4, 1, 1, 50, 51, 7]), Some(1), (8, 60), None);
+        let sum: f64 = found.runs.iter().map(|run| run.share).sum();
+        assert!((sum - 1.0).abs() < 1e-12);
+        assert_eq!(found.runs.iter().map(|run| run.score).sum::<f64>(), 8.0);
+    }
+}

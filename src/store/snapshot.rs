@@ -1,0 +1,142 @@
+//! One collection at one moment: what a reader holds while writers go on.
+
+use super::{CollectionVersion, Segment, SegmentRef, Store, Version, ViewFile};
+use crate::error::{Error, Result};
+use crate::matrix::StoredMatrix;
+use crate::record::{Fields, Record, Schema};
+use std::sync::Arc;
+
+/// One version of a collection. Cheap to clone; as long as one lives, the files it reads stay on disk.
+#[derive(Clone)]
+pub struct Snapshot {
+    store: Arc<Store>,
+    version: Arc<Version>,
+    collection: Arc<CollectionVersion>,
+}
+
+impl Snapshot {
+    /// The newest version of collection `name` that this handle knows.
+    pub(crate) fn new(store: &Arc<Store>, name: &str) -> Result<Snapshot> {
+        let version = store.version();
+        let collection = version
+            .collections
+            .get(name)
+            .cloned()
+            .ok_or_else(|| Error::not_found("collection", name, version.collections.keys()))?;
+        Ok(Snapshot { store: Arc::clone(store), version, collection })
+    }
+
+    /// Number of the version; it grows with every commit to the database.
+    pub fn generation(&self) -> u64 {
+        self.version.generation
+    }
+
+    /// What all records share.
+    pub fn schema(&self) -> &Schema {
+        &self.collection.schema
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.collection.records as usize
+    }
+
+    /// Whether there are no records.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The record of that id, without reading its parts yet.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the table of ids lies in a damaged block.
+    pub fn entry(&self, id: &str) -> Result<Option<Entry<'_>>> {
+        let found = self.collection.find(id)?;
+        Ok(found.map(|(part, number)| Entry { segment: &self.collection.segments[part].segment, number }))
+    }
+
+    /// The record of that id, with its matrix copied out.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when it lies in a damaged block.
+    pub fn get(&self, id: &str) -> Result<Option<Record>> {
+        self.entry(id)?.map(|entry| entry.to_record()).transpose()
+    }
+
+    /// All records, older segments first, without reading any of them yet.
+    pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.collection.segments.iter().flat_map(|part| {
+            (0..part.segment.records())
+                .filter(|number| !part.deleted.contains(*number))
+                .map(|number| Entry { segment: &part.segment, number })
+        })
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn segments(&self) -> &[SegmentRef] {
+        &self.collection.segments
+    }
+
+    /// The names of all views, of damaged ones too.
+    pub(crate) fn view_names(&self) -> impl Iterator<Item = &str> {
+        self.collection.view_names()
+    }
+
+    /// The parameters of view `name`.
+    pub(crate) fn view(&self, name: &str) -> Result<&Arc<ViewFile>> {
+        self.collection.view(name)
+    }
+}
+
+/// A record of a snapshot, read piece by piece as it is asked.
+#[derive(Clone, Copy)]
+pub struct Entry<'a> {
+    segment: &'a Segment,
+    number: u32,
+}
+
+impl<'a> Entry<'a> {
+    /// Its id.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when it lies in a damaged block; likewise for the other parts.
+    pub fn id(&self) -> Result<&'a str> {
+        self.segment.id(self.number)
+    }
+
+    /// Its fields.
+    ///
+    /// # Errors
+    /// As [`Entry::id`].
+    pub fn fields(&self) -> Result<Fields> {
+        self.segment.fields(self.number)
+    }
+
+    /// Number of its rows.
+    ///
+    /// # Errors
+    /// As [`Entry::id`].
+    pub fn rows(&self) -> Result<usize> {
+        self.segment.rows(self.number)
+    }
+
+    /// Its matrix, borrowed from the file where it is stored as `f32`.
+    ///
+    /// # Errors
+    /// As [`Entry::id`].
+    pub fn matrix(&self) -> Result<StoredMatrix<'a>> {
+        self.segment.matrix(self.number)
+    }
+
+    /// All of it, copied out.
+    ///
+    /// # Errors
+    /// As [`Entry::id`].
+    pub fn to_record(&self) -> Result<Record> {
+        let matrix = self.matrix()?.into_matrix();
+        Ok(Record { id: Some(self.id()?.to_owned()), matrix, fields: self.fields()? })
+    }
+}
