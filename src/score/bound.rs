@@ -71,11 +71,11 @@ impl Bound {
     }
 
     /// Most that the reference's score can be, given each query row's norm and best fast value.
-    pub(super) fn of_score(&self, rows: impl ExactSizeIterator<Item = (f64, f64)>) -> f64 {
-        let count = rows.len() as f64;
+    pub(super) fn of_score(&self, norms: &[f64], best: impl Iterator<Item = f32>) -> f64 {
+        let count = norms.len() as f64;
         let (mut score, mut size) = (0.0, 0.0);
-        for (norm, best) in rows {
-            let largest = best + self.of_value(norm);
+        for (&norm, best) in norms.iter().zip(best) {
+            let largest = f64::from(best) + self.of_value(norm);
             let reach = norm + self.longest;
             let (similarity, limit) = match self.metric {
                 Metric::Dot => (largest, norm * self.longest),

@@ -2,8 +2,8 @@
 //!
 //! `score(Q, D) = sum over query rows i of max over record rows j of s(q_i, d_j)`, larger is better; [`Metric`] is `s`. [`reference()`]
 //! is that definition in `f64`, sums by rising index. [`PreparedQuery::score`] gives the same bits:
-//! 1. [`kernel::tile`](crate::kernel::tile()) computes all inner products in `f32`, a block at a time;
-//! 2. each row's best of them, with a rigorous bound of its error, bounds the score from above: a record below the
+//! 1. [`kernel::tile`](crate::kernel::tile()) computes all inner products in `f32` and each query row's best of them, a block at a time;
+//! 2. these, with a rigorous bound of its error, bounds the score from above: a record below the
 //!    threshold is dropped there ([`Outcome::Below`]);
 //! 3. for any other record the pairs that could be a row's best, given the bound, are computed again as the reference does: a few
 //!    of a thousand. Their maximum is the reference's maximum, and the lowest record row that has it is the match.
