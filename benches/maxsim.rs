@@ -1,8 +1,9 @@
 //! MaxSim of one query against one record, on one thread: `cargo bench --no-default-features --bench maxsim`.
 //!
-//! Throughput counts the inner products alone (2 operations a multiplication and addition), so `Gelem/s` reads as GFLOP/s.
-//! `drop`: the record is below the threshold, the common case of a search. `exact`: it is scored to the last bit as well.
-//! `gemm`: the inner products alone, without norms and maxima, by the `gemm` crate: what `kernel::tile` has to beat.
+//! Throughput counts the inner products alone (2 operations a multiplication and addition), so `Gelem/s` reads as
+//! GFLOP/s. `drop`: the record is below the threshold, the common case of a search. `exact`: it is scored to the last
+//! bit as well. `gemm`: the inner products alone, without norms and maxima, by the `gemm` crate: what `kernel::tile`
+//! has to beat.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

@@ -16,8 +16,8 @@ pub enum Level {
 }
 
 impl Level {
-    /// The level in use: the machine's highest, or a lower one that the environment variable `OTOLITH_KERNEL` names (`scalar`, `avx2`,
-    /// `avx512`; for tests). Found out once.
+    /// The level in use: the machine's highest, or a lower one that the environment variable `OTOLITH_KERNEL` names
+    /// (`scalar`, `avx2`, `avx512`; for tests). Found out once.
     pub fn current() -> Level {
         static CURRENT: OnceLock<Level> = OnceLock::new();
         *CURRENT.get_or_init(|| {

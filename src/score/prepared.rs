@@ -8,7 +8,8 @@ use crate::kernel::{self, LANES, Lanes, PackedRows, ScaledRows, ordered};
 use crate::matrix::{Matrix, MatrixView};
 use std::ops::Range;
 
-/// Sixteen numbers each in a tile: 1 MiB, about a core's L2, and more than a five-second sound against another (249 x 249) needs.
+/// Sixteen numbers each in a tile: 1 MiB, about a core's L2, and more than a five-second sound against another (249 x
+/// 249) needs.
 const TILE: usize = 1 << 14;
 /// Groups of sixteen query rows in a tile, where there are more.
 const TILE_GROUPS: usize = 32;
@@ -75,8 +76,8 @@ impl PreparedQuery {
         self.query.dim()
     }
 
-    /// Scores a record, or finds that it scores below `threshold`; at minus infinity the answer is always exact. A record of no
-    /// rows is `Below` any threshold.
+    /// Scores a record, or finds that it scores below `threshold`; at minus infinity the answer is always exact. A
+    /// record of no rows is `Below` any threshold.
     ///
     /// # Panics
     /// When the record's rows have another dimension.
@@ -94,7 +95,8 @@ impl PreparedQuery {
         Outcome::Exact { score: scratch.settled.matches.iter().fold(0.0, |sum, found| sum + found.similarity) }
     }
 
-    /// The record row that each query row matched; their similarities, added in order, are the score. Empty for a record of no rows.
+    /// The record row that each query row matched; their similarities, added in order, are the score. Empty for a
+    /// record of no rows.
     ///
     /// # Panics
     /// When the record's rows have another dimension.
@@ -107,8 +109,8 @@ impl PreparedQuery {
         scratch.settled.matches.clone()
     }
 
-    /// Fills `best` with each query row's largest fast value and `cuts` with the least value that could still be the reference's
-    /// maximum. Where no bound holds there is none of it.
+    /// Fills `best` with each query row's largest fast value and `cuts` with the least value that could still be the
+    /// reference's maximum. Where no bound holds there is none of it.
     fn best_fast_values(&self, record: MatrixView<'_>, scratch: &mut Scratch) -> Option<Bound> {
         scratch.cuts.clear();
         if !self.ordinary {
@@ -132,7 +134,8 @@ impl PreparedQuery {
         Some(bound)
     }
 
-    /// Fills `scales` and `offsets` and returns an upper bound of the longest row's norm, or nothing when a row is not ordinary.
+    /// Fills `scales` and `offsets` and returns an upper bound of the longest row's norm, or nothing when a row is
+    /// not ordinary.
     fn measure(&self, record: MatrixView<'_>, scratch: &mut Scratch) -> Option<f64> {
         scratch.scales.clear();
         scratch.offsets.clear();
@@ -187,7 +190,8 @@ impl PreparedQuery {
                 self.fill_tile(record, groups.clone(), rows.clone(), scratch);
             }
             for (offset, row) in rows.enumerate() {
-                // Never the first of equals. Silence repeats a row hundreds of times, and every repetition would pass the cut.
+                // Never the first of equals. Silence repeats a row hundreds of times, and every repetition would pass
+                // the cut.
                 if row > 0 && record.row(row) == record.row(row - 1) {
                     continue;
                 }

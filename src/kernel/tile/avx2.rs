@@ -17,7 +17,8 @@ pub(super) unsafe fn run(block: Block<'_>) {
 #[derive(Clone, Copy)]
 struct Pair(__m256, __m256);
 
-// Why every block here is safe: a `Pair` is made only below `run`, and pointers come from references to 64 aligned bytes.
+// Why every block here is safe: a `Pair` is made only below `run`, and pointers come from references to 64 aligned
+// bytes.
 impl Vector for Pair {
     const GROUPS: usize = 1;
 

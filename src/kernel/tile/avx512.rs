@@ -13,7 +13,8 @@ pub(super) unsafe fn run(block: Block<'_>) {
     block.run::<__m512, 6>();
 }
 
-// Why every block here is safe: a `__m512` is made only below `run`, and pointers come from references to 64 aligned bytes.
+// Why every block here is safe: a `__m512` is made only below `run`, and pointers come from references to 64 aligned
+// bytes.
 impl Vector for __m512 {
     const GROUPS: usize = 4;
 

@@ -1,8 +1,9 @@
 //! Inner products of a block of record rows with a block of query rows, and each query row's best so far, in one pass.
 //!
-//! Query rows are [packed](PackedRows) sixteen to a group, one to a lane, so that one number of a record row meets sixteen query
-//! rows at once and a maximum over record rows is a maximum of vectors. The driver here is generic over [`Vector`]; the files beside it
-//! say what a vector is on each instruction set. A step holds the sums of some record rows times some groups in registers:
+//! Query rows are [packed](PackedRows) sixteen to a group, one to a lane, so that one number of a record row meets
+//! sixteen query rows at once and a maximum over record rows is a maximum of vectors. The driver here is generic over
+//! [`Vector`]; the files beside it say what a vector is on each instruction set. A step holds the sums of some record
+//! rows times some groups in registers:
 //!
 //! | level | step | 249 x 249 x 64 | 125 x 125 x 96 | 249 x 249 x 512 |
 //! |---|---|---|---|---|
@@ -11,9 +12,10 @@
 //! | `scalar` | 4 rows x 1 group | 31 | 32 | 31 |
 //! | the `gemm` crate, without maxima | | 93 | 94 | 75 |
 //!
-//! GFLOP/s of one thread of an AMD EPYC with AVX-512 (Zen 4, whose 512-bit operations take two turns: about 110 at most), median of 150
-//! interleaved runs by the thread's own clock on a loaded machine. `cargo bench --no-default-features --bench maxsim` repeats it
-//! by the wall clock; there `drop` is a tile with the norms and the bound, 4 to 7 % more.
+//! GFLOP/s of one thread of an AMD EPYC with AVX-512 (Zen 4, whose 512-bit operations take two turns: about 110 at
+//! most), median of 150 interleaved runs by the thread's own clock on a loaded machine. `cargo bench
+//! --no-default-features --bench maxsim` repeats it by the wall clock; there `drop` is a tile with the norms and the
+//! bound, 4 to 7 % more.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
@@ -36,8 +38,8 @@ pub const LANES: usize = 16;
 #[repr(C, align(64))]
 pub struct Lanes(pub [f32; LANES]);
 
-/// Rows of a query, sixteen side by side: lane `i % 16` of `lanes[i / 16 * dim + k]` is number `k` of row `i`. Rows of zeros fill
-/// the last group.
+/// Rows of a query, sixteen side by side: lane `i % 16` of `lanes[i / 16 * dim + k]` is number `k` of row `i`. Rows
+/// of zeros fill the last group.
 #[derive(Clone, Debug)]
 pub struct PackedRows {
     dim: usize,
@@ -73,8 +75,8 @@ pub struct ScaledRows<'a> {
     pub offsets: &'a [f32],
 }
 
-/// Fills `out[row * groups.len() + group]` with the scaled inner products of each record row and each query row of those groups, and
-/// raises `best[group]` to the largest of them.
+/// Fills `out[row * groups.len() + group]` with the scaled inner products of each record row and each query row of
+/// those groups, and raises `best[group]` to the largest of them.
 ///
 /// # Panics
 /// When the slices' lengths do not fit each other.
@@ -116,8 +118,8 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// Steps through the block, `R` record rows at a time and then one by one. The record is read once, the query (which stays in
-    /// the second-level cache) once for every `R` rows.
+    /// Steps through the block, `R` record rows at a time and then one by one. The record is read once, the query
+    /// (which stays in the second-level cache) once for every `R` rows.
     #[inline(always)]
     fn run<V: Vector, const R: usize>(mut self) {
         let count = self.rows.scales.len();

@@ -4,8 +4,8 @@ use super::{LANES, Lanes};
 
 /// Sixteen numbers in registers.
 ///
-/// Methods are inlined into the function that enables their instructions; implementors are made only below such a function, on
-/// a machine that has them.
+/// Methods are inlined into the function that enables their instructions; implementors are made only below such a
+/// function, on a machine that has them.
 pub(super) trait Vector: Copy {
     /// Groups of query rows in one step: at most 4.
     const GROUPS: usize;
