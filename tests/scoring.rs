@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 use otolith::index::{Ranked, Top};
+use otolith::kernel::Level;
 use otolith::score::{Outcome, PreparedQuery, Scratch, reference};
 use otolith::{Error, Matrix, Metric};
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::process::Command;
 use std::time::Instant;
 
 const METRICS: [Metric; 3] = [Metric::Dot, Metric::Cosine, Metric::L2];
@@ -119,8 +121,23 @@ fn fast_scores_are_the_reference_bit_for_bit() {
         cases.set(cases.get() + METRICS.len());
         Ok(())
     });
+    println!("kernel level {}", Level::current().name());
     println!("figure scoring_cases = {} cases", cases.get());
     result.unwrap();
+}
+
+#[test]
+fn every_kernel_level_gives_the_same_bits() {
+    for level in Level::available() {
+        let run = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "fast_scores_are_the_reference_bit_for_bit", "--nocapture"])
+            .env("OTOLITH_KERNEL", level.name())
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&run.stdout);
+        assert!(run.status.success() && output.contains("1 passed"), "{level:?}: {output}");
+        assert!(output.contains(&format!("kernel level {}\n", level.name())), "{level:?}: {output}");
+    }
 }
 
 #[test]
@@ -132,6 +149,7 @@ fn any_shape_scores_exactly() {
         (3, 2, 70_001),
         (2, 5_000, 3),
         (5_000, 2, 3),
+        (1, 100_000, 3),
         (600, 1_000, 3),
         (249, 249, 64),
         (1, 300_000, 1),

@@ -6,8 +6,8 @@ use serde_json::Value;
 use std::cmp::Ordering;
 use std::fmt::{self, Write};
 
-/// One node. `And` and `Or` hold two or more operands, none of their own kind, so that equal meanings written with other
-/// parentheses are equal here and long chains are not deep.
+/// One node. `And` and `Or` hold two or more operands, none of their own kind, so that equal meanings written with
+/// other parentheses are equal here and long chains are not deep.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Expression {
     Or(Vec<Expression>),

@@ -26,14 +26,16 @@
 //! Words may be written in any case. White space may stand between any two of these.
 //!
 //! # What it means
-//! - A value equals and is ordered among values of its own type: numbers by size (`1 = 1.0`, and integers beyond 2^53 exactly),
-//!   text by its UTF-8 bytes, `false` before `true`, `null` equal to itself.
-//! - A comparison with a field that is missing or of another type is false, `!=` too. So `class != 'dog'` finds what has another
-//!   class, `not (class = 'dog')` also what has none; and a value beside null is asked for by `exists(x) and not (x = null)`.
+//! - A value equals and is ordered among values of its own type: numbers by size (`1 = 1.0`, and integers beyond 2^53
+//!   exactly), text by its UTF-8 bytes, `false` before `true`, `null` equal to itself.
+//! - A comparison with a field that is missing or of another type is false, `!=` too. So `class != 'dog'` finds what
+//!   has another class, `not (class = 'dog')` also what has none; and a value beside null is asked for by `exists(x)
+//!   and not (x = null)`.
 //! - `in` is true when one of its values is equal. `exists` is true when the field is there, be it null.
 //!
-//! A [`Filter`] is made from text, once, and asked for each record's [`Fields`]; its `Display` is an equivalent expression. Parsing takes
-//! time in proportion to the text, matching to the number of comparisons, each with one look-up of a field.
+//! A [`Filter`] is made from text, once, and asked for each record's [`Fields`]; its `Display` is an equivalent
+//! expression. Parsing takes time in proportion to the text, matching to the number of comparisons, each with one
+//! look-up of a field.
 
 mod expression;
 mod lexer;
@@ -55,8 +57,9 @@ impl Filter {
     /// Reads an expression.
     ///
     /// # Errors
-    /// [`Error::FilterSyntax`](crate::Error::FilterSyntax) pointing at the byte where reading stopped and saying what was expected;
-    /// [`Error::Invalid`](crate::Error::Invalid) for text longer than [`limits::FILTER_BYTES`](crate::limits::FILTER_BYTES).
+    /// [`Error::FilterSyntax`](crate::Error::FilterSyntax) pointing at the byte where reading stopped and saying what
+    /// was expected; [`Error::Invalid`](crate::Error::Invalid) for text longer than
+    /// [`limits::FILTER_BYTES`](crate::limits::FILTER_BYTES).
     pub fn parse(text: &str) -> Result<Filter> {
         Ok(Filter { expression: parser::parse(text)? })
     }

@@ -7,8 +7,9 @@ use std::sync::{Mutex, PoisonError};
 
 /// Collects the `k` best items at or above a score, from any number of threads.
 ///
-/// What is kept does not depend on the order of arrival: items that share the k-th score all stay until [`Top::finish`]
-/// puts them in order of their ids. So a scan may drop a record only when its score is *strictly* below [`Top::threshold`].
+/// What is kept does not depend on the order of arrival: items that share the k-th score all stay until
+/// [`Top::finish`] puts them in order of their ids. So a scan may drop a record only when its score is *strictly*
+/// below [`Top::threshold`].
 #[derive(Debug)]
 pub struct Top<T> {
     k: Option<usize>,
@@ -29,8 +30,8 @@ struct Kept<T> {
 pub struct Ranked<T> {
     /// The items with their scores, best first, equal scores by rising id.
     pub hits: Vec<(f64, T)>,
-    /// No item outside `hits` scores above this; minus infinity when there is none. It may differ from run to run: how closely
-    /// a dropped record was bounded depends on when it was met.
+    /// No item outside `hits` scores above this; minus infinity when there is none. It may differ from run to run:
+    /// how closely a dropped record was bounded depends on when it was met.
     pub best_excluded: f64,
 }
 

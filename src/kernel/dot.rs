@@ -2,11 +2,12 @@
 
 use simsimd::SpatialSimilarity;
 
-/// Numbers summed in `f32` before the sum moves on: longer rows are cut, so that their rounding stays that of a short row.
+/// Numbers summed in `f32` before the sum moves on: longer rows are cut, so that their rounding stays that of a short
+/// row.
 pub(super) const CHUNK: usize = 1024;
 
-/// Most `f32` roundings that one product of a row of `dim` numbers passes through, in [`dot`] and in [`tile`](super::tile()):
-/// its own, the additions within its chunk, and one addition for each chunk.
+/// Most `f32` roundings that one product of a row of `dim` numbers passes through, in [`dot`] and in
+/// [`tile`](super::tile()): its own, the additions within its chunk, and one addition for each chunk.
 pub fn roundings(dim: usize) -> usize {
     1 + dim.min(CHUNK) + dim.div_ceil(CHUNK)
 }

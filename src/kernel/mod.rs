@@ -1,19 +1,22 @@
 //! The only room with SIMD: what everything above needs fast, behind safe functions.
 //!
-//! Each function checks its bounds before any unsafe block, so callers cannot reach outside their slices.
+//! Each function checks its bounds before any unsafe block, so callers cannot reach outside their slices. Kernels of
+//! our own have one driver and a thin file for each instruction set; [`Level`] is the one in use.
 //!
 //! Two families of inner products, told apart by what they promise:
-//! - *fast* ones in `f32` ([`dot`], [`tile`]), summed in whatever order the machine likes. No product of theirs passes through
-//!   more than [`roundings`] roundings, which is all that an error bound needs to know;
+//! - *fast* ones in `f32` ([`dot`], [`tile()`]), summed in whatever order the machine likes. No product of theirs
+//!   passes through more than [`roundings`] roundings, which is all that an error bound needs to know;
 //! - *ordered* ones in `f64` ([`ordered`]), summed by rising index, the same bits on every machine.
 
 mod dot;
 mod gelu;
+mod level;
 pub mod ordered;
 mod product;
 mod tile;
 
 pub use dot::{dot, roundings};
 pub use gelu::gelu;
+pub use level::Level;
 pub use product::{Strided, product, product_f64};
-pub use tile::tile;
+pub use tile::{LANES, Lanes, PackedRows, ScaledRows, tile};

@@ -1,7 +1,7 @@
 //! Sums over rows in `f64`, by rising index: the same bits everywhere, whatever the instruction set.
 //!
-//! A product of two `f32` is exact in `f64`, so an inner product has one rounding a number, fused or not. One such sum is a
-//! chain of additions that wait for each other; [`LANES`] of them side by side keep the machine busy.
+//! A product of two `f32` is exact in `f64`, so an inner product has one rounding a number, fused or not. One such
+//! sum is a chain of additions that wait for each other; [`LANES`] of them side by side keep the machine busy.
 
 /// Sums that run side by side.
 pub const LANES: usize = 8;

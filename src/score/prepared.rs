@@ -4,20 +4,24 @@ use super::Metric;
 use super::bound::{Bound, is_ordinary, relative_error};
 use super::settle::{RowMatch, Settle, Settled};
 use crate::error::{Error, Result};
-use crate::kernel::{self, ordered};
+use crate::kernel::{self, LANES, Lanes, PackedRows, ScaledRows, ordered};
 use crate::matrix::{Matrix, MatrixView};
 use std::ops::Range;
 
-/// Numbers in a tile: 1 MiB, about a core's L2, and more than a five-second sound against another (249 x 249) needs.
-const TILE: usize = 1 << 18;
-/// Query rows in a tile, where there are more.
-const TILE_QUERIES: usize = 512;
+/// Sixteen numbers each in a tile: 1 MiB, about a core's L2, and more than a five-second sound against another (249 x
+/// 249) needs.
+const TILE: usize = 1 << 14;
+/// Groups of sixteen query rows in a tile, where there are more.
+const TILE_GROUPS: usize = 32;
+/// Queries of fewer rows leave most of a group idle: they are compared pair by pair.
+const FEW: usize = 3;
 
 /// A query and what is computed once for it.
 #[derive(Clone, Debug)]
 pub struct PreparedQuery {
     metric: Metric,
     query: Matrix,
+    packed: PackedRows,
     norms: Vec<f64>,
     ordinary: bool,
 }
@@ -40,11 +44,11 @@ pub enum Outcome {
 /// Working memory of one thread, reused from record to record: at most about 1 MiB and a few numbers for each row.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
-    tile: Vec<f32>,
     scales: Vec<f32>,
     offsets: Vec<f32>,
-    best: Vec<f32>,
-    cuts: Vec<f32>,
+    tile: Vec<Lanes>,
+    best: Vec<Lanes>,
+    cuts: Vec<Lanes>,
     settled: Settled,
 }
 
@@ -59,7 +63,7 @@ impl PreparedQuery {
         }
         let norms: Vec<f64> = query.iter().map(|row| ordered::dot(row, row).sqrt()).collect();
         let ordinary = norms.iter().copied().all(is_ordinary);
-        Ok(PreparedQuery { metric, query: query.to_matrix(), norms, ordinary })
+        Ok(PreparedQuery { metric, packed: PackedRows::new(query), query: query.to_matrix(), norms, ordinary })
     }
 
     /// Rows of the query.
@@ -72,8 +76,8 @@ impl PreparedQuery {
         self.query.dim()
     }
 
-    /// Scores a record, or finds that it scores below `threshold`; at minus infinity the answer is always exact. A record of no
-    /// rows is `Below` any threshold.
+    /// Scores a record, or finds that it scores below `threshold`; at minus infinity the answer is always exact. A
+    /// record of no rows is `Below` any threshold.
     ///
     /// # Panics
     /// When the record's rows have another dimension.
@@ -82,8 +86,7 @@ impl PreparedQuery {
             return Outcome::Below { upper: f64::NEG_INFINITY };
         }
         if let Some(bound) = self.best_fast_values(record, scratch) {
-            let best = scratch.best.iter().map(|&best| f64::from(best));
-            let upper = bound.of_score(self.norms.iter().copied().zip(best));
+            let upper = bound.of_score(&self.norms, scratch.best.iter().flat_map(|best| best.0));
             if upper < threshold {
                 return Outcome::Below { upper };
             }
@@ -92,7 +95,8 @@ impl PreparedQuery {
         Outcome::Exact { score: scratch.settled.matches.iter().fold(0.0, |sum, found| sum + found.similarity) }
     }
 
-    /// The record row that each query row matched; their similarities, added in order, are the score. Empty for a record of no rows.
+    /// The record row that each query row matched; their similarities, added in order, are the score. Empty for a
+    /// record of no rows.
     ///
     /// # Panics
     /// When the record's rows have another dimension.
@@ -105,38 +109,33 @@ impl PreparedQuery {
         scratch.settled.matches.clone()
     }
 
-    /// Fills `best` with each query row's largest fast value and `cuts` with the least value that could still be the reference's
-    /// maximum. Where no bound holds, every pair passes the cut and there is no bound.
+    /// Fills `best` with each query row's largest fast value and `cuts` with the least value that could still be the
+    /// reference's maximum. Where no bound holds there is none of it.
     fn best_fast_values(&self, record: MatrixView<'_>, scratch: &mut Scratch) -> Option<Bound> {
         scratch.cuts.clear();
-        let longest = if self.ordinary { self.measure(record, scratch) } else { None };
-        let Some(longest) = longest else {
-            scratch.cuts.resize(self.rows(), f32::NEG_INFINITY);
+        if !self.ordinary {
             return None;
-        };
-        let bound = Bound::new(self.metric, self.dim(), longest);
+        }
+        let bound = Bound::new(self.metric, self.dim(), self.measure(record, scratch)?);
         scratch.best.clear();
-        scratch.best.resize(self.rows(), f32::NEG_INFINITY);
-        for (queries, rows) in blocks(self.rows(), record.rows()) {
-            self.fill_tile(record, queries.clone(), rows, scratch);
-            let best = &mut scratch.best[queries];
-            for values in scratch.tile.chunks_exact(best.len()) {
-                for (best, &value) in best.iter_mut().zip(values) {
-                    *best = if value > *best { value } else { *best };
+        scratch.best.resize(self.packed.groups(), Lanes([f32::NEG_INFINITY; LANES]));
+        scratch.cuts.resize(self.packed.groups(), Lanes([f32::INFINITY; LANES]));
+        for (groups, rows) in self.blocks(record) {
+            self.fill_tile(record, groups, rows, scratch);
+        }
+        for ((cuts, best), norms) in scratch.cuts.iter_mut().zip(&scratch.best).zip(self.norms.chunks(LANES)) {
+            for ((cut, &best), &norm) in cuts.0.iter_mut().zip(&best.0).zip(norms) {
+                // A zero row is settled beforehand, and every value would reach its cut.
+                if norm > 0.0 || self.metric == Metric::L2 {
+                    *cut = ((f64::from(best) - 2.0 * bound.of_value(norm)) as f32).next_down();
                 }
             }
         }
-        scratch.cuts.extend(self.norms.iter().zip(&scratch.best).map(|(&norm, &best)| {
-            match self.metric {
-                // Settled beforehand, and every value would reach a cut at 0.
-                Metric::Dot | Metric::Cosine if norm == 0.0 => f32::INFINITY,
-                _ => ((f64::from(best) - 2.0 * bound.of_value(norm)) as f32).next_down(),
-            }
-        }));
         Some(bound)
     }
 
-    /// Fills `scales` and `offsets` and returns an upper bound of the longest row's norm, or nothing when a row is not ordinary.
+    /// Fills `scales` and `offsets` and returns an upper bound of the longest row's norm, or nothing when a row is
+    /// not ordinary.
     fn measure(&self, record: MatrixView<'_>, scratch: &mut Scratch) -> Option<f64> {
         scratch.scales.clear();
         scratch.offsets.clear();
@@ -159,67 +158,76 @@ impl PreparedQuery {
         Some(longest.sqrt() * (1.0 + relative_error(self.dim())))
     }
 
-    /// Computes the fast values of a block.
-    fn fill_tile(&self, record: MatrixView<'_>, queries: Range<usize>, rows: Range<usize>, scratch: &mut Scratch) {
-        let width = queries.len();
-        scratch.tile.resize(width * rows.len(), 0.0);
-        kernel::tile(&mut scratch.tile, self.query.view(), queries, record, rows.clone());
-        if self.metric != Metric::Dot {
-            for (values, row) in scratch.tile.chunks_exact_mut(width).zip(rows) {
-                let (scale, offset) = (scratch.scales[row], scratch.offsets[row]);
-                values.iter_mut().for_each(|value| *value = *value * scale + offset);
+    /// Computes the fast values of a block and raises `best` to them.
+    fn fill_tile(&self, record: MatrixView<'_>, groups: Range<usize>, rows: Range<usize>, scratch: &mut Scratch) {
+        let Scratch { scales, offsets, tile, best, .. } = scratch;
+        tile.resize(groups.len() * rows.len(), Lanes([0.0; LANES]));
+        let best = &mut best[groups.clone()];
+        if self.rows() < FEW {
+            for (out, row) in tile.iter_mut().zip(rows) {
+                for ((out, best), query) in out.0.iter_mut().zip(&mut best[0].0).zip(self.query.view().iter()) {
+                    *out = kernel::dot(query, record.row(row)) as f32 * scales[row] + offsets[row];
+                    *best = best.max(*out);
+                }
             }
+            return;
         }
+        let values = &record.values()[rows.start * self.dim()..rows.end * self.dim()];
+        let rows = ScaledRows { values, scales: &scales[rows.clone()], offsets: &offsets[rows] };
+        kernel::tile(&self.packed, groups, rows, tile, best);
     }
 
     /// Finds the matches as the reference does, looking only at pairs that pass the cut.
     fn decide(&self, record: MatrixView<'_>, scratch: &mut Scratch) {
-        let bounded = scratch.cuts[0] > f32::NEG_INFINITY;
-        let mut settle =
-            Settle::new(self.metric, self.query.view(), &self.norms, record, std::mem::take(&mut scratch.settled));
-        let blocks = blocks(self.rows(), record.rows());
+        let bounded = !scratch.cuts.is_empty();
+        let settled = std::mem::take(&mut scratch.settled);
+        let mut settle = Settle::new(self.metric, self.query.view(), &self.norms, record, settled);
+        let blocks = self.blocks(record);
         let one_block = blocks.len() == 1;
-        for (queries, rows) in blocks {
+        for (groups, rows) in blocks {
             // The values of an only block are still there.
             if bounded && !one_block {
-                self.fill_tile(record, queries.clone(), rows.clone(), scratch);
+                self.fill_tile(record, groups.clone(), rows.clone(), scratch);
             }
-            let cuts = &scratch.cuts[queries.clone()];
             for (offset, row) in rows.enumerate() {
-                // Never the first of equals. Silence repeats a row hundreds of times, and every repetition would pass the cut.
+                // Never the first of equals. Silence repeats a row hundreds of times, and every repetition would pass
+                // the cut.
                 if row > 0 && record.row(row) == record.row(row - 1) {
                     continue;
                 }
-                if bounded {
-                    let values = &scratch.tile[offset * cuts.len()..][..cuts.len()];
-                    passing(values, cuts, |lane| settle.consider(queries.start + lane, row));
-                } else {
-                    queries.clone().for_each(|query| settle.consider(query, row));
+                if !bounded {
+                    let queries = groups.start * LANES..self.rows().min(groups.end * LANES);
+                    queries.for_each(|query| settle.consider(query, row));
+                    continue;
+                }
+                let values = &scratch.tile[offset * groups.len()..][..groups.len()];
+                for ((group, values), cuts) in groups.clone().zip(values).zip(&scratch.cuts[groups.clone()]) {
+                    passing(values, cuts, |lane| settle.consider(group * LANES + lane, row));
                 }
             }
         }
         scratch.settled = settle.finish();
     }
-}
 
-/// Calls `pass` for each index at which the value reaches its cut: few of many, so whole strips are ruled out first.
-fn passing(values: &[f32], cuts: &[f32], mut pass: impl FnMut(usize)) {
-    const STRIP: usize = 32;
-    for (strip, (values, cuts)) in values.chunks(STRIP).zip(cuts.chunks(STRIP)).enumerate() {
-        if values.iter().zip(cuts).fold(false, |any, (value, cut)| any | (value >= cut)) {
-            let passing = values.iter().zip(cuts).enumerate().filter(|(_, (value, cut))| value >= cut);
-            passing.for_each(|(lane, _)| pass(strip * STRIP + lane));
-        }
+    /// The blocks that a comparison falls into: groups of query rows and record rows.
+    fn blocks(&self, record: MatrixView<'_>) -> impl ExactSizeIterator<Item = (Range<usize>, Range<usize>)> + use<> {
+        let (groups, rows) = (self.packed.groups(), record.rows());
+        let width = groups.min(TILE_GROUPS);
+        let height = (TILE / width).min(rows);
+        let columns = groups.div_ceil(width);
+        (0..columns * rows.div_ceil(height)).map(move |block| {
+            let (group, row) = (block % columns * width, block / columns * height);
+            (group..groups.min(group + width), row..rows.min(row + height))
+        })
     }
 }
 
-/// The blocks that a comparison falls into.
-fn blocks(queries: usize, rows: usize) -> impl ExactSizeIterator<Item = (Range<usize>, Range<usize>)> {
-    let width = queries.min(TILE_QUERIES);
-    let height = (TILE / width).min(rows);
-    let columns = queries.div_ceil(width);
-    (0..columns * rows.div_ceil(height)).map(move |block| {
-        let (query, row) = (block % columns * width, block / columns * height);
-        (query..queries.min(query + width), row..rows.min(row + height))
-    })
+/// Calls `pass` for each lane whose value reaches its cut: few of many, so all sixteen are ruled out at once first.
+#[inline]
+fn passing(values: &Lanes, cuts: &Lanes, mut pass: impl FnMut(usize)) {
+    let reaches = |(value, cut): (&f32, &f32)| value >= cut;
+    if values.0.iter().zip(&cuts.0).fold(false, |any, pair| any | reaches(pair)) {
+        let lanes = values.0.iter().zip(&cuts.0).enumerate();
+        lanes.filter(|(_, pair)| reaches(*pair)).for_each(|(lane, _)| pass(lane));
+    }
 }

@@ -44,7 +44,8 @@ impl<'a> Settle<'a> {
     ) -> Settle<'a> {
         settled.matches.clear();
         settled.matches.extend(query_norms.iter().map(|&norm| {
-            // Nothing to compare for a zero row: by inner product and cosine it is as similar to the first row as to any.
+            // Nothing to compare for a zero row: by inner product and cosine it is as similar to the first row as to
+            // any.
             let equal = norm == 0.0 && metric != Metric::L2;
             RowMatch { record_row: 0, similarity: if equal { 0.0 } else { f64::NEG_INFINITY } }
         }));
