@@ -1,6 +1,6 @@
 //! An hour of sound becomes rows in memory that holds the rows but not the samples.
 #![cfg(feature = "audio")]
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use otolith::embed::{LogMel, embed_file};
 

@@ -33,11 +33,6 @@ impl Clip {
         self
     }
 
-    /// Length in seconds.
-    pub fn seconds(&self) -> f64 {
-        self.samples.len() as f64 / f64::from(self.rate)
-    }
-
     /// Writes a mono 16-bit WAV file; what lies outside -1..1 is clipped. Samples that came from 16 bits come back equal.
     ///
     /// # Errors

@@ -76,15 +76,17 @@ pub(super) fn open(path: &Path, file: File, likely: Format) -> Result<(Format, B
     Ok((format, Box::new(coded)))
 }
 
-/// The length a container states. ADTS, and MP3 without a tag, have only an estimate; Ogg has the time of the last page
-/// that is there.
+/// The length a container states. ADTS, and MP3 without a tag, give only an estimate; in Ogg it is the time of the last
+/// page, if that is marked as the last.
 fn promised_frames(track: &Track, format: Format) -> Option<u64> {
     let stated = match format {
-        Format::Wav | Format::Flac | Format::Mp4 => true,
+        Format::Wav | Format::Flac | Format::Ogg | Format::Mp4 => true,
         Format::Mp3 => track.delay.is_some(),
-        Format::Ogg | Format::Aac => false,
+        Format::Aac => false,
     };
-    track.num_frames.filter(|_| stated)
+    // A recording cut out of a stream begins at a later time than 0.
+    let start = u64::try_from(track.start_ts.get()).unwrap_or(0);
+    track.num_frames.filter(|_| stated).map(|end| end.saturating_sub(start))
 }
 
 impl Coded {
@@ -126,7 +128,7 @@ impl Coded {
     /// Checks at the end that all is there that was promised, and that it is right.
     fn end(&mut self) -> Result<bool> {
         if self.promised.is_some_and(|promised| promised > self.frames) {
-            return Err(self.cut_short());
+            return Err(self.incomplete());
         }
         match self.decoder.finalize().verify_ok {
             Some(false) => Err(Error::unusable(&self.path, "damaged: the checksum of the samples is another")),
@@ -134,10 +136,10 @@ impl Coded {
         }
     }
 
-    fn cut_short(&self) -> Error {
+    fn incomplete(&self) -> Error {
         let holds = format!("the file holds {} samples a channel", self.frames);
         let why = match self.promised {
-            Some(promised) => format!("cut short: {holds}, its header promises {promised}"),
+            Some(promised) => format!("cut short or damaged: {holds}, its header promises {promised}"),
             None => format!("cut short: {holds} and a part of a packet"),
         };
         Error::unusable(&self.path, why)
@@ -146,7 +148,7 @@ impl Coded {
     fn explain(&self, fault: Fault) -> Error {
         let seconds = self.frames as f64 / f64::from(self.rate.max(1));
         match fault {
-            Fault::IoError(source) if is_end(&source) => self.cut_short(),
+            Fault::IoError(source) if is_end(&source) => self.incomplete(),
             Fault::ResetRequired => Error::unusable(
                 &self.path,
                 format!("a second stream begins at {seconds:.2} s: only the first can be read"),
@@ -190,4 +192,16 @@ fn explain(path: &Path, place: String, fault: Fault) -> Error {
 
 fn is_end(error: &std::io::Error) -> bool {
     error.kind() == ErrorKind::UnexpectedEof
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_decoder_becomes_an_error() {
+        let error = contained(Path::new("a.ogg"), || panic!("an assertion of the decoder")).unwrap_err();
+        assert_eq!(error.to_string(), "a.ogg: damaged: the decoder gave up");
+        assert_eq!(contained(Path::new("a.ogg"), || 7).unwrap(), 7);
+    }
 }

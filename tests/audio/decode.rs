@@ -189,6 +189,24 @@ mod formats {
     }
 
     #[test]
+    fn tags_around_a_sound_do_not_change_it() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("tagged");
+        let (before, mut after) = (b"ID3\x04\0\0\0\0\0\x0a\0\0\0\0\0\0\0\0\0\0", b"TAG".to_vec());
+        after.resize(128, 0);
+        let kinds = [("bare.mp3", Format::Mp3), ("sound.aac", Format::Aac), ("sound.flac", Format::Flac)];
+        for (name, format) in kinds {
+            let plain = data(&format!("audio/{name}"));
+            let sound = std::fs::read(&plain).unwrap();
+            // A tag of this kind behind FLAC is no part of that format.
+            let end = if format == Format::Flac { &[] } else { &after[..] };
+            std::fs::write(&path, [before, &sound[..], end].concat()).unwrap();
+            assert_eq!(Reader::open(&path, 16_000).unwrap().format(), format, "{name}");
+            assert_eq!(summary(&path), summary(&plain), "{name}");
+        }
+    }
+
+    #[test]
     fn wav_of_unknown_length_ends_where_the_file_ends() {
         let folder = tempdir().unwrap();
         let streamed = folder.path().join("a.wav");

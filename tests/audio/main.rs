@@ -1,6 +1,6 @@
 //! Sound files become samples and rows: every promise of `audio` and of `embed` without a network.
 #![cfg(feature = "audio")]
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod decode;
 #[cfg(feature = "formats")]

@@ -5,6 +5,7 @@ use otolith::audio::Clip;
 use otolith::embed::{Embedder, LogMel, Loudness, Window, embed_clip, embed_file};
 use otolith::{Error, Matrix, Result};
 use proptest::prelude::*;
+use std::io::{Seek, SeekFrom, Write};
 use tempfile::tempdir;
 
 /// Another embedder with another limit on the rows of a window.
@@ -142,6 +143,42 @@ fn log_mel_in_windows_from_disk_equals_the_whole_bit_for_bit() {
         assert_eq!((embedded.matrix.rows(), embedded.seconds), (14_999, 300.0));
         assert!(bits(&embedded.matrix) == bits(&whole), "{most:?} rows at once");
     }
+}
+
+#[test]
+fn a_long_file_that_changes_between_the_passes_is_refused() {
+    struct Meddler(LogMel, std::path::PathBuf);
+    impl Embedder for Meddler {
+        fn identity(&self) -> &str {
+            self.0.identity()
+        }
+        fn sample_rate(&self) -> u32 {
+            self.0.sample_rate()
+        }
+        fn dim(&self) -> usize {
+            self.0.dim()
+        }
+        fn hop(&self) -> usize {
+            self.0.hop()
+        }
+        fn receptive_field(&self) -> usize {
+            self.0.receptive_field()
+        }
+        fn window_rows(&self) -> Option<usize> {
+            Some(5_000)
+        }
+        fn embed(&self, window: Window<'_>) -> Result<Matrix> {
+            let mut file = std::fs::OpenOptions::new().write(true).open(&self.1).unwrap();
+            file.seek(SeekFrom::End(-4)).unwrap();
+            file.write_all(&0.5_f32.to_le_bytes()).unwrap();
+            self.0.embed(window)
+        }
+    }
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("long.wav");
+    write_float_wav(&path, 16_000, 1, noise(6).take(300 * 16_000));
+    let error = embed_file(&Meddler(LogMel::new(), path.clone()), &path).unwrap_err();
+    assert!(error.to_string().contains("changed while it was read"), "{error}");
 }
 
 #[test]
