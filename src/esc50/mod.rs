@@ -18,6 +18,7 @@ pub mod measure;
 pub mod prepare;
 pub mod procedural;
 pub mod protocol;
+pub mod report;
 pub mod table;
 
 pub use data_set::{ClipFile, DataSet, Split};
