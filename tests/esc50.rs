@@ -8,8 +8,8 @@ use otolith::esc50::measure::{Outcome, evaluate};
 use otolith::esc50::prepare::{Prepared, prepare};
 use otolith::esc50::procedural::generate;
 use otolith::esc50::protocol::{Protocol, Round};
-use otolith::esc50::table::{ArmKind, ArmResult, Comparison, ModelInfo, Skipped};
-use otolith::esc50::{ClipFile, Split};
+use otolith::esc50::table::{ArmKind, ArmResult, Comparison, Example, ExampleHit, ModelInfo, Moment, Skipped};
+use otolith::esc50::{ClipFile, Split, report};
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
@@ -359,4 +359,74 @@ fn the_procedural_set_is_balanced_audible_and_the_same_for_any_number_of_threads
         assert!(bytes(&root) == bytes(&again), "{} depends on the threads", clip.name);
         assert!(bytes(&root) != bytes(&other), "{} does not depend on the seed", clip.name);
     }
+}
+
+/// Four clips in two classes, one with a name that HTML would read, and a comparison that shows two of their answers.
+fn reported(bytes: usize) -> (TempDir, DataSet, Comparison) {
+    let root = folder(&[]);
+    let clip = |number: usize| {
+        let path = root.path().join(format!("{number}.wav"));
+        fs::write(&path, vec![number as u8; bytes]).unwrap();
+        let (class, fold) = (number % 2, number as u32 / 2 + 1);
+        ClipFile { path, name: format!("<i>'{number}'.wav"), class, fold, split: None, source: String::new() }
+    };
+    let clips = (0..4).map(clip).collect();
+    let set = DataSet { name: "invented".into(), classes: vec!["rain".into(), "<b>&\"wind".into()], clips };
+    let moments = vec![Moment { query: (0.5, 1.0), record: (2.0, 2.5), share: 0.4 }];
+    let example =
+        |query, clip| Example { query, hits: vec![ExampleHit { clip, score: 1.25, moments: moments.clone() }] };
+    let mut comparison = comparison();
+    comparison.arms[0].examples = vec![example(0, 2), example(1, 2)];
+    (root, set, comparison)
+}
+
+/// Reads tags as a browser would and checks that each closes the one opened last.
+fn assert_tags_balance(html: &str) {
+    let mut open = Vec::new();
+    for tag in html.split('<').skip(1).map(|part| part.split('>').next().unwrap()) {
+        let name = tag.trim_start_matches('/').split([' ', '\n']).next().unwrap();
+        match tag.as_bytes()[0] {
+            b'/' => assert_eq!(open.pop(), Some(name), "closed out of turn"),
+            b'!' => {}
+            _ if tag.ends_with('/') || name == "meta" => {}
+            _ => open.push(name),
+        }
+    }
+    assert!(open.is_empty(), "left open: {open:?}");
+}
+
+#[test]
+fn the_report_needs_nothing_else_and_reads_nothing_into_names() {
+    let (_root, set, comparison) = reported(1000);
+    let html = report::render(&comparison, &set).unwrap();
+    assert_eq!(html, report::render(&comparison, &set).unwrap(), "the same input gives the same bytes");
+    assert_tags_balance(&html);
+    for foreign in ["http", "<script", "<link", "<img", "url(", "@import", "<b>", "<i>", "&\"wind"] {
+        assert!(!html.contains(foreign), "{foreign} is in the page");
+    }
+    assert_eq!(html.matches("src=").count(), html.matches("src=\"data:audio/wav;base64,").count());
+    for part in ["maxsim-white", "linear-probe", "fine-tune", "0.500", "0.150 to 0.850", "&lt;b&gt;&amp;&quot;wind"] {
+        assert!(html.contains(part), "{part} is not in the page");
+    }
+    assert_eq!((html.matches("right</span>").count(), html.matches("wrong</span>").count()), (1, 1));
+    assert!(html.contains("0.5 to 1.0 s in the query is 2.0 to 2.5 s (40 %)"));
+    assert_eq!(html.matches("<audio").count(), 3, "each clip that is shown, once");
+}
+
+#[test]
+fn the_report_stays_small_whatever_the_sounds_weigh() {
+    let (_root, set, comparison) = reported(4 << 20);
+    let html = report::render(&comparison, &set).unwrap();
+    assert!(html.len() < 9 << 20, "{} bytes", html.len());
+    assert_eq!((html.matches("<audio").count(), html.matches("left out").count()), (1, 2));
+}
+
+#[test]
+fn a_report_on_another_data_set_is_refused() {
+    let (_root, mut set, comparison) = reported(10);
+    set.clips.truncate(2);
+    assert!(report::render(&comparison, &set).is_err(), "an example names a clip that is not there");
+    let (_root, mut set, comparison) = reported(10);
+    set.classes.push("third".into());
+    assert!(report::render(&comparison, &set).is_err(), "confusions are of other classes");
 }

@@ -21,6 +21,7 @@ pub mod measure;
 pub mod prepare;
 pub mod procedural;
 pub mod protocol;
+pub mod report;
 pub mod table;
 
 pub use arms::Arm;

@@ -109,7 +109,8 @@ pub fn splits(set: &DataSet) -> Result<Vec<Option<Split>>> {
     for (class, clips) in set.clips_by_class().into_iter().enumerate() {
         if clips.len() < dealt.len() {
             let why = format!(
-                "needs {} clips of each class, and {} has {} of `{}`: use `folds`, or sort the clips into train, test and val",
+                "needs {} clips of each class, and {} has {} of `{}`: use `folds`, or sort the clips into train, \
+                 test and val",
                 dealt.len(),
                 set.name,
                 clips.len(),

@@ -145,7 +145,7 @@ impl Comparison {
         let head = ["arm", "kind", "dim", "rows", "top-1", "95 %", "top-3", "mAP", "fit s", "search s"];
         let mut table = Table::new();
         table
-            .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+            .load_preset(presets::UTF8_BORDERS_ONLY)
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_header(head);
         if let Some(width) = width {

@@ -134,7 +134,8 @@ fn not_understood(root: &Path, classes: &[String]) -> Error {
         }
     };
     let why = format!(
-        "not a data set: {found}. Understood are ESC-50's own layout ({} and audio/*.wav), train|test|val/CLASS/*.wav, and CLASS/*.wav",
+        "not a data set: {found}. Understood are ESC-50's own layout ({} and audio/*.wav), \
+         train|test|val/CLASS/*.wav, and CLASS/*.wav",
         listed::TABLE
     );
     Error::unusable(root, why)

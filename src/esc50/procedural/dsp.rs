@@ -14,8 +14,8 @@ pub(super) fn noise(dice: &mut Dice, samples: usize) -> Vec<f32> {
     (0..samples).map(|_| dice.between(-peak, peak)).collect()
 }
 
-/// A filter of second order; coefficients after R. Bristow-Johnson, "Cookbook formulae for audio equalizer biquad filter
-/// coefficients".
+/// A filter of second order; coefficients after R. Bristow-Johnson, "Cookbook formulae for audio equalizer biquad
+/// filter coefficients".
 #[derive(Clone, Copy)]
 pub(super) struct Filter {
     ahead: [f32; 3],
