@@ -4,6 +4,8 @@
 
 mod gelu;
 mod product;
+mod softmax;
 
 pub use gelu::gelu;
 pub use product::{Strided, product, product_f64};
+pub use softmax::softmax;
