@@ -6,7 +6,8 @@
 #![allow(clippy::unwrap_used)]
 
 use candle_core::Tensor;
-use otolith::embed::wav2vec2::{Classifier, Layer, Wav2Vec2};
+use otolith::embed::wav2vec2::{Classifier, Layer, States, Wav2Vec2};
+use otolith::embed::{Embedder, Loudness, Window};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -191,4 +192,232 @@ fn the_encoder_of_true_size_gives_the_exact_sums_and_samples() {
             }
         }
     }
+}
+
+/// A folder of ours in which `change` has rewritten `config.json`.
+fn with_config(folder: &str, change: impl FnOnce(&mut serde_json::Value)) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in ours().join(folder).read_dir().unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_file() {
+            std::fs::write(dir.path().join(entry.file_name()), std::fs::read(entry.path()).unwrap()).unwrap();
+        }
+    }
+    let mut config = serde_json::from_slice(&std::fs::read(dir.path().join("config.json")).unwrap()).unwrap();
+    change(&mut config);
+    std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    dir
+}
+
+fn clip(samples: &[f32]) -> Window<'_> {
+    // What is known of the whole recording must not matter.
+    Window { samples, whole: Loudness { mean: 17.0, deviation: 0.001 } }
+}
+
+fn sound(name: &str) -> Vec<f32> {
+    array(&ours().join(format!("inputs/{name}.npy"))).1
+}
+
+#[test]
+fn a_weighted_sum_takes_the_last_state_as_the_saving_generation_meant_it() {
+    let folder = "classify_large_weighted";
+    let versions: [(fn(&mut serde_json::Value), &str); 3] = [
+        (|config| config["transformers_version"] = "5.0.0".into(), "logits"),
+        (|config| config["transformers_version"] = "4.57.6".into(), "logits_v4"),
+        (|config| config["transformers_version"] = serde_json::Value::Null, "logits_v4"),
+    ];
+    for (version, tensor) in versions {
+        let dir = with_config(folder, version);
+        let head = Classifier::open(dir.path()).unwrap();
+        assert_eq!(head.labels(), ["dog", "rain", "crow", "clock", "siren"]);
+        for name in ["min400", "odd", "pair_mask"] {
+            let (_, wanted) = array(&ours().join(format!("{folder}/expected/{name}.{tensor}.npy")));
+            let computed = compute(head.model(), Some(&head), &Case::read(&ours(), head.model(), name));
+            let (_, got) = computed.last().unwrap();
+            assert!(largest_difference(&values(got), &wanted) <= 2e-5, "{name}.{tensor}");
+        }
+    }
+}
+
+#[test]
+fn a_clip_has_a_frame_every_320_samples_from_400_on() {
+    let table = [
+        (400, 1),
+        (719, 1),
+        (720, 2),
+        (9_001, 27),
+        (12_345, 38),
+        (16_000, 49),
+        (80_000, 249),
+        (160_000, 499),
+        (480_000, 1_499),
+    ];
+    let model = Wav2Vec2::open(&ours().join("base_group"), Layer::Features).unwrap();
+    assert_eq!((model.hop(), model.receptive_field(), model.dim()), (320, 400, 32));
+    assert_eq!((model.sample_rate(), model.rows_per_second(), model.window_rows()), (16_000, 50.0, Some(1_500)));
+    for (samples, frames) in table {
+        assert_eq!(model.config().frames(samples), frames);
+    }
+    for (samples, frames) in &table[..7] {
+        assert_eq!(model.embed(clip(&vec![0.5; *samples])).unwrap().rows(), *frames);
+    }
+    for samples in [0, 1, 399] {
+        let error = model.embed(clip(&vec![0.5; samples])).unwrap_err().to_string();
+        assert!(error.contains("needs 400"), "{error}");
+    }
+}
+
+#[test]
+fn each_layer_gives_the_state_of_its_number_and_loads_no_more_than_it_needs() {
+    for folder in ["base_group", "large_layer", "hubert_switches"] {
+        let dir = ours().join(folder);
+        let samples = sound("odd");
+        let whole = Wav2Vec2::open(&dir, Layer::Mean).unwrap();
+        let conv = whole.conv(&whole.prepare(&samples)).unwrap();
+        let features = whole.features(&conv).unwrap();
+        let projected = whole.project(&features).unwrap();
+        let States { mut states, last } = whole.encode(&projected, None).unwrap();
+        let embed = |layer: Layer| Wav2Vec2::open(&dir, layer).unwrap().embed(clip(&samples)).unwrap().into_values();
+        assert_eq!(embed(Layer::Features), values(&features));
+        assert_eq!(embed(Layer::Projected), values(&projected));
+        for (n, state) in states.iter().enumerate().take(3) {
+            assert_eq!(embed(Layer::State(n)), values(state), "{folder} {n}");
+        }
+        assert_eq!(embed(Layer::State(3)), values(&last));
+        *states.last_mut().unwrap() = last;
+        let mean = Tensor::stack(&states, 0).unwrap().mean(0).unwrap();
+        assert!(largest_difference(&embed(Layer::Mean), &values(&mean)) < 1e-6);
+
+        assert!(Wav2Vec2::open(&dir, Layer::State(4)).unwrap_err().to_string().contains("beyond 3"));
+        let shallow = Wav2Vec2::open(&dir, Layer::Features).unwrap();
+        assert!(shallow.project(&features).unwrap_err().to_string().contains("not loaded"));
+        assert!(shallow.encode(&projected, None).unwrap_err().to_string().contains("not loaded"));
+    }
+    // The encoder of true size has no tensor behind the features, and opens.
+    let dir = tempfile::tempdir().unwrap();
+    scale::write(dir.path(), "layer");
+    assert_eq!(Wav2Vec2::open(dir.path(), Layer::Features).unwrap().dim(), 512);
+    let error = Wav2Vec2::open(dir.path(), Layer::Projected).unwrap_err().to_string();
+    assert!(error.contains("`feature_projection.projection.weight`: expected [768, 512]"), "{error}");
+}
+
+#[test]
+fn layers_are_named_as_on_the_command_line() {
+    for (name, layer) in [
+        ("features", Layer::Features),
+        ("projected", Layer::Projected),
+        ("mean", Layer::Mean),
+        ("0", Layer::State(0)),
+        ("12", Layer::State(12)),
+    ] {
+        assert_eq!(name.parse::<Layer>().unwrap(), layer);
+        assert_eq!(layer.to_string(), name);
+    }
+    for name in ["", "-1", "Features", "last", "1.0"] {
+        assert!(name.parse::<Layer>().unwrap_err().to_string().contains("none of features"), "{name}");
+    }
+}
+
+/// Hidden states of a clip alone, and of the same clip padded with `padding` and masked: the largest difference.
+fn padding_matters_by(folder: &str, padding: f32) -> f32 {
+    let model = Wav2Vec2::open(&ours().join(folder), Layer::Mean).unwrap();
+    let run = |samples: &[f32], kept: Option<&[usize]>| {
+        let features = model.features(&model.conv(samples).unwrap()).unwrap();
+        model.encode(&model.project(&features).unwrap(), kept).unwrap().last
+    };
+    let clip = model.prepare(&sound("pair_short")).into_owned();
+    let mut padded = clip.clone();
+    padded.resize(16_000, padding);
+    let alone = run(&clip, None);
+    assert_eq!(values(&alone), values(&run(&clip, Some(&[27]))), "a mask of ones is no mask");
+    let masked = run(&padded, Some(&[27])).narrow(1, 0, 27).unwrap();
+    largest_difference(&values(&alone), &values(&masked))
+}
+
+#[test]
+fn padded_and_masked_a_clip_is_itself_with_layer_norms_only() {
+    for padding in [0.0, 3.0] {
+        let difference = padding_matters_by("large_layer", padding);
+        assert!(difference < 2e-5, "{difference}");
+    }
+    // The channel norm looks at the whole clip, so padding leaks: such models get clips one by one.
+    assert!(padding_matters_by("base_group", 0.0) > 0.5);
+}
+
+#[test]
+fn masks_that_do_not_fit_are_refused() {
+    let model = Wav2Vec2::open(&ours().join("base_group"), Layer::Mean).unwrap();
+    let projected = Tensor::zeros((2, 5, 48), candle_core::DType::F32, &candle_core::Device::Cpu).unwrap();
+    assert!(model.encode(&projected, Some(&[5, 1])).is_ok());
+    for kept in [&[5][..], &[5, 0], &[5, 6], &[1, 1, 1]] {
+        assert!(model.encode(&projected, Some(kept)).is_err(), "{kept:?}");
+    }
+    let narrow = projected.narrow(2, 0, 40).unwrap().contiguous().unwrap();
+    assert!(model.encode(&narrow, None).is_err());
+}
+
+#[test]
+fn silence_and_loudness_give_finite_rows_and_broken_samples_an_error() {
+    for folder in ["base_group", "large_layer", "hubert_switches"] {
+        let model = Wav2Vec2::open(&ours().join(folder), Layer::Mean).unwrap();
+        for samples in [vec![0.0; 4_000], vec![1.0; 4_000], vec![1e-20; 4_000]] {
+            assert_eq!(model.embed(clip(&samples)).unwrap().rows(), 12);
+        }
+        let mut samples = sound("odd");
+        samples[7_000] = f32::NAN;
+        assert!(model.embed(clip(&samples)).is_err(), "{folder}");
+    }
+    // Normalised models do not hear how loud a clip is.
+    let model = Wav2Vec2::open(&ours().join("base_group"), Layer::State(3)).unwrap();
+    let loud = sound("odd");
+    let soft: Vec<f32> = loud.iter().map(|sample| sample / 16.0).collect();
+    let [loud, soft] = [loud, soft].map(|samples| model.embed(clip(&samples)).unwrap().into_values());
+    assert!(largest_difference(&loud, &soft) < 1e-3);
+}
+
+#[test]
+fn long_clips_equal_the_sum_of_their_blocks() {
+    // 200 frames take several blocks of the encoder; each frame sees only its own samples when norms are per frame.
+    let model = Wav2Vec2::open(&ours().join("large_layer"), Layer::Features).unwrap();
+    let samples = model.prepare(&scale::input()).into_owned();
+    let whole = model.conv(&samples).unwrap();
+    for frame in (0..249).step_by(31).chain([63, 64, 65, 248]) {
+        let alone = model.conv(&samples[frame * 320..][..400]).unwrap();
+        let inside = whole.narrow(1, frame, 1).unwrap();
+        assert!(largest_difference(&values(&alone), &values(&inside)) < 1e-5, "{frame}");
+    }
+}
+
+#[test]
+fn the_identity_follows_what_is_computed_and_not_how_it_is_stored() {
+    let identity = |folder: &str, layer: &str| {
+        let model = Wav2Vec2::open(&ours().join(folder), layer.parse().unwrap()).unwrap();
+        model.identity().to_owned()
+    };
+    // Collections remember it, so it must never change.
+    assert_eq!(identity("base_group", "features"), "wav2vec2/features/c89ab57d58a3737b09da51e2949e1ecb");
+    let mut seen = BTreeSet::new();
+    for layer in ["features", "projected", "0", "1", "2", "3", "mean"] {
+        assert!(seen.insert(identity("base_group", layer)), "{layer}");
+        assert_eq!(identity("base_group", layer), identity("base_group_prefixed_old", layer));
+        assert!(seen.insert(identity("base_group_bf16", layer)), "{layer}");
+    }
+    let changed = |change: fn(&mut serde_json::Value), layer| {
+        let dir = with_config("base_group", change);
+        Wav2Vec2::open(dir.path(), layer).unwrap().identity().to_owned()
+    };
+    // Heads do not show in any shape; a label does not show in any row.
+    let heads: fn(&mut serde_json::Value) = |config| config["num_attention_heads"] = 2.into();
+    assert!(seen.insert(changed(heads, Layer::State(1))));
+    assert!(!seen.insert(changed(heads, Layer::Features)));
+    assert!(!seen.insert(changed(|config| config["id2label"] = serde_json::json!({"0": "dog"}), Layer::State(1))));
+}
+
+#[test]
+fn clips_embedded_side_by_side_equal_those_embedded_one_by_one() {
+    use rayon::prelude::*;
+    let model = Wav2Vec2::open(&ours().join("base_group"), Layer::Mean).unwrap();
+    let clips: Vec<Vec<f32>> = (0..24).map(|seed| scale::values(seed, 8_000 + 500 * seed as usize, 0.5, 0.1)).collect();
+    let alone: Vec<_> = clips.iter().map(|samples| model.embed(clip(samples)).unwrap()).collect();
+    let together: Vec<_> = clips.par_iter().map(|samples| model.embed(clip(samples)).unwrap()).collect();
+    assert_eq!(alone, together);
 }

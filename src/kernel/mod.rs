@@ -14,9 +14,11 @@ mod level;
 pub mod ordered;
 mod product;
 mod tile;
+mod softmax;
 
 pub use dot::{dot, roundings};
 pub use gelu::gelu;
 pub use level::Level;
 pub use product::{Strided, product, product_f64};
 pub use tile::{LANES, Lanes, PackedRows, ScaledRows, tile};
+pub use softmax::softmax;

@@ -6,7 +6,7 @@ use super::loader::internal;
 use super::{Layer, States, Wav2Vec2};
 use crate::embed::checkpoint::Generation;
 use crate::error::Result;
-use candle_core::{D, Result as Computed, Tensor};
+use candle_core::{Result as Computed, Tensor};
 use std::path::Path;
 
 /// A network with a classification head: the last hidden state, or a weighted sum of all states, averaged over time,
@@ -66,7 +66,7 @@ impl Classifier {
             all.pop();
             all.push(states.last.clone());
         }
-        let shares = candle_nn::ops::softmax(weights, D::Minus1)?.reshape((all.len(), 1, 1, 1))?;
+        let shares = candle_nn::ops::softmax(weights, 0)?.reshape((all.len(), 1, 1, 1))?;
         Tensor::stack(&all, 0)?.broadcast_mul(&shares)?.sum(0)
     }
 }
@@ -74,7 +74,6 @@ impl Classifier {
 /// The mean over the frames that count. The projector is linear, so pooling before it gives the same and costs less.
 fn pool(hidden: &Tensor, kept: Option<&[usize]>) -> Computed<Tensor> {
     let Some(kept) = kept else { return hidden.mean(1) };
-    let (batch, rows, _) = hidden.dims3()?;
-    let flags = kept_frames(kept, batch, rows)?;
+    let flags = kept_frames(kept, hidden.dim(1)?)?;
     hidden.broadcast_mul(&flags)?.sum(1)?.broadcast_div(&flags.sum(1)?)
 }

@@ -6,7 +6,7 @@ use super::ops;
 use super::positional::PositionalConvEmbedding;
 use crate::embed::checkpoint::Config;
 use crate::error::Result;
-use candle_core::{D, Device, Result as Computed, Tensor};
+use candle_core::{Device, Result as Computed, Tensor};
 
 /// Multi-head attention; in the checkpoint `encoder.layers.N.attention`.
 #[derive(Debug)]
@@ -31,20 +31,12 @@ impl Attention {
         })
     }
 
-    /// `x` `[batch, rows, width]`; `mask` `[batch, 1, 1, rows]` is added to the scores.
-    fn forward(&self, x: &Tensor, mask: Option<&Tensor>) -> Computed<Tensor> {
-        let (batch, rows, width) = x.dims3()?;
-        let size = width / self.heads;
-        let split = |x: Tensor| x.reshape((batch, rows, self.heads, size))?.transpose(1, 2);
-        let q = split((self.q_proj.forward(x)? * (size as f64).powf(-0.5))?)?;
-        let (k, v) = (split(self.k_proj.forward(x)?)?, split(self.v_proj.forward(x)?)?);
-        let mut scores = ops::product(&q, &k.t()?)?;
-        if let Some(mask) = mask {
-            scores = scores.broadcast_add(mask)?;
-        }
-        let weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
-        let joined = ops::product(&weights, &v)?.transpose(1, 2)?.reshape((batch, rows, width))?;
-        self.out_proj.forward(&joined)
+    /// `x` `[batch, rows, width]`; of clip `i` only the first `kept[i]` rows are keys.
+    fn forward(&self, x: &Tensor, kept: Option<&[usize]>) -> Computed<Tensor> {
+        let size = x.dim(2)? / self.heads;
+        let q = (self.q_proj.forward(x)? * (size as f64).powf(-0.5))?;
+        let (k, v) = (self.k_proj.forward(x)?, self.v_proj.forward(x)?);
+        self.out_proj.forward(&ops::attention(&q, &k, &v, self.heads, kept)?)
     }
 }
 
@@ -90,12 +82,12 @@ impl EncoderLayer {
     }
 
     /// The same parts in the two orders: norms before each block (`stable`) or after it.
-    fn forward(&self, x: &Tensor, mask: Option<&Tensor>, stable: bool) -> Computed<Tensor> {
+    fn forward(&self, x: &Tensor, kept: Option<&[usize]>, stable: bool) -> Computed<Tensor> {
         if stable {
-            let x = (x + self.attention.forward(&self.layer_norm.forward(x)?, mask)?)?;
+            let x = (x + self.attention.forward(&self.layer_norm.forward(x)?, kept)?)?;
             &x + self.feed_forward.forward(&self.final_layer_norm.forward(&x)?)?
         } else {
-            let x = self.layer_norm.forward(&(x + self.attention.forward(x, mask)?)?)?;
+            let x = self.layer_norm.forward(&(x + self.attention.forward(x, kept)?)?)?;
             self.final_layer_norm.forward(&(&x + self.feed_forward.forward(&x)?)?)
         }
     }
@@ -137,11 +129,10 @@ impl Encoder {
     /// `x` is the projected features `[batch, rows, width]`; of each clip only the first `kept` rows count, the others
     /// are silenced and seen by no row.
     pub(super) fn forward(&self, x: &Tensor, kept: Option<&[usize]>) -> Computed<States> {
-        let (batch, rows, _) = x.dims3()?;
-        let flags = kept.map(|kept| kept_frames(kept, batch, rows)).transpose()?;
-        let x = flags.as_ref().map_or_else(|| Ok(x.clone()), |flags| x.broadcast_mul(flags))?;
-        // ln 1 = 0 leaves a score as it is, ln 0 = -inf takes it out.
-        let mask = flags.map(|flags| flags.reshape((batch, 1, 1, rows))?.log()).transpose()?;
+        let x = match kept {
+            Some(kept) => x.broadcast_mul(&kept_frames(kept, x.dim(1)?)?)?,
+            None => x.clone(),
+        };
         let norm = |x: Tensor| self.layer_norm.as_ref().map_or(Ok(x.clone()), |norm| norm.forward(&x));
         let mut h = (&x + self.pos_conv_embed.forward(&x)?)?;
         if !self.stable {
@@ -149,7 +140,7 @@ impl Encoder {
         }
         let mut states = vec![h.clone()];
         for layer in &self.layers {
-            h = layer.forward(&h, mask.as_ref(), self.stable)?;
+            h = layer.forward(&h, kept, self.stable)?;
             states.push(h.clone());
         }
         let last = if self.stable { norm(h)? } else { h };
@@ -158,7 +149,7 @@ impl Encoder {
 }
 
 /// `[batch, rows, 1]`: 1 for the first `kept[i]` rows of clip `i`, 0 for the others.
-pub(super) fn kept_frames(kept: &[usize], batch: usize, rows: usize) -> Computed<Tensor> {
+pub(super) fn kept_frames(kept: &[usize], rows: usize) -> Computed<Tensor> {
     let flags = kept.iter().flat_map(|kept| (0..rows).map(move |row| if row < *kept { 1_f32 } else { 0.0 }));
-    Tensor::from_iter(flags.collect::<Vec<_>>(), &Device::Cpu)?.reshape((batch, rows, 1))
+    Tensor::from_iter(flags.collect::<Vec<_>>(), &Device::Cpu)?.reshape((kept.len(), rows, 1))
 }

@@ -1,6 +1,6 @@
 //! The small parts that the rest is made of.
 
-use super::loader::Loader;
+use super::loader::{Loader, internal};
 use super::ops;
 use crate::embed::checkpoint::Config;
 use crate::error::Result;
@@ -9,21 +9,22 @@ use candle_core::Tensor;
 /// `x W^T + b`
 #[derive(Debug)]
 pub(super) struct Linear {
-    /// `[outputs, inputs]`
+    /// `[inputs, outputs]`, turned round on loading: a product with a few hundred rows is a third faster that way.
     weight: Tensor,
     bias: Tensor,
 }
 
 impl Linear {
     pub(super) fn load(loader: &mut Loader, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
+        let weight = loader.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
         Ok(Linear {
-            weight: loader.tensor(&format!("{name}.weight"), &[outputs, inputs])?,
+            weight: weight.t().and_then(|weight| weight.contiguous()).map_err(internal)?,
             bias: loader.tensor(&format!("{name}.bias"), &[outputs])?,
         })
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        ops::product(x, &self.weight.t()?)?.broadcast_add(&self.bias)
+        ops::linear(x, &self.weight, &self.bias)
     }
 }
 

@@ -15,71 +15,40 @@ fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]>
     }
 }
 
-/// Products of matrices: `[.., m, k]` by `[.., k, n]` or `[k, n]`, any strides.
-struct Product;
+/// `x W + b` for every row, with `W` `[inputs, outputs]`.
+struct Linear;
 
-impl CustomOp2 for Product {
+impl CustomOp3 for Linear {
     fn name(&self) -> &'static str {
-        "product"
+        "linear"
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (left, right) = (s1.as_slice::<f32>()?, s2.as_slice::<f32>()?);
-        let (batch, [m, k]) = split(l1.dims())?;
-        let (right_batch, [right_k, n]) = split(l2.dims())?;
-        if k != right_k || !(right_batch.is_empty() || right_batch == batch) {
-            bail!("a product of {:?} by {:?}", l1.dims(), l2.dims());
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, weight, bias) = (contiguous(s1, l1)?, contiguous(s2, l2)?, contiguous(s3, l3)?);
+        let (Some((&width, batch)), &[inputs, outputs]) = (l1.dims().split_last(), l2.dims()) else {
+            bail!("a linear map {:?} of {:?}", l2.dims(), l1.dims());
+        };
+        if width != inputs || bias.len() != outputs {
+            bail!("a linear map {:?} with {} biases of {:?}", l2.dims(), bias.len(), l1.dims());
         }
-        let mut dims = batch.to_vec();
-        dims.extend([m, n]);
-        let mut out = vec![0.0; dims.iter().product()];
-        if right_batch.is_empty() && l1.is_contiguous() {
-            let rows = batch.iter().product::<usize>() * m;
-            let left = Strided::new(&left[l1.start_offset()..], rows, k);
-            kernel::product(&mut out, left, matrix(right, l2, 0), false);
-        } else {
-            for (index, out) in out.chunks_exact_mut((m * n).max(1)).enumerate() {
-                let left = matrix(left, l1, offset(index, batch, l1.stride()));
-                let right = matrix(right, l2, offset(index, right_batch, l2.stride()));
-                kernel::product(out, left, right, false);
-            }
-        }
-        Ok((CpuStorage::F32(out), Shape::from(dims)))
+        let rows = batch.iter().product();
+        let mut out = bias.repeat(rows);
+        kernel::product(&mut out, Strided::new(x, rows, inputs), Strided::new(weight, inputs, outputs), true);
+        Ok((CpuStorage::F32(out), Shape::from([batch, &[outputs]].concat())))
     }
 }
 
-/// Batch dimensions and the last two.
-fn split(dims: &[usize]) -> Result<(&[usize], [usize; 2])> {
-    match dims.split_last_chunk::<2>() {
-        Some((batch, last)) => Ok((batch, *last)),
-        None => bail!("a product needs two dimensions, found {dims:?}"),
-    }
-}
-
-/// Offset of the `index`-th matrix of a batch in row-major order.
-fn offset(mut index: usize, batch: &[usize], strides: &[usize]) -> usize {
-    let mut offset = 0;
-    for (dim, stride) in batch.iter().zip(strides).rev() {
-        offset += index % dim * stride;
-        index /= dim;
-    }
-    offset
-}
-
-fn matrix<'a>(values: &'a [f32], layout: &Layout, offset: usize) -> Strided<'a> {
-    let (rank, dims, strides) = (layout.dims().len(), layout.dims(), layout.stride());
-    Strided {
-        values: &values[layout.start_offset() + offset..],
-        rows: dims[rank - 2],
-        cols: dims[rank - 1],
-        row_stride: strides[rank - 2],
-        col_stride: strides[rank - 1],
-    }
-}
-
-/// `[.., m, k]` by `[.., k, n]`, or by one `[k, n]` for the whole batch.
-pub(super) fn product(left: &Tensor, right: &Tensor) -> Result<Tensor> {
-    left.apply_op2(right, Product)
+/// `x W + b` for every row of `x` `[.., inputs]`, with `W` `[inputs, outputs]`.
+pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    x.apply_op3(weight, bias, Linear)
 }
 
 struct Gelu;
@@ -99,6 +68,71 @@ impl CustomOp1 for Gelu {
 /// Exact GELU of every value.
 pub(super) fn gelu(x: &Tensor) -> Result<Tensor> {
     x.apply_op1(Gelu)
+}
+
+/// Attention by heads. Scores exist for a block of query rows at a time, so they stay in the cache and their memory does
+/// not grow with the square of the clip.
+struct Attention {
+    heads: usize,
+    /// How many of each clip's rows are keys; `None` for all.
+    kept: Option<Vec<usize>>,
+}
+
+/// Query rows a block.
+const QUERIES: usize = 256;
+
+impl CustomOp3 for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (q, k, v) = (contiguous(s1, l1)?, contiguous(s2, l2)?, contiguous(s3, l3)?);
+        let &[_, rows, width] = l1.dims() else { bail!("attention over {:?}", l1.dims()) };
+        if l1.dims() != l2.dims() || l1.dims() != l3.dims() || width == 0 || width % self.heads != 0 {
+            bail!("attention of {} heads over {:?}, {:?} and {:?}", self.heads, l1.dims(), l2.dims(), l3.dims());
+        }
+        let size = width / self.heads;
+        let (mut scores, mut part) = (vec![0.0; QUERIES * rows], vec![0.0; QUERIES * size]);
+        let mut out = vec![0.0; q.len()];
+        for (clip, out) in out.chunks_exact_mut((rows * width).max(1)).enumerate() {
+            let keys = self.kept.as_ref().map_or(rows, |kept| kept[clip]);
+            for (block, out) in out.chunks_mut(QUERIES * width).enumerate() {
+                let queries = out.len() / width;
+                let (scores, part) = (&mut scores[..queries * keys], &mut part[..queries * size]);
+                for head in 0..self.heads {
+                    let columns = |values, first: usize, rows| {
+                        let values: &[f32] = values;
+                        let values = &values[first * width + head * size..];
+                        Strided { values, rows, cols: size, row_stride: width, col_stride: 1 }
+                    };
+                    let first = clip * rows;
+                    let q = columns(q, first + block * QUERIES, queries);
+                    kernel::product(scores, q, columns(k, first, keys).transposed(), false);
+                    kernel::softmax(scores, keys);
+                    kernel::product(part, Strided::new(scores, queries, keys), columns(v, first, keys), false);
+                    for (to, from) in out.chunks_exact_mut(width).zip(part.chunks_exact(size)) {
+                        to[head * size..][..size].copy_from_slice(from);
+                    }
+                }
+            }
+        }
+        Ok((CpuStorage::F32(out), l1.shape().clone()))
+    }
+}
+
+/// Of every head the values `v` weighed by `softmax(q k^T)`, heads side by side; all `[batch, rows, width]`. Of clip `i`
+/// only the first `kept[i]` rows are keys, one at least: the others weigh exactly 0.
+pub(super) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, kept: Option<&[usize]>) -> Result<Tensor> {
+    q.apply_op3(k, v, Attention { heads, kept: kept.map(<[usize]>::to_vec) })
 }
 
 struct Norm {
