@@ -53,7 +53,7 @@ pub struct Region(Held);
 #[derive(Clone, Debug)]
 enum Held {
     Map(Arc<Mmap>),
-    Memory(Arc<Words>),
+    Memory(Arc<Words>, usize),
 }
 
 impl Region {
@@ -79,23 +79,29 @@ impl Region {
         Ok(Region(Held::Map(Arc::new(map))))
     }
 
+    /// The first `bytes` of shared memory.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] when there are fewer.
+    pub(crate) fn share(words: Arc<Words>, bytes: u64) -> io::Result<Region> {
+        match usize::try_from(bytes).ok().filter(|bytes| *bytes <= words.bytes) {
+            Some(bytes) => Ok(Region(Held::Memory(words, bytes))),
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Held::Map(map) => map,
-            Held::Memory(words) => words.as_bytes(),
+            Held::Memory(words, len) => &words.as_bytes()[..*len],
         }
     }
 }
 
 impl From<Words> for Region {
     fn from(words: Words) -> Region {
-        Region::from(Arc::new(words))
-    }
-}
-
-impl From<Arc<Words>> for Region {
-    fn from(words: Arc<Words>) -> Region {
-        Region(Held::Memory(words))
+        let bytes = words.bytes;
+        Region(Held::Memory(Arc::new(words), bytes))
     }
 }

@@ -53,10 +53,10 @@ impl Store {
         let mut stat = Stat { format: (MAJOR, MINOR), generation: version.generation, ..Stat::default() };
         stat.older_generations = generations(&self.files)?;
         stat.older_generations.retain(|generation| *generation < version.generation);
-        for part in version.segments() {
+        for entry in &version.manifest.segments {
             stat.segments += 1;
-            stat.live_records += part.live();
-            stat.dead_records += part.deleted.len();
+            stat.live_records += entry.live();
+            stat.dead_records += u64::from(entry.records) - entry.live();
         }
         for dir in ["", SEG, VIEW, DERIVED] {
             let names = match self.files.list(dir) {

@@ -1,4 +1,4 @@
-//! Promises of the store that need its insides; those that can be seen from outside are in `tests/durability.rs`.
+//! Promises of the store that need its insides; crashes, faults and damage are in `tests/durability.rs`.
 
 use super::*;
 use crate::matrix::{Matrix, Precision};
@@ -7,18 +7,18 @@ use crate::record::{Record, Schema};
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::BTreeMap;
-use vfs::MemoryVfs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use vfs::{Fault, FaultyVfs, MemoryVfs};
 
-fn options(vfs: &MemoryVfs, access: Access) -> Options {
-    Options { vfs: Arc::new(vfs.clone()), access }
+const DB: &str = "db";
+
+fn open(vfs: &MemoryVfs, mode: Mode, access: Access) -> Store {
+    Store::open(Path::new(DB), mode, Options { vfs: Arc::new(vfs.clone()), access }).unwrap()
 }
 
 fn writer(vfs: &MemoryVfs) -> Store {
-    Store::open(Path::new("db"), Mode::Write { create: true }, options(vfs, Access::Map)).unwrap()
-}
-
-fn reader(vfs: &MemoryVfs, access: Access) -> Store {
-    Store::open(Path::new("db"), Mode::Read, options(vfs, access)).unwrap()
+    open(vfs, Mode::Write { create: true }, Access::Map)
 }
 
 fn matrix(rows: usize, dim: usize, seed: f32) -> Matrix {
@@ -37,19 +37,15 @@ fn delete(collection: &str, ids: &[&str]) -> Change {
     Change::Delete { collection: collection.into(), ids: ids.iter().map(|id| (*id).to_owned()).collect() }
 }
 
+fn sections() -> Vec<Section> {
+    let arrays = vec![Array::F32(vec![0.5, -1.0, 3.0]), Array::F64(vec![1e-300]), Array::F32(vec![])];
+    let plain = Section { kind: 9, version: 1, settings: json!(null), arrays: vec![] };
+    vec![Section { kind: 3, version: 2, settings: json!({"n": 4}), arrays }, plain]
+}
+
 fn view(collection: &str, name: &str) -> Change {
-    let sections = vec![Section {
-        kind: 3,
-        version: 2,
-        settings: json!({"n": 4}),
-        arrays: vec![Array::F32(vec![0.5, -1.0, 3.0]), Array::F64(vec![1e-300]), Array::F32(vec![])],
-    }];
-    Change::CreateView {
-        collection: collection.into(),
-        name: name.into(),
-        settings: json!({"metric": "dot"}),
-        sections,
-    }
+    let settings = json!({"metric": "dot"});
+    Change::CreateView { collection: collection.into(), name: name.into(), settings, sections: sections() }
 }
 
 /// Live records of a collection in order: id, fields, values.
@@ -57,8 +53,8 @@ fn contents(store: &Store, collection: &str) -> Vec<(String, String, Vec<f32>)> 
     let version = store.version();
     let mut found = Vec::new();
     for part in &version.collections[collection].segments {
-        for n in (0..part.segment.records()).filter(|n| !part.deleted.contains(*n)) {
-            let segment = &part.segment;
+        let segment = &part.segment;
+        for n in (0..segment.records()).filter(|n| !part.deleted.contains(*n)) {
             let values = segment.matrix(n).unwrap().view().values().to_vec();
             assert_eq!(segment.find(segment.id(n).unwrap()).unwrap(), Some(n));
             found.push((segment.id(n).unwrap().to_owned(), segment.fields(n).unwrap().to_json(), values));
@@ -66,6 +62,22 @@ fn contents(store: &Store, collection: &str) -> Vec<(String, String, Vec<f32>)> 
     }
     assert_eq!(found.len() as u64, version.collections[collection].records);
     found
+}
+
+fn ids(store: &Store, collection: &str) -> Vec<String> {
+    contents(store, collection).into_iter().map(|record| record.0).collect()
+}
+
+/// Files of the database whose names end so.
+fn files(vfs: &MemoryVfs, ending: &str) -> Vec<PathBuf> {
+    vfs.files().into_iter().filter(|path| path.to_str().unwrap().ends_with(ending)).collect()
+}
+
+/// Flips a bit of the byte `at` of a file.
+fn flip(vfs: &MemoryVfs, path: &Path, at: usize) {
+    let mut bytes = vfs.read(path).unwrap();
+    bytes[at] ^= 4;
+    vfs.write(path, &bytes).unwrap();
 }
 
 #[test]
@@ -81,16 +93,564 @@ fn what_was_published_is_there_after_reopening_mapped_or_read() {
     let published = store.publish(vec![create("clips", Schema::new(4)), upsert("clips", records), view("clips", "v")]);
     assert_eq!(published.unwrap().ids, [["a", "b", "00000000000000000001", "a"]]);
     let expected = contents(&store, "clips");
-    assert_eq!(expected.iter().map(|record| record.0.as_str()).collect::<Vec<_>>(), ["b", "00000000000000000001", "a"]);
+    assert_eq!(ids(&store, "clips"), ["b", "00000000000000000001", "a"], "of one id the last stays, in its place");
     assert_eq!(expected[2].1, r#"{"class":"cat"}"#);
     assert_eq!(expected[2].2, matrix(2, 4, 7.0).values());
     for access in [Access::Map, Access::Read] {
-        let again = reader(&vfs, access);
+        let again = open(&vfs, Mode::Read, access);
         assert_eq!(contents(&again, "clips"), expected);
         let version = again.version();
         let stored = version.collections["clips"].view("v").unwrap();
-        assert_eq!(stored.settings, json!({"metric": "dot"}));
-        let Change::CreateView { sections, .. } = view("clips", "v") else { unreachable!() };
-        assert_eq!(stored.sections, sections);
+        assert_eq!((&stored.settings, &stored.sections), (&json!({"metric": "dot"}), &sections()));
+    }
+}
+
+#[test]
+fn f32_matrices_are_borrowed_from_the_map_and_narrow_ones_widened() {
+    let vfs = MemoryVfs::default();
+    let store = writer(&vfs);
+    let large = matrix(600, 128, 0.0); // 300 KiB: aligned to pages
+    store
+        .publish(vec![
+            create("wide", Schema::new(128)),
+            create("narrow", Schema::new(128).precision(Precision::F16)),
+            upsert("wide", [Record::new("small", matrix(1, 128, 5.0)), Record::new("large", large.clone())]),
+            upsert("narrow", [Record::new("small", matrix(1, 128, 5.0))]),
+        ])
+        .unwrap();
+    let version = store.version();
+    let segment = &version.collections["wide"].segments[0].segment;
+    let (first, second) = (segment.matrix(1).unwrap(), segment.matrix(1).unwrap());
+    assert_eq!(first.view().values().as_ptr(), second.view().values().as_ptr(), "the same memory, not a copy");
+    assert_eq!(first.into_matrix(), large);
+    let narrow = &version.collections["narrow"].segments[0].segment;
+    assert_eq!(narrow.matrix(0).unwrap().into_matrix(), matrix(1, 128, 5.0));
+    let too_large = Record::new("x", Matrix::from_vector(vec![1e6; 128]).unwrap());
+    assert!(matches!(store.publish(vec![upsert("narrow", [too_large])]), Err(Error::Invalid { .. })));
+    assert_eq!(files(&vfs, ".oseg").len(), 2, "a refused batch leaves no file");
+}
+
+#[test]
+fn a_batch_is_refused_whole() {
+    let vfs = MemoryVfs::default();
+    let store = writer(&vfs);
+    store.publish(vec![create("c", Schema::new(2)), upsert("c", [Record::new("a", matrix(1, 2, 0.0))])]).unwrap();
+    let before = vfs.files();
+    let good = || upsert("c", [Record::new("b", matrix(1, 2, 0.0))]);
+    for bad in [
+        upsert("c", [Record::new("x", matrix(1, 3, 0.0))]),
+        upsert("c", [Record::new("", matrix(1, 2, 0.0))]),
+        upsert("nowhere", [Record::new("x", matrix(1, 2, 0.0))]),
+        create("c", Schema::new(2)),
+        create("", Schema::new(2)),
+        create("d", Schema::new(0)),
+        Change::DropCollection { name: "d".into() },
+        Change::DropView { collection: "c".into(), name: "v".into() },
+    ] {
+        assert!(store.publish(vec![good(), delete("c", &["a"]), bad]).is_err());
+        assert_eq!((ids(&store, "c"), vfs.files()), (vec!["a".to_owned()], before.clone()));
+    }
+    store.publish(vec![good()]).unwrap();
+}
+
+#[test]
+fn numbers_skip_ids_that_are_taken_and_are_never_given_twice() {
+    let vfs = MemoryVfs::default();
+    let store = writer(&vfs);
+    let auto = || Record::auto(matrix(1, 1, 0.0));
+    let taken = Record::new("00000000000000000002", matrix(1, 1, 7.0));
+    let first = store.publish(vec![create("c", Schema::new(1)), upsert("c", [taken, auto(), auto()])]).unwrap();
+    assert_eq!(first.ids[0][1..], ["00000000000000000001", "00000000000000000003"]);
+    store.publish(vec![delete("c", &["00000000000000000003"])]).unwrap();
+    drop(store);
+    let again = writer(&vfs).publish(vec![upsert("c", [auto()])]).unwrap();
+    assert_eq!(again.ids, [["00000000000000000004"]]);
+}
+
+#[test]
+fn deletes_count_what_existed_and_empty_segments_go() {
+    let vfs = MemoryVfs::default();
+    let store = writer(&vfs);
+    let three = ["a", "b", "c"].map(|id| Record::new(id, matrix(1, 1, 0.0)));
+    store.publish(vec![create("c", Schema::new(1)), upsert("c", three)]).unwrap();
+    let pending = upsert("c", [Record::new("d", matrix(1, 1, 0.0))]);
+    let published = store.publish(vec![pending, delete("c", &["a", "a", "x", "d"]), delete("c", &["a", "b"])]).unwrap();
+    assert_eq!(published.deleted, [2, 1]);
+    drop(published);
+    assert_eq!(ids(&store, "c"), ["c"]);
+    assert_eq!(store.version().generation, 3);
+    assert_eq!(store.publish(vec![delete("c", &["a"])]).unwrap().deleted, [0]);
+    assert_eq!(store.version().generation, 3, "what changes nothing writes nothing");
+    store.publish(vec![delete("c", &["c"])]).unwrap();
+    assert!(store.version().collections["c"].segments.is_empty());
+    store.publish(vec![Change::DropCollection { name: "c".into() }]).unwrap();
+    store.publish(vec![create("d", Schema::new(1))]).unwrap();
+    assert!(files(&vfs, ".oseg").is_empty() && files(&vfs, ".odel").is_empty(), "{:?}", vfs.files());
+}
+
+#[test]
+fn a_reader_keeps_its_version_and_its_files_until_it_lets_go() {
+    let vfs = MemoryVfs::default();
+    let store = writer(&vfs);
+    let put = |value: f32| vec![upsert("c", [Record::new("a", matrix(1, 1, value))])];
+    store.publish(vec![create("c", Schema::new(1))]).unwrap();
+    store.publish(put(1.0)).unwrap();
+    let reader = open(&vfs, Mode::Read, Access::Read);
+    let pinned = reader.version().generation;
+    for value in 2..40 {
+        store.publish(put(value as f32)).unwrap();
+    }
+    assert_eq!(contents(&reader, "c")[0].2, [1.0]);
+    let stat = store.stat().unwrap();
+    assert_eq!(stat.older_generations, [pinned, stat.generation - 1]);
+    assert_eq!(files(&vfs, ".oseg").len(), 3, "the pinned one's, the last one's, the current one's");
+    assert_eq!(reader.refresh().unwrap().generation, stat.generation);
+    assert_eq!(contents(&reader, "c")[0].2, [39.0]);
+    store.publish(put(40.0)).unwrap();
+    store.publish(put(41.0)).unwrap();
+    assert!(!store.stat().unwrap().older_generations.contains(&pinned));
+    let held = store.version();
+    for value in 42..50 {
+        store.publish(put(value as f32)).unwrap();
+    }
+    let values = held.collections["c"].segments[0].segment.matrix(0).unwrap().into_matrix();
+    assert_eq!(values.values(), [41.0], "a version held in the writer's own process is pinned as well");
+    assert!(store.stat().unwrap().older_generations.contains(&held.generation));
+}
+
+#[test]
+fn a_second_writer_waits_and_is_told_who_holds_the_lock() {
+    let vfs = MemoryVfs::default();
+    let store = writer(&vfs);
+    let start = std::time::Instant::now();
+    let again = || {
+        Store::open(
+            Path::new(DB),
+            Mode::Write { create: true },
+            Options { vfs: Arc::new(vfs.clone()), access: Access::Map },
+        )
+    };
+    match again() {
+        Err(Error::Locked { holder, .. }) => {
+            assert!(holder.starts_with(&format!("pid {}, host ", std::process::id())), "{holder}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(start.elapsed().as_millis() >= 1_000);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(again);
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        drop(store);
+        assert!(waiting.join().unwrap().is_ok(), "a lock released meanwhile is taken");
+    });
+}
+
+#[test]
+fn only_a_new_directory_or_a_database_is_opened() {
+    let vfs = MemoryVfs::default();
+    let open = |mode| Store::open(Path::new(DB), mode, Options { vfs: Arc::new(vfs.clone()), access: Access::Map });
+    for mode in [Mode::Read, Mode::Write { create: false }] {
+        assert!(matches!(open(mode), Err(Error::NotFound { .. })));
+        assert!(vfs.files().is_empty());
+    }
+    vfs.write(&Path::new(DB).join("letter.txt"), b"dear").unwrap();
+    assert!(matches!(open(Mode::Write { create: true }), Err(Error::Unusable { .. })));
+    assert_eq!(vfs.files(), [Path::new(DB).join("letter.txt")]);
+    vfs.remove(&Path::new(DB).join("letter.txt")).unwrap();
+    let store = open(Mode::Write { create: true }).unwrap();
+    store.publish(vec![create("c", Schema::new(1)), upsert("c", [Record::new("a", matrix(1, 1, 0.0))])]).unwrap();
+    drop(store);
+    for path in vfs.files().iter().filter(|path| path.to_str().unwrap().contains("manifest")) {
+        vfs.remove(path).unwrap();
+    }
+    let refused = open(Mode::Write { create: true });
+    assert!(
+        matches!(refused, Err(Error::Corrupt { .. })),
+        "records without a manifest are not thrown away: {refused:?}"
+    );
+    assert_eq!(files(&vfs, ".oseg").len(), 1);
+}
+
+#[test]
+fn opening_costs_the_same_few_operations_for_each_segment_however_large() {
+    let vfs = MemoryVfs::default();
+    let store = writer(&vfs);
+    store.publish(vec![create("c", Schema::new(8))]).unwrap();
+    let mut counts = Vec::new();
+    for (batch, records) in [1, 400, 3_000].into_iter().enumerate() {
+        let records = (0..records).map(|n| Record::new(format!("{batch} {n}"), matrix(4, 8, 0.0)));
+        store.publish(vec![upsert("c", records)]).unwrap();
+        let counting = FaultyVfs::new(vfs.clone(), u64::MAX, Fault::Io, false);
+        let options = Options { vfs: Arc::new(counting.clone()), access: Access::Map };
+        drop(Store::open(Path::new(DB), Mode::Read, options).unwrap());
+        counts.push(counting.operation_count());
+    }
+    assert_eq!(store.version().collections["c"].segments.len(), 3);
+    assert_eq!(counts[1] - counts[0], counts[2] - counts[1]);
+    assert!(counts[1] - counts[0] <= 6, "{counts:?}");
+}
+
+#[test]
+fn thousands_of_single_commits_leave_few_segments_in_order_of_arrival() {
+    let vfs = MemoryVfs::default();
+    let store = writer(&vfs);
+    store.publish(vec![create("c", Schema::new(2))]).unwrap();
+    for n in 0..2_000 {
+        store.publish(vec![upsert("c", [Record::auto(matrix(1, 2, n as f32)).field("n", n)])]).unwrap();
+        if n % 10 == 9 {
+            store.publish(vec![delete("c", &[&format!("{:020}", n + 1)])]).unwrap();
+        }
+    }
+    let segments = store.version().collections["c"].segments.len();
+    println!("figure segments_after_2000_single_commits = {segments} segments");
+    assert!(segments <= 35, "{segments}");
+    let expected: Vec<_> = (1..=2_000).filter(|n| n % 10 != 0).map(|n| format!("{n:020}")).collect();
+    assert_eq!(ids(&store, "c"), expected);
+    assert_eq!(contents(&writer_again(store, &vfs), "c").len(), 1_800);
+}
+
+fn writer_again(store: Store, vfs: &MemoryVfs) -> Store {
+    drop(store);
+    writer(vfs)
+}
+
+/// A build that doubles every value, and counts.
+fn doubling<'a>(segment: &'a Segment, built: &'a AtomicUsize) -> impl Fn(u32) -> Result<Matrix> + Sync + 'a {
+    |n| {
+        built.fetch_add(1, Ordering::SeqCst);
+        let matrix = segment.matrix(n)?.into_matrix();
+        Matrix::from_rows(matrix.rows(), matrix.dim(), matrix.values().iter().map(|value| value * 2.0).collect())
+    }
+}
+
+/// Asks for the rows of view `v` of collection `c`; says how many records were built.
+fn derive(store: &Store) -> usize {
+    let version = store.version();
+    let collection = &version.collections["c"];
+    let built = AtomicUsize::new(0);
+    for part in &collection.segments {
+        let segment = &part.segment;
+        let rows = store.rows(segment, collection.view("v").unwrap(), &doubling(segment, &built)).unwrap();
+        for n in 0..segment.records() {
+            let expected: Vec<f32> =
+                segment.matrix(n).unwrap().view().values().iter().map(|value| value * 2.0).collect();
+            assert_eq!(rows.matrix(n).unwrap().values(), expected);
+            assert_eq!(
+                rows.all().unwrap().values()[rows.range(n).unwrap().start * rows.dim()..][..expected.len()],
+                expected
+            );
+        }
+        assert!(rows.matrix(segment.records()).is_err());
+    }
+    built.into_inner()
+}
+
+fn with_view(vfs: &MemoryVfs) -> Store {
+    let store = writer(vfs);
+    let records = (0..50).map(|n| Record::new(format!("{n}"), matrix(n % 4, 3, n as f32)));
+    store.publish(vec![create("c", Schema::new(3)), upsert("c", records), view("c", "v")]).unwrap();
+    store
+}
+
+#[test]
+fn derived_rows_are_built_once_and_whatever_happens_to_their_file_they_are_right() {
+    let vfs = MemoryVfs::default();
+    let store = with_view(&vfs);
+    assert_eq!((derive(&store), derive(&store)), (50, 0), "remembered");
+    let file = files(&vfs, ".odrv").remove(0);
+    for access in [Access::Map, Access::Read] {
+        assert_eq!(derive(&open(&vfs, Mode::Read, access)), 0, "read from the file");
+    }
+    let whole = vfs.read(&file).unwrap();
+    for at in 0..whole.len() {
+        flip(&vfs, &file, at);
+        assert_eq!(derive(&open(&vfs, Mode::Read, Access::Map)), 50, "byte {at}");
+        vfs.write(&file, &whole).unwrap();
+    }
+    for length in [0, 100, 4_096, whole.len() - 1] {
+        vfs.write(&file, &whole[..length]).unwrap();
+        let reader = open(&vfs, Mode::Read, Access::Read);
+        assert_eq!((derive(&reader), derive(&reader)), (50, 0), "a reader remembers");
+    }
+    let store = writer_again(store, &vfs);
+    assert_eq!(derive(&store), 50);
+    assert!(vfs.read(&file).unwrap() == whole, "a writer mends the file");
+    vfs.remove(&file).unwrap();
+    assert_eq!(derive(&open(&vfs, Mode::Read, Access::Map)), 50);
+    store.publish(vec![Change::DropView { collection: "c".into(), name: "v".into() }, view("c", "w")]).unwrap();
+    store.publish(vec![view("c", "v")]).unwrap();
+    assert_eq!(derive(&store), 50, "another view of the same name");
+    assert_eq!(files(&vfs, ".odrv").len(), 1, "derived files of a view that is gone are gone");
+}
+
+#[test]
+fn derived_rows_that_cannot_be_written_are_kept_in_memory_and_poison_nothing() {
+    for fault in [Fault::Io, Fault::NoSpace] {
+        for at in 0.. {
+            let vfs = MemoryVfs::default();
+            drop(with_view(&vfs));
+            let counting = FaultyVfs::new(vfs.clone(), u64::MAX, fault, false);
+            let open = |vfs: &FaultyVfs| {
+                let options = Options { vfs: Arc::new(vfs.clone()), access: Access::Map };
+                Store::open(Path::new(DB), Mode::Write { create: false }, options).unwrap()
+            };
+            drop(open(&counting));
+            let faulty = FaultyVfs::new(vfs.clone(), counting.operation_count() + at, fault, false);
+            let store = open(&faulty);
+            derive(&store);
+            if !faulty.fired() {
+                assert!(at > 8, "the file was written");
+                break;
+            }
+            store.publish(vec![delete("c", &["1"])]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn errors_of_building_rows_are_reported_and_leave_nothing_behind() {
+    let vfs = MemoryVfs::default();
+    let store = with_view(&vfs);
+    let version = store.version();
+    let (segment, view) = (&version.collections["c"].segments[0].segment, &version.collections["c"].views["v"]);
+    let failing =
+        |n| if n == 7 { Err(Error::invalid("row", "no")) } else { segment.matrix(n).map(|m| m.into_matrix()) };
+    assert!(matches!(store.rows(segment, view, &failing), Err(Error::Invalid { .. })));
+    let uneven = |n: u32| Ok(matrix(1, 1 + n as usize % 2, 0.0));
+    assert!(matches!(store.rows(segment, view, &uneven), Err(Error::Mismatch { .. })));
+    assert!(files(&vfs, ".odrv").is_empty() && files(&vfs, ".tmp").is_empty());
+    assert_eq!(derive(&store), 50);
+}
+
+#[test]
+fn threads_of_a_pool_that_ask_for_the_same_rows_at_once_all_get_them() {
+    use rayon::prelude::*;
+    let vfs = MemoryVfs::default();
+    let store = with_view(&vfs);
+    let version = store.version();
+    let (segment, view) = (&version.collections["c"].segments[0].segment, &version.collections["c"].views["v"]);
+    let slow = |n: u32| {
+        // Building that itself runs on the pool is what could wait for itself.
+        let sum: usize = (0..64_usize).into_par_iter().map(|at| at * n as usize).sum();
+        Ok(matrix(1, 2, sum as f32))
+    };
+    let rows: Vec<_> = (0..64).into_par_iter().map(|_| store.rows(segment, view, &slow).unwrap()).collect();
+    assert!(rows.iter().all(|rows| rows.all().unwrap() == rows.all().unwrap() && rows.dim() == 2));
+}
+
+#[test]
+fn a_damaged_block_costs_the_records_in_it_and_no_others() {
+    let vfs = MemoryVfs::default();
+    let store = writer(&vfs);
+    let records = (0..40).map(|n| Record::new(format!("{n}"), matrix(64, 32, n as f32))); // 8 KiB each
+    store.publish(vec![create("c", Schema::new(32)), upsert("c", records)]).unwrap();
+    drop(store);
+    let path = files(&vfs, ".oseg").remove(0);
+    flip(&vfs, &path, 100_000); // in block 1, bytes 65,536 to 131,072
+    for access in [Access::Map, Access::Read] {
+        let store = open(&vfs, Mode::Write { create: false }, access);
+        let version = store.version();
+        let segment = &version.collections["c"].segments[0].segment;
+        let damaged: Vec<u32> = (0..40).filter(|n| segment.matrix(*n).is_err()).collect();
+        assert!(damaged.len() <= 9 && damaged.contains(&11), "{damaged:?}");
+        match segment.matrix(11) {
+            Err(Error::Corrupt { path: found, offset: Some(65_536), .. }) => assert_eq!(found, path),
+            other => panic!("{other:?}"),
+        }
+        assert!((0..40).all(|n| segment.id(n).is_ok() && segment.fields(n).is_ok()));
+        let report = store.verify(Depth::Deep).unwrap();
+        assert!(!report.is_clean() && report.findings.iter().all(|finding| finding.path == path));
+        assert!(report.findings.iter().any(|finding| finding.offset == Some(65_536)));
+        assert!(store.verify(Depth::Metadata).unwrap().is_clean());
+    }
+    let store = writer(&vfs);
+    for n in 0..20 {
+        store.publish(vec![upsert("c", [Record::new(format!("new {n}"), matrix(64, 32, 0.0))])]).unwrap();
+    }
+    let version = store.version();
+    let segments = &version.collections["c"].segments;
+    assert_eq!(segments[0].segment.records(), 40, "a segment with damage is not folded away");
+    assert!(segments.len() < 20 && version.collections["c"].records == 60);
+}
+
+#[test]
+fn damage_in_a_view_a_delete_set_or_a_frame_costs_only_what_needs_it() {
+    let vfs = MemoryVfs::default();
+    let store = writer(&vfs);
+    let two = || ["a", "b"].map(|id| Record::new(id, matrix(1, 1, 0.0)));
+    let first = vec![create("c", Schema::new(1)), create("d", Schema::new(1)), upsert("c", two()), upsert("d", two())];
+    store.publish(first).unwrap();
+    store.publish(vec![view("c", "good"), view("c", "bad"), delete("c", &["a"])]).unwrap();
+    let bad_view = version_file(&store, |version| version.manifest.collections[0].views[1].file.name.clone());
+    let deletes = version_file(&store, |version| {
+        version.manifest.segments.iter().find_map(|segment| Some(segment.deletes.as_ref()?.file.name.clone())).unwrap()
+    });
+    drop(store);
+    let damaged = vfs.copy().unwrap();
+    let view_path = files(&damaged, &bad_view).remove(0);
+    flip(&damaged, &view_path, 4_200);
+    let store = writer(&damaged);
+    let version = store.version();
+    let collection = &version.collections["c"];
+    assert!(matches!(collection.view("bad"), Err(Error::Corrupt { path, .. }) if path == view_path));
+    assert!(collection.view("good").is_ok() && collection.view_names().count() == 2);
+    assert!(matches!(store.publish(vec![view("c", "bad")]), Err(Error::Exists { .. })));
+    store.publish(vec![delete("c", &["b"])]).unwrap();
+    assert!(store.version().collections["c"].view("bad").is_err(), "kept until it is dropped");
+    store.publish(vec![Change::DropView { collection: "c".into(), name: "bad".into() }]).unwrap();
+    assert!(matches!(store.version().collections["c"].view("bad"), Err(Error::NotFound { .. })));
+
+    let damaged = vfs.copy().unwrap();
+    flip(&damaged, &files(&damaged, &deletes).remove(0), 4_200);
+    let store = writer(&damaged);
+    let version = store.version();
+    let segment = &version.collections["c"].segments[0].segment;
+    assert!(matches!(segment.id(0), Err(Error::Corrupt { .. })), "deleted records must not come back");
+    assert!(matches!(store.publish(vec![upsert("c", two())]), Err(Error::Corrupt { .. })), "is `a` there or not?");
+    store.publish(vec![upsert("d", two())]).unwrap();
+    assert_eq!(ids(&store, "d"), ["a", "b"]);
+    drop(store);
+    let again = writer(&damaged);
+    assert!(again.version().collections["c"].segments[0].segment.id(0).is_err(), "the damage is still known");
+}
+
+fn version_file(store: &Store, name: impl Fn(&Version) -> String) -> String {
+    name(&store.version())
+}
+
+#[test]
+fn files_of_a_newer_format_are_refused_by_name() {
+    let vfs = MemoryVfs::default();
+    drop(writer(&vfs));
+    let manifest = files(&vfs, "manifest-0000000000000001").remove(0);
+    let patched = |field: layout::Field, value: u64| {
+        let mut bytes = vfs.read(&manifest).unwrap();
+        field.put_number(&mut bytes, value);
+        let crc = crc32fast::hash(&bytes[..layout::manifest_header::CRC.offset]);
+        layout::manifest_header::CRC.put_number(&mut bytes, u64::from(crc));
+        let copy = vfs.copy().unwrap();
+        copy.write(&manifest, &bytes).unwrap();
+        copy
+    };
+    let open = |vfs: &MemoryVfs, mode| {
+        Store::open(Path::new(DB), mode, Options { vfs: Arc::new(vfs.clone()), access: Access::Map })
+    };
+    use layout::manifest_header as head;
+    for (field, value) in [(head::MAJOR, 2), (head::INCOMPAT, 1)] {
+        assert!(matches!(open(&patched(field, value), Mode::Read), Err(Error::Version { .. })), "{}", field.name);
+    }
+    let read_only = patched(head::RO_COMPAT, 1);
+    assert!(open(&read_only, Mode::Read).is_ok());
+    assert!(matches!(open(&read_only, Mode::Write { create: false }), Err(Error::Version { .. })));
+    for (field, value) in [(head::MINOR, 9), (head::COMPAT, 1)] {
+        assert!(open(&patched(field, value), Mode::Write { create: false }).is_ok(), "{}", field.name);
+    }
+}
+
+#[test]
+fn strangers_files_are_left_alone_and_our_leftovers_swept() {
+    let vfs = MemoryVfs::default();
+    drop(with_view(&vfs));
+    let stay = ["seg/notes.txt", "derived/readme", "photo.png"];
+    let go = [
+        "seg/0000000000000099-0000000000000001.oseg",
+        "view/x.oview",
+        "manifest-00000000000000ff.tmp",
+        "derived/a.tmp",
+    ];
+    for name in stay.iter().chain(&go) {
+        vfs.write(&Path::new(DB).join(name), b"?").unwrap();
+    }
+    assert_eq!(open(&vfs, Mode::Read, Access::Map).verify(Depth::Deep).unwrap().orphans.len(), 3);
+    drop(writer(&vfs));
+    let left = vfs.files();
+    assert!(stay.iter().all(|name| left.contains(&Path::new(DB).join(name))));
+    assert!(!go.iter().any(|name| left.contains(&Path::new(DB).join(name))));
+}
+
+#[test]
+fn hostile_manifests_are_refused() {
+    let vfs = MemoryVfs::default();
+    drop(with_view(&vfs));
+    let path =
+        files(&vfs, "").into_iter().filter(|path| path.to_str().unwrap().contains("manifest")).next_back().unwrap();
+    let text = String::from_utf8(vfs.read(&path).unwrap()[128..].to_vec()).unwrap();
+    let name = text.split('"').find(|word| word.ends_with(".oseg")).unwrap();
+    for (from, to) in [
+        (name, "../../../etc/passwd"),
+        ("\"records\":50", "\"records\":5000000000"),
+        ("\"records\":50", "\"records\":-1"),
+        ("\"wal_first\":null", "\"wal_first\":1"),
+        ("\"kind\":\"packed\"", "\"kind\":\"direct\""),
+        ("\"dim\":3", "\"dim\":0"),
+        ("\"segments\":[", "\"segments\":[1,"),
+        ("\"collections\":", "\"collection\":"),
+        ("{", "["),
+    ] {
+        let body = text.replacen(from, to, 1);
+        assert_ne!(body, text, "{from}");
+        let mut bytes = vfs.read(&path).unwrap()[..128].to_vec();
+        use layout::manifest_header as head;
+        head::BODY_BYTES.put_number(&mut bytes, body.len() as u64);
+        head::BODY_ROOT.put(&mut bytes, &layout::root_of(body.as_bytes()));
+        let crc = crc32fast::hash(&bytes[..head::CRC.offset]);
+        head::CRC.put_number(&mut bytes, u64::from(crc));
+        bytes.extend_from_slice(body.as_bytes());
+        let copy = vfs.copy().unwrap();
+        copy.write(&path, &bytes).unwrap();
+        let opened = Store::open(Path::new(DB), Mode::Read, Options { vfs: Arc::new(copy), access: Access::Map });
+        assert!(matches!(opened, Err(Error::Corrupt { .. })), "{to}");
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Publish(Vec<Change>),
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let id = prop::sample::select(vec!["a", "b", "c", "d", "e", "f"]);
+    let record = (id.clone(), 0..4_usize, 0..100_u8)
+        .prop_map(|(id, rows, seed)| Record::new(id, matrix(rows, 2, f32::from(seed))).field("seed", seed));
+    let change = prop_oneof![
+        3 => prop::collection::vec(record, 1..5).prop_map(|records| upsert("c", records)),
+        1 => prop::collection::vec(id, 1..4).prop_map(|ids| delete("c", &ids)),
+    ];
+    prop_oneof![
+        8 => prop::collection::vec(change, 1..4).prop_map(Step::Publish),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #[test]
+    fn any_history_reads_like_a_map(steps in prop::collection::vec(step(), 1..48)) {
+        let vfs = MemoryVfs::default();
+        let mut store = writer(&vfs);
+        store.publish(vec![create("c", Schema::new(2))]).unwrap();
+        let mut model: BTreeMap<String, (String, Vec<f32>)> = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Reopen => store = writer_again(store, &vfs),
+                Step::Publish(changes) => {
+                    store.publish(changes.clone()).unwrap();
+                    for change in changes {
+                        match change {
+                            Change::Upsert { records, .. } => model.extend(records.into_iter().map(|record| {
+                                (record.id.unwrap(), (record.fields.to_json(), record.matrix.into_values()))
+                            })),
+                            Change::Delete { ids, .. } => model.retain(|id, _| !ids.contains(id)),
+                            _ => unreachable!(),
+                        }
+                    }
+                }
+            }
+            let found: BTreeMap<_, _> =
+                contents(&store, "c").into_iter().map(|(id, fields, values)| (id, (fields, values))).collect();
+            prop_assert_eq!(&found, &model);
+        }
+        prop_assert!(store.verify(Depth::Deep).unwrap().findings.is_empty());
     }
 }

@@ -64,7 +64,10 @@ impl Report {
 /// [`Error::NotFound`] when there is none, [`Error::Io`] when it cannot be looked at.
 pub(crate) fn verify(files: &Files, depth: Depth) -> Result<Report> {
     let mut check = Check { files, depth, report: Report::default(), seen: HashMap::new() };
-    let pins = check.pin_all()?;
+    let pins = match check.pin_all() {
+        Err(error) if !is_missing(&error) => return Err(error),
+        pins => pins.unwrap_or_default(),
+    };
     if pins.is_empty() {
         return Err(Error::not_found("database", files.root().display().to_string(), [""; 0]));
     }

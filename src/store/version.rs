@@ -152,14 +152,17 @@ impl Version {
         previous: Option<&Version>,
     ) -> Result<Version> {
         let loader = Loader::new(files, access, manifest.database, previous);
-        let mut segments: HashMap<u64, Vec<SegmentRef>> = HashMap::new();
+        // Live records are counted by the manifest, which knows them also where a file is damaged.
+        let mut segments: HashMap<u64, (u64, Vec<SegmentRef>)> = HashMap::new();
         for entry in &manifest.segments {
-            segments.entry(entry.collection).or_default().push(loader.segment(entry)?);
+            let (records, parts) = segments.entry(entry.collection).or_default();
+            *records += entry.live();
+            parts.push(loader.segment(entry)?);
         }
         let mut collections = BTreeMap::new();
         for entry in &manifest.collections {
-            let parts = segments.remove(&entry.id).unwrap_or_default();
-            collections.insert(entry.name.clone(), Arc::new(loader.collection(entry, parts)?));
+            let (records, parts) = segments.remove(&entry.id).unwrap_or_default();
+            collections.insert(entry.name.clone(), Arc::new(loader.collection(entry, records, parts)?));
         }
         Ok(Version { generation: manifest.generation, collections, manifest, pin })
     }
@@ -226,7 +229,12 @@ impl<'a> Loader<'a> {
         Ok(SegmentRef { segment, deleted: Arc::new(deleted) })
     }
 
-    fn collection(&self, entry: &CollectionEntry, segments: Vec<SegmentRef>) -> Result<CollectionVersion> {
+    fn collection(
+        &self,
+        entry: &CollectionEntry,
+        records: u64,
+        segments: Vec<SegmentRef>,
+    ) -> Result<CollectionVersion> {
         let (mut views, mut damaged_views) = (BTreeMap::new(), BTreeMap::new());
         for view in &entry.views {
             match self.views.get(&view.file.root).filter(|known| known.name == view.name) {
@@ -250,7 +258,7 @@ impl<'a> Loader<'a> {
             name: entry.name.clone(),
             schema: entry.schema.clone(),
             views,
-            records: segments.iter().map(SegmentRef::live).sum(),
+            records,
             segments,
             damaged_views,
         })

@@ -90,6 +90,13 @@ pub(crate) fn sixteen_digits(text: &str) -> Option<u64> {
     if fits { u64::from_str_radix(text, 16).ok() } else { None }
 }
 
+impl SegmentEntry {
+    /// How many records are not deleted.
+    pub(crate) fn live(&self) -> u64 {
+        u64::from(self.records).saturating_sub(self.deletes.as_ref().map_or(0, |deletes| deletes.count))
+    }
+}
+
 impl FileEntry {
     /// The number that begins its name.
     pub(crate) fn no(&self) -> u64 {

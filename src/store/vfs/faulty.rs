@@ -61,6 +61,11 @@ impl FaultyVfs {
         FaultyVfs { inner, plan: Arc::new(plan) }
     }
 
+    /// How many operations there were.
+    pub fn operation_count(&self) -> u64 {
+        self.plan.done.load(Ordering::SeqCst)
+    }
+
     /// Whether the fault has hit.
     pub fn fired(&self) -> bool {
         self.plan.fired.load(Ordering::SeqCst)

@@ -104,8 +104,13 @@ impl MemoryVfs {
     /// An empty file system that writes down every change, for [`PowerCut`](super::PowerCut).
     pub fn recording() -> MemoryVfs {
         let vfs = MemoryVfs::default();
-        guard(&vfs.0).recorded = Some(Vec::new());
+        vfs.record();
         vfs
+    }
+
+    /// Begins to write down changes, forgetting those so far.
+    pub fn record(&self) {
+        guard(&self.0).recorded = Some(Vec::new());
     }
 
     /// The changes so far; empty when they are not recorded.
@@ -120,8 +125,34 @@ impl MemoryVfs {
 
     /// Paths of all files.
     pub fn files(&self) -> Vec<PathBuf> {
-        let state = guard(&self.0);
-        state.entries.iter().filter(|(_, node)| matches!(node, Node::File(_))).map(|(path, _)| path.clone()).collect()
+        self.entries().into_iter().filter(|(_, file)| file.is_some()).map(|(path, _)| path).collect()
+    }
+
+    /// Every path, with inode and bytes where it is a file's.
+    pub(super) fn entries(&self) -> Vec<(PathBuf, Option<(u64, Vec<u8>)>)> {
+        let content = |node: &Node| match node {
+            Node::Dir => None,
+            Node::File(inode) => {
+                let inode = guard(inode);
+                Some((inode.number, inode.content.as_bytes().to_vec()))
+            }
+        };
+        guard(&self.0).entries.iter().map(|(path, node)| (path.clone(), content(node))).collect()
+    }
+
+    /// A file system of its own with the same files.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::OutOfMemory`].
+    pub fn copy(&self) -> io::Result<MemoryVfs> {
+        let copy = MemoryVfs::default();
+        for (path, file) in self.entries() {
+            match file {
+                None => copy.make_dirs(&path),
+                Some((_, bytes)) => copy.write(&path, &bytes)?,
+            }
+        }
+        Ok(copy)
     }
 
     /// A copy of a file's bytes.
@@ -315,11 +346,7 @@ impl VfsFile for MemoryFile {
     }
 
     fn map(&self, bytes: u64) -> io::Result<Region> {
-        let content = guard(&self.inode).content.clone();
-        if (content.as_bytes().len() as u64) < bytes {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(Region::from(content))
+        Region::share(guard(&self.inode).content.clone(), bytes)
     }
 
     fn protect(&self) -> io::Result<()> {

@@ -75,6 +75,23 @@ impl Tear {
 }
 
 impl PowerCut {
+    /// The disk of a machine that has just started with these files, all durable.
+    pub fn of(vfs: &MemoryVfs) -> PowerCut {
+        let mut disk = PowerCut::default();
+        for (path, file) in vfs.entries() {
+            let entry = match file {
+                None => Entry::Dir,
+                Some((inode, bytes)) => {
+                    disk.contents.insert(inode, bytes);
+                    Entry::File(inode)
+                }
+            };
+            disk.entries.insert(path, entry);
+        }
+        disk.live = disk.entries.clone();
+        disk
+    }
+
     /// Lets one more operation happen.
     pub fn apply(&mut self, operation: &Operation) {
         match operation {
