@@ -6,8 +6,8 @@
 //! **In and out.** Features, class numbers and groups go in; a fitted classifier gives each class a probability. The
 //! results are the same for any number of threads.
 //!
-//! **Costs.** A [`LinearProbe`] on 1,600 samples of 448 features and 50 classes is fitted in seconds; it holds the
-//! features twice over in double precision, and once per round of cross-validation.
+//! **Costs.** A [`LinearProbe`] on 1,600 samples of 448 features and 50 classes is fitted in about five seconds on two
+//! cores; while cross-validation runs, the features are held four times over in double precision.
 
 mod lbfgs;
 mod linear_probe;
