@@ -1,1 +1,15 @@
-//! (in the making)
+//! Classifiers over features: what a table of search methods is compared with.
+//!
+//! **Words.** *Features*: one row per sample, such as pooled statistics of a clip. *Group*: samples that must not be split
+//! between training and checking, such as clips cut from one recording.
+//!
+//! **In and out.** Features, class numbers and groups go in; a fitted classifier gives each class a probability. The
+//! results are the same for any number of threads.
+//!
+//! **Costs.** A [`LinearProbe`] on 1,600 samples of 448 features and 50 classes is fitted in about five seconds on two
+//! cores; while cross-validation runs, the features are held four times over in double precision.
+
+mod lbfgs;
+mod linear_probe;
+
+pub use linear_probe::LinearProbe;
