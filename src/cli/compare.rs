@@ -4,13 +4,11 @@ use super::exit::Failure;
 use super::model::ModelArgs;
 use super::output::Output;
 use super::scratch::Scratch;
+use crate::Database;
 use crate::embed;
-use crate::error::Error;
 use crate::esc50::compare::{Progress, Setup, compare};
 use crate::esc50::{Arm, Protocol, report};
-use crate::Database;
 use indicatif::ProgressBar;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -78,8 +76,7 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
         }
     })?;
     if let Some(path) = args.report {
-        let page = report::html(&comparison, &set)?;
-        fs::write(&path, page).map_err(|error| Error::io(&path, "write", error))?;
+        report::write(&path, &comparison, &set)?;
         output.remark(format_args!("report written to {}", path.display()));
     }
     if output.is_json() {

@@ -13,12 +13,12 @@ mod gelu;
 mod level;
 pub mod ordered;
 mod product;
-mod tile;
 mod softmax;
+mod tile;
 
 pub use dot::{dot, roundings};
 pub use gelu::gelu;
 pub use level::Level;
 pub use product::{Strided, product, product_f64};
-pub use tile::{LANES, Lanes, PackedRows, ScaledRows, tile};
 pub use softmax::softmax;
+pub use tile::{LANES, Lanes, PackedRows, ScaledRows, tile};
