@@ -2,7 +2,7 @@
 //!
 //! `RAYON_NUM_THREADS=1 cargo bench --bench wav2vec2`; candle splits its products over all cores without the variable.
 //! Every variant's answer is checked before it is timed.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use candle_core::{Device, Result, Tensor};
 use criterion::Criterion;
