@@ -222,7 +222,8 @@ fn sound(name: &str) -> Vec<f32> {
 #[test]
 fn a_weighted_sum_takes_the_last_state_as_the_saving_generation_meant_it() {
     let folder = "classify_large_weighted";
-    let versions: [(fn(&mut serde_json::Value), &str); 3] = [
+    type Change = fn(&mut serde_json::Value);
+    let versions: [(Change, &str); 3] = [
         (|config| config["transformers_version"] = "5.0.0".into(), "logits"),
         (|config| config["transformers_version"] = "4.57.6".into(), "logits_v4"),
         (|config| config["transformers_version"] = serde_json::Value::Null, "logits_v4"),
@@ -377,8 +378,8 @@ fn silence_and_loudness_give_finite_rows_and_broken_samples_an_error() {
 }
 
 #[test]
-fn long_clips_equal_the_sum_of_their_blocks() {
-    // 200 frames take several blocks of the encoder; each frame sees only its own samples when norms are per frame.
+fn a_frame_of_a_long_clip_equals_that_frame_alone() {
+    // 249 frames take several blocks of the encoder; each sees only its own samples when norms are per frame.
     let model = Wav2Vec2::open(&ours().join("large_layer"), Layer::Features).unwrap();
     let samples = model.prepare(&scale::input()).into_owned();
     let whole = model.conv(&samples).unwrap();

@@ -6,8 +6,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 pub(crate) const CHANNELS: usize = 512;
-pub(crate) const KERNELS: [usize; 7] = [10, 3, 3, 3, 3, 2, 2];
-pub(crate) const STRIDES: [usize; 7] = [5, 2, 2, 2, 2, 2, 2];
+const KERNELS: [usize; 7] = [10, 3, 3, 3, 3, 2, 2];
 const SCALES: [f32; 7] = [0.75, 0.0625, 0.0625, 0.0625, 0.0625, 0.078125, 0.078125];
 
 /// The first `count` values of the generator's stream `seed`: `offset + scale * u`, `u` in [-1, 1).
