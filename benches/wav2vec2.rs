@@ -2,7 +2,7 @@
 //!
 //! `RAYON_NUM_THREADS=1 cargo bench --bench wav2vec2`; candle splits its products over all cores without the variable.
 //! Every variant's answer is checked before it is timed.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use candle_core::{Device, Result, Tensor};
 use criterion::Criterion;
@@ -16,10 +16,12 @@ use std::time::{Duration, Instant};
 #[path = "../tests/wav2vec2/scale.rs"]
 mod scale;
 
+const STRIDES: [usize; 7] = [5, 2, 2, 2, 2, 2, 2];
+
 /// The encoder as one would write it first: candle's convolution, norms and GELU, `[1, channels, time]`.
 fn stock(samples: &Tensor, tensors: &HashMap<String, Tensor>, norm: &str) -> Result<Tensor> {
     let mut x = samples.reshape((1, 1, ()))?;
-    for (layer, stride) in scale::STRIDES.into_iter().enumerate() {
+    for (layer, stride) in STRIDES.into_iter().enumerate() {
         let get = |part: &str| tensors.get(&format!("feature_extractor.conv_layers.{layer}.{part}"));
         x = x.conv1d(get("conv.weight").unwrap(), 0, stride, 1, 1)?;
         if let Some(bias) = get("conv.bias") {

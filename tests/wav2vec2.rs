@@ -3,7 +3,7 @@
 //! The fixtures in `tests/data/wav2vec2` are small random checkpoints of every kind with the reference's outputs
 //! (`make_fixtures.py` there made them); a fuller set is checked when it lies beside the checkout.
 #![cfg(all(feature = "models", feature = "cli"))]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use candle_core::Tensor;
 use otolith::embed::wav2vec2::{Classifier, Layer, States, Wav2Vec2};
@@ -11,6 +11,8 @@ use otolith::embed::{Embedder, Loudness, Window};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+#[path = "wav2vec2/hostile.rs"]
+mod hostile;
 #[path = "wav2vec2/scale.rs"]
 mod scale;
 
@@ -220,7 +222,8 @@ fn sound(name: &str) -> Vec<f32> {
 #[test]
 fn a_weighted_sum_takes_the_last_state_as_the_saving_generation_meant_it() {
     let folder = "classify_large_weighted";
-    let versions: [(fn(&mut serde_json::Value), &str); 3] = [
+    type Change = fn(&mut serde_json::Value);
+    let versions: [(Change, &str); 3] = [
         (|config| config["transformers_version"] = "5.0.0".into(), "logits"),
         (|config| config["transformers_version"] = "4.57.6".into(), "logits_v4"),
         (|config| config["transformers_version"] = serde_json::Value::Null, "logits_v4"),
@@ -262,7 +265,7 @@ fn a_clip_has_a_frame_every_320_samples_from_400_on() {
     }
     for samples in [0, 1, 399] {
         let error = model.embed(clip(&vec![0.5; samples])).unwrap_err().to_string();
-        assert!(error.contains("needs 400"), "{error}");
+        assert!(error.contains("at least 400 samples"), "{error}");
     }
 }
 
@@ -375,8 +378,8 @@ fn silence_and_loudness_give_finite_rows_and_broken_samples_an_error() {
 }
 
 #[test]
-fn long_clips_equal_the_sum_of_their_blocks() {
-    // 200 frames take several blocks of the encoder; each frame sees only its own samples when norms are per frame.
+fn a_frame_of_a_long_clip_equals_that_frame_alone() {
+    // 249 frames take several blocks of the encoder; each sees only its own samples when norms are per frame.
     let model = Wav2Vec2::open(&ours().join("large_layer"), Layer::Features).unwrap();
     let samples = model.prepare(&scale::input()).into_owned();
     let whole = model.conv(&samples).unwrap();

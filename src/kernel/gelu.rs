@@ -71,6 +71,7 @@ fn polynomial<const FUSED: bool, const N: usize>(coefficients: &[f32; N], t: f32
 }
 
 #[cfg(test)]
+#[allow(clippy::print_stdout)]
 mod tests {
     use super::*;
 
@@ -89,8 +90,10 @@ mod tests {
         x.signum() * (1.0 - erfc)
     }
 
-    fn levels() -> Vec<(&'static str, fn(&mut [f32]))> {
-        let mut levels: Vec<(&'static str, fn(&mut [f32]))> = vec![("chosen", gelu), ("portable", gelu_portable)];
+    type Level = (&'static str, fn(&mut [f32]));
+
+    fn levels() -> Vec<Level> {
+        let mut levels: Vec<Level> = vec![("chosen", gelu), ("portable", gelu_portable)];
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             // SAFETY: the CPU has both, asked in the line above.

@@ -88,12 +88,14 @@ fn exp(x: f32) -> f32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::print_stdout)]
 mod tests {
     use super::*;
 
-    fn levels() -> Vec<(&'static str, fn(&mut [f32], usize))> {
-        let mut levels: Vec<(&'static str, fn(&mut [f32], usize))> =
-            vec![("chosen", softmax), ("portable", softmax_portable)];
+    type Level = (&'static str, fn(&mut [f32], usize));
+
+    fn levels() -> Vec<Level> {
+        let mut levels: Vec<Level> = vec![("chosen", softmax), ("portable", softmax_portable)];
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             // SAFETY: the CPU has both, asked in the line above.

@@ -5,13 +5,12 @@ use candle_core::{Device, Tensor};
 use std::collections::HashMap;
 use std::path::Path;
 
-pub const CHANNELS: usize = 512;
-pub const KERNELS: [usize; 7] = [10, 3, 3, 3, 3, 2, 2];
-pub const STRIDES: [usize; 7] = [5, 2, 2, 2, 2, 2, 2];
+pub(crate) const CHANNELS: usize = 512;
+const KERNELS: [usize; 7] = [10, 3, 3, 3, 3, 2, 2];
 const SCALES: [f32; 7] = [0.75, 0.0625, 0.0625, 0.0625, 0.0625, 0.078125, 0.078125];
 
 /// The first `count` values of the generator's stream `seed`: `offset + scale * u`, `u` in [-1, 1).
-pub fn values(seed: u64, count: usize, scale: f32, offset: f32) -> Vec<f32> {
+pub(crate) fn values(seed: u64, count: usize, scale: f32, offset: f32) -> Vec<f32> {
     let value = |index: u64| {
         let mut z = seed.wrapping_add((index + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -23,12 +22,12 @@ pub fn values(seed: u64, count: usize, scale: f32, offset: f32) -> Vec<f32> {
 }
 
 /// Five seconds of input, fed as it is.
-pub fn input() -> Vec<f32> {
+pub(crate) fn input() -> Vec<f32> {
     values(1, 80_000, 1.0, 0.0)
 }
 
 /// The tensors by checkpoint name; `norm` is `group` or `layer`.
-pub fn tensors(norm: &str) -> HashMap<String, Tensor> {
+pub(crate) fn tensors(norm: &str) -> HashMap<String, Tensor> {
     let mut tensors = HashMap::new();
     let mut put = |name: String, seed: u64, shape: &[usize], scale: f32, offset: f32| {
         let values = values(seed, shape.iter().product(), scale, offset);
@@ -52,7 +51,7 @@ pub fn tensors(norm: &str) -> HashMap<String, Tensor> {
 }
 
 /// Writes the encoder as a checkpoint folder, which has no transformer at all.
-pub fn write(dir: &Path, norm: &str) {
+pub(crate) fn write(dir: &Path, norm: &str) {
     let config =
         format!(r#"{{"model_type": "wav2vec2", "feat_extract_norm": "{norm}", "conv_bias": {}}}"#, norm == "layer");
     std::fs::write(dir.join("config.json"), config).unwrap();

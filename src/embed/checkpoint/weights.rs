@@ -191,3 +191,45 @@ fn sharded(dir: &Path, index: &Path, read: Indexer) -> Result<Vec<(String, Place
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transposed_tensor_is_read_in_the_order_of_its_shape() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("values");
+        let bytes: Vec<u8> = (0..14).flat_map(|value| (value as f32).to_le_bytes()).collect();
+        std::fs::write(&file, bytes).unwrap();
+        let place = |shape: &[usize], strides: &[usize]| Place {
+            file: file.clone(),
+            start: 8,
+            dtype: Dtype::Float(Precision::F32),
+            shape: shape.to_vec(),
+            strides: strides.to_vec(),
+        };
+        let read = |place: Place| {
+            let values = place.dtype.decode(&place.read().unwrap()).unwrap();
+            place.gather(values)
+        };
+        assert_eq!(read(place(&[2, 3], &[3, 1])), [2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+        assert_eq!(read(place(&[2, 3], &[1, 2])), [2.0, 4.0, 6.0, 3.0, 5.0, 7.0]);
+        assert_eq!(
+            read(place(&[2, 3, 2], &[1, 4, 2])),
+            [2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0]
+        );
+        assert_eq!(read(place(&[], &[])), [2.0]);
+        assert!(read(place(&[3, 0], &[0, 1])).is_empty());
+        assert!(place(&[13], &[1]).read().is_err());
+    }
+
+    #[test]
+    fn names_lose_their_prefix_and_take_the_older_form() {
+        let canonical = |name| canonical(name, Family::Hubert);
+        assert_eq!(canonical("hubert.encoder.layer_norm.bias"), "encoder.layer_norm.bias");
+        assert_eq!(canonical("encoder.layer_norm.bias"), "encoder.layer_norm.bias");
+        assert_eq!(canonical("hubertx.w"), "hubertx.w");
+        assert_eq!(canonical("a.conv.parametrizations.weight.original1"), "a.conv.weight_v");
+    }
+}

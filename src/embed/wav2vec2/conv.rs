@@ -35,7 +35,7 @@ struct ConvLayer {
 
 /// The stack of convolutions; in the checkpoint `feature_extractor`.
 #[derive(Debug)]
-pub struct FeatureExtractor {
+pub(super) struct FeatureExtractor {
     conv_layers: Vec<ConvLayer>,
     norm: FeatureNorm,
 }
@@ -63,7 +63,7 @@ impl FeatureExtractor {
     }
 
     /// Frames of a clip of prepared samples, `[frames, channels]`; none for fewer samples than the receptive field.
-    pub fn forward(&self, samples: &[f32]) -> Vec<f32> {
+    pub(super) fn forward(&self, samples: &[f32]) -> Vec<f32> {
         let rows = self.conv_layers.iter().fold(samples.len(), |length, layer| layer.rows(length));
         let outputs = self.conv_layers.last().map_or(0, |layer| layer.outputs);
         let mut frames = vec![0.0; rows * outputs];
