@@ -251,6 +251,51 @@ fn long_records_pass_block_by_block_as_short_ones() {
 }
 
 #[test]
+fn every_training_row_counts_however_many_batches_they_fill() {
+    // 12 records of 1,000 x 512 values: more than one batch, and the last record is unlike the others.
+    let (dim, count) = (512, 12);
+    let source: Vec<Matrix> = (0..count)
+        .map(|record| {
+            let values = noise(1_000 * dim, record).into_iter().map(|value| value as f32 + (record / 11) as f32 * 5.0);
+            Matrix::from_rows(1_000, dim, values.collect()).unwrap()
+        })
+        .collect();
+    let mut steps = vec![Step::Standardise];
+    if cfg!(feature = "fit") {
+        steps.push(Step::Pca { dim: 2, whiten: true });
+    }
+    for step in steps {
+        let pipeline = Pipeline::fit(&[step], dim, &source).unwrap();
+        let mapped = source.iter().map(|record| pipeline.apply(record.view()).unwrap());
+        let first: Vec<f64> =
+            mapped.flat_map(|rows| rows.view().iter().map(|row| row[0].into()).collect::<Vec<f64>>()).collect();
+        assert!(mean(&first).abs() < 1e-3 && (std(&first) - 1.0).abs() < 1e-3, "{} {}", mean(&first), std(&first));
+    }
+    // One centroid of all rows is the direction of their sum.
+    let codes = Step::Codes { centroids: 1, sample: usize::MAX, rounds: 1, seed: 1 };
+    let Array::F32(centroid) = &Pipeline::fit(&[codes], dim, &source).unwrap().sections()[0].arrays[0] else {
+        panic!("single precision")
+    };
+    let mut sum = vec![0.0; dim];
+    for row in source.iter().flat_map(|record| record.view().iter()) {
+        sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
+    }
+    let length = sum.iter().map(|value| value * value).sum::<f64>().sqrt();
+    for (found, sum) in centroid.iter().zip(&sum) {
+        assert!((f64::from(*found) - sum / length).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn a_column_that_did_not_vary_in_training_says_nothing_of_a_query() {
+    let training: Vec<f32> = (0..40).flat_map(|row| [row as f32, 5.0, 1e6 + (row % 2) as f32 / 16.0]).collect();
+    let source = vec![Matrix::from_rows(40, 3, training).unwrap()];
+    let pipeline = Pipeline::fit(&[Step::Standardise], 3, &source).unwrap();
+    let query = pipeline.apply(MatrixView::new(1, 3, &[19.5, 6.0, 2e6]).unwrap()).unwrap();
+    assert_eq!(query.values(), [0.0; 3]);
+}
+
+#[test]
 fn a_stored_pipeline_gives_identical_bytes() {
     let source = records(30, 20, 8);
     let fitted = Pipeline::fit(&whitened_codes(), 8, &source).unwrap();

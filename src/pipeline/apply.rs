@@ -6,7 +6,7 @@
 
 use super::fitted::Fitted;
 use super::pool::{Pooling, Statistic};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernel::{Strided, product};
 use crate::matrix::{Matrix, MatrixView};
 
@@ -76,7 +76,10 @@ impl<'a> Run<'a> {
             End::Pool(statistics) => Some(Pooling::new(statistics, dim)),
             _ => None,
         };
-        let mut out = Vec::with_capacity(if pooling.is_none() { picks * dim } else { 0 });
+        let mut out: Vec<f32> = Vec::new();
+        if pooling.is_none() && out.try_reserve_exact(picks.saturating_mul(dim)).is_err() {
+            return Err(Error::invalid("view", format!("{picks} rows of {dim} numbers do not fit in memory")));
+        }
         let (mut block, mut spare) = (Vec::new(), Vec::new());
         for start in (0..picks).step_by(BLOCK) {
             block.clear();
