@@ -42,6 +42,7 @@ mod publish;
 mod segment;
 mod stat;
 #[cfg(test)]
+#[allow(clippy::print_stdout)]
 mod tests;
 mod verify;
 mod version;
