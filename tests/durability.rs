@@ -9,6 +9,8 @@
 //!
 //! Lines `figure NAME = VALUE UNIT` say how much was tried.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
 #[path = "durability/damage.rs"]
 mod damage;
 #[path = "durability/faults.rs"]

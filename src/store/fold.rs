@@ -55,6 +55,7 @@ pub(crate) fn choose(weights: &[Option<u64>], new: u64) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::print_stdout)]
 mod tests {
     use super::*;
 

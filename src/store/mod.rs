@@ -43,6 +43,7 @@ mod segment;
 mod snapshot;
 mod stat;
 #[cfg(test)]
+#[allow(clippy::print_stdout)]
 mod tests;
 mod verify;
 mod version;

@@ -219,6 +219,20 @@ fn a_reader_keeps_its_version_and_its_files_until_it_lets_go() {
 }
 
 #[test]
+fn a_reader_changes_nothing() {
+    let vfs = MemoryVfs::default();
+    drop(with_view(&vfs));
+    vfs.record();
+    let reader = open(&vfs, Mode::Read, Access::Map);
+    assert_eq!((ids(&reader, "c").len(), derive(&reader)), (50, 50));
+    assert!(reader.verify(Depth::Deep).unwrap().is_clean() && reader.stat().unwrap().live_records == 50);
+    assert!(matches!(reader.publish(vec![delete("c", &["1"])]), Err(Error::ReadOnly { .. })));
+    reader.refresh().unwrap();
+    drop(reader);
+    assert_eq!(vfs.operation_count(), 0, "a read-only medium will do");
+}
+
+#[test]
 fn a_second_writer_waits_and_is_told_who_holds_the_lock() {
     let vfs = MemoryVfs::default();
     let store = writer(&vfs);
@@ -572,8 +586,7 @@ fn strangers_files_are_left_alone_and_our_leftovers_swept() {
 fn hostile_manifests_are_refused() {
     let vfs = MemoryVfs::default();
     drop(with_view(&vfs));
-    let path =
-        files(&vfs, "").into_iter().filter(|path| path.to_str().unwrap().contains("manifest")).next_back().unwrap();
+    let path = files(&vfs, "").into_iter().rfind(|path| path.to_str().unwrap().contains("manifest")).unwrap();
     let text = String::from_utf8(vfs.read(&path).unwrap()[128..].to_vec()).unwrap();
     let name = text.split('"').find(|word| word.ends_with(".oseg")).unwrap();
     for (from, to) in [
@@ -652,5 +665,17 @@ proptest! {
             prop_assert_eq!(&found, &model);
         }
         prop_assert!(store.verify(Depth::Deep).unwrap().findings.is_empty());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20_000, ..ProptestConfig::default() })]
+    #[test]
+    fn numbers_in_fields_come_back_bit_for_bit(bits in any::<u64>()) {
+        let number = f64::from_bits(bits);
+        prop_assume!(number.is_finite());
+        let fields = Record::new("a", matrix(1, 1, 0.0)).field("n", number).fields;
+        let again = crate::record::Fields::from_json(fields.to_json().as_bytes()).unwrap();
+        prop_assert_eq!(again["n"].as_f64().unwrap().to_bits(), bits);
     }
 }

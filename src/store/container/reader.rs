@@ -211,9 +211,11 @@ impl Container {
     }
 }
 
-/// Numbers of the blocks that hold any of these bytes.
+/// Numbers of the blocks that hold any of these bytes; none for no bytes.
 fn blocks(offset: u64, end: u64) -> std::ops::Range<usize> {
-    (offset / BLOCK_BYTES) as usize..end.div_ceil(BLOCK_BYTES).max(offset / BLOCK_BYTES) as usize
+    let first = offset / BLOCK_BYTES;
+    let behind = if offset == end { first } else { end.div_ceil(BLOCK_BYTES) };
+    first as usize..behind as usize
 }
 
 /// Header, footer and what lies between data and footer, all checked.

@@ -62,6 +62,9 @@ pub(super) struct MemoryFile {
     lock: Mutex<Option<bool>>,
 }
 
+/// Inode number and bytes of a file.
+pub(super) type NumberedFile = (u64, Vec<u8>);
+
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -129,7 +132,7 @@ impl MemoryVfs {
     }
 
     /// Every path, with inode and bytes where it is a file's.
-    pub(super) fn entries(&self) -> Vec<(PathBuf, Option<(u64, Vec<u8>)>)> {
+    pub(super) fn entries(&self) -> Vec<(PathBuf, Option<NumberedFile>)> {
         let content = |node: &Node| match node {
             Node::Dir => None,
             Node::File(inode) => {

@@ -1,0 +1,276 @@
+//! The format is what `storage-format.md` says, and databases of earlier releases are read for ever.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use otolith::pipeline::{Array, Section};
+use otolith::store::layout::{self, Kind, STRUCTURES, section};
+use otolith::store::{Access, Change, Depth, Mode, Options, Store, Version};
+use otolith::{Matrix, Metric, Precision, Record, Schema};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn specification() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("storage-format.md")).unwrap()
+}
+
+/// Cells of the table rows in a text, without headings and rulers.
+fn rows(text: &str) -> Vec<Vec<String>> {
+    let rows = text.lines().filter(|line| line.starts_with('|') && !line.starts_with("| ---"));
+    rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect()).collect()
+}
+
+/// The table whose heading row begins with these cells.
+fn table(text: &str, heading: &[&str]) -> BTreeMap<String, String> {
+    let start = text.find(&format!("| {}", heading.join(" | "))).unwrap_or_else(|| panic!("no table {heading:?}"));
+    let end = text[start..].find("\n\n").map_or(text.len(), |end| start + end);
+    rows(&text[start..end]).into_iter().skip(1).map(|row| (row[0].clone(), row[1].clone())).collect()
+}
+
+#[test]
+fn every_structure_lies_as_the_specification_says() {
+    let text = specification();
+    let headed: Vec<(&str, &str)> = text.split("\n### ").skip(1).map(|part| part.split_once('\n').unwrap()).collect();
+    assert_eq!(headed.len(), STRUCTURES.len());
+    for (name, bytes, fields) in STRUCTURES {
+        let heading = format!("{name} ({bytes} bytes)");
+        let (_, body) = headed.iter().find(|(head, _)| *head == heading).unwrap_or_else(|| panic!("no `{heading}`"));
+        let body = &body[..body.find("\n\n## ").unwrap_or(body.len())];
+        let written: Vec<_> = rows(body)
+            .into_iter()
+            .skip_while(|row| row[0] != "0")
+            .take_while(|row| row[0].parse::<usize>().is_ok())
+            .map(|row| (row[0].parse().unwrap(), row[1].parse().unwrap(), row[2].clone()))
+            .collect();
+        let coded: Vec<(usize, usize, String)> =
+            fields.iter().map(|field| (field.offset, field.bytes, field.name.to_owned())).collect();
+        assert_eq!(written, coded, "{name}");
+        let mut at = 0;
+        for field in *fields {
+            assert_eq!(field.offset, at, "{name}: {} leaves a gap or overlaps", field.name);
+            at += field.bytes;
+        }
+        assert_eq!(at, *bytes, "{name} is not filled");
+    }
+}
+
+#[test]
+fn every_constant_is_what_the_specification_says() {
+    let text = specification();
+    let constants = table(&text, &["constant", "value"]);
+    for (name, value) in [
+        ("MAJOR", u64::from(layout::MAJOR)),
+        ("MINOR", u64::from(layout::MINOR)),
+        ("KNOWN_INCOMPAT", layout::KNOWN_INCOMPAT),
+        ("KNOWN_RO_COMPAT", layout::KNOWN_RO_COMPAT),
+        ("BLOCK_BYTES", layout::BLOCK_BYTES),
+        ("ALIGN", layout::ALIGN),
+        ("LARGE_ALIGN", layout::LARGE_ALIGN),
+        ("LARGE_BYTES", layout::LARGE_BYTES),
+        ("LOCK_BYTES", layout::LOCK_BYTES as u64),
+    ] {
+        assert_eq!(constants[name], value.to_string(), "{name}");
+    }
+    let kinds = table(&text, &["kind of file", "number"]);
+    let coded = [Kind::Segment, Kind::Deletes, Kind::View, Kind::Rows];
+    assert_eq!(kinds, coded.map(|kind| (format!("{kind:?}"), (kind as u32).to_string())).into());
+    let sections = table(&text, &["kind of section", "number"]);
+    let coded = [
+        ("ABOUT", section::ABOUT),
+        ("MATRICES", section::MATRICES),
+        ("FIELDS", section::FIELDS),
+        ("IDS", section::IDS),
+        ("RECORDS", section::RECORDS),
+        ("ID_TABLE", section::ID_TABLE),
+        ("BITMAP", section::BITMAP),
+        ("ROW_OFFSETS", section::ROW_OFFSETS),
+    ];
+    assert_eq!(sections, coded.map(|(name, number)| (name.to_owned(), number.to_string())).into());
+    for magic in [layout::MANIFEST_MAGIC, layout::CONTAINER_MAGIC, layout::FOOTER_MAGIC] {
+        assert!(text.contains(&format!("| MAGIC | `{}` |", str::from_utf8(&magic).unwrap())));
+    }
+    assert!(text.contains(&format!("Version **{}.{}**", layout::MAJOR, layout::MINOR)));
+    assert!(text.contains(&format!("TYPE | {} = f32, {} = f64", layout::F32, layout::F64)));
+}
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden")
+}
+
+fn open(path: &Path, mode: Mode, access: Access) -> Store {
+    Store::open(path, mode, Options { access, ..Options::default() }).unwrap()
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// Everything in a version as JSON; numbers of matrices and arrays as their bits.
+fn contents(version: &Version) -> Value {
+    let mut all = json!({"generation": version.generation});
+    for (name, collection) in &version.collections {
+        let schema = &collection.schema;
+        let mut records = Vec::new();
+        for part in &collection.segments {
+            for n in (0..part.segment.records()).filter(|n| !part.deleted.contains(*n)) {
+                let matrix = part.segment.matrix(n).unwrap();
+                let fields = Value::Object((*part.segment.fields(n).unwrap()).clone());
+                let values = bits(matrix.view().values());
+                records.push(json!([part.segment.id(n).unwrap(), fields, matrix.view().rows(), values]));
+            }
+        }
+        let array = |array: &Array| match array {
+            Array::F32(values) => json!({"f32": bits(values)}),
+            Array::F64(values) => json!({"f64": values.iter().map(|value| value.to_bits()).collect::<Vec<_>>()}),
+        };
+        let step = |step: &Section| {
+            let arrays: Vec<_> = step.arrays.iter().map(array).collect();
+            json!({"kind": step.kind, "version": step.version, "settings": step.settings, "arrays": arrays})
+        };
+        let views = collection
+            .views
+            .values()
+            .map(|view| json!([view.name, view.settings, view.sections.iter().map(step).collect::<Vec<_>>()]));
+        all[name] = json!({
+            "dim": schema.dim, "metric": schema.metric.name(), "precision": schema.precision.name(),
+            "rows_per_second": schema.rows_per_second, "embedder": schema.embedder, "records": records,
+            "views": views.collect::<Vec<_>>(),
+        });
+    }
+    all
+}
+
+/// Rows of every view, each made by doubling.
+fn derive(store: &Store, may_build: bool) {
+    for collection in store.version().collections.values() {
+        for (part, view) in
+            collection.segments.iter().flat_map(|part| collection.views.values().map(move |v| (part, v)))
+        {
+            let segment = &part.segment;
+            let double = |n| {
+                assert!(may_build, "the file with the rows was not used");
+                let matrix = segment.matrix(n)?.into_matrix();
+                let values = matrix.values().iter().map(|value| 2.0 * value).collect();
+                Matrix::from_rows(matrix.rows(), matrix.dim(), values)
+            };
+            let rows = store.rows(segment, view, &double).unwrap();
+            for n in 0..segment.records() {
+                let raw = segment.matrix(n).unwrap();
+                assert!(rows.matrix(n).unwrap().values().iter().zip(raw.view().values()).all(|(d, r)| *d == 2.0 * r));
+            }
+        }
+    }
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, name) = (entry.as_ref().unwrap().path(), entry.unwrap().file_name());
+        if path.is_dir() {
+            copy_dir(&path, &to.join(name));
+        } else {
+            fs::copy(&path, to.join(name)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn databases_of_every_version_open_and_hold_what_they_held() {
+    let mut versions = 0;
+    for version in fs::read_dir(golden()).unwrap().map(|entry| entry.unwrap().path()) {
+        versions += 1;
+        let expected: Value = serde_json::from_slice(&fs::read(version.join("contents.json")).unwrap()).unwrap();
+        let path = version.join("database");
+        for access in [Access::Map, Access::Read] {
+            let store = open(&path, Mode::Read, access);
+            assert_eq!(contents(&store.version()), expected, "{}", version.display());
+            derive(&store, false);
+            let report = store.verify(Depth::Deep).unwrap();
+            assert!(report.findings.is_empty() && report.orphans.is_empty(), "{report:?}");
+            assert!(report.bytes < 200_000);
+        }
+        // It can be written to, and what was there stays.
+        let dir = tempfile::tempdir().unwrap();
+        let copy = dir.path().join("database");
+        copy_dir(&path, &copy);
+        let store = open(&copy, Mode::Write { create: false }, Access::Map);
+        let record = Record::auto(Matrix::from_rows(1, 4, vec![1.0; 4]).unwrap());
+        let change = Change::Upsert { collection: "clips".into(), records: vec![record] };
+        let published = store.publish(vec![change]).unwrap();
+        assert_eq!(published.ids, [["00000000000000000003"]]);
+        let mut found = contents(&published.version);
+        let last = found["clips"]["records"].as_array_mut().unwrap().pop().unwrap();
+        assert_eq!(last[0], "00000000000000000003");
+        found["generation"] = expected["generation"].clone();
+        assert_eq!(found, expected);
+        assert!(store.verify(Depth::Deep).unwrap().findings.is_empty());
+    }
+    assert!(versions > 0);
+}
+
+/// Makes the golden database of the current version: `cargo test --test format -- --ignored make_golden`. Run once for
+/// each version of the format, committed, and never changed again.
+#[test]
+#[ignore = "makes the golden database of a new format version"]
+fn make_golden() {
+    let version = golden().join(format!("v{}.{}", layout::MAJOR, layout::MINOR));
+    fs::create_dir_all(&version).unwrap();
+    let path = version.join("database");
+    assert!(!path.exists(), "a golden database is never made anew");
+    let store = open(&path, Mode::Write { create: true }, Access::Map);
+    let matrix = |rows: usize, seed: usize| {
+        let values = (0..rows * 4).map(|at| ((seed * 31 + at * 7) % 64) as f32 / 8.0 - 4.0).collect();
+        Matrix::from_rows(rows, 4, values).unwrap()
+    };
+    let create = |name: &str, schema: Schema| Change::CreateCollection { name: name.into(), schema };
+    let upsert = |collection: &str, records: Vec<Record>| Change::Upsert { collection: collection.into(), records };
+    let arrays = vec![Array::F32(vec![0.1, -2.5, 1e30]), Array::F64(vec![0.1, 1e-300]), Array::F32(vec![])];
+    let steps = vec![
+        Section { kind: 3, version: 1, settings: json!({"keep": 96}), arrays },
+        Section { kind: 4, version: 2, settings: json!(null), arrays: vec![] },
+    ];
+    let view = |name: &str, sections: Vec<Section>| Change::CreateView {
+        collection: "clips".into(),
+        name: name.into(),
+        settings: json!({"metric": "dot", "unicode": "Hörstein"}),
+        sections,
+    };
+    let clips = Schema::new(4).metric(Metric::L2).rows_per_second(49.8).embedder("logmel-64");
+    let batches = [
+        vec![
+            create("clips", clips),
+            create("half", Schema::new(4).precision(Precision::F16)),
+            create("brain", Schema::new(4).precision(Precision::BF16)),
+            create("empty", Schema::new(1)),
+        ],
+        vec![
+            upsert(
+                "clips",
+                vec![
+                    Record::new("dog-1", matrix(5, 1)).field("class", "dog").field("seconds", 5.5).field("loud", true),
+                    Record::new("stein/größe 石.wav", matrix(1, 2)).field("nothing", Value::Null),
+                    Record::new("no rows", matrix(0, 3)),
+                    Record::auto(matrix(2, 4)),
+                    Record::new("replaced", matrix(3, 5)),
+                    Record::new("deleted", matrix(3, 6)),
+                ],
+            ),
+            upsert("half", vec![Record::new("h", matrix(3, 7))]),
+            upsert("brain", vec![Record::new("b", matrix(3, 8))]),
+        ],
+        vec![view("white", steps), view("plain", vec![])],
+        vec![
+            upsert("clips", vec![Record::new("replaced", matrix(7, 9)).field("again", 1), Record::auto(matrix(1, 10))]),
+            Change::Delete { collection: "clips".into(), ids: vec!["deleted".into()] },
+        ],
+    ];
+    for batch in batches {
+        store.publish(batch).unwrap();
+    }
+    derive(&store, true);
+    let text = serde_json::to_string_pretty(&contents(&store.version())).unwrap();
+    drop(store);
+    fs::remove_file(path.join("LOCK")).unwrap(); // names a machine, and is made when it is missing
+    fs::write(version.join("contents.json"), text + "\n").unwrap();
+}
