@@ -149,7 +149,7 @@ impl World {
             .filter(|(_, (_, field))| filter.is_none() || *field == filter)
             .filter_map(|(id, (matrix, _))| {
                 let matrix = derived(matrix).filter(|matrix| matrix.rows() > 0)?;
-                Some((score(self.metric, &query, &matrix)?, id.as_str()))
+                Some((score(self.metric, &query, &matrix)? + 0.0, id.as_str())) // -0 is 0
             })
             .filter(|(score, _)| least.is_none_or(|least| *score >= f64::from(least)))
             .collect();

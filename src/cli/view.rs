@@ -42,7 +42,7 @@ pub(super) struct CreateArgs {
     /// Name of the new view
     name: String,
     /// Steps from raw rows to the rows of the view
-    #[arg(required = true, value_name = "STEP", allow_hyphen_values = true)]
+    #[arg(required = true, value_name = "STEP")]
     steps: Vec<Step>,
     /// How its rows are compared (dot, cosine, l2); as the collection's unless given
     #[arg(long)]

@@ -14,12 +14,12 @@ pub use view::{View, ViewInfo};
 
 use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::index::{self, Place, RAW, ViewRows};
+use crate::index::{self, Place, ViewRows};
 use crate::matrix::{Matrix, MatrixView, StoredMatrix};
 use crate::pipeline::{Pipeline, Source};
 use crate::query::Query;
 use crate::record::{Record, Schema, check_name};
-use crate::store::{Change, Snapshot, Store};
+use crate::store::{Change, RAW, Snapshot, Store};
 use std::sync::Arc;
 
 /// A handle to one collection of a [`Database`](crate::Database).

@@ -7,7 +7,6 @@ pub(crate) mod exact;
 mod rows;
 mod top;
 
-pub use rows::RAW;
 pub(crate) use rows::{Place, ViewRows};
 pub use top::{Ranked, Top};
 

@@ -3,12 +3,9 @@
 use crate::error::Result;
 use crate::matrix::{MatrixView, StoredMatrix};
 use crate::score::Metric;
-use crate::store::{DerivedRows, Snapshot, ViewFile};
+use crate::store::{DerivedRows, RAW, Snapshot, ViewFile};
 use std::borrow::Cow;
 use std::sync::Arc;
-
-/// Name of the view that every collection has: the rows as they were given.
-pub const RAW: &str = "raw";
 
 /// The rows of one view in one snapshot, ready to be scanned.
 pub(crate) struct ViewRows<'a> {

@@ -39,7 +39,8 @@ pub struct Run {
 /// A run being put together, in rows of the view.
 struct Open {
     query: (usize, usize),
-    record: (usize, usize),
+    /// The record row that the first query row matched.
+    record: usize,
     low: usize,
     high: usize,
     score: f64,
@@ -81,8 +82,9 @@ impl Explanation {
     }
 }
 
-/// Adds each query row to the youngest run that it continues: not more than [`GAP`] rows later and, up to one row, as far
-/// on in the record as in the query.
+/// Adds each query row to the youngest run that it continues: not more than [`GAP`] rows later, and as far on in the record
+/// as in the query since the run began, up to one row. (Measured from the beginning, so that many rows that all match one
+/// record row, as silent ones do, are no run.)
 fn merge(matches: &[RowMatch]) -> Vec<Open> {
     let mut done = Vec::new();
     let mut open: Vec<Open> = Vec::new();
@@ -91,14 +93,13 @@ fn merge(matches: &[RowMatch]) -> Vec<Open> {
         done.extend(ended);
         open = going;
         let continues = |run: &Open| {
-            let expected = run.record.1 + (row - run.query.1);
+            let expected = run.record + (row - run.query.0);
             found.record_row.abs_diff(expected) <= 1
         };
         match open.iter().rposition(continues) {
             Some(at) => {
                 let mut run = open.remove(at);
                 run.query.1 = row;
-                run.record.1 = found.record_row;
                 run.low = run.low.min(found.record_row);
                 run.high = run.high.max(found.record_row);
                 run.score += found.similarity;
@@ -106,7 +107,7 @@ fn merge(matches: &[RowMatch]) -> Vec<Open> {
             }
             None => open.push(Open {
                 query: (row, row),
-                record: (found.record_row, found.record_row),
+                record: found.record_row,
                 low: found.record_row,
                 high: found.record_row,
                 score: found.similarity,

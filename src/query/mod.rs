@@ -31,10 +31,10 @@ pub use explain::{Explanation, RowMatch, Run};
 
 use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::index::{self, Place, RAW, ViewRows};
+use crate::index::{self, Place, ViewRows};
 use crate::matrix::MatrixView;
 use crate::score::{PreparedQuery, Scratch};
-use crate::store::Snapshot;
+use crate::store::{RAW, Snapshot};
 
 /// Hits of a query that names neither `k` nor `min_score`.
 const DEFAULT_K: usize = 10;

@@ -53,7 +53,7 @@ mod view_file;
 pub use change::{Change, Published};
 pub use derived::{Build, DerivedRows};
 pub use segment::Segment;
-pub use snapshot::{Entry, Snapshot};
+pub use snapshot::{Entry, RAW, Snapshot};
 pub use stat::Stat;
 pub use verify::{Depth, Finding, Report, verify_path};
 pub use version::{CollectionVersion, SegmentRef, Version};

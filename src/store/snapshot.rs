@@ -6,6 +6,9 @@ use crate::matrix::StoredMatrix;
 use crate::record::{Fields, Record, Schema};
 use std::sync::Arc;
 
+/// Name of the view that every collection has: the rows as they were given.
+pub const RAW: &str = "raw";
+
 /// One version of a collection. Cheap to clone; as long as one lives, the files it reads stay on disk.
 #[derive(Clone)]
 pub struct Snapshot {
@@ -87,7 +90,12 @@ impl Snapshot {
 
     /// The parameters of view `name`.
     pub(crate) fn view(&self, name: &str) -> Result<&Arc<ViewFile>> {
-        self.collection.view(name)
+        self.collection.view(name).map_err(|error| match error {
+            Error::NotFound { .. } => {
+                Error::not_found("view", name, std::iter::once(RAW).chain(self.collection.view_names()))
+            }
+            other => other,
+        })
     }
 }
 

@@ -1,5 +1,5 @@
 //! What the tests of the binary share: running it, and sounds to feed it.
-#![allow(dead_code, clippy::unwrap_used)] // each test file uses its own part
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // each test file uses its own part
 
 use serde_json::Value;
 use std::f32::consts::TAU;
