@@ -20,7 +20,7 @@
 //!
 //! # What it does not do
 //! It knows records, never scores. It has no log yet: each commit writes a segment, and small segments are folded together
-//! (see [`fold`]).
+//! (see `fold.rs`).
 
 mod bits;
 mod change;
@@ -218,7 +218,7 @@ impl Store {
         derived.rows(segment, view, build)
     }
 
-    /// Looks for damage; see [`verify::verify`].
+    /// Looks for damage everywhere, in the files as they are on disk now, and goes on after the first.
     ///
     /// # Errors
     /// Only when the database cannot be looked at; damage is in the report.
