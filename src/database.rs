@@ -1,9 +1,9 @@
 //! The way in: a directory with collections.
 
 use crate::collection::Collection;
-use crate::error::Result;
 #[allow(unused_imports)] // the docs name it
 use crate::error::Error;
+use crate::error::Result;
 use crate::record::{Record, Schema, check_name};
 use crate::store::vfs::{DiskVfs, Vfs};
 use crate::store::{Access, Change, Depth, Mode, Options, Published, Report, Stat, Store};

@@ -175,7 +175,9 @@ impl Error {
     pub fn io(path: impl AsRef<Path>, operation: &'static str, source: io::Error) -> Error {
         let path = path.as_ref().to_path_buf();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::DiskFull { path },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Error::DiskFull { path }
+            }
             _ => Error::Io { path, operation, source },
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! Kept are the two newest manifests and every older one that somebody has pinned. A manifest goes first, under its
 //! exclusive lock, and its removal is made durable before the first of its files goes: so no manifest ever names a file
-//! that is not there. Only names of the store's own making are touched.
+//! that is not there. A publish removes manifests just before it renames its own, so that one sync of the directory serves
+//! both; without the renaming the generation before is still there. Only names of the store's own making are touched.
 
 use super::derived;
 use super::files::{DERIVED, Files, SEG, TEMPORARY, VIEW, is_missing};
@@ -11,7 +12,7 @@ use super::version::generations;
 use crate::error::Result;
 use std::collections::HashSet;
 
-/// What a round of collection does.
+/// When garbage is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Round {
     /// When a writer opens the database: nobody else writes, so temporary files go as well.
@@ -20,29 +21,34 @@ pub(crate) enum Round {
     Publish,
 }
 
-/// What collection met that a writer must know.
-pub(crate) enum Trouble {
-    /// A directory could not be synced: nothing more may be written.
-    Sync(crate::Error),
-    /// Files were left; the next round tries again.
-    Left(crate::Error),
+/// Removes manifests, but the `kept` newest, that nobody has pinned. The caller makes that durable before [`sweep`].
+pub(crate) fn retire(files: &Files, kept: usize) -> Result<()> {
+    let all = generations(files)?;
+    for generation in &all[..all.len().saturating_sub(kept)] {
+        // The lock is held until the name is gone: a reader that opened the file meanwhile cannot pin it.
+        let file = files.open(&name_of(*generation))?;
+        if file.try_lock(true)? {
+            files.remove(&name_of(*generation))?;
+        }
+    }
+    Ok(())
 }
 
-/// Removes what is not reachable from kept manifests. `newest` is the current one, `known` those in memory besides it.
-pub(crate) fn collect(files: &Files, newest: &Manifest, known: &[&Manifest], round: Round) -> Result<(), Trouble> {
-    let kept = retire_manifests(files)?;
+/// Removes what is not reachable from the manifests there are. `newest` is the current one, `known` those in memory
+/// besides it. Goes on after a file that cannot be removed; the next round tries again.
+pub(crate) fn sweep(files: &Files, newest: &Manifest, known: &[&Manifest], round: Round) -> Result<()> {
     let mut reachable: HashSet<String> = HashSet::new();
     let mut derivable = HashSet::new();
     let mut reach = |manifest: &Manifest| {
         reachable.extend(manifest.files().map(|(name, _)| name));
         derivable.extend(derivable_of(manifest));
     };
-    for generation in kept {
+    for generation in generations(files)? {
         match std::iter::once(&newest).chain(known).find(|manifest| manifest.generation == generation) {
             Some(manifest) => reach(manifest),
             None => {
                 let read = files.open(&name_of(generation)).and_then(|file| Manifest::read(&file, generation));
-                reach(&read.map_err(Trouble::Left)?.0);
+                reach(&read?.0);
             }
         }
     }
@@ -51,7 +57,7 @@ pub(crate) fn collect(files: &Files, newest: &Manifest, known: &[&Manifest], rou
         let names = match files.list(dir) {
             Err(error) if is_missing(&error) => Vec::new(),
             Err(error) => {
-                left = Err(Trouble::Left(error));
+                left = Err(error);
                 return;
             }
             Ok(names) => names,
@@ -59,7 +65,7 @@ pub(crate) fn collect(files: &Files, newest: &Manifest, known: &[&Manifest], rou
         for name in names.iter().filter(|name| goes(name)) {
             let path = if dir.is_empty() { name.clone() } else { format!("{dir}/{name}") };
             match files.remove(&path) {
-                Err(error) if !is_missing(&error) => left = Err(Trouble::Left(error)),
+                Err(error) if !is_missing(&error) => left = Err(error),
                 _ => {}
             }
         }
@@ -84,26 +90,4 @@ pub(crate) fn derivable_of(manifest: &Manifest) -> impl Iterator<Item = (u64, u6
         let segments = manifest.segments.iter().filter(|segment| segment.collection == collection.id);
         segments.flat_map(|segment| collection.views.iter().map(|view| (segment.file.no(), view.file.no())))
     })
-}
-
-/// Removes manifests older than the two newest that nobody has pinned; gives the generations that stay.
-fn retire_manifests(files: &Files) -> Result<Vec<u64>, Trouble> {
-    let all = generations(files).map_err(Trouble::Left)?;
-    let (old, kept) = all.split_at(all.len().saturating_sub(2));
-    let mut kept = kept.to_vec();
-    let mut removed = false;
-    for generation in old {
-        // The lock is held until the name is gone: a reader that opened the file meanwhile cannot pin it.
-        let file = files.open(&name_of(*generation)).map_err(Trouble::Left)?;
-        if file.try_lock(true).map_err(Trouble::Left)? {
-            files.remove(&name_of(*generation)).map_err(Trouble::Left)?;
-            removed = true;
-        } else {
-            kept.push(*generation);
-        }
-    }
-    if removed {
-        files.sync_dir("").map_err(Trouble::Sync)?;
-    }
-    Ok(kept)
 }

@@ -20,7 +20,7 @@
 //!
 //! # What it does not do
 //! It knows records, never scores. It has no log yet: each commit writes a segment, and small segments are folded together
-//! (see [`fold`]).
+//! (see `fold.rs`).
 
 mod bits;
 mod change;
@@ -50,13 +50,18 @@ mod version;
 pub mod vfs;
 mod view_file;
 
+#[doc(hidden)] // what the rooms above and the tests of durability use
 pub use change::{Change, Published};
+#[doc(hidden)]
 pub use derived::{Build, DerivedRows};
+#[doc(hidden)]
 pub use segment::Segment;
 pub use snapshot::{Entry, RAW, Snapshot};
 pub use stat::Stat;
 pub use verify::{Depth, Finding, Report, verify_path};
+#[doc(hidden)]
 pub use version::{CollectionVersion, SegmentRef, Version};
+#[doc(hidden)]
 pub use view_file::ViewFile;
 
 use crate::error::{Error, Result};
@@ -125,7 +130,7 @@ struct Writer {
     process: u32,
     /// The failure after which nothing is written.
     poisoned: Option<String>,
-    /// What the last collection of garbage could not do.
+    /// What the last removal of garbage could not do. The commit before it stands.
     trouble: Option<String>,
 }
 
@@ -192,10 +197,12 @@ impl Store {
             drop(draft);
             return Ok(Published { version: current, ids, deleted });
         }
-        let version = Publisher::new(self, draft).run().map_err(|stop| writer.settle(stop, self.path()))?;
+        let done = Publisher::new(self, draft).run();
+        let (version, retired) = done.map_err(|stop| writer.settle(stop, self.path()))?;
         let version = Arc::new(version);
         self.replace(version.clone());
-        writer.collect(&self.files, &version, Some(&current), gc::Round::Publish);
+        let swept = gc::sweep(&self.files, &version.manifest, &[&current.manifest], gc::Round::Publish);
+        writer.trouble = retired.and(swept).err().map(|error| error.to_string());
         Ok(Published { version, ids, deleted })
     }
 
@@ -211,7 +218,7 @@ impl Store {
         derived.rows(segment, view, build)
     }
 
-    /// Looks for damage; see [`verify::verify`].
+    /// Looks for damage everywhere, in the files as they are on disk now, and goes on after the first.
     ///
     /// # Errors
     /// Only when the database cannot be looked at; damage is in the report.
@@ -242,18 +249,5 @@ impl Writer {
                 Error::OutcomeUnknown { path: path.to_path_buf(), cause: error.to_string() }
             }
         }
-    }
-
-    /// Removes garbage; what fails is remembered for [`Stat`], because the commit before it stands.
-    fn collect(&mut self, files: &Files, newest: &Version, previous: Option<&Version>, round: gc::Round) {
-        let known: Vec<_> = previous.iter().map(|version| &version.manifest).collect();
-        self.trouble = match gc::collect(files, &newest.manifest, &known, round) {
-            Ok(()) => None,
-            Err(gc::Trouble::Left(error)) => Some(error.to_string()),
-            Err(gc::Trouble::Sync(error)) => {
-                self.poisoned = Some(error.to_string());
-                Some(error.to_string())
-            }
-        };
     }
 }

@@ -26,10 +26,6 @@ impl Store {
                 if version::generations(&files)?.is_empty() {
                     initialise(&files)?;
                 }
-                // A publish whose last sync failed may have left a name that is seen but not durable. Nothing is built
-                // on it before it is. A directory of derived files may have been removed by hand.
-                files.create_dir(DERIVED)?;
-                files.sync_dir("")?;
                 Some(lock)
             }
         };
@@ -45,11 +41,20 @@ impl Store {
                 supported: "it for reading only".to_owned(),
             });
         }
+        let mut retired = Ok(());
+        if lock.is_some() {
+            // A directory of derived files may have been removed by hand.
+            files.create_dir(DERIVED)?;
+            retired = gc::retire(&files, 2);
+            // A publish whose last sync failed may have left a name that is seen but not durable. Nothing is built on it
+            // before it is.
+            files.sync_dir("")?;
+        }
         let version = Version::load(&files, options.access, manifest, pin, None)?;
         let writer = lock.map(|lock| {
-            let mut writer = Writer { lock, process: std::process::id(), poisoned: None, trouble: None };
-            writer.collect(&files, &version, None, gc::Round::Opening);
-            Mutex::new(writer)
+            let swept = gc::sweep(&files, &version.manifest, &[], gc::Round::Opening);
+            let trouble = retired.and(swept).err().map(|error| error.to_string());
+            Mutex::new(Writer { lock, process: std::process::id(), poisoned: None, trouble })
         });
         Ok(Store { files, access: options.access, current: RwLock::new(Arc::new(version)), writer })
     }

@@ -2,6 +2,7 @@
 //!
 //! 1. Segments, delete sets and view files are written under names of their own, each synced, then their directories.
 //! 2. `manifest-<g+1>.tmp` is written and synced, renamed to `manifest-<g+1>`, and the directory is synced: the commit.
+//!    Manifests that are no longer needed lose their names by the same sync.
 //!
 //! A cut before the renaming is durable leaves generation g and files that nothing names; after it, g+1 and every file it
 //! names, because these were synced, names included, before. Everything that could fail for another reason (opening the new
@@ -14,7 +15,7 @@ use super::files::{File, SEG, TEMPORARY, VIEW};
 use super::manifest::{DeletesEntry, FileEntry, SegmentEntry, ViewEntry, name_of};
 use super::segment::{SegmentWriter, StoredRecord};
 use super::version::{Pin, SegmentRef, Version};
-use super::{deletes, fold, view_file};
+use super::{deletes, fold, gc, view_file};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::matrix::Precision;
@@ -57,8 +58,8 @@ impl<'a> Publisher<'a> {
         Publisher { store, draft, made: Vec::new() }
     }
 
-    /// Carries the draft out.
-    pub(super) fn run(mut self) -> Step<Version> {
+    /// Carries the draft out. Also says what came of removing old manifests, which is no part of it.
+    pub(super) fn run(mut self) -> Step<(Version, Result<()>)> {
         let done = self.write_files().and_then(|()| self.commit());
         if let Err(Stop::Refused(_)) = done {
             for name in &self.made {
@@ -193,7 +194,7 @@ impl<'a> Publisher<'a> {
     }
 
     /// Makes the draft the current state.
-    fn commit(&mut self) -> Step<Version> {
+    fn commit(&mut self) -> Step<(Version, Result<()>)> {
         let files = &self.store.files;
         let manifest = self.draft.manifest.clone();
         let name = name_of(manifest.generation);
@@ -203,10 +204,11 @@ impl<'a> Publisher<'a> {
         file.sync().map_err(Stop::Poison)?;
         let pin = Pin::new(file)?;
         let version = Version::load(files, self.store.access, manifest, pin, Some(self.draft.current))?;
+        let retired = gc::retire(files, 1);
         files.rename(&temporary, &name).map_err(Stop::Unknown)?;
         files.sync_dir("").map_err(Stop::Unknown)?;
         version.pin.file().protect();
-        Ok(version)
+        Ok((version, retired))
     }
 }
 

@@ -58,10 +58,7 @@ impl Report {
     }
 }
 
-/// Looks at the database in a directory, also at one that cannot be opened any more.
-///
-/// # Errors
-/// [`Error::NotFound`] when there is none, [`Error::Io`] when it cannot be looked at.
+/// [`verify_path`] for files that are at hand.
 pub(crate) fn verify(files: &Files, depth: Depth) -> Result<Report> {
     let mut check = Check { files, depth, report: Report::default(), seen: HashMap::new() };
     let pins = match check.pin_all() {
@@ -95,10 +92,10 @@ pub(crate) fn verify(files: &Files, depth: Depth) -> Result<Report> {
     Ok(check.report)
 }
 
-/// [`verify`] for a path.
+/// Looks at the database in a directory, also at one that cannot be opened any more.
 ///
 /// # Errors
-/// As [`verify`].
+/// [`Error::NotFound`] when there is none, [`Error::Io`] when it cannot be looked at.
 pub fn verify_path(path: &Path, options: Options, depth: Depth) -> Result<Report> {
     verify(&Files::new(options.vfs, path), depth)
 }

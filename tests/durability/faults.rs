@@ -35,7 +35,7 @@ fn run(fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
     let store = match model::writer(&vfs) {
         Ok(store) => Some(store),
         Err(error) => {
-            assert!(vfs.fired() && error.kind() == ErrorKind::Environment, "{}: {error:?}", what());
+            assert!(vfs.fired().is_some() && error.kind() == ErrorKind::Environment, "{}: {error:?}", what());
             None
         }
     };
@@ -52,7 +52,7 @@ fn run(fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
             }
             Err(error) => error,
         };
-        assert!(vfs.fired(), "{}: {failure:?}", what());
+        assert!(vfs.fired().is_some(), "{}: {failure:?}", what());
         // What the handle knows is still true, and can be read.
         assert_eq!(open.version().collections.is_empty(), before.is_empty(), "{}", what());
         poisoned = matches!(open.publish(vec![create("probe")]), Err(Error::Poisoned { .. }));
@@ -74,7 +74,9 @@ fn run(fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
         }
         break;
     }
-    let fired = vfs.fired();
+    let fired = vfs.fired().is_some();
+    let failed_sync = matches!(vfs.fired(), Some("sync" | "sync_dir")) && fault != Fault::Interrupted;
+    assert!(!failed_sync || poisoned || store.is_none(), "{}: a failed sync must poison", what());
     assert!(!for_good || store.is_none() || !fired || settled(&store, &vfs), "{}", what());
     drop(store);
     // The process starts anew on what the system still shows ..
@@ -91,7 +93,7 @@ fn run(fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
 
 /// With a fault that stays, a writer that is not poisoned still refuses every batch in words.
 fn settled(store: &Option<Store>, vfs: &FaultyVfs) -> bool {
-    vfs.fired() && store.as_ref().is_none_or(|store| store.publish(vec![create("more")]).is_err())
+    vfs.fired().is_some() && store.as_ref().is_none_or(|store| store.publish(vec![create("more")]).is_err())
 }
 
 #[test]

@@ -337,6 +337,10 @@ impl Body {
     fn id_line(&self, n: u32) -> Result<(u64, u32)> {
         let offset = self.id_table.offset + u64::from(n) * id_entry::BYTES as u64;
         let line = self.file.read(offset, id_entry::BYTES as u64)?;
-        Ok((id_entry::HASH.number(&line), id_entry::RECORD.number(&line) as u32))
+        let record = id_entry::RECORD.number(&line) as u32;
+        match u64::from(record) < self.id_table.length / id_entry::BYTES as u64 {
+            true => Ok((id_entry::HASH.number(&line), record)),
+            false => Err(self.file.corrupt(offset, format!("line {n} of the id table names no record"))),
+        }
     }
 }

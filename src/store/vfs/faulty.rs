@@ -4,8 +4,8 @@ use super::memory::MemoryFile;
 use super::{MemoryVfs, Region, Vfs, VfsFile};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// How an operation fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +51,14 @@ struct Plan {
     at: u64,
     for_good: bool,
     done: AtomicU64,
-    fired: AtomicBool,
+    /// The first operation that was hit.
+    fired: OnceLock<&'static str>,
 }
 
 impl FaultyVfs {
     /// Fails operation `at` (from 0) of `inner`, and with `for_good` all later ones.
     pub fn new(inner: MemoryVfs, at: u64, fault: Fault, for_good: bool) -> FaultyVfs {
-        let plan = Plan { fault, at, for_good, done: AtomicU64::new(0), fired: AtomicBool::new(false) };
+        let plan = Plan { fault, at, for_good, done: AtomicU64::new(0), fired: OnceLock::new() };
         FaultyVfs { inner, plan: Arc::new(plan) }
     }
 
@@ -66,9 +67,9 @@ impl FaultyVfs {
         self.plan.done.load(Ordering::SeqCst)
     }
 
-    /// Whether the fault has hit.
-    pub fn fired(&self) -> bool {
-        self.plan.fired.load(Ordering::SeqCst)
+    /// The name of the first operation that the fault hit, if it did.
+    pub fn fired(&self) -> Option<&'static str> {
+        self.plan.fired.get().copied()
     }
 
     fn wrap(&self, file: MemoryFile) -> Box<dyn VfsFile> {
@@ -77,43 +78,43 @@ impl FaultyVfs {
 }
 
 impl Plan {
-    fn hits(&self) -> bool {
+    fn hits(&self, operation: &'static str) -> bool {
         let now = self.done.fetch_add(1, Ordering::SeqCst);
         let hit = now == self.at || (self.for_good && now > self.at);
         if hit {
-            self.fired.store(true, Ordering::SeqCst);
+            self.fired.get_or_init(|| operation);
         }
         hit
     }
 
-    fn step(&self) -> io::Result<()> {
-        if self.hits() { Err(self.fault.error()) } else { Ok(()) }
+    fn step(&self, operation: &'static str) -> io::Result<()> {
+        if self.hits(operation) { Err(self.fault.error()) } else { Ok(()) }
     }
 }
 
 impl Vfs for FaultyVfs {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.plan.step()?;
+        self.plan.step("create_dir")?;
         self.inner.create_dir(path)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.plan.step()?;
+        self.plan.step("list")?;
         self.inner.list(dir)
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        self.plan.step()?;
+        self.plan.step("create")?;
         Ok(self.wrap(self.inner.create_file(path)?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        self.plan.step()?;
+        self.plan.step("open")?;
         Ok(self.wrap(self.inner.open_file(path, false)?))
     }
 
     fn open_or_create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        self.plan.step()?;
+        self.plan.step("open_or_create")?;
         match self.inner.create_file(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Ok(self.wrap(self.inner.open_file(path, true)?))
@@ -123,17 +124,17 @@ impl Vfs for FaultyVfs {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.plan.step()?;
+        self.plan.step("rename")?;
         self.inner.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.plan.step()?;
+        self.plan.step("remove")?;
         self.inner.remove(path)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.plan.step()?;
+        self.plan.step("sync_dir")?;
         self.inner.sync_dir(dir)
     }
 }
@@ -146,17 +147,17 @@ struct FaultyFile {
 
 impl VfsFile for FaultyFile {
     fn bytes(&self) -> io::Result<u64> {
-        self.plan.step()?;
+        self.plan.step("bytes")?;
         self.inner.bytes()
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.plan.step()?;
+        self.plan.step("read_at")?;
         self.inner.read_at(buffer, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        if !self.plan.hits() {
+        if !self.plan.hits("write_at") {
             self.inner.write_at(bytes, offset)
         } else if self.plan.fault == Fault::ShortWrite && bytes.len() > 1 {
             self.inner.write_at(&bytes[..bytes.len() / 2], offset)
@@ -166,7 +167,7 @@ impl VfsFile for FaultyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        if let Err(error) = self.plan.step() {
+        if let Err(error) = self.plan.step("sync") {
             if self.plan.fault != Fault::Interrupted {
                 self.inner.lose_unsynced();
             }
@@ -176,22 +177,22 @@ impl VfsFile for FaultyFile {
     }
 
     fn try_lock(&self, exclusive: bool) -> io::Result<bool> {
-        self.plan.step()?;
+        self.plan.step("try_lock")?;
         self.inner.try_lock(exclusive)
     }
 
     fn is_linked(&self) -> io::Result<bool> {
-        self.plan.step()?;
+        self.plan.step("is_linked")?;
         self.inner.is_linked()
     }
 
     fn map(&self, bytes: u64) -> io::Result<Region> {
-        self.plan.step()?;
+        self.plan.step("map")?;
         self.inner.map(bytes)
     }
 
     fn protect(&self) -> io::Result<()> {
-        self.plan.step()?;
+        self.plan.step("protect")?;
         self.inner.protect()
     }
 }
