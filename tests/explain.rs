@@ -1,6 +1,6 @@
 //! An explanation names the moment: a clip pasted into a ten-minute recording is found in its place within one frame.
 #![cfg(feature = "audio")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use otolith::audio::Clip;
 use otolith::embed::{Embedder, LogMel, embed_clip, embed_file};

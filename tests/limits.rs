@@ -1,5 +1,5 @@
 //! There is no cap that a user would meet: tiny, long, wide and empty records store and search.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use otolith::store::vfs::MemoryVfs;
 use otolith::{Collection, Database, Error, Matrix, Metric, Record, Schema};

@@ -1,6 +1,6 @@
 //! Several processes at once: a reader beside `add`, `add` killed at any moment, a second writer.
 #![cfg(feature = "cli")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
 

@@ -77,7 +77,7 @@ struct Batch<'a> {
 
 impl Batch<'_> {
     fn push(&mut self, record: Record) -> Result<()> {
-        self.bytes += record.matrix.values().len() * size_of::<f32>() + 256;
+        self.bytes += size_of_val(record.matrix.values()) + 256;
         self.records.push(record);
         if self.bytes >= BATCH_BYTES { self.commit() } else { Ok(()) }
     }
