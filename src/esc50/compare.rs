@@ -4,6 +4,7 @@ use super::arms::{Arm, Frames};
 use super::data_set::DataSet;
 use super::frames::{self, CLIP_SECONDS};
 use super::measure::{Outcome, evaluate};
+use super::progress::Progress;
 use super::protocol::{Protocol, Round};
 use super::table::{ArmKind, ArmResult, Comparison, Example, ExampleHit, ModelInfo, Moment};
 use crate::classify::LinearProbe;
@@ -23,22 +24,6 @@ use std::time::Instant;
 const EXAMPLES: usize = 8;
 /// Hits kept of each.
 const EXAMPLE_HITS: usize = 5;
-
-/// How far a long piece of work is.
-#[derive(Clone, Copy, Debug)]
-pub enum Progress<'a> {
-    /// So many steps of this begin.
-    Begin {
-        /// What is being done.
-        what: &'a str,
-        /// Number of steps.
-        steps: usize,
-    },
-    /// One step is done.
-    Step,
-    /// All are.
-    End,
-}
 
 /// What is compared, and how.
 pub struct Setup<'a> {

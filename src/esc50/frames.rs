@@ -1,7 +1,7 @@
 //! The raw frames of a data set, embedded once and kept in a collection.
 
-use super::compare::Progress;
 use super::data_set::{ClipFile, DataSet};
+use super::progress::Progress;
 use super::protocol;
 use crate::audio::Clip;
 use crate::collection::Collection;
