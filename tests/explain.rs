@@ -31,8 +31,9 @@ fn recording(seed: u32, seconds: usize) -> Vec<f32> {
     samples
 }
 
-/// Pastes the clip at that sample and says how far the largest run of the best hit is from it, in seconds.
-fn off_by(clip: &[f32], mut around: Vec<f32>, at: usize, folder: &Path) -> f64 {
+/// Pastes the clip at that sample and says how far from it the best hit is said to lie, in seconds: as a whole, and by its
+/// largest run.
+fn off_by(clip: &[f32], mut around: Vec<f32>, at: usize, folder: &Path) -> (f64, f64) {
     around[at..at + clip.len()].copy_from_slice(clip);
     let file = folder.join("long.wav");
     Clip { samples: around, rate: RATE }.write_wav(&file).unwrap();
@@ -55,7 +56,9 @@ fn off_by(clip: &[f32], mut around: Vec<f32>, at: usize, folder: &Path) -> f64 {
     assert!((sum - hits[0].score).abs() < 1e-9 * hits[0].score.abs(), "the matches add up to the score");
     let run = &why.runs[0];
     let start = run.record_seconds.as_ref().unwrap().start - run.query_seconds.as_ref().unwrap().start;
-    (start - at as f64 / f64::from(RATE)).abs()
+    let truth = at as f64 / f64::from(RATE);
+    let place = why.alignment.as_ref().unwrap().record_seconds.as_ref().unwrap().start;
+    ((place - truth).abs(), (start - truth).abs())
 }
 
 #[test]
@@ -63,7 +66,8 @@ fn a_clip_pasted_into_ten_minutes_is_found_in_its_place() {
     let mut worst = 0.0f64;
     for (seed, at) in [(1, 217 * RATE as usize + 5_307), (2, 31), (3, 594 * RATE as usize + 160)] {
         let folder = tempfile::tempdir().unwrap();
-        worst = worst.max(off_by(&recording(seed, 5), recording(1_000 + seed, 600), at, folder.path()));
+        let (place, run) = off_by(&recording(seed, 5), recording(1_000 + seed, 600), at, folder.path());
+        worst = worst.max(place).max(run);
     }
     println!("figure pasted_clip_off_by = {worst:.4} seconds");
     assert!(worst <= FRAME_SECONDS, "{worst} s");
@@ -83,9 +87,10 @@ fn real_clips_pasted_among_real_clips_are_found_in_their_place() {
         let around: Vec<f32> = others.iter().copied().cycle().take(600 * RATE as usize).collect();
         let folder = tempfile::tempdir().unwrap();
         let at = (100 + 70 * number) * RATE as usize + 1_234 * number;
-        let off = off_by(&clip(name), around, at, folder.path());
-        println!("{name}: off by {off:.4} s");
-        worst = worst.max(off);
+        // Single rows of a crow's silence match any silence, so runs may lie elsewhere; the whole may not.
+        let (place, run) = off_by(&clip(name), around, at, folder.path());
+        println!("{name}: off by {place:.4} s as a whole, {run:.4} s by the largest run");
+        worst = worst.max(place);
     }
     println!("figure pasted_real_clip_off_by = {worst:.4} seconds");
     assert!(worst <= FRAME_SECONDS, "{worst} s");

@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Runs shown for a hit unless `--json` asks for all.
+/// Runs shown for a hit; `--json` has all.
 const RUNS_SHOWN: usize = 3;
 
 const HELP: &str = "\
@@ -22,9 +22,10 @@ Examples:
   otolith search sounds.otolith bark.wav -k 5 --filter \"class != 'rain'\" --explain
   otolith search sounds.otolith bark.wav --view white --min-score 120
 
-With --json: {\"hits\": [{\"id\", \"score\", \"score_per_row\", \"fields\", \"runs\": [{\"query_seconds\", \"record_seconds\",
-\"query_rows\", \"record_rows\", \"score\", \"share\"}]}], \"certificate\": {\"exact\", \"kth_score\", \"best_excluded\", \"tiers\"},
-\"milliseconds\"}; `runs` only with --explain, seconds only where rows are moments.";
+With --json: {\"hits\": [{\"id\", \"score\", \"score_per_row\", \"fields\", \"runs\", \"alignment\"}], \"certificate\": {\"exact\",
+\"kth_score\", \"best_excluded\", \"tiers\"}, \"milliseconds\"}. With --explain, `runs` tell which rows matched which (query_rows,
+record_rows, query_seconds, record_seconds, score, share), `alignment` where the query as a whole lies (record_rows,
+record_seconds, similarity); seconds are null where rows are no moments.";
 
 /// Find the records most like a sound or an array.
 #[derive(clap::Args)]
@@ -86,6 +87,10 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     for (rank, hit) in hits.iter().enumerate() {
         let class = hit.fields.get("class").and_then(Value::as_str).unwrap_or_default();
         output.line(format_args!("{:>3}  {:>10.4}  {}  {class}", rank + 1, hit.score_per_row, hit.id))?;
+        if let Some(whole) = hit.explanation.as_ref().and_then(|why| why.alignment.as_ref()) {
+            let at = span(&whole.record_rows, &whole.record_seconds);
+            output.line(format_args!("                 as a whole at {at} (similarity {:.3})", whole.similarity))?;
+        }
         for run in hit.explanation.iter().flat_map(|why| &why.runs).take(RUNS_SHOWN) {
             output.line(format_args!("                 {}", run_text(run)))?;
         }
@@ -105,11 +110,14 @@ fn query_rows(args: &Args, schema: &Schema) -> Result<Matrix, Error> {
     Ok(embed::embed_file(embedder.as_ref(), &args.file)?.matrix)
 }
 
-fn run_text(run: &Run) -> String {
-    let span = |rows: &Range<usize>, seconds: &Option<Range<f64>>| match seconds {
+fn span(rows: &Range<usize>, seconds: &Option<Range<f64>>) -> String {
+    match seconds {
         Some(seconds) => format!("{:.2}-{:.2} s", seconds.start, seconds.end),
         None => format!("rows {}-{}", rows.start, rows.end),
-    };
+    }
+}
+
+fn run_text(run: &Run) -> String {
     let (query, record) = (span(&run.query_rows, &run.query_seconds), span(&run.record_rows, &run.record_seconds));
     format!("{query} of the query at {record} ({:.0} % of the score)", 100.0 * run.share)
 }
@@ -120,12 +128,21 @@ pub(super) fn hit_json(hit: &Hit) -> Value {
     });
     if let Some(why) = &hit.explanation {
         value["runs"] = runs_json(why);
+        value["alignment"] = why.alignment.as_ref().map_or(Value::Null, |whole| {
+            json!({
+                "record_rows": [whole.record_rows.start, whole.record_rows.end],
+                "record_seconds": whole.record_seconds.as_ref().map(pair), "similarity": whole.similarity,
+            })
+        });
     }
     value
 }
 
+fn pair(range: &Range<f64>) -> Value {
+    json!([range.start, range.end])
+}
+
 fn runs_json(why: &Explanation) -> Value {
-    let pair = |range: &Range<f64>| json!([range.start, range.end]);
     let run = |run: &Run| {
         json!({
             "query_rows": [run.query_rows.start, run.query_rows.end], "record_rows": [run.record_rows.start, run.record_rows.end],

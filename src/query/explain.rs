@@ -4,6 +4,7 @@
 //! step, the rows form a run: "seconds 0 to 4.9 of the query are seconds 312.4 to 317.3 of the record". A run bears up to
 //! [`GAP`] rows that match elsewhere (a silent frame looks like any other); its share counts only its own.
 
+use super::align::Alignment;
 pub use crate::score::RowMatch;
 use std::ops::Range;
 
@@ -17,6 +18,8 @@ pub struct Explanation {
     pub matches: Vec<RowMatch>,
     /// The same merged into stretches, largest share first, in raw rows.
     pub runs: Vec<Run>,
+    /// Where the query as a whole lies in the record; `None` in views whose rows stand for whole records.
+    pub alignment: Option<Alignment>,
 }
 
 /// A stretch of the query that matches a stretch of the record in step.
@@ -47,10 +50,11 @@ struct Open {
 }
 
 impl Explanation {
-    /// `step`: raw rows from one row of the view to the next, `None` when a row stands for the whole record.
-    /// `raw_rows`: of query and record.
+    /// `shift`: where the query lies best, by [`best_shift`](super::align::best_shift). `step`: raw rows from one row of the view
+    /// to the next, `None` when a row stands for the whole record. `raw_rows`: of query and record.
     pub(super) fn new(
         matches: Vec<RowMatch>,
+        shift: Option<(isize, f64)>,
         step: Option<usize>,
         raw_rows: (usize, usize),
         rows_per_second: Option<f64>,
@@ -78,7 +82,12 @@ impl Explanation {
             })
             .collect();
         runs.sort_by(|a, b| b.share.total_cmp(&a.share).then(a.query_rows.start.cmp(&b.query_rows.start)));
-        Explanation { matches, runs }
+        let alignment = step.zip(shift).map(|(step, (shift, similarity))| {
+            let start = shift.max(0) as usize * step;
+            let record_rows = start..(start + raw_rows.0).min(raw_rows.1);
+            Alignment { record_seconds: seconds(&record_rows), record_rows, similarity }
+        });
+        Explanation { matches, runs, alignment }
     }
 }
 
@@ -128,26 +137,30 @@ mod tests {
 
     #[test]
     fn a_stretch_in_step_is_one_run_and_bears_a_stray_row() {
-        let found = Explanation::new(matches(&[10, 11, 12, 99, 14, 15]), Some(1), (6, 200), Some(50.0));
+        let found =
+            Explanation::new(matches(&[10, 11, 12, 99, 14, 15]), Some((10, 0.9)), Some(1), (6, 200), Some(50.0));
         assert_eq!(found.runs.len(), 2);
         assert_eq!(found.runs[0].query_rows, 0..6);
         assert_eq!(found.runs[0].record_rows, 10..16);
         assert_eq!(found.runs[0].record_seconds, Some(0.2..0.32));
         assert!((found.runs[0].share - 5.0 / 6.0).abs() < 1e-12);
         assert_eq!(found.runs[1].record_rows, 99..100);
+        let whole = found.alignment.unwrap();
+        assert_eq!((whole.record_rows, whole.record_seconds), (10..16, Some(0.2..0.32)));
     }
 
     #[test]
     fn rows_of_a_view_are_told_as_raw_rows() {
-        let found = Explanation::new(matches(&[5, 6, 7]), Some(2), (5, 30), None);
+        let found = Explanation::new(matches(&[5, 6, 7]), Some((5, 1.0)), Some(2), (5, 30), None);
         assert_eq!((found.runs[0].query_rows.clone(), found.runs[0].record_rows.clone()), (0..5, 10..16));
-        let whole = Explanation::new(matches(&[0]), None, (249, 300), None);
+        assert_eq!(found.alignment.unwrap().record_rows, 10..15);
+        let whole = Explanation::new(matches(&[0]), Some((0, 1.0)), None, (249, 300), None);
         assert_eq!((whole.runs[0].query_rows.clone(), whole.runs[0].record_rows.clone()), (0..249, 0..300));
     }
 
     #[test]
     fn shares_of_all_runs_make_up_the_whole() {
-        let found = Explanation::new(matches(&[3, 9, 4, 1, 1, 50, 51, 7]), Some(1), (8, 60), None);
+        let found = Explanation::new(matches(&[3, 9, 4, 1, 1, 50, 51, 7]), None, Some(1), (8, 60), None);
         let sum: f64 = found.runs.iter().map(|run| run.share).sum();
         assert!((sum - 1.0).abs() < 1e-12);
         assert_eq!(found.runs.iter().map(|run| run.score).sum::<f64>(), 8.0);

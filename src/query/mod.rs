@@ -23,9 +23,11 @@
 //! # Ok::<(), otolith::Error>(())
 //! ```
 
+mod align;
 mod answer;
 mod explain;
 
+pub use align::Alignment;
 pub use answer::{Certificate, Hit, Hits, Tier};
 pub use explain::{Explanation, RowMatch, Run};
 
@@ -128,9 +130,11 @@ impl<'q> Query<'q> {
         let mut scratch = Scratch::default();
         let hits = scan.found.iter().map(|&(score, place)| -> Result<Hit> {
             let explanation = if self.explain {
-                let matches = prepared.matches(rows.matrix(place)?.view(), &mut scratch);
+                let record = rows.matrix(place)?;
+                let matches = prepared.matches(record.view(), &mut scratch);
+                let shift = align::best_shift(rows.metric()?, query.view(), record.view());
                 let raw_rows = (self.rows.rows(), segment(place).rows(place.record)?);
-                Some(Explanation::new(matches, rows.row_step()?, raw_rows, snapshot.schema().rows_per_second))
+                Some(Explanation::new(matches, shift, rows.row_step()?, raw_rows, snapshot.schema().rows_per_second))
             } else {
                 None
             };
