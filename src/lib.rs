@@ -30,12 +30,14 @@ pub mod embed;
 #[cfg(feature = "esc50")]
 pub mod esc50;
 
-pub use collection::Collection;
+pub use collection::{Collection, View};
 pub use database::{Database, DatabaseOptions, Transaction};
 pub use error::{Error, ErrorKind, Result};
 pub use matrix::{Matrix, MatrixView, Precision};
+pub use query::{Hit, Hits, Query};
 pub use record::{Fields, Record, Schema};
 pub use score::Metric;
+pub use store::Snapshot;
 
 #[cfg(target_endian = "big")]
 compile_error!("otolith maps little-endian files and is not built for big-endian machines");

@@ -1,7 +1,7 @@
 //! The command line: one file a subcommand, which reads arguments, calls the library and prints.
 //!
 //! Results go to stdout, progress and errors to stderr. With `--json` stdout holds exactly one JSON document.
-//! Exit codes: see [`exit`].
+//! Exit codes: see `exit.rs`.
 
 mod add;
 mod compare;

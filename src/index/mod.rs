@@ -1,6 +1,6 @@
 //! Ways of finding the best records of a view: today the exact scan.
 //!
-//! *Rows* are what a view makes of a record ([`ViewRows`]); a *place* is where a record lies in a snapshot. All that an
+//! *Rows* are what a view makes of a record (`rows.rs`); a *place* is where a record lies in a snapshot. All that an
 //! index keeps on disk is derived: it may be missing or broken, which costs speed and never an answer.
 
 pub(crate) mod exact;
