@@ -52,6 +52,9 @@ fn derived_files(path: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// Does something bad to a file that holds these bytes.
+type Breaking<'a> = dyn Fn(&Path, &[u8]) + 'a;
+
 fn overwrite(path: &Path, bytes: &[u8]) {
     fs::remove_file(path).unwrap();
     fs::write(path, bytes).unwrap();
@@ -65,7 +68,7 @@ fn missing_or_broken_rows_are_derived_again() {
     assert_eq!(expected.len(), 30);
     let files = derived_files(&path);
     let whole: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
-    let break_them: [&dyn Fn(&Path, &[u8]); 5] = [
+    let break_them: [&Breaking<'_>; 5] = [
         &|file, _| fs::remove_file(file).unwrap(),
         &|file, bytes| overwrite(file, &bytes[..bytes.len() / 2]),
         &|file, _| overwrite(file, b""),
