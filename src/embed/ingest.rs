@@ -17,8 +17,11 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Files embedded side by side and committed together.
+/// Files embedded side by side and committed together, at most.
 const BATCH: usize = 32;
+
+/// Bytes of files in a batch, unless one file alone has more: an hour of MP3. What is held in memory is their rows.
+const BATCH_BYTES: u64 = 64 << 20;
 
 /// A sound file and the id of its record.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,7 +155,7 @@ impl Ingest<'_> {
     /// Those of writing; a file that cannot be used is no error but counted in the report.
     pub fn run(&self, sounds: &[SoundFile], tell: &(dyn Fn(Event<'_>) + Sync)) -> Result<Report> {
         let mut report = Report::default();
-        for batch in sounds.chunks(BATCH) {
+        for batch in batches(sounds) {
             let snapshot = self.collection.snapshot()?;
             let embedded: Vec<Result<Option<Record>>> = batch
                 .par_iter()
@@ -204,6 +207,22 @@ impl Ingest<'_> {
         }
         Ok(Some(record))
     }
+}
+
+/// Cuts the list into batches by number and size of files. A file that cannot be looked at counts as empty; reading it will tell.
+fn batches(sounds: &[SoundFile]) -> Vec<&[SoundFile]> {
+    let mut batches = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (at, sound) in sounds.iter().enumerate() {
+        let size = fs::metadata(&sound.path).map_or(0, |file| file.len());
+        if at - start == BATCH || (at > start && bytes + size > BATCH_BYTES) {
+            batches.push(&sounds[start..at]);
+            (start, bytes) = (at, 0);
+        }
+        bytes += size;
+    }
+    batches.push(&sounds[start..]);
+    batches
 }
 
 /// The name of the folder that a file lies in.
