@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn specification() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("storage-format.md")).unwrap()
@@ -207,6 +208,37 @@ fn databases_of_every_version_open_and_hold_what_they_held() {
         assert!(store.verify(Depth::Deep).unwrap().findings.is_empty());
     }
     assert!(versions > 0);
+}
+
+/// The specification is enough: a program that knows nothing else reads every record.
+#[test]
+fn a_stranger_with_numpy_reads_every_record() {
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has_numpy = Command::new(&python).args(["-c", "import numpy"]).output();
+    if !has_numpy.is_ok_and(|output| output.status.success()) {
+        return eprintln!("SKIPPED: `{python}` with numpy is missing (the variable PYTHON names another)");
+    }
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/read_with_numpy.py");
+    let version = golden().join("v1.0");
+    let output = Command::new(python)
+        .env("PYTHONIOENCODING", "utf-8")
+        .arg(program)
+        .arg(version.join("database"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let mut record: Vec<Value> = serde_json::from_str(line).unwrap();
+        found.entry(record.remove(0).as_str().unwrap().to_owned()).or_default().push(record.into());
+    }
+    let expected: Value = serde_json::from_slice(&fs::read(version.join("contents.json")).unwrap()).unwrap();
+    let collections = expected.as_object().unwrap().iter().filter(|(_, value)| value.is_object());
+    for (name, collection) in collections {
+        let records = Value::from(found.remove(name).unwrap_or_default());
+        assert_eq!(records, collection["records"], "{name}");
+    }
+    assert!(found.is_empty());
 }
 
 /// Makes the golden database of the current version: `cargo test --test format -- --ignored make_golden`. Run once for

@@ -203,3 +203,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn handles_are_cheap_to_clone_and_go_to_any_thread() {
+    fn handle<T: Clone + Send + Sync + 'static>() {}
+    fn sent<T: Send + Sync + 'static>() {}
+    handle::<Database>();
+    handle::<Collection>();
+    handle::<otolith::store::Snapshot>();
+    sent::<otolith::Transaction>();
+}

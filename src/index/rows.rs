@@ -34,7 +34,7 @@ impl<'a> ViewRows<'a> {
             .iter()
             .map(|part| {
                 let build = |number| pipeline.apply(part.segment.matrix(number)?.view());
-                snapshot.store().rows(&part.segment, &view, &build)
+                snapshot.rows(&part.segment, &view, &build)
             })
             .collect::<Result<_>>()?;
         Ok(ViewRows { snapshot, view: Some(view), derived })

@@ -22,11 +22,15 @@ impl Damage {
 impl TryFrom<Error> for Damage {
     type Error = Error;
 
-    /// Keeps damage; gives every other error back.
+    /// Keeps damage, unreadable files included; gives every other error back.
     fn try_from(error: Error) -> Result<Damage, Error> {
         match error {
             Error::Corrupt { path, offset, what } => Ok(Damage::Corrupt { path, offset, what }),
             Error::Version { path, found, supported } => Ok(Damage::Version { path, found, supported }),
+            // A sector that cannot be read costs what lies in it, not the whole database.
+            Error::Io { path, operation: "read", source } => {
+                Ok(Damage::Corrupt { path, offset: None, what: format!("it cannot be read: {source}") })
+            }
             other => Err(other),
         }
     }

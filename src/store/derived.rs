@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of rows built before they are written.
@@ -113,12 +113,12 @@ impl RowsCache {
 
 /// Where derived rows come from and go to.
 #[derive(Debug)]
-pub(crate) struct Derived<'a> {
-    pub files: &'a Files,
-    pub access: Access,
-    pub database: Sixteen,
+pub(crate) struct Derived {
+    files: Files,
+    access: Access,
+    database: Sixteen,
     /// Whether files may be written.
-    pub writable: bool,
+    writable: AtomicBool,
 }
 
 /// The name of the file with the rows of view `view` over segment `segment`.
@@ -133,7 +133,16 @@ pub(crate) fn numbers_of(name: &str) -> Option<(u64, u64)> {
     parts.next().is_none().then_some(numbers)
 }
 
-impl Derived<'_> {
+impl Derived {
+    pub(crate) fn new(files: Files, access: Access, database: Sixteen, writable: bool) -> Derived {
+        Derived { files, access, database, writable: AtomicBool::new(writable) }
+    }
+
+    /// From now on rows that have no file are kept in memory. One that is being written is finished; that harms nobody.
+    pub(crate) fn stop_writing(&self) {
+        self.writable.store(false, Ordering::Relaxed);
+    }
+
     /// The rows of a view over a segment: remembered, else from the file, else built.
     ///
     /// Of several threads one builds and the others wait; but a thread of a rayon pool must not wait, because it may
@@ -165,7 +174,7 @@ impl Derived<'_> {
         if let Ok(rows) = self.load(&name, segment.records(), &identity) {
             return Ok(Arc::new(rows));
         }
-        if self.writable && self.build_file(&name, &identity, segment.records(), build)? {
+        if self.writable.load(Ordering::Relaxed) && self.build_file(&name, &identity, segment.records(), build)? {
             // What cannot be read back is built in memory, like what cannot be written.
             if let Ok(rows) = self.load(&name, segment.records(), &identity) {
                 return Ok(Arc::new(rows));
@@ -177,7 +186,7 @@ impl Derived<'_> {
     /// Opens and checks a derived file in full.
     pub(crate) fn load(&self, name: &str, records: u32, identity: &Identity) -> Result<DerivedRows> {
         let expected = Expected { kind: Kind::Rows, database: self.database, sealed: None };
-        let file = Container::open(self.files, name, self.access, &expected, None)?;
+        let file = Container::open(&self.files, name, self.access, &expected, None)?;
         if file.identity() != identity {
             return Err(file.corrupt(0, "rows of another segment or view"));
         }
@@ -216,7 +225,8 @@ impl Derived<'_> {
     /// not be written.
     fn build_file(&self, name: &str, identity: &Identity, records: u32, build: &Build<'_>) -> Result<bool> {
         static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
-        let temporary = format!("{name}.{}{TEMPORARY}", ATTEMPTS.fetch_add(1, Ordering::Relaxed));
+        let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
+        let temporary = format!("{name}.{}-{attempt}{TEMPORARY}", std::process::id());
         let created = self.files.create(&temporary).and_then(|file| Writer::new(file, Kind::Rows, identity));
         let Ok(mut out) = created else { return Ok(false) };
         let mut starts = vec![0_u64];

@@ -152,7 +152,11 @@ impl<'a> Draft<'a> {
         view_file::check(&sections)?;
         let at = self.manifest.collection(collection)?;
         let entry = &self.manifest.collections[at];
-        let id = entry.id;
+        let (id, dim) = (entry.id, entry.schema.dim);
+        // The collection may have been dropped and made anew while the view was being fitted.
+        if let Some(found) = settings["input_dim"].as_u64().filter(|found| *found != dim as u64) {
+            return Err(Error::mismatch(format!("view `{name}`"), format!("rows of {dim} numbers"), found));
+        }
         let staged = self.views.iter().any(|view| view.collection == id && view.name == name);
         if staged || entry.views.iter().any(|view| view.name == name) {
             return Err(Error::Exists { what: "view", name });

@@ -5,14 +5,18 @@
 //! it, and the question is asked again for the larger result. So of each class at most seven stay in a row, and for commits
 //! of like size a record is written once and then once for each factor of eight up to 64 MiB:
 //! `1 + log8(64 MiB / bytes of a commit)` times (1.5 KB: at most 6.2; 0.5 MB: 3.4; from 9 MiB on: 1). Where big and tiny commits
-//! alternate the factor can reach seven for each class.
+//! alternate the factor can reach seven for each class. With every 256 segments in a
+//! collection the 64 MiB double, so that a large one stays below the limit of segments and pays with rare commits that copy more.
+//! The limit is the database's: many crowded collections can still meet it together.
 
 use super::version::SegmentRef;
 
 /// Segments that become one.
 const FAN_IN: usize = 8;
-/// Largest result of folding.
+/// Largest result of folding in a collection of few segments.
 const LARGEST: u64 = 64 << 20;
+/// For each so many segments it doubles, so that their number stays far from [`limits::SEGMENTS`](crate::limits::SEGMENTS).
+const CROWD: usize = 256;
 /// What a record costs beyond its own bytes: entry and line in the id table.
 const RECORD_BYTES: u64 = 80;
 
@@ -28,7 +32,7 @@ pub(crate) fn weight(part: &SegmentRef) -> Option<u64> {
 
 /// The same for records that are about to be written.
 pub(crate) fn weight_of(data_bytes: u64, records: u64) -> u64 {
-    data_bytes + records * RECORD_BYTES
+    data_bytes.saturating_add(records.saturating_mul(RECORD_BYTES))
 }
 
 fn class(weight: u64) -> u32 {
@@ -37,15 +41,16 @@ fn class(weight: u64) -> u32 {
 
 /// How many of the last segments to fold into a new one of weight `new`.
 pub(crate) fn choose(weights: &[Option<u64>], new: u64) -> usize {
+    let largest = LARGEST << (weights.len() / CROWD).min(16);
     let (mut start, mut total) = (weights.len(), new);
     loop {
         let (mut from, mut sum) = (start, total);
         while let Some(weight) = from.checked_sub(1).and_then(|last| weights[last])
             && class(weight) <= class(total)
-            && sum + weight <= LARGEST
+            && sum.saturating_add(weight) <= largest
         {
             from -= 1;
-            sum += weight;
+            sum = sum.saturating_add(weight);
         }
         if start - from < FAN_IN - 1 {
             return weights.len() - start;
@@ -58,6 +63,7 @@ pub(crate) fn choose(weights: &[Option<u64>], new: u64) -> usize {
 #[allow(clippy::print_stdout)]
 mod tests {
     use super::*;
+    use crate::limits;
 
     /// Commits of the given weights: segments at the end, bytes written for each byte given.
     fn run(commits: impl Iterator<Item = u64>) -> (usize, f64) {
@@ -85,6 +91,18 @@ mod tests {
     #[test]
     fn large_segments_are_never_rewritten() {
         assert_eq!(run(std::iter::repeat_n(20 << 20, 100)), (100, 1.0));
+    }
+
+    #[test]
+    fn commits_too_large_to_be_folded_at_first_never_exhaust_the_segments_there_may_be() {
+        for weight in [10 << 20, 60 << 20, 1 << 30] {
+            let (segments, written) = run(std::iter::repeat_n(weight, 30_000));
+            println!("figure segments_after_30000_commits_of_{}_mib = {segments} segments", weight >> 20);
+            assert!(
+                segments < limits::SEGMENTS * 3 / 4 && written < 4.0,
+                "{weight}: {segments} segments, {written} times"
+            );
+        }
     }
 
     #[test]

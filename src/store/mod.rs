@@ -117,6 +117,8 @@ pub struct Store {
     files: Files,
     access: Access,
     current: RwLock<Arc<Version>>,
+    /// Shared with snapshots, which may outlive the store.
+    derived: Arc<Derived>,
     writer: Option<Mutex<Writer>>,
 }
 
@@ -124,7 +126,6 @@ pub struct Store {
 #[derive(Debug)]
 struct Writer {
     /// Held for as long as the store is open.
-    #[allow(dead_code)]
     lock: File,
     /// A child after fork shares locks and files, but must not write.
     process: u32,
@@ -160,6 +161,9 @@ impl Store {
         }
         let (manifest, _, pin) = version::newest(&self.files)?;
         let known = self.version();
+        if manifest.database != known.manifest.database {
+            return Err(Error::unusable(self.path(), "holds another database than when it was opened: open it anew"));
+        }
         if manifest.generation == known.generation {
             return Ok(known);
         }
@@ -213,9 +217,7 @@ impl Store {
     /// # Errors
     /// Those of `build`.
     pub fn rows(&self, segment: &Arc<Segment>, view: &ViewFile, build: &Build<'_>) -> Result<Arc<DerivedRows>> {
-        let database = self.version().manifest.database;
-        let derived = Derived { files: &self.files, access: self.access, database, writable: self.is_writable() };
-        derived.rows(segment, view, build)
+        self.derived.rows(segment, view, build)
     }
 
     /// Looks for damage everywhere, in the files as they are on disk now, and goes on after the first.
@@ -227,11 +229,20 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    /// The lock goes now, also while snapshots live on: they read what they have pinned and write nothing any more.
+    fn drop(&mut self) {
+        self.derived.stop_writing();
+    }
+}
+
 impl Writer {
     fn check(&self, path: &Path) -> Result<()> {
         let cause = match &self.poisoned {
             Some(cause) => cause.clone(),
             None if self.process != std::process::id() => "fork: this is a child of the process that opened it".into(),
+            // Somebody else may hold a lock of that name by now, and two writers would undo each other's commits.
+            None if !self.lock.is_linked()? => "the file LOCK was removed while it was held".into(),
             None => return Ok(()),
         };
         Err(Error::Poisoned { path: path.to_path_buf(), cause })

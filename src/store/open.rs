@@ -1,5 +1,6 @@
 //! Opening and making databases.
 
+use super::derived::Derived;
 use super::draft::random_sixteen;
 use super::files::{DERIVED, DIRS, Files, LOCK, SEG, TEMPORARY, VIEW, is_missing};
 use super::manifest::{Manifest, generation_of, name_of};
@@ -50,13 +51,14 @@ impl Store {
             // before it is.
             files.sync_dir("")?;
         }
+        let derived = Arc::new(Derived::new(files.clone(), options.access, manifest.database, lock.is_some()));
         let version = Version::load(&files, options.access, manifest, pin, None)?;
         let writer = lock.map(|lock| {
             let swept = gc::sweep(&files, &version.manifest, &[], gc::Round::Opening);
             let trouble = retired.and(swept).err().map(|error| error.to_string());
             Mutex::new(Writer { lock, process: std::process::id(), poisoned: None, trouble })
         });
-        Ok(Store { files, access: options.access, current: RwLock::new(Arc::new(version)), writer })
+        Ok(Store { files, access: options.access, current: RwLock::new(Arc::new(version)), derived, writer })
     }
 }
 

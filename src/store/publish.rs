@@ -14,7 +14,7 @@ use super::draft::{Draft, Staged, random, random_sixteen};
 use super::files::{File, SEG, TEMPORARY, VIEW};
 use super::manifest::{DeletesEntry, FileEntry, SegmentEntry, ViewEntry, name_of};
 use super::segment::{SegmentWriter, StoredRecord};
-use super::version::{Pin, SegmentRef, Version};
+use super::version::{self, Pin, SegmentRef, Version};
 use super::{deletes, fold, gc, view_file};
 use crate::error::{Error, Result};
 use crate::limits;
@@ -22,6 +22,7 @@ use crate::matrix::Precision;
 use crate::record::{Record, Schema};
 use roaring::RoaringBitmap;
 use serde_json::json;
+use std::io;
 use std::sync::Arc;
 
 /// Why a publish stopped, and what that means.
@@ -199,11 +200,25 @@ impl<'a> Publisher<'a> {
         let manifest = self.draft.manifest.clone();
         let name = name_of(manifest.generation);
         let temporary = format!("{name}{TEMPORARY}");
+        let bytes = manifest.encode();
+        if bytes.len() as u64 > limits::MANIFEST_BYTES {
+            let what = format!("names and settings of more than {} bytes", limits::MANIFEST_BYTES);
+            return Err(Stop::Refused(Error::invalid("database", what)));
+        }
         let file = self.create(temporary.clone())?;
-        file.write_all_at(&manifest.encode(), 0)?;
+        file.write_all_at(&bytes, 0)?;
         file.sync().map_err(Stop::Poison)?;
         let pin = Pin::new(file)?;
         let version = Version::load(files, self.store.access, manifest, pin, Some(self.draft.current))?;
+        let new = |name: &str| self.made.iter().any(|made| made.ends_with(name));
+        if let Some(damage) = version.damage_in(new) {
+            let error = io::Error::other(damage.to_string());
+            return Err(Stop::Refused(Error::io(files.root(), "read back", error)));
+        }
+        // Whoever got past the lock (it may be on a network) must not lose a commit to this one.
+        if version::generations(files)?.last() != Some(&self.draft.current.generation) {
+            return Err(Stop::Poison(Error::unusable(files.root(), "has been written by another process meanwhile")));
+        }
         let retired = gc::retire(files, 1);
         files.rename(&temporary, &name).map_err(Stop::Unknown)?;
         files.sync_dir("").map_err(Stop::Unknown)?;

@@ -1,6 +1,7 @@
 //! One collection at one moment: what a reader holds while writers go on.
 
-use super::{CollectionVersion, Segment, SegmentRef, Store, Version, ViewFile};
+use super::derived::Derived;
+use super::{Build, CollectionVersion, DerivedRows, Segment, SegmentRef, Store, Version, ViewFile};
 use crate::error::{Error, Result};
 use crate::matrix::StoredMatrix;
 use crate::record::{Fields, Record, Schema};
@@ -9,24 +10,25 @@ use std::sync::Arc;
 /// Name of the view that every collection has: the rows as they were given.
 pub const RAW: &str = "raw";
 
-/// One version of a collection. Cheap to clone; as long as one lives, the files it reads stay on disk.
+/// One version of a collection. Cheap to clone; as long as one lives, the files it reads stay on disk: also after the
+/// collection or the database was dropped. It does not keep the database locked for writing.
 #[derive(Clone)]
 pub struct Snapshot {
-    store: Arc<Store>,
+    derived: Arc<Derived>,
     version: Arc<Version>,
     collection: Arc<CollectionVersion>,
 }
 
 impl Snapshot {
     /// The newest version of collection `name` that this handle knows.
-    pub(crate) fn new(store: &Arc<Store>, name: &str) -> Result<Snapshot> {
+    pub(crate) fn new(store: &Store, name: &str) -> Result<Snapshot> {
         let version = store.version();
         let collection = version
             .collections
             .get(name)
             .cloned()
             .ok_or_else(|| Error::not_found("collection", name, version.collections.keys()))?;
-        Ok(Snapshot { store: Arc::clone(store), version, collection })
+        Ok(Snapshot { derived: Arc::clone(&store.derived), version, collection })
     }
 
     /// Number of the version; it grows with every commit to the database.
@@ -75,8 +77,9 @@ impl Snapshot {
         })
     }
 
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
+    /// As [`Store::rows`].
+    pub(crate) fn rows(&self, segment: &Segment, view: &ViewFile, build: &Build<'_>) -> Result<Arc<DerivedRows>> {
+        self.derived.rows(segment, view, build)
     }
 
     pub(crate) fn segments(&self) -> &[SegmentRef] {

@@ -1,5 +1,7 @@
 //! Promises of the store that need its insides; crashes, faults and damage are in `tests/durability.rs`.
 
+mod guards;
+
 use super::*;
 use crate::matrix::{Matrix, Precision};
 use crate::pipeline::{Array, Section};
@@ -10,7 +12,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use vfs::{Fault, FaultyVfs, MemoryVfs};
+use vfs::{Fault, FaultyVfs, MemoryVfs, Vfs};
 
 const DB: &str = "db";
 

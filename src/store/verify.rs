@@ -161,7 +161,7 @@ impl Check<'_> {
 
     fn segment(&mut self, manifest: &Manifest, entry: &SegmentEntry) -> Result<()> {
         if self.begin(format!("{SEG}/{}", entry.file.name), &entry.file) {
-            let segment = Segment::open(self.files, Access::Read, manifest.database, entry)?;
+            let segment = Segment::open(self.files, Access::Read, manifest.database, entry, manifest.dim_of(entry))?;
             let mut found = Vec::new();
             match self.depth {
                 Depth::Metadata => found.extend(segment.damage()),
@@ -182,7 +182,7 @@ impl Check<'_> {
 
     /// Derived files of the newest version: those of older ones are as good as gone.
     fn derived(&mut self, manifest: &Manifest) -> Result<()> {
-        let derived = Derived { files: self.files, access: Access::Read, database: manifest.database, writable: false };
+        let derived = Derived::new(self.files.clone(), Access::Read, manifest.database, false);
         for name in self.names(DERIVED)? {
             let Some((segment_no, view_no)) = derived::numbers_of(&name) else { continue };
             let segment = manifest.segments.iter().find(|segment| segment.file.no() == segment_no);

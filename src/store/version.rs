@@ -29,7 +29,7 @@ pub struct Version {
 
 /// The open manifest with a shared lock on it, which the kernel drops when the process ends.
 #[derive(Debug)]
-pub(crate) struct Pin(#[allow(dead_code)] File);
+pub(crate) struct Pin(File);
 
 /// One collection in a [`Version`].
 #[derive(Debug)]
@@ -137,6 +137,7 @@ impl Pin {
         }
     }
 
+    /// The manifest's file.
     pub(crate) fn file(&self) -> &File {
         &self.0
     }
@@ -157,7 +158,7 @@ impl Version {
         for entry in &manifest.segments {
             let (records, parts) = segments.entry(entry.collection).or_default();
             *records += entry.live();
-            parts.push(loader.segment(entry)?);
+            parts.push(loader.segment(entry, manifest.dim_of(entry))?);
         }
         let mut collections = BTreeMap::new();
         for entry in &manifest.collections {
@@ -165,6 +166,20 @@ impl Version {
             collections.insert(entry.name.clone(), Arc::new(loader.collection(entry, records, parts)?));
         }
         Ok(Version { generation: manifest.generation, collections, manifest, pin })
+    }
+
+    /// What is wrong with a file that `new` says was written just now.
+    pub(crate) fn damage_in(&self, new: impl Fn(&str) -> bool) -> Option<Error> {
+        let segments = self.segments().filter(|part| {
+            let entry = part.segment.entry();
+            new(&entry.file.name) || entry.deletes.as_ref().is_some_and(|deletes| new(&deletes.file.name))
+        });
+        let mut views = self.manifest.collections.iter().flat_map(|collection| {
+            let damaged = self.collections.get(&collection.name).map(|version| &version.damaged_views);
+            let new = collection.views.iter().filter(|view| new(&view.file.name));
+            new.filter_map(move |view| damaged?.get(&view.name))
+        });
+        segments.filter_map(|part| part.segment.damage()).next().or_else(|| views.next().map(Damage::error))
     }
 
     /// All segments of all collections.
@@ -207,7 +222,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn segment(&self, entry: &SegmentEntry) -> Result<SegmentRef> {
+    fn segment(&self, entry: &SegmentEntry, dim: u64) -> Result<SegmentRef> {
         let deletes = entry.deletes.as_ref();
         let key = (entry.file.name.as_str(), deletes.map(|deletes| deletes.file.name.as_str()));
         if let Some(part) = self.segments.get(&key) {
@@ -215,7 +230,7 @@ impl<'a> Loader<'a> {
         }
         let segment = match self.bare.get(entry.file.name.as_str()) {
             Some(part) => part.segment.clone(),
-            None => Arc::new(Segment::open(self.files, self.access, self.database, entry)?),
+            None => Arc::new(Segment::open(self.files, self.access, self.database, entry, dim)?),
         };
         let deleted = match deletes.map(|deletes| deletes::read(self.files, self.database, entry, deletes)) {
             None => RoaringBitmap::new(),

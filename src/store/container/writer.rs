@@ -74,8 +74,17 @@ impl Writer {
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
+        if self.buffer.len() + bytes.len() >= BUFFER_BYTES {
+            self.flush()?;
+        }
+        if bytes.len() < BUFFER_BYTES {
+            self.buffer.extend_from_slice(bytes);
+            return Ok(());
+        }
+        // A large matrix goes to the file from where it lies.
+        self.file.write_all_at(bytes, self.flushed)?;
+        self.flushed += bytes.len() as u64;
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<()> {

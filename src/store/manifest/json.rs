@@ -9,6 +9,9 @@ use std::collections::HashSet;
 
 type Read<T> = Result<T, String>;
 
+/// No counter gets here by counting; beyond it, adding to one could begin again at 0.
+const LARGEST_NUMBER: u64 = 1 << 62;
+
 pub(super) fn write(manifest: &Manifest) -> Value {
     let file = |file: &FileEntry| json!({"name": file.name, "bytes": file.bytes, "root": hex(&file.root)});
     let collections = manifest.collections.iter().map(|collection| {
@@ -52,6 +55,15 @@ pub(super) fn read(value: &Value, database: Sixteen, generation: u64) -> Read<Ma
 fn check(manifest: &Manifest) -> Read<()> {
     if manifest.segments.len() > limits::SEGMENTS {
         return Err(format!("{} segments: at most {} are possible", manifest.segments.len(), limits::SEGMENTS));
+    }
+    let next_records = manifest.collections.iter().map(|collection| collection.next_record);
+    let counters = [manifest.generation, manifest.next_no, manifest.last_seq].into_iter().chain(next_records);
+    if let Some(counter) = counters.max().filter(|counter| *counter > LARGEST_NUMBER) {
+        return Err(format!("a counter at {counter}: impossible"));
+    }
+    let given = manifest.files().map(|(_, file)| file.no()).chain(manifest.collections.iter().map(|entry| entry.id));
+    if let Some(no) = given.max().filter(|no| *no >= manifest.next_no) {
+        return Err(format!("number {no} is in use, but the next one is {}", manifest.next_no));
     }
     let mut names = HashSet::new();
     let mut ids = HashSet::new();

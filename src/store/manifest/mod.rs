@@ -121,6 +121,12 @@ impl Manifest {
         segments.chain(views.map(|view| (format!("{VIEW}/{}", view.file.name), &view.file)))
     }
 
+    /// Numbers in a row of a segment; 0 when its collection is not there, which no manifest that was read has.
+    pub(crate) fn dim_of(&self, segment: &SegmentEntry) -> u64 {
+        let collection = self.collections.iter().find(|collection| collection.id == segment.collection);
+        collection.map_or(0, |collection| collection.schema.dim as u64)
+    }
+
     /// The collection of that name.
     pub(crate) fn collection(&self, name: &str) -> Result<usize> {
         self.collections.iter().position(|collection| collection.name == name).ok_or_else(|| {

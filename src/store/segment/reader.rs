@@ -57,11 +57,17 @@ struct Place {
 
 impl Segment {
     /// Opens what a manifest names. Only trouble of the surroundings is an error here; damage is kept for later.
-    pub(crate) fn open(files: &Files, access: Access, database: Sixteen, entry: &SegmentEntry) -> Result<Segment> {
+    pub(crate) fn open(
+        files: &Files,
+        access: Access,
+        database: Sixteen,
+        entry: &SegmentEntry,
+        dim: u64,
+    ) -> Result<Segment> {
         let name = format!("{SEG}/{}", entry.file.name);
         let expected = Expected { kind: Kind::Segment, database, sealed: Some((entry.file.bytes, entry.file.root)) };
         let opened = Container::open(files, &name, access, &expected, Some(section::IDS));
-        match opened.and_then(|file| Body::new(file, entry)) {
+        match opened.and_then(|file| Body::new(file, entry, dim)) {
             Ok(body) => Ok(Segment {
                 path: files.path(&name),
                 entry: entry.clone(),
@@ -263,7 +269,7 @@ impl Segment {
 }
 
 impl Body {
-    fn new(file: Container, entry: &SegmentEntry) -> Result<Body> {
+    fn new(file: Container, entry: &SegmentEntry, dim: u64) -> Result<Body> {
         let counts = file.counts();
         let body = Body {
             matrices: file.section(section::MATRICES)?,
@@ -278,6 +284,9 @@ impl Body {
         if counts.records != records || counts.rows != entry.rows || body.file.identity().file != entry.uuid {
             let what = format!("not the segment {} of {records} records that the manifest names", hex(&entry.uuid));
             return Err(body.file.corrupt(0, what));
+        }
+        if counts.dim != dim {
+            return Err(body.file.corrupt(0, format!("rows of {} numbers in a collection of {dim}", counts.dim)));
         }
         for (table, bytes) in [(body.records, record_entry::BYTES), (body.id_table, id_entry::BYTES)] {
             if table.length != records * bytes as u64 {
@@ -302,7 +311,7 @@ impl Body {
         let matrix_bytes = rows
             .checked_mul(dim)
             .and_then(|values| values.checked_mul(precision.bytes() as u64))
-            .filter(|bytes| *bytes <= limits::MATRIX_BYTES && dim > 0 && dim <= limits::DIM as u64)
+            .filter(|bytes| *bytes <= limits::MATRIX_BYTES && dim > 0 && dim == self.file.counts().dim)
             .ok_or_else(|| wrong("impossible shape"))?;
         let within = |section: SectionEntry, offset: u64, length: u64| {
             let end = offset.checked_add(length)?;
