@@ -130,13 +130,44 @@ fn fast_scores_are_the_reference_bit_for_bit() {
 fn every_kernel_level_gives_the_same_bits() {
     for level in Level::available() {
         let run = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "fast_scores_are_the_reference_bit_for_bit", "--nocapture"])
+            .args(["--exact", "fast_scores_are_the_reference_bit_for_bit", "vectors_side_by_side_score_as_each_alone"])
+            .arg("--nocapture")
             .env("OTOLITH_KERNEL", level.name())
             .output()
             .unwrap();
         let output = String::from_utf8_lossy(&run.stdout);
-        assert!(run.status.success() && output.contains("1 passed"), "{level:?}: {output}");
+        assert!(run.status.success() && output.contains("2 passed"), "{level:?}: {output}");
         assert!(output.contains(&format!("kernel level {}\n", level.name())), "{level:?}: {output}");
+    }
+}
+
+#[test]
+fn vectors_side_by_side_score_as_each_alone() {
+    let mut scratch = Scratch::default();
+    let mut next = noise(3);
+    for (seed, count) in (0..20).zip([0usize, 1, 7, 8, 9, 30].into_iter().cycle()) {
+        for kind in [Values::Plain, Values::Ties, Values::Near, Values::Wild] {
+            let dim = 1 + ((next() + 1.0) * 60.0) as usize;
+            let query = matrix(1, dim, kind, seed);
+            let records: Vec<Matrix> = (0..count as u64).map(|n| matrix(1, dim, kind, seed * 50 + n / 2)).collect();
+            for metric in METRICS {
+                let prepared = PreparedQuery::new(metric, query.view()).unwrap();
+                let expected: Vec<f64> =
+                    records.iter().map(|record| reference(metric, query.view(), record.view()).unwrap()).collect();
+                for threshold in [f64::NEG_INFINITY, expected.first().copied().unwrap_or(0.0), f64::INFINITY] {
+                    let mut met = vec![false; count];
+                    let views: Vec<_> = records.iter().map(Matrix::view).collect();
+                    prepared.score_rows(&views, threshold, &mut scratch, |index, outcome| {
+                        assert!(!std::mem::replace(&mut met[index], true), "told twice");
+                        match outcome {
+                            Outcome::Exact { score } => assert_eq!(score.to_bits(), expected[index].to_bits()),
+                            Outcome::Below { upper } => assert!(expected[index] <= upper && upper < threshold),
+                        }
+                    });
+                    assert!(met.iter().all(|&met| met), "{metric:?}: {met:?}");
+                }
+            }
+        }
     }
 }
 

@@ -7,9 +7,13 @@
 use super::rows::{Place, ViewRows};
 use super::top::Top;
 use crate::error::Result;
+use crate::matrix::{MatrixView, StoredMatrix};
 use crate::score::{Outcome, PreparedQuery, Scratch};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Records of one row that are settled together.
+const VECTORS: usize = 8;
 
 /// What a scan found.
 pub(crate) struct Scan {
@@ -24,8 +28,8 @@ pub(crate) struct Scan {
 }
 
 /// Scans the records at `places`, keeping the best `k` (all when `None`) of at least `min_score`.
-pub(crate) fn search<'a>(
-    rows: &ViewRows<'_>,
+pub(crate) fn search<'a, 'r>(
+    rows: &'r ViewRows<'_>,
     places: &[Place],
     query: &PreparedQuery,
     k: Option<usize>,
@@ -34,23 +38,33 @@ pub(crate) fn search<'a>(
 ) -> Result<Scan> {
     let top = Top::new(k, min_score);
     let (bounded, scored) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    places.par_iter().with_min_len(4).try_for_each_init(Scratch::default, |scratch, &place| -> Result<()> {
+    let note = |place, outcome| match outcome {
+        Outcome::Below { upper } => {
+            bounded.fetch_add(1, Ordering::Relaxed);
+            top.exclude(upper);
+        }
+        Outcome::Exact { score } => {
+            scored.fetch_add(1, Ordering::Relaxed);
+            top.push(score, place);
+        }
+    };
+    let begin = || Worker { scratch: Scratch::default(), vectors: Vec::with_capacity(VECTORS) };
+    let step = |mut worker: Worker<'r>, &place: &Place| -> Result<Worker<'r>> {
         let matrix = rows.matrix(place)?;
-        if matrix.view().rows() == 0 {
-            return Ok(());
-        }
-        match query.score(matrix.view(), top.threshold(), scratch) {
-            Outcome::Below { upper } => {
-                bounded.fetch_add(1, Ordering::Relaxed);
-                top.exclude(upper);
+        match (query.rows(), matrix.view().rows()) {
+            (_, 0) => {}
+            (1, 1) => {
+                worker.vectors.push((place, matrix));
+                if worker.vectors.len() == VECTORS {
+                    worker.settle(query, top.threshold(), note);
+                }
             }
-            Outcome::Exact { score } => {
-                scored.fetch_add(1, Ordering::Relaxed);
-                top.push(score, place);
-            }
+            _ => note(place, query.score(matrix.view(), top.threshold(), &mut worker.scratch)),
         }
-        Ok(())
-    })?;
+        Ok(worker)
+    };
+    let workers = places.par_iter().with_min_len(4).try_fold(begin, step);
+    workers.try_for_each(|worker| worker.map(|mut worker| worker.settle(query, top.threshold(), note)))?;
     let ranked = top.finish(|place| id(*place))?;
     Ok(Scan {
         found: ranked.hits,
@@ -58,4 +72,22 @@ pub(crate) fn search<'a>(
         bounded: bounded.into_inner(),
         scored: scored.into_inner(),
     })
+}
+
+/// What one thread holds.
+struct Worker<'a> {
+    scratch: Scratch,
+    /// Plain vectors that wait for company, to be settled side by side.
+    vectors: Vec<(Place, StoredMatrix<'a>)>,
+}
+
+impl Worker<'_> {
+    fn settle(&mut self, query: &PreparedQuery, threshold: f64, note: impl Fn(Place, Outcome)) {
+        if self.vectors.is_empty() {
+            return;
+        }
+        let rows: Vec<MatrixView<'_>> = self.vectors.iter().map(|(_, matrix)| matrix.view()).collect();
+        query.score_rows(&rows, threshold, &mut self.scratch, |index, outcome| note(self.vectors[index].0, outcome));
+        self.vectors.clear();
+    }
 }

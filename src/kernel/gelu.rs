@@ -6,6 +6,8 @@
 //! (6.7e-9 before rounding; 2.5e-7 after, on [-6, 6]). One division and 14 multiply-adds a value, no branch, no table.
 #![allow(unsafe_code)]
 
+use super::level::Level;
+
 const END: f32 = 5.5;
 const UPPER: [f32; 7] =
     [0.499_999_52, -0.554_937_7, 0.258_745_88, -0.064_844_86, 0.009_208_112, -0.000_702_136_2, 0.000_022_449_034];
@@ -23,18 +25,20 @@ const LOWER: [f32; 9] = [
 
 /// Replaces every value by its GELU, `x * (1 + erf(x / sqrt 2)) / 2`, within 1e-6. NaN stays NaN.
 pub fn gelu(values: &mut [f32]) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f") {
-            // SAFETY: the CPU has AVX-512F, asked in the line above.
-            return unsafe { gelu_avx512(values) };
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the CPU has AVX2 and FMA, asked in the line above.
-            return unsafe { gelu_avx2(values) };
-        }
+    gelu_at(Level::current(), values);
+}
+
+/// [`gelu`] with the instructions of a level that is not above the machine's.
+fn gelu_at(level: Level, values: &mut [f32]) {
+    match level {
+        Level::Scalar => gelu_portable(values),
+        // SAFETY: `Level` names only what the machine has.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { gelu_avx2(values) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { gelu_avx512(values) },
     }
-    gelu_portable(values);
 }
 
 /// 16 values an instruction; `avx512f` implies fused multiply-add.
@@ -90,44 +94,32 @@ mod tests {
         x.signum() * (1.0 - erfc)
     }
 
-    type Level = (&'static str, fn(&mut [f32]));
-
-    fn levels() -> Vec<Level> {
-        let mut levels: Vec<Level> = vec![("chosen", gelu), ("portable", gelu_portable)];
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the CPU has both, asked in the line above.
-            levels.push(("avx2", |values| unsafe { gelu_avx2(values) }));
-        }
-        levels
-    }
-
     #[test]
     fn every_level_is_within_a_millionth_of_the_exact_form() {
         let inputs: Vec<f32> = (-120_000..=120_000).map(|i| i as f32 * 1e-4).collect();
-        for (level, gelu) in levels() {
+        for level in Level::available() {
             let mut got = inputs.clone();
-            gelu(&mut got);
+            gelu_at(level, &mut got);
             let worst = inputs.iter().zip(&got).map(|(&x, &y)| {
                 let x = f64::from(x);
                 (f64::from(y) - 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2))).abs()
             });
             let worst = worst.fold(0.0, f64::max);
-            println!("figure gelu_worst_error_{level} = {worst:.2e}");
-            assert!(worst <= 1e-6, "{level}: {worst:e}");
+            println!("figure gelu_worst_error_{} = {worst:.2e}", level.name());
+            assert!(worst <= 1e-6, "{level:?}: {worst:e}");
         }
     }
 
     #[test]
     fn extremes_keep_their_meaning_at_every_length() {
-        for (_, gelu) in levels() {
+        for level in Level::available() {
             let mut values = vec![0.0, -0.0, 1e30, -1e30, 1e-30, f32::NAN];
-            gelu(&mut values);
+            gelu_at(level, &mut values);
             assert_eq!(values[..3], [0.0, 0.0, 1e30]);
             assert!(values[3].abs() < 2e-7 && values[4] > 0.0 && values[5].is_nan(), "{values:?}");
             for length in 0..70 {
                 let mut values = vec![1.0; length];
-                gelu(&mut values);
+                gelu_at(level, &mut values);
                 assert!(values.iter().all(|value| (value - 0.841_344_7).abs() < 1e-6));
             }
         }

@@ -10,7 +10,7 @@ pub enum Level {
     /// AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// AVX-512F.
+    /// AVX-512F, with AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx512,
 }
@@ -30,10 +30,10 @@ impl Level {
     /// The levels that this machine can run.
     pub fn available() -> impl Iterator<Item = Level> {
         #[cfg(target_arch = "x86_64")]
-        let simd = [
-            (Level::Avx2, is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")),
-            (Level::Avx512, is_x86_feature_detected!("avx512f")),
-        ];
+        let simd = {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            [(Level::Avx2, avx2), (Level::Avx512, avx2 && is_x86_feature_detected!("avx512f"))]
+        };
         #[cfg(not(target_arch = "x86_64"))]
         let simd = [];
         std::iter::once(Level::Scalar).chain(simd.into_iter().filter(|(_, there)| *there).map(|(level, _)| level))

@@ -21,4 +21,4 @@ pub use gelu::gelu;
 pub use level::Level;
 pub use product::{Strided, product, product_f64};
 pub use softmax::softmax;
-pub use tile::{LANES, Lanes, PackedRows, ScaledRows, tile};
+pub use tile::{LANES, Lanes, PackedRows, Reaching, ScaledRows, reaching, tile};

@@ -5,6 +5,8 @@
 //! so that `r` is exact (Cody and Waite).
 #![allow(unsafe_code)]
 
+use super::level::Level;
+
 /// Turns each row of `width` values into weights that sum to 1, `e^x / sum e^x`, within 1e-6 of the exact ones.
 /// Minus infinity becomes exactly 0; a row of nothing else has no weights and becomes NaN.
 ///
@@ -15,18 +17,20 @@ pub fn softmax(values: &mut [f32], width: usize) {
         return;
     }
     assert!(width > 0 && values.len().is_multiple_of(width), "values do not divide into rows");
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f") {
-            // SAFETY: the CPU has AVX-512F, asked in the line above.
-            return unsafe { softmax_avx512(values, width) };
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the CPU has AVX2 and FMA, asked in the line above.
-            return unsafe { softmax_avx2(values, width) };
-        }
+    softmax_at(Level::current(), values, width);
+}
+
+/// [`softmax`] with the instructions of a level that is not above the machine's.
+fn softmax_at(level: Level, values: &mut [f32], width: usize) {
+    match level {
+        Level::Scalar => softmax_portable(values, width),
+        // SAFETY: `Level` names only what the machine has.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { softmax_avx2(values, width) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { softmax_avx512(values, width) },
     }
-    softmax_portable(values, width);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -92,26 +96,14 @@ fn exp(x: f32) -> f32 {
 mod tests {
     use super::*;
 
-    type Level = (&'static str, fn(&mut [f32], usize));
-
-    fn levels() -> Vec<Level> {
-        let mut levels: Vec<Level> = vec![("chosen", softmax), ("portable", softmax_portable)];
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the CPU has both, asked in the line above.
-            levels.push(("avx2", |values, width| unsafe { softmax_avx2(values, width) }));
-        }
-        levels
-    }
-
     #[test]
     fn every_level_and_length_is_within_a_millionth_of_the_exact_weights() {
-        for (level, softmax) in levels() {
+        for level in Level::available() {
             let mut worst = 0.0_f64;
             for width in 1..140 {
                 let inputs: Vec<f32> = (0..3 * width).map(|i| (i * i % 97) as f32 * 0.83 - 40.0).collect();
                 let mut got = inputs.clone();
-                softmax(&mut got, width);
+                softmax_at(level, &mut got, width);
                 for (inputs, got) in inputs.chunks(width).zip(got.chunks(width)) {
                     let top = inputs.iter().fold(f64::MIN, |top, x| top.max(f64::from(*x)));
                     let exact: Vec<f64> = inputs.iter().map(|x| (f64::from(*x) - top).exp()).collect();
@@ -121,8 +113,8 @@ mod tests {
                     }
                 }
             }
-            println!("figure softmax_worst_error_{level} = {worst:.2e}");
-            assert!(worst <= 1e-6, "{level}: {worst:e}");
+            println!("figure softmax_worst_error_{} = {worst:.2e}", level.name());
+            assert!(worst <= 1e-6, "{level:?}: {worst:e}");
         }
     }
 
@@ -137,15 +129,15 @@ mod tests {
 
     #[test]
     fn what_is_masked_out_weighs_nothing_and_nan_is_not_hidden() {
-        for (_, softmax) in levels() {
+        for level in Level::available() {
             let mut values = vec![f32::NEG_INFINITY; 40];
             values[3] = -5.0;
             values[38] = -5.0;
-            softmax(&mut values, 40);
+            softmax_at(level, &mut values, 40);
             let exact: Vec<f32> = (0..40).map(|at| if at == 3 || at == 38 { 0.5 } else { 0.0 }).collect();
             assert_eq!(values, exact);
             let mut values = vec![0.0, f32::NAN, 1.0];
-            softmax(&mut values, 3);
+            softmax_at(level, &mut values, 3);
             assert!(values.iter().all(|value| value.is_nan()), "{values:?}");
         }
     }

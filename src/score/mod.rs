@@ -11,6 +11,8 @@
 //!    does: a few of a thousand. Their maximum is the reference's maximum, and the lowest record row that has it is
 //!    the match.
 //!
+//! [`PreparedQuery::score_rows`] is the same for records that are plain vectors, eight side by side.
+//!
 //! Data: a query comes in once as a [`PreparedQuery`], records as [`MatrixView`](crate::MatrixView)s, in any number
 //! of threads, each with its own [`Scratch`]. Out come an [`Outcome`] or the [`RowMatch`]es that explain it.
 //!
@@ -23,6 +25,7 @@ mod metric;
 mod prepared;
 mod reference;
 mod settle;
+mod single;
 
 pub use metric::Metric;
 pub use prepared::{Outcome, PreparedQuery, Scratch};

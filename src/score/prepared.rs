@@ -4,7 +4,7 @@ use super::Metric;
 use super::bound::{Bound, is_ordinary, relative_error};
 use super::settle::{RowMatch, Settle, Settled};
 use crate::error::{Error, Result};
-use crate::kernel::{self, LANES, Lanes, PackedRows, ScaledRows, ordered};
+use crate::kernel::{self, LANES, Lanes, PackedRows, Reaching, ScaledRows, ordered};
 use crate::matrix::{Matrix, MatrixView};
 use std::ops::Range;
 
@@ -19,10 +19,10 @@ const FEW: usize = 3;
 /// A query and what is computed once for it.
 #[derive(Clone, Debug)]
 pub struct PreparedQuery {
-    metric: Metric,
-    query: Matrix,
+    pub(super) metric: Metric,
+    pub(super) query: Matrix,
     packed: PackedRows,
-    norms: Vec<f64>,
+    pub(super) norms: Vec<f64>,
     ordinary: bool,
 }
 
@@ -49,6 +49,7 @@ pub struct Scratch {
     tile: Vec<Lanes>,
     best: Vec<Lanes>,
     cuts: Vec<Lanes>,
+    reaching: Vec<Reaching>,
     settled: Settled,
 }
 
@@ -85,11 +86,8 @@ impl PreparedQuery {
         if record.rows() == 0 {
             return Outcome::Below { upper: f64::NEG_INFINITY };
         }
-        if let Some(bound) = self.best_fast_values(record, scratch) {
-            let upper = bound.of_score(&self.norms, scratch.best.iter().flat_map(|best| best.0));
-            if upper < threshold {
-                return Outcome::Below { upper };
-            }
+        if let Some(upper) = self.upper(record, scratch).filter(|&upper| upper < threshold) {
+            return Outcome::Below { upper };
         }
         self.decide(record, scratch);
         Outcome::Exact { score: scratch.settled.matches.iter().fold(0.0, |sum, found| sum + found.similarity) }
@@ -107,6 +105,12 @@ impl PreparedQuery {
         self.best_fast_values(record, scratch);
         self.decide(record, scratch);
         scratch.settled.matches.clone()
+    }
+
+    /// Most that the score can be, as far as `f32` tells, if it does.
+    pub(super) fn upper(&self, record: MatrixView<'_>, scratch: &mut Scratch) -> Option<f64> {
+        let bound = self.best_fast_values(record, scratch)?;
+        Some(bound.of_score(&self.norms, scratch.best.iter().flat_map(|best| best.0)))
     }
 
     /// Fills `best` with each query row's largest fast value and `cuts` with the least value that could still be the
@@ -189,20 +193,28 @@ impl PreparedQuery {
             if bounded && !one_block {
                 self.fill_tile(record, groups.clone(), rows.clone(), scratch);
             }
-            for (offset, row) in rows.enumerate() {
-                // Never the first of equals. Silence repeats a row hundreds of times, and every repetition would pass
-                // the cut.
-                if row > 0 && record.row(row) == record.row(row - 1) {
-                    continue;
-                }
-                if !bounded {
+            // Never the first of equals. Silence repeats a row hundreds of times, and every repetition would pass the
+            // cut.
+            let repeats = |row: usize| row > 0 && record.row(row) == record.row(row - 1);
+            if !bounded {
+                for row in rows.filter(|&row| !repeats(row)) {
                     let queries = groups.start * LANES..self.rows().min(groups.end * LANES);
                     queries.for_each(|query| settle.consider(query, row));
+                }
+                continue;
+            }
+            let tile = &scratch.tile[..groups.len() * rows.len()];
+            kernel::reaching(tile, &scratch.cuts[groups.clone()], &mut scratch.reaching);
+            let row_of = |found: &Reaching| rows.start + found.at / groups.len();
+            for found in scratch.reaching.chunk_by(|a, b| row_of(a) == row_of(b)) {
+                let row = row_of(&found[0]);
+                if repeats(row) {
                     continue;
                 }
-                let values = &scratch.tile[offset * groups.len()..][..groups.len()];
-                for ((group, values), cuts) in groups.clone().zip(values).zip(&scratch.cuts[groups.clone()]) {
-                    passing(values, cuts, |lane| settle.consider(group * LANES + lane, row));
+                for found in found {
+                    let first = (groups.start + found.at % groups.len()) * LANES;
+                    let lanes = (0..LANES).filter(|lane| found.lanes >> lane & 1 == 1);
+                    lanes.for_each(|lane| settle.consider(first + lane, row));
                 }
             }
         }
@@ -219,15 +231,5 @@ impl PreparedQuery {
             let (group, row) = (block % columns * width, block / columns * height);
             (group..groups.min(group + width), row..rows.min(row + height))
         })
-    }
-}
-
-/// Calls `pass` for each lane whose value reaches its cut: few of many, so all sixteen are ruled out at once first.
-#[inline]
-fn passing(values: &Lanes, cuts: &Lanes, mut pass: impl FnMut(usize)) {
-    let reaches = |(value, cut): (&f32, &f32)| value >= cut;
-    if values.0.iter().zip(&cuts.0).fold(false, |any, pair| any | reaches(pair)) {
-        let lanes = values.0.iter().zip(&cuts.0).enumerate();
-        lanes.filter(|(_, pair)| reaches(*pair)).for_each(|(lane, _)| pass(lane));
     }
 }

@@ -37,6 +37,7 @@ pub mod layout;
 mod lock;
 mod manifest;
 mod map;
+mod matches;
 mod open;
 mod publish;
 mod segment;

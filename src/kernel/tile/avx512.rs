@@ -1,7 +1,7 @@
 //! 512-bit vectors: 24 sums, 4 groups of query rows and one number of a record row fill 29 of 32 registers.
 
 use super::vector::Vector;
-use super::{Block, Lanes};
+use super::{Block, Lanes, Reaching};
 use std::arch::x86_64::*;
 
 /// Runs the block.
@@ -13,8 +13,17 @@ pub(super) unsafe fn run(block: Block<'_>) {
     block.run::<__m512, 6>();
 }
 
-// Why every block here is safe: a `__m512` is made only below `run`, and pointers come from references to 64 aligned
-// bytes.
+/// Looks for values that reach their cut.
+///
+/// # Safety
+/// The machine must have AVX-512F.
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn reaching(values: &[Lanes], cuts: &[Lanes], found: &mut Vec<Reaching>) {
+    super::find::<__m512>(values, cuts, found);
+}
+
+// Why every block here is safe: a `__m512` is made only below the functions above, and pointers come from references to
+// 64 aligned bytes.
 impl Vector for __m512 {
     const GROUPS: usize = 4;
 
@@ -52,5 +61,11 @@ impl Vector for __m512 {
     fn max(self, other: Self) -> Self {
         // SAFETY: see above.
         unsafe { _mm512_max_ps(self, other) }
+    }
+
+    #[inline(always)]
+    fn reaches(self, other: Self) -> u16 {
+        // SAFETY: see above.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_GE_OQ>(self, other) }
     }
 }

@@ -108,6 +108,51 @@ fn tile_at(
     }
 }
 
+/// Numbers of a group that reach their cuts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reaching {
+    /// Index of the group in the tile.
+    pub at: usize,
+    /// A bit for each lane.
+    pub lanes: u16,
+}
+
+/// Finds the numbers of a tile that are not below their group's cuts, in the order of the tile. Few of a tile do, so
+/// this is a pass over it and little else.
+///
+/// # Panics
+/// When the tile is not made of rows of as many groups as there are cuts.
+pub fn reaching(tile: &[Lanes], cuts: &[Lanes], found: &mut Vec<Reaching>) {
+    reaching_at(Level::current(), tile, cuts, found);
+}
+
+/// [`reaching`] with the instructions of a level that is not above the machine's.
+fn reaching_at(level: Level, tile: &[Lanes], cuts: &[Lanes], found: &mut Vec<Reaching>) {
+    assert!(!cuts.is_empty() && tile.len().is_multiple_of(cuts.len()), "the tile has another width");
+    found.clear();
+    match level {
+        Level::Scalar => find::<[f32; LANES]>(tile, cuts, found),
+        // SAFETY: `Level` names only what the machine has.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { avx2::reaching(tile, cuts, found) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { avx512::reaching(tile, cuts, found) },
+    }
+}
+
+#[inline(always)]
+fn find<V: Vector>(tile: &[Lanes], cuts: &[Lanes], found: &mut Vec<Reaching>) {
+    for (row, values) in tile.chunks_exact(cuts.len()).enumerate() {
+        for (group, (values, cut)) in values.iter().zip(cuts).enumerate() {
+            let lanes = V::load(values).reaches(V::load(cut));
+            if lanes != 0 {
+                found.push(Reaching { at: row * cuts.len() + group, lanes });
+            }
+        }
+    }
+}
+
 /// What a tile is computed from and into. The lengths fit each other.
 struct Block<'a> {
     query: &'a [Lanes],
@@ -233,6 +278,26 @@ mod tests {
                     assert_eq!(best[group].0[lane], largest, "{level:?} {queries} x {count} x {dim}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn every_level_finds_what_reaches_its_cut() {
+        let lanes = |seed| Lanes(numbers(LANES, seed).try_into().unwrap());
+        let tile: Vec<Lanes> =
+            (0..35).map(|seed| if seed % 3 == 0 { Lanes([-9.0; LANES]) } else { lanes(seed) }).collect();
+        let cuts: Vec<Lanes> = (100..105).map(lanes).chain([tile[5], Lanes([f32::INFINITY; LANES])]).collect();
+        let mut expected = Vec::new();
+        for (at, values) in tile.iter().enumerate() {
+            let reach = |lane: &usize| values.0[*lane] >= cuts[at % cuts.len()].0[*lane];
+            let lanes = (0..LANES).filter(reach).fold(0, |bits, lane| bits | 1 << lane);
+            expected.extend(Some(Reaching { at, lanes }).filter(|_| lanes != 0));
+        }
+        assert!(expected.contains(&Reaching { at: 5, lanes: u16::MAX }), "a value reaches a cut equal to it");
+        for level in Level::available() {
+            let mut found = vec![Reaching { at: 0, lanes: 1 }];
+            reaching_at(level, &tile, &cuts, &mut found);
+            assert_eq!(found, expected, "{level:?}");
         }
     }
 }

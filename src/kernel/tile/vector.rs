@@ -17,6 +17,8 @@ pub(super) trait Vector: Copy {
     /// `self * factor + summand`, rounded once or twice.
     fn mul_add(self, factor: Self, summand: Self) -> Self;
     fn max(self, other: Self) -> Self;
+    /// A bit for each number that is not below the other.
+    fn reaches(self, other: Self) -> u16;
 }
 
 /// Plain numbers, for the compiler to make of what it can.
@@ -52,5 +54,10 @@ impl Vector for [f32; LANES] {
     #[inline(always)]
     fn max(self, other: Self) -> Self {
         std::array::from_fn(|lane| if other[lane] > self[lane] { other[lane] } else { self[lane] })
+    }
+
+    #[inline(always)]
+    fn reaches(self, other: Self) -> u16 {
+        (0..LANES).fold(0, |bits, lane| bits | u16::from(self[lane] >= other[lane]) << lane)
     }
 }

@@ -13,6 +13,7 @@ use crate::store::derived::RowsCache;
 use crate::store::files::{Files, SEG};
 use crate::store::layout::{Kind, Sixteen, hex, id_entry, record_entry, section};
 use crate::store::manifest::SegmentEntry;
+use crate::store::matches::Matches;
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,7 @@ pub struct Segment {
     /// A record could not be read: leave the file as it is.
     suspect: AtomicBool,
     pub(crate) rows: RowsCache,
+    pub(crate) matches: Matches,
 }
 
 #[derive(Debug)]
@@ -74,6 +76,7 @@ impl Segment {
                 body: Ok(body),
                 suspect: AtomicBool::new(false),
                 rows: RowsCache::default(),
+                matches: Matches::default(),
             }),
             Err(error) => Ok(Segment::damaged(files, entry, Damage::try_from(error)?)),
         }
@@ -87,6 +90,7 @@ impl Segment {
             body: Err(damage),
             suspect: AtomicBool::new(false),
             rows: RowsCache::default(),
+            matches: Matches::default(),
         }
     }
 

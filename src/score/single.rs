@@ -1,0 +1,61 @@
+//! One row against one row: nothing to choose from, so records are settled side by side.
+
+use super::Metric;
+use super::prepared::{Outcome, PreparedQuery, Scratch};
+use super::reference::cosine;
+use crate::kernel::ordered::{self, LANES};
+use crate::matrix::MatrixView;
+
+impl PreparedQuery {
+    /// Scores records of one row each for a query of one row, as [`PreparedQuery::score`] does: hands `found` each
+    /// index with its outcome, once, in any order. Sums in `f64` wait for themselves, so eight records take hardly
+    /// longer than one: give eight or more at a time.
+    ///
+    /// # Panics
+    /// When the query or a record has another number of rows, or the dimensions differ.
+    pub fn score_rows(
+        &self,
+        records: &[MatrixView<'_>],
+        threshold: f64,
+        scratch: &mut Scratch,
+        mut found: impl FnMut(usize, Outcome),
+    ) {
+        assert_eq!(self.rows(), 1, "a query of more rows than one");
+        assert!(records.iter().all(|record| record.rows() == 1), "a record of another number of rows");
+        let (mut waiting, mut count) = ([0; LANES], 0);
+        for (index, &record) in records.iter().enumerate() {
+            // A bound costs half as much as the score, and every score reaches minus infinity.
+            let every = threshold == f64::NEG_INFINITY;
+            match if every { None } else { self.upper(record, scratch).filter(|&upper| upper < threshold) } {
+                Some(upper) => found(index, Outcome::Below { upper }),
+                None => {
+                    waiting[count] = index;
+                    count += 1;
+                }
+            }
+            if count == LANES || (count > 0 && index + 1 == records.len()) {
+                // Lanes beyond the count hold other records, whose scores are passed over.
+                let scores = self.settle_rows(waiting.map(|index| records[index].row(0)));
+                for (&index, score) in waiting[..count].iter().zip(scores) {
+                    found(index, Outcome::Exact { score });
+                }
+                count = 0;
+            }
+        }
+    }
+
+    /// The reference's scores of [`LANES`] rows.
+    fn settle_rows(&self, rows: [&[f32]; LANES]) -> [f64; LANES] {
+        let query = self.query.view().row(0);
+        let pairs = rows.map(|row| (query, row));
+        let similarities = match self.metric {
+            Metric::Dot => ordered::dots(pairs),
+            Metric::Cosine => {
+                let (dots, squares) = (ordered::dots(pairs), ordered::dots(rows.map(|row| (row, row))));
+                std::array::from_fn(|lane| cosine(dots[lane], self.norms[0], squares[lane].sqrt()))
+            }
+            Metric::L2 => ordered::squared_distances(pairs).map(|distance| 0.0 - distance),
+        };
+        similarities.map(|similarity| 0.0 + similarity) // a sum of one, begun at 0
+    }
+}
