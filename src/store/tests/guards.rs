@@ -28,7 +28,8 @@ fn a_snapshot_outlives_its_database_and_keeps_nobody_from_writing() {
     again.publish(vec![Change::DropCollection { name: "c".into() }]).unwrap();
     again.publish(vec![create("c", Schema::new(7))]).unwrap();
     again.publish(vec![upsert("c", [Record::new("new", matrix(1, 7, 0.0))])]).unwrap();
-    assert_eq!(snapshot.iter().map(|entry| entry.to_record().unwrap()).count(), records);
+    let read: Vec<Record> = snapshot.iter().map(|entry| entry.to_record().unwrap()).collect();
+    assert_eq!(read.len(), records);
     let (part, view) = (&snapshot.segments()[0], snapshot.view("v").unwrap());
     let built = AtomicUsize::new(0);
     snapshot.rows(&part.segment, view, &doubling(&part.segment, &built)).unwrap();
