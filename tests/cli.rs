@@ -204,6 +204,22 @@ fn arrays_survive_export_and_import() {
 }
 
 #[test]
+fn an_id_given_to_two_vectors_loses_neither() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    write_wav(&at("a.wav"), 16_000, &samples(1, 1_200)); // three rows
+    json(&["embed", text(&at("a.wav")), "--out", text(&at("a.npy"))]);
+    fs::write(at("ids.txt"), "a\nb\na\n").unwrap();
+    let [db, array, ids] = ["db", "a.npy", "ids.txt"].map(at);
+    let import = ["import", text(&db), text(&array), "--ids", text(&ids)];
+    let message = error(&import, 1);
+    assert!(message.contains("\"a\"") && message.contains("two lines"), "{message}");
+    assert!(!at("db").exists(), "nothing is made of a list that cannot be right");
+    fs::write(at("ids.txt"), "a\nb\nc\n").unwrap();
+    assert_eq!(json(&import)["imported"], 3);
+}
+
+#[test]
 fn rows_of_another_model_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (sound, db) = (folder.path().join("a.wav"), folder.path().join("db"));
@@ -228,6 +244,22 @@ fn a_closed_pipe_ends_quietly() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.stderr.is_empty());
     assert!(!db.exists());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_behind_stdout_is_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sound, db) = (folder.path().join("a.wav"), folder.path().join("db"));
+    write_wav(&sound, 16_000, &samples(1, 16_000));
+    json(&["add", text(&db), text(&sound)]);
+    for more in [&[][..], &["--json"]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = otolith().args(["list", text(&db)]).args(more).stdout(full).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{more:?}: {stderr}");
+        assert!(stderr.starts_with("error: standard output: "), "{stderr}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::record::Fields;
 use crate::score::Metric;
 use crate::{Database, Matrix, Precision, Record, Schema};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -109,6 +110,14 @@ fn array(path: &Path, ids: Option<PathBuf>) -> Result<(usize, Records)> {
         && ids.len() != count
     {
         return Err(Error::mismatch("ids", format!("{count} lines"), format!("{} lines", ids.len())));
+    }
+    // The second would replace the first without a word.
+    let mut seen = HashSet::new();
+    if let Some(twice) = ids.iter().flatten().find(|id| !seen.insert(id.as_str())) {
+        return Err(Error::invalid(
+            "ids",
+            format!("{twice:?} stands on two lines: each record needs an id of its own"),
+        ));
     }
     let records = (0..count).map(move |number| {
         let matrix = reader.next_matrix(rows, dim)?;

@@ -111,7 +111,7 @@ pub fn run() -> ExitCode {
         eprintln!("warning: --threads: {error}");
     }
     let mut output = Output::new(cli.global.json, cli.global.quiet);
-    exit::report(dispatch(cli.command, &mut output))
+    exit::report(dispatch(cli.command, &mut output).and_then(|()| output.finish()))
 }
 
 fn dispatch(command: Command, output: &mut Output) -> Result<(), Failure> {

@@ -39,6 +39,11 @@ impl Output {
         Ok(self.stdout.flush()?)
     }
 
+    /// Hands all that was printed to the system: a full disk behind stdout is a failure, too.
+    pub(super) fn finish(&mut self) -> Result<(), Failure> {
+        Ok(self.stdout.flush()?)
+    }
+
     /// Something that people may want to know, on stderr.
     pub(super) fn remark(&self, remark: impl Display) {
         if !self.quiet {
@@ -68,7 +73,7 @@ impl Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
-        // The commands flush what they print; a pipe closed meanwhile is no failure.
+        // After a failure, which is what is told: what was printed before it still goes out.
         let _ = self.stdout.flush();
     }
 }

@@ -7,14 +7,17 @@ use crate::matrix::Matrix;
 /// Embeds a sound of known length window by window and gathers the rows.
 ///
 /// All windows have equally many rows (the last may have fewer), as few windows as the embedder allows: a network never
-/// sees a sliver at the end of a sound.
+/// sees a sliver at the end of a sound. The last also has the samples behind its last row, fewer than a hop: a network that
+/// scales by the whole of what it sees gives a short sound the rows that it gives outside otolith.
 pub(super) struct Windows<'a> {
     embedder: &'a dyn Embedder,
     whole: Loudness,
     /// Samples of a full window, and from its beginning to that of the next.
     length: usize,
     stride: usize,
-    /// Rows so far, and room for all.
+    /// Rows of the whole sound, of a full window, and so far.
+    total: usize,
+    full: usize,
     rows: usize,
     values: Vec<f32>,
 }
@@ -31,12 +34,12 @@ impl<'a> Windows<'a> {
         let rows = total.div_ceil(total.div_ceil(most));
         let length = (rows - 1) * hop + field;
         let values = Vec::with_capacity(total * embedder.dim());
-        Ok(Windows { embedder, whole, length, stride: rows * hop, rows: 0, values })
+        Ok(Windows { embedder, whole, length, stride: rows * hop, total, full: rows, rows: 0, values })
     }
 
-    /// Embeds the full windows at the beginning of `samples`; returns what the next window begins with.
+    /// Embeds the full windows at the beginning of `samples` that others follow; returns what the next begins with.
     pub(super) fn embed_full<'s>(&mut self, mut samples: &'s [f32]) -> Result<&'s [f32]> {
-        while samples.len() >= self.length {
+        while samples.len() >= self.length && self.rows + self.full < self.total {
             self.embed(&samples[..self.length])?;
             samples = &samples[self.stride.min(samples.len())..];
         }
