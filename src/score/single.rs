@@ -8,8 +8,8 @@ use crate::matrix::MatrixView;
 
 impl PreparedQuery {
     /// Scores records of one row each for a query of one row, as [`PreparedQuery::score`] does: hands `found` each
-    /// index with its outcome, once, in any order. Sums in `f64` wait for themselves, so eight records take hardly
-    /// longer than one: give eight or more at a time.
+    /// index with its outcome, once, in any order. Sums run eight side by side, and fewer records take as long as eight:
+    /// give eight or more at a time.
     ///
     /// # Panics
     /// When the query or a record has another number of rows, or the dimensions differ.
@@ -24,7 +24,7 @@ impl PreparedQuery {
         assert!(records.iter().all(|record| record.rows() == 1), "a record of another number of rows");
         let (mut waiting, mut count) = ([0; LANES], 0);
         for (index, &record) in records.iter().enumerate() {
-            // A bound costs half as much as the score, and every score reaches minus infinity.
+            // Every score reaches minus infinity: a bound would be for nothing.
             let every = threshold == f64::NEG_INFINITY;
             match if every { None } else { self.upper(record, scratch).filter(|&upper| upper < threshold) } {
                 Some(upper) => found(index, Outcome::Below { upper }),

@@ -1,6 +1,5 @@
 //! Four pairs to a vector. Terms are computed along the rows, four numbers of a pair at once; each block of four by four
-//! is transposed, so that its columns are added in the order of their indices. An addition for each column is what the
-//! order costs; the rest keeps up with it.
+//! is transposed, so that its columns are added in the order of their indices.
 
 use super::{LANES, Pairs};
 use std::arch::x86_64::*;
