@@ -48,6 +48,11 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     let (metric, precision) = (Metric::from_name(&args.metric)?, Precision::from_name(&args.precision)?);
     let schema = |dim| Schema::new(dim).metric(metric).precision(precision);
     let (dim, records) = if args.input.is_dir() { directory(&args.input)? } else { array(&args.input, args.ids)? };
+    // A file that is no good from the start leaves no collection behind.
+    let mut records = records.peekable();
+    if let Some(Err(error)) = records.next_if(Result::is_err) {
+        return Err(error.into());
+    }
     let db = Database::open(&args.target.db)?;
     let collection = match db.collection(&args.target.collection) {
         Err(Error::NotFound { .. }) => db.create_collection(&args.target.collection, schema(dim))?,

@@ -5,7 +5,9 @@
 //!   i * hop samples, i / `rows_per_second` seconds: n samples give (n - field) / hop + 1 rows, and never none.
 //! - A [`Window`] is a stretch of a sound that is computed at once. Windows begin at multiples of hop and overlap by
 //!   field - hop samples, so that their rows, laid end to end, are the rows of the whole.
-//! - [`Loudness`] is measured over the whole sound before any window is computed: every window is scaled alike.
+//! - [`Loudness`] is measured over the whole sound before any window is computed. An embedder that scales by it ([`LogMel`]) makes
+//!   the same rows in windows as at once; wav2vec2 scales each window by itself, as it was trained to, so that the rows of a
+//!   sound of more than 30 seconds depend a little on where its windows begin.
 //!
 //! ```text
 //! file --(audio::Reader, first pass)--> loudness, length --(second pass, or memory)--> windows -> embed -> Matrix
