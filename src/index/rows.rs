@@ -1,6 +1,6 @@
 //! The rows of a view: raw ones from the segments, others derived and kept beside them.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::matrix::{MatrixView, StoredMatrix};
 use crate::score::Metric;
 use crate::store::{DerivedRows, RAW, Snapshot, ViewFile};
@@ -34,7 +34,14 @@ impl<'a> ViewRows<'a> {
             .iter()
             .map(|part| {
                 let build = |number| pipeline.apply(part.segment.matrix(number)?.view());
-                snapshot.rows(&part.segment, &view, &build)
+                let rows = snapshot.rows(&part.segment, &view, &build)?;
+                // Only a forged file says otherwise, but scoring relies on it.
+                if rows.dim() != pipeline.dim() && rows.all()?.rows() > 0 {
+                    let what =
+                        format!("rows of {} numbers derived for the view `{name}` of {}", rows.dim(), pipeline.dim());
+                    return Err(Error::corrupt(part.segment.path(), None, what));
+                }
+                Ok(rows)
             })
             .collect::<Result<_>>()?;
         Ok(ViewRows { snapshot, view: Some(view), derived })

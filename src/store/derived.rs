@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Bytes of rows built before they are written.
 const CHUNK_BYTES: usize = 16 << 20;
@@ -98,7 +98,14 @@ fn floats(file: &Container, place: SectionEntry) -> Result<&[f32]> {
 #[derive(Debug, Default)]
 pub(crate) struct RowsCache(Mutex<HashMap<Sixteen, Slot>>);
 
-type Slot = Arc<Mutex<Option<Arc<DerivedRows>>>>;
+type Slot = Arc<Remembered>;
+
+/// The rows of one view once there are any, and whose turn it is to bring them.
+#[derive(Debug, Default)]
+struct Remembered {
+    rows: OnceLock<Arc<DerivedRows>>,
+    turn: Mutex<()>,
+}
 
 impl RowsCache {
     fn slot(&self, view: Sixteen) -> Slot {
@@ -149,17 +156,19 @@ impl Derived {
     /// itself be needed for the building, so it builds for itself.
     pub(crate) fn rows(&self, segment: &Segment, view: &ViewFile, build: &Build<'_>) -> Result<Arc<DerivedRows>> {
         let slot = segment.rows.slot(view.root);
-        let mut remembered = match slot.try_lock() {
-            Ok(guard) => guard,
+        if let Some(rows) = slot.rows.get() {
+            return Ok(rows.clone());
+        }
+        let _turn = match slot.turn.try_lock() {
+            Ok(turn) => turn,
             Err(_) if rayon::current_thread_index().is_some() => return self.load_or_build(segment, view, build),
-            Err(_) => slot.lock().unwrap_or_else(PoisonError::into_inner),
+            Err(_) => slot.turn.lock().unwrap_or_else(PoisonError::into_inner),
         };
-        if let Some(rows) = &*remembered {
+        if let Some(rows) = slot.rows.get() {
             return Ok(rows.clone());
         }
         let rows = self.load_or_build(segment, view, build)?;
-        *remembered = Some(rows.clone());
-        Ok(rows)
+        Ok(slot.rows.get_or_init(|| rows).clone())
     }
 
     fn load_or_build(&self, segment: &Segment, view: &ViewFile, build: &Build<'_>) -> Result<Arc<DerivedRows>> {
