@@ -137,9 +137,6 @@ fn every_file_opens_with_its_story_and_keeps_to_one() {
     for (name, text) in sources() {
         assert!(text.starts_with("//! "), "{name}: does not say what it is for");
         let lines = text.lines().count();
-        if name.ends_with("/tests.rs") {
-            continue; // tests that moved out of their file may go on as long as they have something to say
-        }
         assert!(lines <= LONGEST_FILE, "{name}: {lines} lines; split it at {LONGEST_FILE}");
     }
 }
