@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "../fuzz/bodies.rs"]
+#[allow(unreachable_pub)] // the fuzz targets are crates of their own
 mod bodies;
 
 use rand_chacha::ChaCha8Rng;
