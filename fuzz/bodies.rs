@@ -5,14 +5,15 @@ use otolith::collection::View;
 use otolith::filter::Filter;
 use otolith::pipeline::Step;
 use otolith::store::Depth;
-use otolith::store::layout::{BLOCK_BYTES, CONTAINER_MAGIC, Field, MANIFEST_MAGIC, footer, header, manifest_header};
+use otolith::store::layout::{
+    self, BLOCK_BYTES, CONTAINER_MAGIC, Field, MANIFEST_MAGIC, footer, header, manifest_header,
+};
 use otolith::store::vfs::MemoryVfs;
 use otolith::{Collection, Database, Fields, Matrix, Record, Result, Schema, Snapshot};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
-use xxhash_rust::xxh3::xxh3_128;
 
 /// Text to a filter: what parses reads back as itself and answers for any record.
 pub fn filter(bytes: &[u8]) {
@@ -77,12 +78,12 @@ fn number(bytes: &[u8], at: usize, field: Field) -> usize {
 }
 
 /// Makes the sums of a damaged file right again, where it still has the shape for it; the new root of a container.
-fn reseal(bytes: &mut [u8]) -> Option<u128> {
+fn reseal(bytes: &mut [u8]) -> Option<layout::Sixteen> {
     if bytes.starts_with(&MANIFEST_MAGIC) && bytes.len() >= manifest_header::BYTES {
         let body = &bytes[manifest_header::BYTES..];
-        let (length, root) = (body.len() as u64, xxh3_128(body));
+        let (length, root) = (body.len() as u64, layout::root_of(body));
         put(bytes, 0, manifest_header::BODY_BYTES, &length.to_le_bytes());
-        put(bytes, 0, manifest_header::BODY_ROOT, &root.to_be_bytes());
+        put(bytes, 0, manifest_header::BODY_ROOT, &root);
         let crc = crc32fast::hash(&bytes[..manifest_header::CRC.offset]);
         put(bytes, 0, manifest_header::CRC, &crc.to_le_bytes());
         return None;
@@ -100,8 +101,8 @@ fn reseal(bytes: &mut [u8]) -> Option<u128> {
     }
     let under_root =
         [&bytes[..header::BYTES], bytes[..end].get(sums..)?, &bytes[end..][..footer::ROOT.offset]].concat();
-    let root = xxh3_128(&under_root);
-    put(bytes, end, footer::ROOT, &root.to_be_bytes());
+    let root = layout::root_of(&under_root);
+    put(bytes, end, footer::ROOT, &root);
     let crc = crc32fast::hash(&bytes[end..][..footer::CRC.offset]);
     put(bytes, end, footer::CRC, &crc.to_le_bytes());
     Some(root)
@@ -183,7 +184,7 @@ pub fn database(bytes: &[u8]) {
         for manifest in files.iter().filter(|path| path.parent() == Some(Path::new(DATABASE))) {
             let bytes = vfs.read(manifest).expect("a file");
             let (head, body) = bytes.split_at(manifest_header::BYTES);
-            let body = String::from_utf8_lossy(body).replace(&old, &format!("{root:032x}"));
+            let body = String::from_utf8_lossy(body).replace(&old, &layout::hex(&root));
             let mut bytes = [head, body.as_bytes()].concat();
             reseal(&mut bytes);
             vfs.write(manifest, &bytes).expect("memory");

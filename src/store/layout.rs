@@ -196,16 +196,16 @@ pub mod section {
 }
 
 /// An XXH3-128 sum or an identity.
-pub(crate) type Sixteen = [u8; 16];
+pub type Sixteen = [u8; 16];
 
 /// XXH3-128 as it is written: the canonical (big-endian) order of the 128-bit number, as xxhsum prints it.
-pub(crate) fn root_of(bytes: &[u8]) -> Sixteen {
+pub fn root_of(bytes: &[u8]) -> Sixteen {
     let number = xxh3_128(bytes);
     std::array::from_fn(|at| (number >> (8 * (15 - at))) as u8)
 }
 
 /// Lowercase hexadecimal digits of 16 bytes.
-pub(crate) fn hex(bytes: &Sixteen) -> String {
+pub fn hex(bytes: &Sixteen) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
