@@ -6,7 +6,9 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::record::{Record, Schema, check_name};
 use crate::store::vfs::{DiskVfs, Vfs};
-use crate::store::{Access, Change, Depth, Mode, Options, Published, Report, Stat, Store};
+use crate::store::{
+    Access, Change, Committed, Compacted, Depth, Durability, Mode, Options, Report, Stat, Store, Tuning,
+};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,6 +28,7 @@ pub struct DatabaseOptions {
     vfs: Arc<dyn Vfs>,
     access: Access,
     mode: Mode,
+    tuning: Tuning,
 }
 
 impl Database {
@@ -47,7 +50,12 @@ impl Database {
 
     /// Other ways of opening.
     pub fn options() -> DatabaseOptions {
-        DatabaseOptions { vfs: Arc::new(DiskVfs), access: Access::Map, mode: Mode::Write { create: true } }
+        DatabaseOptions {
+            vfs: Arc::new(DiskVfs),
+            access: Access::Map,
+            mode: Mode::Write { create: true },
+            tuning: Tuning::default(),
+        }
     }
 
     /// Creates a collection in a commit of its own.
@@ -57,7 +65,7 @@ impl Database {
     pub fn create_collection(&self, name: &str, schema: Schema) -> Result<Collection> {
         check_name("collection", name)?;
         schema.check()?;
-        self.store.publish(vec![Change::CreateCollection { name: name.to_owned(), schema }])?;
+        self.store.commit(vec![Change::CreateCollection { name: name.to_owned(), schema }])?;
         Ok(Collection::new(&self.store, name))
     }
 
@@ -80,7 +88,7 @@ impl Database {
     /// # Errors
     /// [`Error::NotFound`], and those of [`Collection::upsert`].
     pub fn drop_collection(&self, name: &str) -> Result<()> {
-        self.store.publish(vec![Change::DropCollection { name: name.to_owned() }])?;
+        self.store.commit(vec![Change::DropCollection { name: name.to_owned() }])?;
         Ok(())
     }
 
@@ -95,6 +103,41 @@ impl Database {
     /// [`Error::Corrupt`], [`Error::Io`]; the handle then goes on with what it had.
     pub fn refresh(&self) -> Result<()> {
         self.store.refresh().map(|_| ())
+    }
+
+    /// Makes every commit so far durable, those made with [`Durability::Buffered`] too.
+    ///
+    /// # Errors
+    /// Those of [`Collection::upsert`].
+    pub fn sync(&self) -> Result<()> {
+        self.store.sync()
+    }
+
+    /// As [`Database::sync`], and everything is in sealed files when it returns. After every few records this is an
+    /// expensive habit: each call seals a segment, however small.
+    ///
+    /// # Errors
+    /// Those of [`Collection::upsert`].
+    pub fn flush(&self) -> Result<()> {
+        self.store.flush()
+    }
+
+    /// As [`Database::flush`], with the errors that dropping the handle would keep to itself. The lock is released with the
+    /// last handle.
+    ///
+    /// # Errors
+    /// Those of [`Collection::upsert`].
+    pub fn close(self) -> Result<()> {
+        self.flush()
+    }
+
+    /// Rewrites segments in which much is deleted and joins small ones, while reading and writing go on. It stops early,
+    /// keeping what is done, once `keep_going` says false.
+    ///
+    /// # Errors
+    /// Those of [`Collection::upsert`].
+    pub fn compact(&self, keep_going: &(dyn Fn() -> bool + Sync)) -> Result<Compacted> {
+        self.store.compact(keep_going)
     }
 
     /// Looks for damage and names every place of it; beside a writer, too.
@@ -146,12 +189,19 @@ impl DatabaseOptions {
         self
     }
 
+    /// Sizes at which the store does something.
+    pub fn tuning(mut self, tuning: Tuning) -> Self {
+        self.tuning = tuning;
+        self
+    }
+
     /// Opens.
     ///
     /// # Errors
     /// As [`Database::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
-        let store = Store::open(path.as_ref(), self.mode, Options { vfs: self.vfs, access: self.access })?;
+        let store =
+            Store::open(path.as_ref(), self.mode, Options { vfs: self.vfs, access: self.access, tuning: self.tuning })?;
         Ok(Database { store: Arc::new(store) })
     }
 }
@@ -183,7 +233,15 @@ impl Transaction {
     /// # Errors
     /// As [`Collection::upsert`].
     pub fn commit(self) -> Result<()> {
-        let _: Published = self.store.publish(self.changes)?;
+        self.commit_with(Durability::Sync)
+    }
+
+    /// Writes everything in one commit that survives what `durability` says.
+    ///
+    /// # Errors
+    /// As [`Collection::upsert`].
+    pub fn commit_with(self, durability: Durability) -> Result<()> {
+        let _: Committed = self.store.commit_with(self.changes, durability)?;
         Ok(())
     }
 }

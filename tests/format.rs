@@ -198,7 +198,7 @@ fn databases_of_every_version_open_and_hold_what_they_held() {
         let store = open(&copy, Mode::Write { create: false }, Access::Map);
         let record = Record::auto(Matrix::from_rows(1, 4, vec![1.0; 4]).unwrap());
         let change = Change::Upsert { collection: "clips".into(), records: vec![record] };
-        let published = store.publish(vec![change]).unwrap();
+        let published = store.commit(vec![change]).unwrap();
         assert_eq!(published.ids, [["00000000000000000003"]]);
         let mut found = contents(&published.version);
         let last = found["clips"]["records"].as_array_mut().unwrap().pop().unwrap();
@@ -298,7 +298,7 @@ fn make_golden() {
         ],
     ];
     for batch in batches {
-        store.publish(batch).unwrap();
+        store.commit(batch).unwrap();
     }
     derive(&store, true);
     let text = serde_json::to_string_pretty(&contents(&store.version())).unwrap();

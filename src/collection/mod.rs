@@ -66,7 +66,7 @@ impl Collection {
         if records.is_empty() {
             return self.snapshot().map(|_| Vec::new());
         }
-        let published = self.store.publish(vec![Change::Upsert { collection: self.name.clone(), records }])?;
+        let published = self.store.commit(vec![Change::Upsert { collection: self.name.clone(), records }])?;
         Ok(published.ids.into_iter().next().unwrap_or_default())
     }
 
@@ -76,7 +76,7 @@ impl Collection {
     /// As [`Collection::upsert`].
     pub fn delete<I: Into<String>>(&self, ids: impl IntoIterator<Item = I>) -> Result<u64> {
         let ids: Vec<String> = ids.into_iter().map(Into::into).collect();
-        let published = self.store.publish(vec![Change::Delete { collection: self.name.clone(), ids }])?;
+        let published = self.store.commit(vec![Change::Delete { collection: self.name.clone(), ids }])?;
         Ok(published.deleted.into_iter().next().unwrap_or_default())
     }
 
@@ -127,7 +127,7 @@ impl Collection {
         let filter = view.fitted_on.as_deref().map(Filter::parse).transpose()?;
         let training = Training { places: index::places(&snapshot, filter.as_ref())?, snapshot: &snapshot };
         let pipeline = Pipeline::fit(&view.steps, snapshot.schema().dim, &training)?;
-        self.store.publish(vec![Change::CreateView {
+        self.store.commit(vec![Change::CreateView {
             collection: self.name.clone(),
             name: name.to_owned(),
             settings: view.settings(snapshot.schema(), &pipeline),
@@ -168,7 +168,7 @@ impl Collection {
     /// # Errors
     /// [`Error::NotFound`], and those of [`Collection::upsert`].
     pub fn drop_view(&self, name: &str) -> Result<()> {
-        self.store.publish(vec![Change::DropView { collection: self.name.clone(), name: name.to_owned() }])?;
+        self.store.commit(vec![Change::DropView { collection: self.name.clone(), name: name.to_owned() }])?;
         Ok(())
     }
 }

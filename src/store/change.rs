@@ -1,4 +1,4 @@
-//! What a publish changes, and what it gives back.
+//! What a commit changes, and what it gives back.
 
 use super::Version;
 use crate::pipeline::Section;
@@ -6,7 +6,7 @@ use crate::record::{Record, Schema};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// One change; a publish carries out any number of them together or not at all.
+/// One change; a commit carries out any number of them together or not at all.
 #[derive(Clone, Debug)]
 pub enum Change {
     /// Makes an empty collection.
@@ -55,9 +55,9 @@ pub enum Change {
     },
 }
 
-/// What a publish did.
+/// What a commit did.
 #[derive(Debug)]
-pub struct Published {
+pub struct Committed {
     /// The state that it made.
     pub version: Arc<Version>,
     /// For each [`Change::Upsert`] the ids of its records, in their order, numbered ones filled in.

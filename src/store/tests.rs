@@ -19,7 +19,7 @@ use vfs::{Fault, FaultyVfs, MemoryVfs, Vfs};
 const DB: &str = "db";
 
 fn open(vfs: &MemoryVfs, mode: Mode, access: Access) -> Store {
-    Store::open(Path::new(DB), mode, Options { vfs: Arc::new(vfs.clone()), access }).unwrap()
+    Store::open(Path::new(DB), mode, Options { vfs: Arc::new(vfs.clone()), access, ..Options::default() }).unwrap()
 }
 
 fn writer(vfs: &MemoryVfs) -> Store {
@@ -103,7 +103,7 @@ fn what_was_published_is_there_after_reopening_mapped_or_read() {
         Record::auto(matrix(1, 4, 9.0)),
         Record::new("a", matrix(2, 4, 7.0)).field("class", "cat"),
     ];
-    let published = store.publish(vec![create("clips", Schema::new(4)), upsert("clips", records), view("clips", "v")]);
+    let published = store.commit(vec![create("clips", Schema::new(4)), upsert("clips", records), view("clips", "v")]);
     assert_eq!(published.unwrap().ids, [["a", "b", "00000000000000000001", "a"]]);
     let expected = contents(&store, "clips");
     assert_eq!(ids(&store, "clips"), ["b", "00000000000000000001", "a"], "of one id the last stays, in its place");
@@ -124,7 +124,7 @@ fn f32_matrices_are_borrowed_from_the_map_and_narrow_ones_widened() {
     let store = writer(&vfs);
     let large = matrix(600, 128, 0.0); // 300 KiB: aligned to pages
     store
-        .publish(vec![
+        .commit(vec![
             create("wide", Schema::new(128)),
             create("narrow", Schema::new(128).precision(Precision::F16)),
             upsert("wide", [Record::new("small", matrix(1, 128, 5.0)), Record::new("large", large.clone())]),
@@ -139,7 +139,7 @@ fn f32_matrices_are_borrowed_from_the_map_and_narrow_ones_widened() {
     let narrow = &version.collections["narrow"].segments[0].segment;
     assert_eq!(narrow.matrix(0).unwrap().into_matrix(), matrix(1, 128, 5.0));
     let too_large = Record::new("x", Matrix::from_vector(vec![1e6; 128]).unwrap());
-    assert!(matches!(store.publish(vec![upsert("narrow", [too_large])]), Err(Error::Invalid { .. })));
+    assert!(matches!(store.commit(vec![upsert("narrow", [too_large])]), Err(Error::Invalid { .. })));
     assert_eq!(files(&vfs, ".oseg").len(), 2, "a refused batch leaves no file");
 }
 
@@ -147,7 +147,7 @@ fn f32_matrices_are_borrowed_from_the_map_and_narrow_ones_widened() {
 fn a_batch_is_refused_whole() {
     let vfs = MemoryVfs::default();
     let store = writer(&vfs);
-    store.publish(vec![create("c", Schema::new(2)), upsert("c", [Record::new("a", matrix(1, 2, 0.0))])]).unwrap();
+    store.commit(vec![create("c", Schema::new(2)), upsert("c", [Record::new("a", matrix(1, 2, 0.0))])]).unwrap();
     let before = vfs.files();
     let good = || upsert("c", [Record::new("b", matrix(1, 2, 0.0))]);
     for bad in [
@@ -160,10 +160,10 @@ fn a_batch_is_refused_whole() {
         Change::DropCollection { name: "d".into() },
         Change::DropView { collection: "c".into(), name: "v".into() },
     ] {
-        assert!(store.publish(vec![good(), delete("c", &["a"]), bad]).is_err());
+        assert!(store.commit(vec![good(), delete("c", &["a"]), bad]).is_err());
         assert_eq!((ids(&store, "c"), vfs.files()), (vec!["a".to_owned()], before.clone()));
     }
-    store.publish(vec![good()]).unwrap();
+    store.commit(vec![good()]).unwrap();
 }
 
 #[test]
@@ -172,11 +172,11 @@ fn numbers_skip_ids_that_are_taken_and_are_never_given_twice() {
     let store = writer(&vfs);
     let auto = || Record::auto(matrix(1, 1, 0.0));
     let taken = Record::new("00000000000000000002", matrix(1, 1, 7.0));
-    let first = store.publish(vec![create("c", Schema::new(1)), upsert("c", [taken, auto(), auto()])]).unwrap();
+    let first = store.commit(vec![create("c", Schema::new(1)), upsert("c", [taken, auto(), auto()])]).unwrap();
     assert_eq!(first.ids[0][1..], ["00000000000000000001", "00000000000000000003"]);
-    store.publish(vec![delete("c", &["00000000000000000003"])]).unwrap();
+    store.commit(vec![delete("c", &["00000000000000000003"])]).unwrap();
     drop(store);
-    let again = writer(&vfs).publish(vec![upsert("c", [auto()])]).unwrap();
+    let again = writer(&vfs).commit(vec![upsert("c", [auto()])]).unwrap();
     assert_eq!(again.ids, [["00000000000000000004"]]);
 }
 
@@ -185,19 +185,19 @@ fn deletes_count_what_existed_and_empty_segments_go() {
     let vfs = MemoryVfs::default();
     let store = writer(&vfs);
     let three = ["a", "b", "c"].map(|id| Record::new(id, matrix(1, 1, 0.0)));
-    store.publish(vec![create("c", Schema::new(1)), upsert("c", three)]).unwrap();
+    store.commit(vec![create("c", Schema::new(1)), upsert("c", three)]).unwrap();
     let pending = upsert("c", [Record::new("d", matrix(1, 1, 0.0))]);
-    let published = store.publish(vec![pending, delete("c", &["a", "a", "x", "d"]), delete("c", &["a", "b"])]).unwrap();
+    let published = store.commit(vec![pending, delete("c", &["a", "a", "x", "d"]), delete("c", &["a", "b"])]).unwrap();
     assert_eq!(published.deleted, [2, 1]);
     drop(published);
     assert_eq!(ids(&store, "c"), ["c"]);
     assert_eq!(store.version().generation, 3);
-    assert_eq!(store.publish(vec![delete("c", &["a"])]).unwrap().deleted, [0]);
+    assert_eq!(store.commit(vec![delete("c", &["a"])]).unwrap().deleted, [0]);
     assert_eq!(store.version().generation, 3, "what changes nothing writes nothing");
-    store.publish(vec![delete("c", &["c"])]).unwrap();
+    store.commit(vec![delete("c", &["c"])]).unwrap();
     assert!(store.version().collections["c"].segments.is_empty());
-    store.publish(vec![Change::DropCollection { name: "c".into() }]).unwrap();
-    store.publish(vec![create("d", Schema::new(1))]).unwrap();
+    store.commit(vec![Change::DropCollection { name: "c".into() }]).unwrap();
+    store.commit(vec![create("d", Schema::new(1))]).unwrap();
     assert!(files(&vfs, ".oseg").is_empty() && files(&vfs, ".odel").is_empty(), "{:?}", vfs.files());
 }
 
@@ -206,12 +206,12 @@ fn a_reader_keeps_its_version_and_its_files_until_it_lets_go() {
     let vfs = MemoryVfs::default();
     let store = writer(&vfs);
     let put = |value: f32| vec![upsert("c", [Record::new("a", matrix(1, 1, value))])];
-    store.publish(vec![create("c", Schema::new(1))]).unwrap();
-    store.publish(put(1.0)).unwrap();
+    store.commit(vec![create("c", Schema::new(1))]).unwrap();
+    store.commit(put(1.0)).unwrap();
     let reader = open(&vfs, Mode::Read, Access::Read);
     let pinned = reader.version().generation;
     for value in 2..40 {
-        store.publish(put(value as f32)).unwrap();
+        store.commit(put(value as f32)).unwrap();
     }
     assert_eq!(contents(&reader, "c")[0].2, [1.0]);
     let stat = store.stat().unwrap();
@@ -219,12 +219,12 @@ fn a_reader_keeps_its_version_and_its_files_until_it_lets_go() {
     assert_eq!(files(&vfs, ".oseg").len(), 3, "the pinned one's, the last one's, the current one's");
     assert_eq!(reader.refresh().unwrap().generation, stat.generation);
     assert_eq!(contents(&reader, "c")[0].2, [39.0]);
-    store.publish(put(40.0)).unwrap();
-    store.publish(put(41.0)).unwrap();
+    store.commit(put(40.0)).unwrap();
+    store.commit(put(41.0)).unwrap();
     assert!(!store.stat().unwrap().older_generations.contains(&pinned));
     let held = store.version();
     for value in 42..50 {
-        store.publish(put(value as f32)).unwrap();
+        store.commit(put(value as f32)).unwrap();
     }
     let values = held.collections["c"].segments[0].segment.matrix(0).unwrap().into_matrix();
     assert_eq!(values.values(), [41.0], "a version held in the writer's own process is pinned as well");
@@ -239,7 +239,7 @@ fn a_reader_changes_nothing() {
     let reader = open(&vfs, Mode::Read, Access::Map);
     assert_eq!((ids(&reader, "c").len(), derive(&reader)), (50, 50));
     assert!(reader.verify(Depth::Deep).unwrap().is_clean() && reader.stat().unwrap().live_records == 50);
-    assert!(matches!(reader.publish(vec![delete("c", &["1"])]), Err(Error::ReadOnly { .. })));
+    assert!(matches!(reader.commit(vec![delete("c", &["1"])]), Err(Error::ReadOnly { .. })));
     reader.refresh().unwrap();
     drop(reader);
     assert_eq!(vfs.operation_count(), 0, "a read-only medium will do");
@@ -254,7 +254,7 @@ fn a_second_writer_waits_and_is_told_who_holds_the_lock() {
         Store::open(
             Path::new(DB),
             Mode::Write { create: true },
-            Options { vfs: Arc::new(vfs.clone()), access: Access::Map },
+            Options { vfs: Arc::new(vfs.clone()), access: Access::Map, ..Options::default() },
         )
     };
     match again() {
@@ -275,7 +275,13 @@ fn a_second_writer_waits_and_is_told_who_holds_the_lock() {
 #[test]
 fn only_a_new_directory_or_a_database_is_opened() {
     let vfs = MemoryVfs::default();
-    let open = |mode| Store::open(Path::new(DB), mode, Options { vfs: Arc::new(vfs.clone()), access: Access::Map });
+    let open = |mode| {
+        Store::open(
+            Path::new(DB),
+            mode,
+            Options { vfs: Arc::new(vfs.clone()), access: Access::Map, ..Options::default() },
+        )
+    };
     for mode in [Mode::Read, Mode::Write { create: false }] {
         assert!(matches!(open(mode), Err(Error::NotFound { .. })));
         assert!(vfs.files().is_empty());
@@ -285,7 +291,7 @@ fn only_a_new_directory_or_a_database_is_opened() {
     assert_eq!(vfs.files(), [Path::new(DB).join("letter.txt")]);
     vfs.remove(&Path::new(DB).join("letter.txt")).unwrap();
     let store = open(Mode::Write { create: true }).unwrap();
-    store.publish(vec![create("c", Schema::new(1)), upsert("c", [Record::new("a", matrix(1, 1, 0.0))])]).unwrap();
+    store.commit(vec![create("c", Schema::new(1)), upsert("c", [Record::new("a", matrix(1, 1, 0.0))])]).unwrap();
     drop(store);
     for path in vfs.files().iter().filter(|path| path.to_str().unwrap().contains("manifest")) {
         vfs.remove(path).unwrap();
@@ -302,13 +308,13 @@ fn only_a_new_directory_or_a_database_is_opened() {
 fn opening_costs_the_same_few_operations_for_each_segment_however_large() {
     let vfs = MemoryVfs::default();
     let store = writer(&vfs);
-    store.publish(vec![create("c", Schema::new(8))]).unwrap();
+    store.commit(vec![create("c", Schema::new(8))]).unwrap();
     let mut counts = Vec::new();
     for (batch, records) in [1, 400, 3_000].into_iter().enumerate() {
         let records = (0..records).map(|n| Record::new(format!("{batch} {n}"), matrix(4, 8, 0.0)));
-        store.publish(vec![upsert("c", records)]).unwrap();
+        store.commit(vec![upsert("c", records)]).unwrap();
         let counting = FaultyVfs::new(vfs.clone(), u64::MAX, Fault::Io, false);
-        let options = Options { vfs: Arc::new(counting.clone()), access: Access::Map };
+        let options = Options { vfs: Arc::new(counting.clone()), access: Access::Map, ..Options::default() };
         drop(Store::open(Path::new(DB), Mode::Read, options).unwrap());
         counts.push(counting.operation_count());
     }
@@ -321,11 +327,11 @@ fn opening_costs_the_same_few_operations_for_each_segment_however_large() {
 fn thousands_of_single_commits_leave_few_segments_in_order_of_arrival() {
     let vfs = MemoryVfs::default();
     let store = writer(&vfs);
-    store.publish(vec![create("c", Schema::new(2))]).unwrap();
+    store.commit(vec![create("c", Schema::new(2))]).unwrap();
     for n in 0..2_000 {
-        store.publish(vec![upsert("c", [Record::auto(matrix(1, 2, n as f32)).field("n", n)])]).unwrap();
+        store.commit(vec![upsert("c", [Record::auto(matrix(1, 2, n as f32)).field("n", n)])]).unwrap();
         if n % 10 == 9 {
-            store.publish(vec![delete("c", &[&format!("{:020}", n + 1)])]).unwrap();
+            store.commit(vec![delete("c", &[&format!("{:020}", n + 1)])]).unwrap();
         }
     }
     let segments = store.version().collections["c"].segments.len();
@@ -375,7 +381,7 @@ fn derive(store: &Store) -> usize {
 fn with_view(vfs: &MemoryVfs) -> Store {
     let store = writer(vfs);
     let records = (0..50).map(|n| Record::new(format!("{n}"), matrix(n % 4, 3, n as f32)));
-    store.publish(vec![create("c", Schema::new(3)), upsert("c", records), view("c", "v")]).unwrap();
+    store.commit(vec![create("c", Schema::new(3)), upsert("c", records), view("c", "v")]).unwrap();
     store
 }
 
@@ -405,13 +411,13 @@ proptest! {
     fn any_history_reads_like_a_map(steps in prop::collection::vec(step(), 1..48)) {
         let vfs = MemoryVfs::default();
         let mut store = writer(&vfs);
-        store.publish(vec![create("c", Schema::new(2))]).unwrap();
+        store.commit(vec![create("c", Schema::new(2))]).unwrap();
         let mut model: BTreeMap<String, (String, Vec<f32>)> = BTreeMap::new();
         for step in steps {
             match step {
                 Step::Reopen => store = writer_again(store, &vfs),
                 Step::Publish(changes) => {
-                    store.publish(changes.clone()).unwrap();
+                    store.commit(changes.clone()).unwrap();
                     for change in changes {
                         match change {
                             Change::Upsert { records, .. } => model.extend(records.into_iter().map(|record| {
@@ -447,7 +453,7 @@ proptest! {
 fn one_of_each() -> (MemoryVfs, Manifest) {
     let vfs = MemoryVfs::default();
     let store = with_view(&vfs);
-    store.publish(vec![delete("c", &["7", "9"])]).unwrap();
+    store.commit(vec![delete("c", &["7", "9"])]).unwrap();
     derive(&store);
     let manifest = store.version().manifest.clone();
     (vfs, manifest)

@@ -25,7 +25,7 @@ fn database() -> (MemoryVfs, State) {
     ];
     let mut state = State::new();
     for changes in steps {
-        store.publish(changes.clone()).unwrap();
+        store.commit(changes.clone()).unwrap();
         state = model::apply_all(&state, &changes).unwrap();
     }
     model::derive(&store).unwrap();
@@ -35,7 +35,7 @@ fn database() -> (MemoryVfs, State) {
 }
 
 fn options(vfs: &MemoryVfs) -> Options {
-    Options { vfs: Arc::new(vfs.clone()), access: Access::Map }
+    Options { vfs: Arc::new(vfs.clone()), access: Access::Map, ..Options::default() }
 }
 
 /// Whether deep verification finds something wrong in `path`.

@@ -45,7 +45,7 @@ fn run(fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
         let Some(open) = &store else { break };
         let before = allowed[0].clone();
         let after = model::apply_all(&before, &changes).unwrap();
-        let failure = match open.publish(changes.clone()) {
+        let failure = match open.commit(changes.clone()) {
             Ok(_) => {
                 allowed = vec![after];
                 continue;
@@ -55,7 +55,7 @@ fn run(fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
         assert!(vfs.fired().is_some(), "{}: {failure:?}", what());
         // What the handle knows is still true, and can be read.
         assert_eq!(open.version().collections.is_empty(), before.is_empty(), "{}", what());
-        poisoned = matches!(open.publish(vec![create("probe")]), Err(Error::Poisoned { .. }));
+        poisoned = matches!(open.commit(vec![create("probe")]), Err(Error::Poisoned { .. }));
         match failure {
             Error::OutcomeUnknown { .. } => {
                 assert!(poisoned, "{}", what());
@@ -65,8 +65,8 @@ fn run(fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
             Error::Io { .. } | Error::DiskFull { .. } if for_good || poisoned => {}
             Error::Io { .. } | Error::DiskFull { .. } => {
                 // Nothing happened; the surroundings are well again, and so is the handle.
-                open.publish(vec![model::drop_collection("probe")]).unwrap();
-                open.publish(changes).unwrap_or_else(|error| panic!("{}: {error}", what()));
+                open.commit(vec![model::drop_collection("probe")]).unwrap();
+                open.commit(changes).unwrap_or_else(|error| panic!("{}: {error}", what()));
                 allowed = vec![after];
                 continue;
             }
@@ -93,7 +93,7 @@ fn run(fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
 
 /// With a fault that stays, a writer that is not poisoned still refuses every batch in words.
 fn settled(store: &Option<Store>, vfs: &FaultyVfs) -> bool {
-    vfs.fired().is_some() && store.as_ref().is_none_or(|store| store.publish(vec![create("more")]).is_err())
+    vfs.fired().is_some() && store.as_ref().is_none_or(|store| store.commit(vec![create("more")]).is_err())
 }
 
 #[test]

@@ -57,10 +57,10 @@ fn child_that_commits_until_it_is_killed() {
     let Ok(path) = std::env::var(CHILD) else { return };
     let store = open(Path::new(&path), Mode::Write { create: true });
     if !store.version().collections.contains_key("c") {
-        store.publish(vec![Change::CreateCollection { name: "c".into(), schema: Schema::new(2) }]).unwrap();
+        store.commit(vec![Change::CreateCollection { name: "c".into(), schema: Schema::new(2) }]).unwrap();
     }
     for number in last_commit(&store.version()) + 1.. {
-        store.publish(changes(number)).unwrap();
+        store.commit(changes(number)).unwrap();
         println!("committed {number}");
     }
 }

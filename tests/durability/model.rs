@@ -74,7 +74,7 @@ pub(crate) fn apply_all(state: &State, changes: &[Change]) -> Option<State> {
 
 /// Opens the database on a file system.
 pub(crate) fn open(vfs: &(impl Vfs + Clone + 'static), mode: Mode, access: Access) -> Result<Store> {
-    Store::open(Path::new(DB), mode, Options { vfs: Arc::new(vfs.clone()), access })
+    Store::open(Path::new(DB), mode, Options { vfs: Arc::new(vfs.clone()), access, ..Options::default() })
 }
 
 /// Opens or makes the database for writing.

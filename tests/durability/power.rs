@@ -52,7 +52,7 @@ impl Session {
         let store = self.store.take().unwrap();
         match call {
             Call::Publish(changes) => {
-                let published = store.publish(changes.clone());
+                let published = store.commit(changes.clone());
                 match model::apply_all(&self.state, changes) {
                     Some(next) => {
                         published.unwrap();
@@ -124,7 +124,7 @@ impl Tried {
         let opened = image.operation_count();
         let changes = vec![create("nested"), upsert("nested", &["x", "y"], 5)];
         let next = model::apply_all(state, &changes).unwrap();
-        store.publish(changes).unwrap();
+        store.commit(changes).unwrap();
         drop(store);
         let mut seen = HashSet::new();
         let operations = image.operations();
@@ -175,7 +175,7 @@ fn go_on(image: &MemoryVfs, state: &State, why: &dyn Fn() -> String) {
     let store = model::writer(image).unwrap();
     model::derive(&store).unwrap_or_else(|error| panic!("{}: {error}", why()));
     let changes = vec![create("after"), upsert("after", &["x"], 3)];
-    store.publish(changes.clone()).unwrap_or_else(|error| panic!("{}: {error}", why()));
+    store.commit(changes.clone()).unwrap_or_else(|error| panic!("{}: {error}", why()));
     assert!(store.stat().unwrap().trouble.is_none());
     let report = store.verify(Depth::Deep).unwrap();
     assert!(report.findings.is_empty() && report.orphans.is_empty(), "{}: {report:?}", why());
@@ -185,7 +185,7 @@ fn go_on(image: &MemoryVfs, state: &State, why: &dyn Fn() -> String) {
 }
 
 fn options(vfs: &MemoryVfs) -> otolith::store::Options {
-    otolith::store::Options { vfs: Arc::new(vfs.clone()), access: Access::Map }
+    otolith::store::Options { vfs: Arc::new(vfs.clone()), access: Access::Map, ..otolith::store::Options::default() }
 }
 
 /// Runs calls and cuts the power after every operation of those behind the first `skip`.

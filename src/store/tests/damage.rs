@@ -7,7 +7,7 @@ fn a_damaged_block_costs_the_records_in_it_and_no_others() {
     let vfs = MemoryVfs::default();
     let store = writer(&vfs);
     let records = (0..40).map(|n| Record::new(format!("{n}"), matrix(64, 32, n as f32))); // 8 KiB each
-    store.publish(vec![create("c", Schema::new(32)), upsert("c", records)]).unwrap();
+    store.commit(vec![create("c", Schema::new(32)), upsert("c", records)]).unwrap();
     drop(store);
     let path = files(&vfs, ".oseg").remove(0);
     flip(&vfs, &path, 100_000); // in block 1, bytes 65,536 to 131,072
@@ -29,7 +29,7 @@ fn a_damaged_block_costs_the_records_in_it_and_no_others() {
     }
     let store = writer(&vfs);
     for n in 0..20 {
-        store.publish(vec![upsert("c", [Record::new(format!("new {n}"), matrix(64, 32, 0.0))])]).unwrap();
+        store.commit(vec![upsert("c", [Record::new(format!("new {n}"), matrix(64, 32, 0.0))])]).unwrap();
     }
     let version = store.version();
     let segments = &version.collections["c"].segments;
@@ -43,8 +43,8 @@ fn damage_in_a_view_a_delete_set_or_a_frame_costs_only_what_needs_it() {
     let store = writer(&vfs);
     let two = || ["a", "b"].map(|id| Record::new(id, matrix(1, 1, 0.0)));
     let first = vec![create("c", Schema::new(1)), create("d", Schema::new(1)), upsert("c", two()), upsert("d", two())];
-    store.publish(first).unwrap();
-    store.publish(vec![view("c", "good"), view("c", "bad"), delete("c", &["a"])]).unwrap();
+    store.commit(first).unwrap();
+    store.commit(vec![view("c", "good"), view("c", "bad"), delete("c", &["a"])]).unwrap();
     let bad_view = version_file(&store, |version| version.manifest.collections[0].views[1].file.name.clone());
     let deletes = version_file(&store, |version| {
         version.manifest.segments.iter().find_map(|segment| Some(segment.deletes.as_ref()?.file.name.clone())).unwrap()
@@ -58,10 +58,10 @@ fn damage_in_a_view_a_delete_set_or_a_frame_costs_only_what_needs_it() {
     let collection = &version.collections["c"];
     assert!(matches!(collection.view("bad"), Err(Error::Corrupt { path, .. }) if path == view_path));
     assert!(collection.view("good").is_ok() && collection.view_names().count() == 2);
-    assert!(matches!(store.publish(vec![view("c", "bad")]), Err(Error::Exists { .. })));
-    store.publish(vec![delete("c", &["b"])]).unwrap();
+    assert!(matches!(store.commit(vec![view("c", "bad")]), Err(Error::Exists { .. })));
+    store.commit(vec![delete("c", &["b"])]).unwrap();
     assert!(store.version().collections["c"].view("bad").is_err(), "kept until it is dropped");
-    store.publish(vec![Change::DropView { collection: "c".into(), name: "bad".into() }]).unwrap();
+    store.commit(vec![Change::DropView { collection: "c".into(), name: "bad".into() }]).unwrap();
     assert!(matches!(store.version().collections["c"].view("bad"), Err(Error::NotFound { .. })));
 
     let damaged = vfs.copy().unwrap();
@@ -70,8 +70,8 @@ fn damage_in_a_view_a_delete_set_or_a_frame_costs_only_what_needs_it() {
     let version = store.version();
     let segment = &version.collections["c"].segments[0].segment;
     assert!(matches!(segment.id(0), Err(Error::Corrupt { .. })), "deleted records must not come back");
-    assert!(matches!(store.publish(vec![upsert("c", two())]), Err(Error::Corrupt { .. })), "is `a` there or not?");
-    store.publish(vec![upsert("d", two())]).unwrap();
+    assert!(matches!(store.commit(vec![upsert("c", two())]), Err(Error::Corrupt { .. })), "is `a` there or not?");
+    store.commit(vec![upsert("d", two())]).unwrap();
     assert_eq!(ids(&store, "d"), ["a", "b"]);
     drop(store);
     let again = writer(&damaged);
@@ -97,7 +97,11 @@ fn files_of_a_newer_format_are_refused_by_name() {
         copy
     };
     let open = |vfs: &MemoryVfs, mode| {
-        Store::open(Path::new(DB), mode, Options { vfs: Arc::new(vfs.clone()), access: Access::Map })
+        Store::open(
+            Path::new(DB),
+            mode,
+            Options { vfs: Arc::new(vfs.clone()), access: Access::Map, ..Options::default() },
+        )
     };
     use layout::manifest_header as head;
     for (field, value) in [(head::MAJOR, 2), (head::INCOMPAT, 1)] {
@@ -161,7 +165,11 @@ fn hostile_manifests_are_refused() {
         bytes.extend_from_slice(body.as_bytes());
         let copy = vfs.copy().unwrap();
         copy.write(&path, &bytes).unwrap();
-        let opened = Store::open(Path::new(DB), Mode::Read, Options { vfs: Arc::new(copy), access: Access::Map });
+        let opened = Store::open(
+            Path::new(DB),
+            Mode::Read,
+            Options { vfs: Arc::new(copy), access: Access::Map, ..Options::default() },
+        );
         assert!(matches!(opened, Err(Error::Corrupt { .. })), "{to}");
     }
 }
@@ -229,7 +237,7 @@ proptest! {
                     let _ = store.rows(&part.segment, view, &build);
                 }
             }
-            let _ = store.publish(vec![upsert("c", [Record::new("17", matrix(1, 3, 0.0))])]);
+            let _ = store.commit(vec![upsert("c", [Record::new("17", matrix(1, 3, 0.0))])]);
             let _ = store.verify(Depth::Deep).unwrap();
         }
     }

@@ -27,8 +27,8 @@ fn derived_rows_are_built_once_and_whatever_happens_to_their_file_they_are_right
     assert!(vfs.read(&file).unwrap() == whole, "a writer mends the file");
     vfs.remove(&file).unwrap();
     assert_eq!(derive(&open(&vfs, Mode::Read, Access::Map)), 50);
-    store.publish(vec![Change::DropView { collection: "c".into(), name: "v".into() }, view("c", "w")]).unwrap();
-    store.publish(vec![view("c", "v")]).unwrap();
+    store.commit(vec![Change::DropView { collection: "c".into(), name: "v".into() }, view("c", "w")]).unwrap();
+    store.commit(vec![view("c", "v")]).unwrap();
     assert_eq!(derive(&store), 50, "another view of the same name");
     assert_eq!(files(&vfs, ".odrv").len(), 1, "derived files of a view that is gone are gone");
 }
@@ -41,7 +41,7 @@ fn derived_rows_that_cannot_be_written_are_kept_in_memory_and_poison_nothing() {
             drop(with_view(&vfs));
             let counting = FaultyVfs::new(vfs.clone(), u64::MAX, fault, false);
             let open = |vfs: &FaultyVfs| {
-                let options = Options { vfs: Arc::new(vfs.clone()), access: Access::Map };
+                let options = Options { vfs: Arc::new(vfs.clone()), access: Access::Map, ..Options::default() };
                 Store::open(Path::new(DB), Mode::Write { create: false }, options).unwrap()
             };
             drop(open(&counting));
@@ -52,7 +52,7 @@ fn derived_rows_that_cannot_be_written_are_kept_in_memory_and_poison_nothing() {
                 assert!(at > 8, "the file was written");
                 break;
             }
-            store.publish(vec![delete("c", &["1"])]).unwrap();
+            store.commit(vec![delete("c", &["1"])]).unwrap();
         }
     }
 }

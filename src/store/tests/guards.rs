@@ -7,11 +7,11 @@ use super::*;
 fn a_writer_whose_lock_file_was_removed_writes_no_more() {
     let vfs = MemoryVfs::default();
     let first = writer(&vfs);
-    first.publish(vec![create("c", Schema::new(2))]).unwrap();
+    first.commit(vec![create("c", Schema::new(2))]).unwrap();
     vfs.remove(&Path::new(DB).join("LOCK")).unwrap();
     let second = writer(&vfs);
-    second.publish(vec![upsert("c", [Record::new("kept", matrix(1, 2, 0.0))])]).unwrap();
-    let refused = first.publish(vec![upsert("c", [Record::new("lost", matrix(1, 2, 0.0))])]);
+    second.commit(vec![upsert("c", [Record::new("kept", matrix(1, 2, 0.0))])]).unwrap();
+    let refused = first.commit(vec![upsert("c", [Record::new("lost", matrix(1, 2, 0.0))])]);
     assert!(matches!(refused, Err(Error::Poisoned { .. })), "{refused:?}");
     drop((first, second));
     assert_eq!(ids(&writer(&vfs), "c"), ["kept"]);
@@ -25,9 +25,9 @@ fn a_snapshot_outlives_its_database_and_keeps_nobody_from_writing() {
     let (records, derived) = (snapshot.len(), files(&vfs, ".odrv").len());
     drop(store);
     let again = writer(&vfs);
-    again.publish(vec![Change::DropCollection { name: "c".into() }]).unwrap();
-    again.publish(vec![create("c", Schema::new(7))]).unwrap();
-    again.publish(vec![upsert("c", [Record::new("new", matrix(1, 7, 0.0))])]).unwrap();
+    again.commit(vec![Change::DropCollection { name: "c".into() }]).unwrap();
+    again.commit(vec![create("c", Schema::new(7))]).unwrap();
+    again.commit(vec![upsert("c", [Record::new("new", matrix(1, 7, 0.0))])]).unwrap();
     let read: Vec<Record> = snapshot.iter().map(|entry| entry.to_record().unwrap()).collect();
     assert_eq!(read.len(), records);
     let (part, view) = (&snapshot.segments()[0], snapshot.view("v").unwrap());
@@ -35,8 +35,8 @@ fn a_snapshot_outlives_its_database_and_keeps_nobody_from_writing() {
     snapshot.rows(&part.segment, view, &doubling(&part.segment, &built)).unwrap();
     assert!(built.into_inner() > 0 && files(&vfs, ".odrv").len() <= derived, "a snapshot alone writes no files");
     drop(snapshot);
-    again.publish(vec![create("d", Schema::new(1))]).unwrap();
-    again.publish(vec![create("e", Schema::new(1))]).unwrap();
+    again.commit(vec![create("d", Schema::new(1))]).unwrap();
+    again.commit(vec![create("e", Schema::new(1))]).unwrap();
     assert_eq!(files(&vfs, ".oseg").len(), 1, "what the snapshot pinned is gone");
 }
 
@@ -44,15 +44,15 @@ fn a_snapshot_outlives_its_database_and_keeps_nobody_from_writing() {
 fn a_view_that_could_not_be_read_back_or_does_not_fit_is_refused() {
     let vfs = MemoryVfs::default();
     let store = writer(&vfs);
-    store.publish(vec![create("c", Schema::new(2))]).unwrap();
+    store.commit(vec![create("c", Schema::new(2))]).unwrap();
     let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
     for settings in [deep, json!({"input_dim": 3})] {
         let change = Change::CreateView { collection: "c".into(), name: "v".into(), settings, sections: sections() };
-        assert!(store.publish(vec![change]).is_err());
+        assert!(store.commit(vec![change]).is_err());
         assert_eq!(store.version().collections["c"].view_names().count(), 0);
         assert!(files(&vfs, ".oview").is_empty(), "nothing is left of it");
     }
-    store.publish(vec![view("c", "v")]).unwrap();
+    store.commit(vec![view("c", "v")]).unwrap();
 }
 
 #[test]
@@ -60,9 +60,9 @@ fn settings_too_long_to_be_read_again_are_refused() {
     let vfs = MemoryVfs::default();
     let store = writer(&vfs);
     let name = "x".repeat(crate::limits::MANIFEST_BYTES as usize);
-    let refused = store.publish(vec![create("c", Schema::new(2).embedder(name))]);
+    let refused = store.commit(vec![create("c", Schema::new(2).embedder(name))]);
     assert!(matches!(refused, Err(Error::Invalid { .. })));
-    store.publish(vec![create("c", Schema::new(2))]).unwrap();
+    store.commit(vec![create("c", Schema::new(2))]).unwrap();
     drop(store);
     writer(&vfs);
 }
@@ -87,7 +87,12 @@ fn counters_that_would_begin_again_are_refused() {
         change(&mut changed);
         let copy = vfs.copy().unwrap();
         copy.write(&newest, &changed.encode()).unwrap();
-        Store::open(Path::new(DB), Mode::Read, Options { vfs: Arc::new(copy), access: Access::Map }).is_ok()
+        Store::open(
+            Path::new(DB),
+            Mode::Read,
+            Options { vfs: Arc::new(copy), access: Access::Map, ..Options::default() },
+        )
+        .is_ok()
     };
     assert!(with(&|_| {}));
     assert!(!with(&|manifest| manifest.next_no = u64::MAX));

@@ -1,0 +1,88 @@
+//! How a database is opened, and how sure a commit is to survive.
+
+use super::vfs::{DiskVfs, Vfs};
+use std::sync::Arc;
+
+/// What a database is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Reading and writing; there is one writer at a time.
+    Write {
+        /// Whether to make the database when it does not exist.
+        create: bool,
+    },
+    /// Reading only; needs no write access to anything.
+    Read,
+}
+
+/// How the bytes of segments reach memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Mapped: nothing is copied, but a disk error while a page is read kills the process.
+    #[default]
+    Map,
+    /// Read into memory of the process; disk errors are values. For network and removable file systems.
+    Read,
+}
+
+/// What a commit survives once it is acknowledged. Either way it is all there or not at all, after those before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut: it is synced, with everything committed before it.
+    #[default]
+    Sync,
+    /// The death of the process. A power cut may take the last commits, newest first; those older than
+    /// [`Tuning::buffered_for`] or [`Tuning::buffered_bytes`] are synced by the store itself.
+    Buffered,
+}
+
+/// How to open a database.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where its files are.
+    pub vfs: Arc<dyn Vfs>,
+    /// How they are read.
+    pub access: Access,
+    /// Sizes at which the store does something.
+    pub tuning: Tuning,
+}
+
+impl Default for Options {
+    /// Files of the operating system, mapped.
+    fn default() -> Options {
+        Options { vfs: Arc::new(DiskVfs), access: Access::Map, tuning: Tuning::default() }
+    }
+}
+
+/// Sizes at which the store does something. The defaults suit disks; tests make them small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// A matrix of so many stored bytes goes straight to a segment instead of through the log.
+    pub direct_bytes: u64,
+    /// Commits of together so many bytes in the log are written out as a segment.
+    pub log_bytes: u64,
+    /// An open segment of so many bytes of matrices is sealed.
+    pub segment_bytes: u64,
+    /// So many bytes of commits that are only buffered are synced.
+    pub buffered_bytes: u64,
+    /// So long a buffered commit waits for its sync.
+    pub buffered_for: std::time::Duration,
+    /// Length of the file `RESERVE`, which is given up when the disk is full.
+    pub reserve_bytes: u64,
+    /// Whether a thread of the store's own compacts when there is enough to gain.
+    pub background: bool,
+}
+
+impl Default for Tuning {
+    fn default() -> Tuning {
+        Tuning {
+            direct_bytes: 64 << 10,
+            log_bytes: 64 << 20,
+            segment_bytes: 256 << 20,
+            buffered_bytes: 64 << 20,
+            buffered_for: std::time::Duration::from_secs(1),
+            reserve_bytes: 4 << 20,
+            background: true,
+        }
+    }
+}
