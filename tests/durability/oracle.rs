@@ -2,12 +2,13 @@
 
 use otolith::pipeline::{Array, Section};
 use otolith::store::vfs::Vfs;
-use otolith::store::{Access, Change, CollectionVersion, Mode, Options, Store, Version};
+use otolith::store::{Access, Change, CollectionVersion, Mode, Options, SegmentRef, Store, Tuning, Version};
 use otolith::{Matrix, Record, Result, Schema};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The directory of the database in every test.
 pub(crate) const DB: &str = "db";
@@ -72,19 +73,81 @@ pub(crate) fn apply_all(state: &State, changes: &[Change]) -> Option<State> {
     changes.iter().all(|change| apply(&mut next, change)).then_some(next)
 }
 
-/// Opens the database on a file system.
-pub(crate) fn open(vfs: &(impl Vfs + Clone + 'static), mode: Mode, access: Access) -> Result<Store> {
-    Store::open(Path::new(DB), mode, Options { vfs: Arc::new(vfs.clone()), access, ..Options::default() })
+/// What a database held after each commit, and what of that must survive.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    states: Vec<State>,
+    /// The oldest state that a power cut may leave.
+    durable: usize,
+}
+
+impl History {
+    /// A database that holds `state`, durably.
+    pub(crate) fn new(state: State) -> History {
+        History { states: vec![state], durable: 0 }
+    }
+
+    /// What the database holds.
+    pub(crate) fn newest(&self) -> &State {
+        self.states.last().unwrap()
+    }
+
+    /// A commit made it hold `state`.
+    pub(crate) fn commit(&mut self, state: State) {
+        self.states.push(state);
+    }
+
+    /// All of it survives from now on.
+    pub(crate) fn sync(&mut self) {
+        self.durable = self.states.len() - 1;
+    }
+
+    /// What a power cut may leave.
+    pub(crate) fn survivors(&self) -> &[State] {
+        &self.states[self.durable..]
+    }
+
+    /// Where the survivors begin and end.
+    pub(crate) fn range(&self) -> (usize, usize) {
+        (self.durable, self.states.len())
+    }
+
+    /// The states of a range.
+    pub(crate) fn states(&self, from: usize, to: usize) -> &[State] {
+        &self.states[from..to]
+    }
+}
+
+/// Sizes at which nothing happens by itself, and matrices of `direct_bytes` bypass the log.
+pub(crate) fn tuning(direct_bytes: u64) -> Tuning {
+    Tuning {
+        direct_bytes,
+        buffered_bytes: u64::MAX,
+        buffered_for: Duration::from_secs(3_600),
+        reserve_bytes: 0,
+        background: false,
+        ..Tuning::default()
+    }
+}
+
+/// How a database on a file system is opened.
+pub(crate) fn options(vfs: &(impl Vfs + Clone + 'static), access: Access, tuning: Tuning) -> Options {
+    Options { vfs: Arc::new(vfs.clone()), access, tuning }
+}
+
+/// Opens the database for reading.
+pub(crate) fn reader(vfs: &(impl Vfs + Clone + 'static), access: Access) -> Result<Store> {
+    Store::open(Path::new(DB), Mode::Read, options(vfs, access, tuning(0)))
 }
 
 /// Opens or makes the database for writing.
-pub(crate) fn writer(vfs: &(impl Vfs + Clone + 'static)) -> Result<Store> {
-    open(vfs, Mode::Write { create: true }, Access::Map)
+pub(crate) fn writer(vfs: &(impl Vfs + Clone + 'static), tuning: Tuning) -> Result<Store> {
+    Store::open(Path::new(DB), Mode::Write { create: true }, options(vfs, Access::Map, tuning))
 }
 
 /// Every live record with what reading it gave.
 pub(crate) fn records(collection: &CollectionVersion) -> Vec<(Result<String>, Result<Content>)> {
-    let live = |part: &otolith::store::SegmentRef| {
+    let live = |part: &SegmentRef| {
         let (segment, deleted) = (part.segment.clone(), part.deleted.clone());
         (0..segment.records()).filter(move |n| !deleted.contains(*n)).map(move |n| {
             let read = || Ok(content(&Value::Object((*segment.fields(n)?).clone()), &segment.matrix(n)?.into_matrix()));
