@@ -27,10 +27,14 @@ mod images;
 mod io_error_nth;
 #[path = "durability/kill9.rs"]
 mod kill9;
+#[path = "durability/model.rs"]
+mod model;
 #[path = "durability/oracle.rs"]
 mod oracle;
 #[path = "durability/power_cut.rs"]
 mod power_cut;
+#[path = "durability/readers.rs"]
+mod readers;
 #[path = "durability/truncate.rs"]
 mod truncate;
 

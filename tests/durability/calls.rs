@@ -2,7 +2,7 @@
 
 use crate::oracle::{self, History, State};
 use otolith::Error;
-use otolith::store::vfs::MemoryVfs;
+use otolith::store::vfs::{Effort, MemoryVfs, PowerCut};
 use otolith::store::{Change, Durability, Store, Tuning};
 
 /// A call of the API.
@@ -40,7 +40,9 @@ pub(crate) struct Session {
     pub(crate) vfs: MemoryVfs,
     pub(crate) history: History,
     tuning: Tuning,
-    store: Option<Store>,
+    pub(crate) store: Option<Store>,
+    /// The disk when recording began.
+    disk: PowerCut,
     moments: Vec<Moment>,
 }
 
@@ -56,7 +58,8 @@ impl Session {
     pub(crate) fn new(tuning: Tuning) -> Session {
         let vfs = MemoryVfs::recording();
         let store = Some(oracle::writer(&vfs, tuning).unwrap());
-        let mut session = Session { vfs, history: History::new(State::new()), tuning, store, moments: Vec::new() };
+        let history = History::new(State::new());
+        let mut session = Session { vfs, history, tuning, store, disk: PowerCut::default(), moments: Vec::new() };
         session.note();
         session
     }
@@ -123,6 +126,26 @@ impl Session {
         });
         assert_eq!(oracle::read(&store.version()).unwrap(), *self.history.newest(), "after {call:?}");
         self.store = Some(store);
+        self.note();
+    }
+
+    /// Cuts the power; the number picks what that leaves.
+    pub(crate) fn cut(&mut self, number: usize) {
+        let operations = self.vfs.operations();
+        self.vfs.kill();
+        self.store = None;
+        operations.iter().for_each(|operation| self.disk.apply(operation));
+        let outcomes = self.disk.outcomes(Effort::Usual, number as u64);
+        let outcome = &outcomes[number % outcomes.len()];
+        self.vfs = self.disk.image(outcome);
+        self.disk = PowerCut::of(&self.vfs);
+        self.vfs.record();
+        let store = oracle::writer(&self.vfs, self.tuning).unwrap();
+        let found = oracle::read(&store.version()).unwrap();
+        assert!(self.history.survivors().contains(&found), "{found:?} instead of {:?}", self.history.survivors());
+        self.history = History::new(found);
+        self.store = Some(store);
+        self.moments.clear();
         self.note();
     }
 
