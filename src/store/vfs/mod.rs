@@ -24,7 +24,7 @@ pub use super::map::{Region, Words};
 pub use disk::DiskVfs;
 pub use faulty::{Fault, FaultyVfs};
 pub use memory::{MemoryVfs, Operation};
-pub use power::PowerCut;
+pub use power::{Effort, Outcome, PowerCut};
 
 use std::fmt::Debug;
 use std::io;
