@@ -29,6 +29,7 @@ mod damage;
 mod deletes;
 mod derived;
 mod draft;
+mod file_system;
 mod files;
 mod fold;
 mod gc;

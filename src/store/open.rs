@@ -5,7 +5,7 @@ use super::draft::random_sixteen;
 use super::files::{DERIVED, DIRS, Files, LOCK, SEG, TEMPORARY, VIEW, is_missing};
 use super::manifest::{Manifest, generation_of, name_of};
 use super::version::{self, Version};
-use super::{Mode, Options, Store, Writer, gc, lock};
+use super::{Mode, Options, Store, Writer, file_system, gc, lock};
 use crate::error::{Error, Result};
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
@@ -15,9 +15,10 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is none and none is to be made, [`Error::Unusable`] when the directory holds
-    /// something else, [`Error::Locked`] when another writer has it, [`Error::Corrupt`] and [`Error::Version`] when its
-    /// newest manifest cannot be used, [`Error::Io`].
+    /// something else or lies where nothing is promised ([`Options::allow_network`]), [`Error::Locked`] when another
+    /// writer has it, [`Error::Corrupt`] and [`Error::Version`] when its newest manifest cannot be used, [`Error::Io`].
     pub fn open(path: &Path, mode: Mode, options: Options) -> Result<Store> {
+        let options = file_system::admit(path, mode, options)?;
         let files = Files::new(options.vfs, path);
         let lock = match mode {
             Mode::Read => None,
