@@ -270,3 +270,17 @@ mod children {
         ));
     }
 }
+
+/// Every command that writes takes the flag that the refusal names.
+#[cfg(all(feature = "cli", target_os = "linux"))]
+#[test]
+fn the_command_line_says_how_to_write_there_all_the_same() {
+    let run = |flags: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_otolith"));
+        let output = command.args(["delete", "/proc/self/sounds.otolith", "dog-1"]).args(flags).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(run(&[]).contains("--allow-network-fs"));
+    assert!(run(&["--allow-network-fs"]).contains("not found"));
+}
