@@ -1,23 +1,53 @@
 //! The promise of the store: what was acknowledged is there after any crash, a batch is all there or not at all, and damage
 //! is named, never guessed around.
 //!
-//! - `power`: the power is cut after every operation on the file system, over every short sequence of API calls and one
-//!   long one; every file system that the cut can leave must open and hold exactly the committed prefix.
-//! - `faults`: the n-th operation fails, for every n and in every way.
-//! - `kill`: a real process on a real disk is killed at random moments.
-//! - `damage`: every byte of a small database gets one bit flipped.
+//! - `power_cut`: the power is cut after every operation on the file system, over every short sequence of API calls and a
+//!   long one; every file system that the cut can leave must open and hold the commits in order, up to a last one that is
+//!   not older than the last acknowledged as durable.
+//! - `io_error_nth`: the n-th operation fails, for every n and in every way.
+//! - `kill9`: a real process on a real disk is killed at random moments.
+//! - `bit_flip`, `truncate`: every byte of a small database gets a bit flipped; files are cut, swapped, zeroed, replaced.
+//! - `model`: random histories, crashes among them, against maps in memory.
+//! - `readers`: processes read while another writes and compacts.
 //!
-//! Lines `figure NAME = VALUE UNIT` say how much was tried.
+//! Lines `figure NAME = VALUE UNIT` say how much was tried. `OTOLITH_NIGHTLY=1` asks for the long run, about an hour on
+//! two cores; a debug build tries a twentieth.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
-#[path = "durability/damage.rs"]
-mod damage;
-#[path = "durability/faults.rs"]
-mod faults;
-#[path = "durability/kill.rs"]
-mod kill;
+#[path = "durability/bit_flip.rs"]
+mod bit_flip;
+#[path = "durability/calls.rs"]
+mod calls;
+#[path = "durability/damaged.rs"]
+mod damaged;
+#[path = "durability/images.rs"]
+mod images;
+#[path = "durability/io_error_nth.rs"]
+mod io_error_nth;
+#[path = "durability/kill9.rs"]
+mod kill9;
 #[path = "durability/model.rs"]
 mod model;
-#[path = "durability/power.rs"]
-mod power;
+#[path = "durability/oracle.rs"]
+mod oracle;
+#[path = "durability/power_cut.rs"]
+mod power_cut;
+#[path = "durability/readers.rs"]
+mod readers;
+#[path = "durability/truncate.rs"]
+mod truncate;
+
+/// Whether the long run was asked for.
+fn is_nightly() -> bool {
+    std::env::var_os("OTOLITH_NIGHTLY").is_some_and(|value| value == "1")
+}
+
+/// How much to try.
+fn count(usual: usize, nightly: usize) -> usize {
+    match is_nightly() {
+        true => nightly,
+        false if cfg!(debug_assertions) => usual.div_ceil(20),
+        false => usual,
+    }
+}

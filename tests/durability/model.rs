@@ -1,161 +1,161 @@
-//! What a database should hold, kept in maps; and what it does hold, read back.
+//! Random histories against maps in memory.
 
-use otolith::pipeline::{Array, Section};
-use otolith::store::vfs::Vfs;
-use otolith::store::{Access, Change, CollectionVersion, Mode, Options, Store, Version};
-use otolith::{Matrix, Record, Result, Schema};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::path::Path;
+use crate::calls::{Call, Session, buffered, sync};
+use crate::oracle::{self, State, create, create_view, delete, drop_collection, drop_view, upsert};
+use otolith::store::{Change, Tuning, Version};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use rayon::prelude::*;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The directory of the database in every test.
-pub(crate) const DB: &str = "db";
+const COLLECTIONS: [&str; 3] = ["c", "d", "e"];
+const VIEWS: [&str; 2] = ["v", "w"];
+/// Calls of a sequence at most.
+const LONGEST: usize = 60;
+/// Runners side by side, each with a seed of its own.
+const RUNNERS: usize = 16;
 
-/// A whole database.
-pub(crate) type State = BTreeMap<String, Collection>;
-
-/// A collection.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Collection {
-    pub(crate) dim: usize,
-    pub(crate) records: BTreeMap<String, Content>,
-    pub(crate) views: BTreeMap<String, (Value, Vec<Section>)>,
+/// A step of a history.
+#[derive(Clone, Debug)]
+enum Step {
+    Call(Call),
+    /// A snapshot is taken, and held across what follows.
+    Hold,
+    /// All snapshots are looked at; they are as they were. Then they go.
+    Release,
+    /// The power is cut; the number picks what that leaves.
+    Cut(Index),
 }
 
-/// Fields and values of a record.
-pub(crate) type Content = (String, usize, Vec<u32>);
-
-fn content(fields: &Value, matrix: &Matrix) -> Content {
-    (fields.to_string(), matrix.rows(), matrix.values().iter().map(|value| value.to_bits()).collect())
+/// Up to four ids out of twelve.
+fn ids() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::vec((0..12_u8).prop_map(|id| id.to_string()), 1..4)
 }
 
-/// Applies one change; false (and nothing) when it must be refused.
-pub(crate) fn apply(state: &mut State, change: &Change) -> bool {
-    match change {
-        Change::CreateCollection { name, schema } if !state.contains_key(name) => {
-            state.insert(name.clone(), Collection { dim: schema.dim, ..Collection::default() });
-            true
-        }
-        Change::DropCollection { name } => state.remove(name).is_some(),
-        Change::Upsert { collection, records } => state.get_mut(collection).is_some_and(|collection| {
-            for record in records {
-                let fields = Value::Object((*record.fields).clone());
-                let id = record.id.clone().expect("tests name their records");
-                collection.records.insert(id, content(&fields, &record.matrix));
+fn records() -> impl Strategy<Value = Change> {
+    let collection = || prop::sample::select(&COLLECTIONS[..]);
+    let refs = |ids: &[String]| ids.iter().map(String::clone).collect::<Vec<_>>();
+    prop_oneof![
+        4 => (collection(), ids(), 0..50_usize).prop_map(move |(name, ids, version)| {
+            let ids = refs(&ids);
+            upsert(name, &ids.iter().map(String::as_str).collect::<Vec<_>>(), version)
+        }),
+        2 => (collection(), ids()).prop_map(move |(name, ids)| {
+            let ids = refs(&ids);
+            delete(name, &ids.iter().map(String::as_str).collect::<Vec<_>>())
+        }),
+    ]
+}
+
+fn shape() -> impl Strategy<Value = Change> {
+    let collection = || prop::sample::select(&COLLECTIONS[..]);
+    let view = || prop::sample::select(&VIEWS[..]);
+    prop_oneof![
+        4 => collection().prop_map(create),
+        1 => collection().prop_map(drop_collection),
+        2 => (collection(), view(), 0..9_usize).prop_map(|(name, view, version)| create_view(name, view, version)),
+        1 => (collection(), view()).prop_map(|(name, view)| drop_view(name, view)),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let transaction = prop::collection::vec(prop_oneof![5 => records(), 1 => shape()], 1..4);
+    let call = prop_oneof![
+        10 => records().prop_map(|change| sync([change])),
+        10 => records().prop_map(|change| buffered([change])),
+        5 => shape().prop_map(|change| sync([change])),
+        3 => transaction.clone().prop_map(sync),
+        3 => transaction.prop_map(buffered),
+        2 => Just(Call::Sync),
+        3 => Just(Call::Flush),
+        3 => Just(Call::Compact),
+        1 => Just(Call::Derive),
+        2 => Just(Call::Close),
+        1 => Just(Call::Drop),
+        2 => Just(Call::Die),
+    ];
+    prop_oneof![
+        20 => call.prop_map(Step::Call),
+        1 => Just(Step::Hold),
+        1 => Just(Step::Release),
+        2 => any::<Index>().prop_map(Step::Cut),
+    ]
+}
+
+/// Sizes at which the store does something: never, often, all the time.
+fn tuning() -> impl Strategy<Value = Tuning> {
+    let direct = prop_oneof![Just(0), Just(24), Just(u64::MAX)];
+    let log = prop_oneof![Just(0), Just(300), Just(2_000), Just(u64::MAX)];
+    let segment = prop_oneof![Just(4_200), Just(6_000), Just(u64::MAX)];
+    let reserve = prop_oneof![3 => Just(0), 1 => Just(256)];
+    (direct, log, segment, reserve).prop_map(|(direct, log_bytes, segment_bytes, reserve_bytes)| Tuning {
+        log_bytes,
+        segment_bytes,
+        reserve_bytes,
+        ..oracle::tuning(direct)
+    })
+}
+
+/// Snapshots with what they showed when they were taken.
+type Held = Vec<(Arc<Version>, State)>;
+
+fn release(held: &mut Held) {
+    for (version, state) in held.drain(..) {
+        assert_eq!(oracle::read(&version).unwrap(), state, "a snapshot changed");
+    }
+}
+
+fn run(tuning: Tuning, steps: Vec<Step>, cuts: &AtomicUsize) {
+    let mut session = Session::new(tuning);
+    let mut held = Held::new();
+    for step in steps {
+        match step {
+            Step::Hold => {
+                held.push((session.store.as_ref().unwrap().version(), session.history.newest().clone()));
             }
-            true
-        }),
-        Change::Delete { collection, ids } => state.get_mut(collection).is_some_and(|collection| {
-            collection.records.retain(|id, _| !ids.contains(id));
-            true
-        }),
-        Change::CreateView { collection, name, settings, sections } => {
-            state.get_mut(collection).is_some_and(|collection| {
-                let free = !collection.views.contains_key(name);
-                if free {
-                    collection.views.insert(name.clone(), (settings.clone(), sections.clone()));
+            Step::Release => release(&mut held),
+            Step::Cut(number) => {
+                release(&mut held);
+                session.cut(number.index(1 << 20));
+                cuts.fetch_add(1, Ordering::Relaxed);
+            }
+            Step::Call(call) => {
+                // The snapshots of a process die with it.
+                if matches!(call, Call::Die) {
+                    release(&mut held);
                 }
-                free
-            })
-        }
-        Change::DropView { collection, name } => {
-            state.get_mut(collection).is_some_and(|collection| collection.views.remove(name).is_some())
-        }
-        Change::CreateCollection { .. } => false,
-    }
-}
-
-/// Applies a batch as one.
-pub(crate) fn apply_all(state: &State, changes: &[Change]) -> Option<State> {
-    let mut next = state.clone();
-    changes.iter().all(|change| apply(&mut next, change)).then_some(next)
-}
-
-/// Opens the database on a file system.
-pub(crate) fn open(vfs: &(impl Vfs + Clone + 'static), mode: Mode, access: Access) -> Result<Store> {
-    Store::open(Path::new(DB), mode, Options { vfs: Arc::new(vfs.clone()), access, ..Options::default() })
-}
-
-/// Opens or makes the database for writing.
-pub(crate) fn writer(vfs: &(impl Vfs + Clone + 'static)) -> Result<Store> {
-    open(vfs, Mode::Write { create: true }, Access::Map)
-}
-
-/// Every live record with what reading it gave.
-pub(crate) fn records(collection: &CollectionVersion) -> Vec<(Result<String>, Result<Content>)> {
-    let live = |part: &otolith::store::SegmentRef| {
-        let (segment, deleted) = (part.segment.clone(), part.deleted.clone());
-        (0..segment.records()).filter(move |n| !deleted.contains(*n)).map(move |n| {
-            let read = || Ok(content(&Value::Object((*segment.fields(n)?).clone()), &segment.matrix(n)?.into_matrix()));
-            (segment.id(n).map(str::to_owned), read())
-        })
-    };
-    collection.segments.iter().flat_map(live).collect()
-}
-
-/// Reads a version in full.
-pub(crate) fn read(version: &Version) -> Result<State> {
-    let mut state = State::new();
-    for (name, collection) in &version.collections {
-        let mut read = Collection { dim: collection.schema.dim, ..Collection::default() };
-        for (id, content) in records(collection) {
-            assert!(read.records.insert(id?, content?).is_none(), "an id is live twice");
-        }
-        for view in collection.view_names() {
-            let view = collection.view(view)?;
-            read.views.insert(view.name.clone(), (view.settings.clone(), view.sections.clone()));
-        }
-        assert_eq!(read.records.len() as u64, collection.records);
-        state.insert(name.clone(), read);
-    }
-    Ok(state)
-}
-
-/// Derives rows of every view over every segment, which writes files that need not survive.
-pub(crate) fn derive(store: &Store) -> Result<()> {
-    for collection in store.version().collections.values() {
-        for (part, view) in
-            collection.segments.iter().flat_map(|part| collection.views.values().map(move |v| (part, v)))
-        {
-            let segment = &part.segment;
-            let rows = store.rows(segment, view, &|n| Ok(segment.matrix(n)?.into_matrix()))?;
-            for n in 0..segment.records() {
-                assert_eq!(rows.matrix(n)?.values(), segment.matrix(n)?.view().values());
+                session.call(&call);
             }
         }
     }
-    Ok(())
+    release(&mut held);
+    session.call(&Call::Close);
 }
 
-pub(crate) fn create(name: &str) -> Change {
-    Change::CreateCollection { name: name.into(), schema: Schema::new(3) }
-}
-
-/// Writes records whose content is made of their id and `version`.
-pub(crate) fn upsert(collection: &str, ids: &[&str], version: usize) -> Change {
-    let record = |(at, id): (usize, &&str)| {
-        let rows = (version + at) % 4;
-        let values = (0..rows * 3).map(|value| (version * 100 + at * 20 + value) as f32).collect();
-        Record::new(*id, Matrix::from_rows(rows, 3, values).unwrap()).field("version", version).field("class", "dog")
-    };
-    Change::Upsert { collection: collection.into(), records: ids.iter().enumerate().map(record).collect() }
-}
-
-pub(crate) fn delete(collection: &str, ids: &[&str]) -> Change {
-    Change::Delete { collection: collection.into(), ids: ids.iter().map(|id| (*id).to_owned()).collect() }
-}
-
-pub(crate) fn create_view(collection: &str, name: &str, version: usize) -> Change {
-    let arrays = vec![Array::F32(vec![version as f32; 5]), Array::F64(vec![0.25; version % 3])];
-    let sections = vec![Section { kind: 4, version: 1, settings: json!({"version": version}), arrays }];
-    Change::CreateView { collection: collection.into(), name: name.into(), settings: json!({"metric": "l2"}), sections }
-}
-
-pub(crate) fn drop_view(collection: &str, name: &str) -> Change {
-    Change::DropView { collection: collection.into(), name: name.into() }
-}
-
-pub(crate) fn drop_collection(name: &str) -> Change {
-    Change::DropCollection { name: name.into() }
+#[test]
+fn the_store_does_what_maps_in_memory_do() {
+    let sequences = crate::count(10_000, 100_000);
+    let (steps, cuts) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let seed = if crate::is_nightly() { since } else { 1 };
+    println!("figure model_seed = {seed} seed");
+    (0..RUNNERS).into_par_iter().for_each(|number| {
+        let mut bytes = [number as u8; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let config =
+            Config { cases: sequences.div_ceil(RUNNERS) as u32, failure_persistence: None, ..Config::default() };
+        let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+        let history = (tuning(), prop::collection::vec(step(), 1..=LONGEST));
+        let ran = runner.run(&history, |(tuning, history)| {
+            steps.fetch_add(history.len(), Ordering::Relaxed);
+            run(tuning, history, &cuts);
+            Ok(())
+        });
+        ran.unwrap_or_else(|failed| panic!("seed {seed}, runner {number}: {failed}"));
+    });
+    println!("figure model_sequences = {sequences} sequences");
+    println!("figure model_steps = {} steps", steps.load(Ordering::Relaxed));
+    println!("figure model_power_cuts = {} cuts", cuts.load(Ordering::Relaxed));
 }

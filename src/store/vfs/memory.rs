@@ -4,7 +4,9 @@ use super::{Region, Vfs, VfsFile, Words};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use xxhash_rust::xxh3::Xxh3;
 
 /// A change to a file system, as [`MemoryVfs::recording`] writes it down.
 #[derive(Clone, Debug)]
@@ -14,7 +16,7 @@ pub enum Operation {
     /// A file was made and got an inode number.
     Create(PathBuf, u64),
     /// Bytes were written to an inode at an offset.
-    Write(u64, u64, Vec<u8>),
+    Write(u64, u64, Arc<[u8]>),
     /// An inode was made durable.
     Sync(u64),
     /// An inode's sync failed: its unsynced bytes stay visible, are marked clean, and will never reach the disk.
@@ -27,9 +29,14 @@ pub enum Operation {
     SyncDir(PathBuf),
 }
 
-/// A file system in memory, for databases that need not survive and for tests. Clones share their files.
+/// A file system in memory, for databases that need not survive and for tests. Clones share their files, and stand for
+/// the same process.
 #[derive(Clone, Debug, Default)]
-pub struct MemoryVfs(Arc<Mutex<State>>);
+pub struct MemoryVfs {
+    state: Arc<Mutex<State>>,
+    /// Whether the process was killed.
+    killed: Arc<AtomicBool>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -56,14 +63,14 @@ struct Inode {
 #[derive(Debug)]
 pub(super) struct MemoryFile {
     inode: Arc<Mutex<Inode>>,
-    state: Arc<Mutex<State>>,
+    vfs: MemoryVfs,
     writable: bool,
     /// The lock held: none, shared (false), exclusive (true).
     lock: Mutex<Option<bool>>,
 }
 
 /// Inode number and bytes of a file.
-pub(super) type NumberedFile = (u64, Vec<u8>);
+pub(super) type NumberedFile = (u64, Arc<Words>);
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -113,17 +120,30 @@ impl MemoryVfs {
 
     /// Begins to write down changes, forgetting those so far.
     pub fn record(&self) {
-        guard(&self.0).recorded = Some(Vec::new());
+        guard(&self.state).recorded = Some(Vec::new());
     }
 
     /// The changes so far; empty when they are not recorded.
     pub fn operations(&self) -> Vec<Operation> {
-        guard(&self.0).recorded.clone().unwrap_or_default()
+        guard(&self.state).recorded.clone().unwrap_or_default()
     }
 
     /// How many changes there were so far.
     pub fn operation_count(&self) -> usize {
-        guard(&self.0).recorded.as_ref().map_or(0, Vec::len)
+        guard(&self.state).recorded.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Kills the process that has this handle: whatever it tries from now on, through clones and open files too, fails
+    /// and changes nothing. Its locks go when it drops its files. Gives the handle of the next process.
+    pub fn kill(&self) -> MemoryVfs {
+        self.killed.store(true, Ordering::SeqCst);
+        MemoryVfs { state: self.state.clone(), killed: Arc::default() }
+    }
+
+    /// The files, for a process that lives.
+    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = guard(&self.state);
+        if self.killed.load(Ordering::SeqCst) { Err(io::Error::other("the process was killed")) } else { Ok(state) }
     }
 
     /// Paths of all files.
@@ -137,25 +157,41 @@ impl MemoryVfs {
             Node::Dir => None,
             Node::File(inode) => {
                 let inode = guard(inode);
-                Some((inode.number, inode.content.as_bytes().to_vec()))
+                Some((inode.number, inode.content.clone()))
             }
         };
-        guard(&self.0).entries.iter().map(|(path, node)| (path.clone(), content(node))).collect()
+        guard(&self.state).entries.iter().map(|(path, node)| (path.clone(), content(node))).collect()
     }
 
-    /// A file system of its own with the same files.
+    /// A file system of its own with the same files. Bytes are copied only when one of the two changes them.
     ///
     /// # Errors
-    /// [`io::ErrorKind::OutOfMemory`].
+    /// When the process was killed.
     pub fn copy(&self) -> io::Result<MemoryVfs> {
+        drop(self.state()?);
         let copy = MemoryVfs::default();
         for (path, file) in self.entries() {
             match file {
                 None => copy.make_dirs(&path),
-                Some((_, bytes)) => copy.write(&path, &bytes)?,
+                Some((_, content)) => copy.put(&path, content),
             }
         }
         Ok(copy)
+    }
+
+    /// A sum over all names and bytes.
+    pub fn sum(&self) -> u64 {
+        let mut sum = Xxh3::new();
+        for (path, node) in &guard(&self.state).entries {
+            sum.update(path.as_os_str().as_encoded_bytes());
+            if let Node::File(inode) = node {
+                let inode = guard(inode);
+                let bytes = inode.content.as_bytes();
+                sum.update(&(bytes.len() as u64).to_le_bytes());
+                sum.update(bytes);
+            }
+        }
+        sum.digest()
     }
 
     /// A copy of a file's bytes.
@@ -163,7 +199,7 @@ impl MemoryVfs {
     /// # Errors
     /// [`io::ErrorKind::NotFound`] and the like.
     pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let inode = guard(&self.0).file(path)?.clone();
+        let inode = guard(&self.state).file(path)?.clone();
         Ok(guard(&inode).content.as_bytes().to_vec())
     }
 
@@ -173,29 +209,34 @@ impl MemoryVfs {
     /// # Errors
     /// [`io::ErrorKind::OutOfMemory`].
     pub fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.make_dirs(&parent(path));
         let mut content = Words::zeroed(bytes.len())?;
         content.as_bytes_mut().copy_from_slice(bytes);
-        let mut state = guard(&self.0);
-        state.inodes += 1;
-        let inode = Inode { number: state.inodes, content: Arc::new(content), ..Inode::default() };
-        state.entries.insert(path.to_path_buf(), Node::File(Arc::new(Mutex::new(inode))));
+        self.make_dirs(&parent(path));
+        self.put(path, Arc::new(content));
         Ok(())
     }
 
+    /// A file with these bytes under a name in a directory that is there.
+    pub(super) fn put(&self, path: &Path, content: Arc<Words>) {
+        let mut state = guard(&self.state);
+        state.inodes += 1;
+        let inode = Inode { number: state.inodes, content, ..Inode::default() };
+        state.entries.insert(path.to_path_buf(), Node::File(Arc::new(Mutex::new(inode))));
+    }
+
     /// Makes a directory and those above it, unrecorded.
-    pub(super) fn make_dirs(&self, path: &Path) {
+    pub fn make_dirs(&self, path: &Path) {
         for dir in path.ancestors().map(top).filter(|dir| !dir.as_os_str().is_empty()) {
-            guard(&self.0).entries.entry(dir).or_insert(Node::Dir);
+            guard(&self.state).entries.entry(dir).or_insert(Node::Dir);
         }
     }
 
     fn handle(&self, inode: &Arc<Mutex<Inode>>, writable: bool) -> MemoryFile {
-        MemoryFile { inode: inode.clone(), state: self.0.clone(), writable, lock: Mutex::new(None) }
+        MemoryFile { inode: inode.clone(), vfs: self.clone(), writable, lock: Mutex::new(None) }
     }
 
     pub(super) fn create_file(&self, path: &Path) -> io::Result<MemoryFile> {
-        let mut state = guard(&self.0);
+        let mut state = self.state()?;
         state.check_dir(&parent(path))?;
         if state.entries.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -210,14 +251,14 @@ impl MemoryVfs {
     }
 
     pub(super) fn open_file(&self, path: &Path, writable: bool) -> io::Result<MemoryFile> {
-        let inode = guard(&self.0).file(path)?.clone();
+        let inode = self.state()?.file(path)?.clone();
         Ok(self.handle(&inode, writable))
     }
 }
 
 impl Vfs for MemoryVfs {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        let mut state = guard(&self.0);
+        let mut state = self.state()?;
         state.check_dir(&parent(path))?;
         if state.entries.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -229,7 +270,7 @@ impl Vfs for MemoryVfs {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let dir = top(dir);
-        let state = guard(&self.0);
+        let state = self.state()?;
         state.check_dir(&dir)?;
         let inside = state.entries.keys().filter(|path| parent(path) == dir);
         Ok(inside.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect())
@@ -251,7 +292,7 @@ impl Vfs for MemoryVfs {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = guard(&self.0);
+        let mut state = self.state()?;
         if parent(from) != parent(to) {
             return Err(io::Error::new(io::ErrorKind::CrossesDevices, "renames stay within a directory"));
         }
@@ -265,7 +306,7 @@ impl Vfs for MemoryVfs {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut state = guard(&self.0);
+        let mut state = self.state()?;
         let inode = state.file(path)?.clone();
         guard(&inode).removed = true;
         state.entries.remove(path);
@@ -275,7 +316,7 @@ impl Vfs for MemoryVfs {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let dir = top(dir);
-        let mut state = guard(&self.0);
+        let mut state = self.state()?;
         state.check_dir(&dir)?;
         state.record(|| Operation::SyncDir(dir));
         Ok(())
@@ -286,7 +327,7 @@ impl MemoryFile {
     /// What a failed sync does to unsynced bytes, see [`Operation::SyncLost`].
     pub(super) fn lose_unsynced(&self) {
         let number = guard(&self.inode).number;
-        guard(&self.state).record(|| Operation::SyncLost(number));
+        guard(&self.vfs.state).record(|| Operation::SyncLost(number));
     }
 }
 
@@ -296,6 +337,7 @@ impl VfsFile for MemoryFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let _living = self.vfs.state()?;
         let inode = guard(&self.inode);
         let bytes = inode.content.as_bytes();
         let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
@@ -308,6 +350,7 @@ impl VfsFile for MemoryFile {
         if !self.writable {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
+        let mut state = self.vfs.state()?;
         let mut inode = guard(&self.inode);
         let from = usize::try_from(offset).map_err(io::Error::other)?;
         let end = from.checked_add(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
@@ -316,17 +359,18 @@ impl VfsFile for MemoryFile {
         content.as_bytes_mut()[from..end].copy_from_slice(bytes);
         let number = inode.number;
         drop(inode);
-        guard(&self.state).record(|| Operation::Write(number, offset, bytes.to_vec()));
+        state.record(|| Operation::Write(number, offset, bytes.into()));
         Ok(bytes.len())
     }
 
     fn sync(&self) -> io::Result<()> {
         let number = guard(&self.inode).number;
-        guard(&self.state).record(|| Operation::Sync(number));
+        self.vfs.state()?.record(|| Operation::Sync(number));
         Ok(())
     }
 
     fn try_lock(&self, exclusive: bool) -> io::Result<bool> {
+        let _living = self.vfs.state()?;
         let mut held = guard(&self.lock);
         if *held == Some(exclusive) {
             return Ok(true);

@@ -25,7 +25,7 @@ pub use super::map::{Region, Words};
 pub use disk::DiskVfs;
 pub use faulty::{Fault, FaultyVfs};
 pub use memory::{MemoryVfs, Operation};
-pub use power::PowerCut;
+pub use power::{Effort, Outcome, PowerCut};
 
 use std::fmt::Debug;
 use std::io;
@@ -143,6 +143,9 @@ pub trait VfsFile: Debug + Send + Sync {
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`] when the file is shorter.
     fn map(&self, bytes: u64) -> io::Result<Region>;
+
+    /// Asks the system to drop what it remembers of the file, so that it is read from the disk again. Advice only.
+    fn forget(&self) {}
 
     /// Marks the file read-only against accidents.
     ///

@@ -5,22 +5,45 @@
 //! wholly. That is more than any one real file system does, on purpose.
 
 use super::memory::parent;
-use super::{MemoryVfs, Operation};
+use super::{MemoryVfs, Operation, Words};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// Most unsynced operations of which every subset is tried: 64 images.
-const EVERY_SUBSET: usize = 6;
-const SECTOR: usize = 512;
+/// What a small disk writes as one, and what a file system does.
+const UNITS: [u64; 2] = [512, 4_096];
+
+/// How many of the things that a cut can leave are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// Every subset of up to 6 unsynced operations, and of more: none, all, each alone, each missing and 32 drawn ones.
+    /// Writes torn in the middle, before their last byte, and by 512-byte sectors in four ways.
+    Usual,
+    /// Every subset of up to 12 operations, 256 drawn ones; writes torn behind more bytes, by every set of up to 8
+    /// sectors, and by pages of 4,096 bytes.
+    Great,
+}
 
 /// The state of a disk while [`Operation`]s arrive: what is durable, and what is on its way.
 #[derive(Clone, Debug, Default)]
 pub struct PowerCut {
-    entries: BTreeMap<PathBuf, Entry>,
-    contents: HashMap<u64, Vec<u8>>,
+    durable: Disk,
     /// Names as the running system sees them, to know what a renaming moves.
     live: BTreeMap<PathBuf, Entry>,
     unsynced: Vec<Unsynced>,
+}
+
+/// One thing that a cut can leave: which unsynced operations reached the disk, and one write that did so in part.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    kept: Vec<bool>,
+    torn: Option<(usize, Tear)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Disk {
+    entries: BTreeMap<PathBuf, Entry>,
+    contents: HashMap<u64, Arc<Words>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,65 +54,93 @@ enum Entry {
 
 #[derive(Clone, Debug)]
 enum Unsynced {
-    Write { inode: u64, offset: u64, bytes: Vec<u8> },
+    Write { inode: u64, offset: u64, bytes: Arc<[u8]> },
     Add(PathBuf, Entry),
     Remove(PathBuf),
     Rename(PathBuf, PathBuf, Entry),
 }
 
 /// How much of a write reached the disk.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Tear {
-    Half,
-    AllButOne,
-    FirstSectors,
-    LastSectors,
-    OddSectors,
-    Zeros,
+    /// The first so many bytes; the file is no longer than that.
+    First(usize),
+    /// The length, and those units of the file whose bits are set; zeros or the old bytes elsewhere.
+    Units { size: u64, mask: u64 },
 }
 
 impl Tear {
-    const ALL: [Tear; 6] =
-        [Tear::Half, Tear::AllButOne, Tear::FirstSectors, Tear::LastSectors, Tear::OddSectors, Tear::Zeros];
+    /// The ways in which a write of `len` bytes at `offset` may be torn.
+    fn all(effort: Effort, offset: u64, len: usize) -> Vec<Tear> {
+        let mut first = vec![len / 2, len.saturating_sub(1)];
+        let mut units = &UNITS[..1];
+        if effort == Effort::Great {
+            first.extend([1, 8, 48]);
+            units = &UNITS;
+        }
+        first.retain(|kept| (1..len).contains(kept));
+        first.sort_unstable();
+        first.dedup();
+        let mut tears: Vec<Tear> = first.into_iter().map(Tear::First).collect();
+        for &size in units {
+            let bits = bits(size, offset, len);
+            let all = u64::MAX >> (64 - bits);
+            let mut masks = match effort {
+                Effort::Great if bits <= 8 => (0..all).collect(),
+                _ => vec![0, all >> bits.div_ceil(2), all << bits.div_ceil(2) & all, all & 0xAAAA_AAAA_AAAA_AAAA],
+            };
+            masks.sort_unstable();
+            masks.dedup();
+            tears.extend(masks.into_iter().map(|mask| Tear::Units { size, mask }));
+        }
+        tears
+    }
 
-    /// Whether byte `at` of `len` reached the disk; the length did, except for [`Tear::Half`] and [`Tear::AllButOne`].
-    fn keeps(self, at: usize, len: usize) -> bool {
-        let sectors = len.div_ceil(SECTOR);
+    /// Bytes of the write that the length of the file covers.
+    fn covers(self, len: usize) -> usize {
         match self {
-            Tear::Half => at < len / 2,
-            Tear::AllButOne => at + 1 < len,
-            Tear::FirstSectors => at / SECTOR < sectors / 2,
-            Tear::LastSectors => at / SECTOR >= sectors / 2,
-            Tear::OddSectors => (at / SECTOR) % 2 == 1,
-            Tear::Zeros => false,
+            Tear::First(kept) => kept,
+            Tear::Units { .. } => len,
         }
     }
 
-    fn kept_bytes(self, len: usize) -> usize {
+    /// Whether byte `at` of the write reached the disk.
+    fn keeps(self, at: usize, offset: u64, len: usize) -> bool {
         match self {
-            Tear::Half => len / 2,
-            Tear::AllButOne => len.saturating_sub(1),
-            _ => len,
+            Tear::First(kept) => at < kept,
+            Tear::Units { size, mask } => {
+                let unit = (offset + at as u64) / size - offset / size;
+                mask >> (unit * u64::from(bits(size, offset, len)) / units(size, offset, len)) & 1 == 1
+            }
         }
     }
+}
+
+/// Units of the file that a write touches.
+fn units(size: u64, offset: u64, len: usize) -> u64 {
+    (offset + len.max(1) as u64 - 1) / size - offset / size + 1
+}
+
+/// Bits that stand for these units; more than 64 units share them.
+fn bits(size: u64, offset: u64, len: usize) -> u32 {
+    units(size, offset, len).min(64) as u32
 }
 
 impl PowerCut {
     /// The disk of a machine that has just started with these files, all durable.
     pub fn of(vfs: &MemoryVfs) -> PowerCut {
-        let mut disk = PowerCut::default();
+        let mut disk = Disk::default();
         for (path, file) in vfs.entries() {
             let entry = match file {
                 None => Entry::Dir,
-                Some((inode, bytes)) => {
-                    disk.contents.insert(inode, bytes);
+                Some((inode, content)) => {
+                    disk.contents.insert(inode, content);
                     Entry::File(inode)
                 }
             };
             disk.entries.insert(path, entry);
         }
-        disk.live = disk.entries.clone();
-        disk
+        PowerCut { live: disk.entries.clone(), durable: disk, unsynced: Vec::new() }
     }
 
     /// Lets one more operation happen.
@@ -102,7 +153,7 @@ impl PowerCut {
             }
             Operation::Sync(inode) => {
                 for done in self.take(|write| matches!(write, Unsynced::Write { inode: of, .. } if of == inode)) {
-                    perform(&mut self.entries, &mut self.contents, &done, None);
+                    self.durable.perform(&done, None);
                 }
             }
             Operation::SyncLost(inode) => {
@@ -126,7 +177,7 @@ impl PowerCut {
                     }
                 };
                 for done in self.take(inside) {
-                    perform(&mut self.entries, &mut self.contents, &done, None);
+                    self.durable.perform(&done, None);
                 }
             }
         }
@@ -143,113 +194,157 @@ impl PowerCut {
         taken
     }
 
-    /// File systems that a power cut at this moment can leave, each with a word on how: every subset of up to six
-    /// unsynced operations; of more, none, all, each alone, each missing and 32 drawn by `seed`; and every unsynced
-    /// write torn in six ways while all else arrived.
-    pub fn images(&self, seed: u64) -> Vec<(String, MemoryVfs)> {
+    /// What a cut at this moment can leave, as far as `effort` goes: subsets of the unsynced operations, and each
+    /// unsynced write torn while all else arrived, while only what came before did, and while nothing else did. The
+    /// seed draws the subsets when there are too many.
+    pub fn outcomes(&self, effort: Effort, seed: u64) -> Vec<Outcome> {
         let count = self.unsynced.len();
-        let mut subsets: Vec<Vec<bool>> = Vec::new();
-        if count <= EVERY_SUBSET {
-            subsets.extend((0..1_u32 << count).map(|mask| (0..count).map(|bit| mask >> bit & 1 == 1).collect()));
-        } else {
-            subsets.extend([vec![false; count], vec![true; count]]);
-            for one in 0..count {
-                subsets.push((0..count).map(|bit| bit == one).collect());
-                subsets.push((0..count).map(|bit| bit != one).collect());
+        let mut outcomes: Vec<Outcome> = subsets(count, effort, seed).into_iter().map(Outcome::whole).collect();
+        for (at, change) in self.unsynced.iter().enumerate() {
+            let Unsynced::Write { offset, bytes, .. } = change else { continue };
+            let mut others = vec![vec![true; count]];
+            if count > 1 {
+                others.push((0..count).map(|other| other <= at).collect());
+                others.push((0..count).map(|other| other == at).collect());
             }
-            let mut state = seed | 1;
-            subsets.extend((0..32).map(|_| {
-                (0..count)
-                    .map(|_| {
-                        // xorshift: any stream will do here, as long as a seed repeats it.
-                        state ^= state << 13;
-                        state ^= state >> 7;
-                        state ^= state << 17;
-                        state & 1 == 1
-                    })
-                    .collect()
-            }));
-        }
-        let mut images: Vec<_> = subsets
-            .iter()
-            .map(|kept| (format!("kept {kept:?} of {}", self.describe()), self.image(kept, None)))
-            .collect();
-        for (at, _) in self.unsynced.iter().enumerate().filter(|(_, change)| matches!(change, Unsynced::Write { .. })) {
-            for tear in Tear::ALL {
-                let what = format!("write {at} torn: {tear:?}, all else kept of {}", self.describe());
-                images.push((what, self.image(&vec![true; count], Some((at, tear)))));
+            for tear in Tear::all(effort, *offset, bytes.len()) {
+                outcomes.extend(others.iter().map(|kept| Outcome { kept: kept.clone(), torn: Some((at, tear)) }));
             }
         }
-        images
+        outcomes
     }
 
-    fn describe(&self) -> String {
-        let words: Vec<String> = self
-            .unsynced
-            .iter()
-            .map(|change| match change {
+    /// In words.
+    pub fn describe(&self, outcome: &Outcome) -> String {
+        let word = |(at, change): (usize, &Unsynced)| {
+            let what = match change {
                 Unsynced::Write { inode, offset, bytes } => format!("write {} at {offset} of {inode}", bytes.len()),
                 Unsynced::Add(path, _) => format!("add {}", path.display()),
                 Unsynced::Remove(path) => format!("remove {}", path.display()),
                 Unsynced::Rename(from, to, _) => format!("rename {} to {}", from.display(), to.display()),
-            })
-            .collect();
+            };
+            match outcome.torn {
+                Some((torn, tear)) if torn == at => format!("{what}: {tear:?}"),
+                _ if outcome.kept[at] => what,
+                _ => format!("LOST {what}"),
+            }
+        };
+        let words: Vec<String> = self.unsynced.iter().enumerate().map(word).collect();
         format!("[{}]", words.join(", "))
     }
 
-    fn image(&self, kept: &[bool], torn: Option<(usize, Tear)>) -> MemoryVfs {
-        let (mut entries, mut contents) = (self.entries.clone(), self.contents.clone());
-        for (at, change) in self.unsynced.iter().enumerate().filter(|(at, _)| kept[*at]) {
-            let tear = torn.filter(|(which, _)| *which == at).map(|(_, tear)| tear);
-            perform(&mut entries, &mut contents, change, tear);
+    /// The file system that a cut leaves.
+    pub fn image(&self, outcome: &Outcome) -> MemoryVfs {
+        let mut disk = self.durable.clone();
+        for (at, change) in self.unsynced.iter().enumerate().filter(|(at, _)| outcome.kept[*at]) {
+            disk.perform(change, outcome.torn.filter(|(torn, _)| *torn == at).map(|(_, tear)| tear));
         }
+        disk.mount()
+    }
+}
+
+/// Sets of `count` things; see [`Effort`].
+fn subsets(count: usize, effort: Effort, seed: u64) -> Vec<Vec<bool>> {
+    let (every, drawn) = match effort {
+        Effort::Usual => (6, 32),
+        Effort::Great => (12, 256),
+    };
+    if count <= every {
+        return (0..1_u32 << count).map(|mask| (0..count).map(|bit| mask >> bit & 1 == 1).collect()).collect();
+    }
+    let mut subsets = vec![vec![false; count], vec![true; count]];
+    for one in 0..count {
+        subsets.push((0..count).map(|bit| bit == one).collect());
+        subsets.push((0..count).map(|bit| bit != one).collect());
+    }
+    let mut state = seed | 1;
+    let mut draw = || {
+        // xorshift: any stream will do here, as long as a seed repeats it.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state >> 32 & 1 == 1
+    };
+    subsets.extend((0..drawn).map(|_| (0..count).map(|_| draw()).collect()));
+    subsets
+}
+
+impl Outcome {
+    fn whole(kept: Vec<bool>) -> Outcome {
+        Outcome { kept, torn: None }
+    }
+}
+
+impl Disk {
+    /// Carries out one operation.
+    fn perform(&mut self, change: &Unsynced, tear: Option<Tear>) {
+        match change {
+            Unsynced::Add(path, entry) => {
+                self.entries.insert(path.clone(), *entry);
+            }
+            Unsynced::Remove(path) => {
+                self.entries.remove(path);
+            }
+            Unsynced::Rename(from, to, entry) => {
+                self.entries.remove(from);
+                self.entries.insert(to.clone(), *entry);
+            }
+            Unsynced::Write { inode, offset, bytes } => {
+                let content = Arc::make_mut(self.contents.entry(*inode).or_default());
+                let from = *offset as usize;
+                let covered = tear.map_or(bytes.len(), |tear| tear.covers(bytes.len()));
+                // Memory for an image that does not fit is memory the test itself lacks.
+                if content.grow(from + covered).is_err() {
+                    return;
+                }
+                let target = &mut content.as_bytes_mut()[from..from + covered];
+                match tear {
+                    None => target.copy_from_slice(bytes),
+                    Some(tear) => {
+                        for (at, byte) in target.iter_mut().enumerate() {
+                            if tear.keeps(at, *offset, bytes.len()) {
+                                *byte = bytes[at];
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The file system of the machine that starts with this disk: what has a name in a directory that has one.
+    fn mount(&self) -> MemoryVfs {
         let vfs = MemoryVfs::default();
-        let reachable = |path: &PathBuf| {
+        let reachable = |path: &Path| {
             let above = parent(path);
-            above.as_os_str().is_empty() || entries.get(&above) == Some(&Entry::Dir)
+            above.as_os_str().is_empty() || self.entries.get(&above) == Some(&Entry::Dir)
         };
-        for (path, entry) in entries.iter().filter(|(path, _)| reachable(path)) {
+        for (path, entry) in self.entries.iter().filter(|(path, _)| reachable(path)) {
             match entry {
                 Entry::Dir => vfs.make_dirs(path),
-                Entry::File(inode) => {
-                    let empty = Vec::new();
-                    // Memory for an image that does not fit is memory the test itself lacks.
-                    let _ = vfs.write(path, contents.get(inode).unwrap_or(&empty));
-                }
+                Entry::File(inode) => vfs.put(path, self.contents.get(inode).cloned().unwrap_or_default()),
             }
         }
         vfs
     }
 }
 
-/// Carries out one operation on durable state.
-fn perform(
-    entries: &mut BTreeMap<PathBuf, Entry>,
-    contents: &mut HashMap<u64, Vec<u8>>,
-    change: &Unsynced,
-    tear: Option<Tear>,
-) {
-    match change {
-        Unsynced::Add(path, entry) => {
-            entries.insert(path.clone(), *entry);
-        }
-        Unsynced::Remove(path) => {
-            entries.remove(path);
-        }
-        Unsynced::Rename(from, to, entry) => {
-            entries.remove(from);
-            entries.insert(to.clone(), *entry);
-        }
-        Unsynced::Write { inode, offset, bytes } => {
-            let content = contents.entry(*inode).or_default();
-            let from = *offset as usize;
-            let len = tear.map_or(bytes.len(), |tear| tear.kept_bytes(bytes.len()));
-            if content.len() < from + len {
-                content.resize(from + len, 0);
-            }
-            for (at, byte) in bytes.iter().enumerate().take(len) {
-                if tear.is_none_or(|tear| tear.keeps(at, bytes.len())) {
-                    content[from + at] = *byte;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_is_torn_at_the_sectors_of_the_file_and_never_left_whole() {
+        let tears = Tear::all(Effort::Great, 500, 100);
+        let sectors: Vec<_> = tears.iter().filter(|tear| matches!(tear, Tear::Units { size: 512, .. })).collect();
+        assert_eq!(sectors.len(), 3, "none, the first and the second of two sectors");
+        let first = Tear::Units { size: 512, mask: 1 };
+        assert!(first.keeps(11, 500, 100) && !first.keeps(12, 500, 100));
+        for (offset, len) in [(0, 1), (0, 512), (511, 2), (4_000, 40_000), (0, 100_000)] {
+            for effort in [Effort::Usual, Effort::Great] {
+                for tear in Tear::all(effort, offset, len) {
+                    let whole = tear.covers(len) == len && (0..len).all(|at| tear.keeps(at, offset, len));
+                    assert!(!whole, "{tear:?} of {len} bytes at {offset} tears nothing");
                 }
             }
         }
