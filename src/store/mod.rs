@@ -30,6 +30,7 @@ mod damage;
 mod deletes;
 mod derived;
 mod draft;
+mod file_system;
 mod files;
 mod fold;
 mod gc;
