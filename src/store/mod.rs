@@ -22,6 +22,7 @@
 //! It knows records, never scores. It has no log yet: each commit writes a segment, and small segments are folded together
 //! (see `fold.rs`).
 
+mod backup;
 mod bits;
 mod change;
 mod container;
@@ -52,6 +53,7 @@ mod version;
 pub mod vfs;
 mod view_file;
 
+pub use backup::BackedUp;
 #[doc(hidden)] // what the rooms above and the tests of durability use
 pub use change::{Change, Committed};
 #[doc(hidden)]

@@ -20,8 +20,14 @@ pub struct Stat {
     pub segments: u64,
     /// Records that can be found.
     pub live_records: u64,
+    /// Rows of live records.
+    pub live_rows: u64,
     /// Records that are deleted or replaced, but still take space.
     pub dead_records: u64,
+    /// Rows of dead records.
+    pub dead_rows: u64,
+    /// Bytes of matrices, fields and ids of dead records; what a compaction can free.
+    pub dead_bytes: u64,
     /// Bytes of manifests.
     pub manifest_bytes: u64,
     /// Bytes of segments, older generations' included.
@@ -44,7 +50,7 @@ impl Stat {
 }
 
 impl Store {
-    /// Sizes and counts as of this handle's version; bytes as of now.
+    /// Sizes and counts as of this handle's version; bytes on disk as of now. Looks at one entry for each dead record.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io).
@@ -57,6 +63,19 @@ impl Store {
             stat.segments += 1;
             stat.live_records += entry.live();
             stat.dead_records += u64::from(entry.records) - entry.live();
+        }
+        for part in version.segments() {
+            let (mut rows, mut bytes) = (0, 0);
+            for number in part.deleted.iter() {
+                // A record in a damaged block counts as a record and no more.
+                if let Ok((more_rows, more_bytes)) = part.segment.size(number) {
+                    rows += more_rows;
+                    bytes += more_bytes;
+                }
+            }
+            stat.dead_rows += rows;
+            stat.dead_bytes += bytes;
+            stat.live_rows += part.segment.entry().rows.saturating_sub(rows);
         }
         for dir in ["", SEG, VIEW, DERIVED] {
             let names = match self.files.list(dir) {

@@ -167,6 +167,12 @@ impl Segment {
         Ok(self.body()?.place(n)?.rows)
     }
 
+    /// Rows of record `n`, and the bytes of its matrix, fields and id.
+    pub(crate) fn size(&self, n: u32) -> Result<(u64, u64)> {
+        let place = self.body()?.place(n)?;
+        Ok((place.rows as u64, place.matrix.1 + place.fields.1 + place.id.1))
+    }
+
     /// The matrix of record `n`: borrowed without a copy where it is stored as `f32` and mapped.
     ///
     /// # Errors

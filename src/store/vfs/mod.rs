@@ -1,6 +1,6 @@
 //! The seam between the store and whatever keeps its bytes.
 //!
-//! [`Vfs`] and [`VfsFile`] are the sixteen operations a database needs of a file system. [`DiskVfs`] is the real one,
+//! [`Vfs`] and [`VfsFile`] are the seventeen operations a database needs of a file system. [`DiskVfs`] is the real one,
 //! [`MemoryVfs`] keeps files in memory and can tell what a power cut would leave of them ([`PowerCut`]), and [`FaultyVfs`]
 //! fails the n-th operation. All I/O is positional: there is no cursor that two threads could fight over. Implementations
 //! do not retry; the store does ([`io::ErrorKind::Interrupted`], short reads and writes).
@@ -73,6 +73,16 @@ pub trait Vfs: Debug + Send + Sync {
     /// # Errors
     /// What the system says.
     fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Gives a file that will not change any more a second name, in any directory; its bytes are shared from then on, and
+    /// each name is removed by itself. The new name is durable after [`Vfs::sync_dir`], the bytes as they were.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] where there is no such thing, as here unless overridden, or what the system says:
+    /// the caller copies instead.
+    fn link(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Makes the names in a directory durable.
     ///
