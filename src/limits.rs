@@ -24,6 +24,9 @@ pub const SEGMENTS: usize = 4_096;
 /// Largest manifest body in bytes that is read: 4,096 segments need about 1.3 MB, so anything near this is damage.
 pub const MANIFEST_BYTES: u64 = 256 << 20;
 
+/// Largest payload of a frame in the log: larger commits are written as segments, so anything longer is damage.
+pub const FRAME_BYTES: u64 = 1 << 30;
+
 /// Deepest nesting of a filter expression: keeps the recursive reader far from the end of its stack.
 pub const FILTER_DEPTH: usize = 64;
 

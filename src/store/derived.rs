@@ -172,12 +172,14 @@ impl Derived {
     }
 
     fn load_or_build(&self, segment: &Segment, view: &ViewFile, build: &Build<'_>) -> Result<Arc<DerivedRows>> {
-        let name = format!("{DERIVED}/{}", name_of(segment.entry().file.no(), view.no));
+        // Records in the log will be in a file before long; until then their rows are made when they are asked for.
+        let Some(entry) = segment.entry() else { return build_in_memory(segment.records(), build).map(Arc::new) };
+        let name = format!("{DERIVED}/{}", name_of(entry.file.no(), view.no));
         let identity = Identity {
             database: self.database,
             file: [0; 16],
-            segment: segment.uuid(),
-            segment_root: segment.root(),
+            segment: entry.uuid,
+            segment_root: entry.file.root,
             view_root: view.root,
         };
         if let Ok(rows) = self.load(&name, segment.records(), &identity) {

@@ -1,39 +1,55 @@
 //! The next version while it is being thought out: changes are applied in memory and checked; no file is touched.
 
 use super::change::Change;
+use super::fold;
 use super::layout::Sixteen;
-use super::manifest::{CollectionEntry, Manifest};
+use super::log::{Commit, Operation};
+use super::segment::{Body, Memory, MemoryRecord, Segment, Values};
 use super::version::{CollectionVersion, SegmentRef, Version};
 use super::view_file;
 use crate::error::{Error, Result};
+use crate::matrix::MatrixView;
 use crate::pipeline::Section;
-use crate::record::{self, Record};
+use crate::record::{self, Fields, Record};
 use roaring::RoaringBitmap;
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
-/// A version that differs from the current one by the changes applied so far.
+/// A version that differs from another by the changes applied so far.
 #[derive(Debug)]
-pub(super) struct Draft<'a> {
-    pub current: &'a Version,
-    pub manifest: Manifest,
+pub(super) struct Draft {
+    /// Number of the commit that the changes are.
+    pub seq: u64,
+    /// The next number for a file or collection.
+    pub next_no: u64,
+    /// As they are without `records`.
+    collections: BTreeMap<String, Arc<CollectionVersion>>,
     /// Records coming and going, by collection number.
-    pub records: BTreeMap<u64, Staged>,
+    records: BTreeMap<u64, Staged>,
     pub views: Vec<StagedView>,
     pub ids: Vec<Vec<String>>,
     pub deleted: Vec<u64>,
+    /// Whether there is anything new.
     pub changed: bool,
+    /// Whether collections or views come or go, which only a manifest can say.
+    pub structural: bool,
 }
 
 /// Records of one collection that come and go.
 #[derive(Debug, Default)]
-pub(super) struct Staged {
+struct Staged {
     /// New records in order of arrival; none where a later one took its place.
-    pub pending: Vec<Option<(String, Record)>>,
+    pending: Vec<Option<MemoryRecord>>,
     by_id: HashMap<String, usize>,
     /// Delete sets that change, by the place of their segments.
-    pub deleted: BTreeMap<usize, RoaringBitmap>,
+    deleted: BTreeMap<usize, RoaringBitmap>,
+    /// Ids of records that go and are not written again.
+    gone: BTreeSet<String>,
+    /// How many records leave the segments.
+    removed: u64,
+    next_record: u64,
 }
 
 /// A view to be written.
@@ -45,28 +61,26 @@ pub(super) struct StagedView {
     pub sections: Vec<Section>,
 }
 
-impl<'a> Draft<'a> {
-    pub(super) fn new(current: &'a Version) -> Draft<'a> {
+impl Draft {
+    /// Nothing changed yet.
+    pub(super) fn new(base: &Version, next_no: u64) -> Draft {
         Draft {
-            current,
-            manifest: current.manifest.clone(),
+            seq: base.seq,
+            next_no,
+            collections: base.collections.clone(),
             records: BTreeMap::new(),
             views: Vec::new(),
             ids: Vec::new(),
             deleted: Vec::new(),
             changed: false,
+            structural: false,
         }
     }
 
     /// The next number for a file or collection.
     pub(super) fn number(&mut self) -> u64 {
-        self.manifest.next_no += 1;
-        self.manifest.next_no - 1
-    }
-
-    /// The segments that a collection has now.
-    pub(super) fn segments(&self, collection: u64) -> &'a [SegmentRef] {
-        segments_of(self.current, collection)
+        self.next_no += 1;
+        self.next_no - 1
     }
 
     pub(super) fn apply(&mut self, change: Change) -> Result<()> {
@@ -82,65 +96,65 @@ impl<'a> Draft<'a> {
         }
     }
 
+    fn collection(&self, name: &str) -> Result<&Arc<CollectionVersion>> {
+        self.collections.get(name).ok_or_else(|| Error::not_found("collection", name, self.collections.keys()))
+    }
+
     fn create_collection(&mut self, name: String, schema: record::Schema) -> Result<()> {
         record::check_name("collection", &name)?;
         schema.check()?;
-        if self.manifest.collections.iter().any(|collection| collection.name == name) {
+        if self.collections.contains_key(&name) {
             return Err(Error::Exists { what: "collection", name });
         }
         let id = self.number();
-        self.manifest.collections.push(CollectionEntry { id, name, schema, next_record: 1, views: Vec::new() });
-        self.changed = true;
+        self.collections.insert(name.clone(), Arc::new(CollectionVersion::empty(id, name, schema)));
+        (self.changed, self.structural) = (true, true);
         Ok(())
     }
 
     fn drop_collection(&mut self, name: &str) -> Result<()> {
-        let at = self.manifest.collection(name)?;
-        let id = self.manifest.collections.remove(at).id;
-        self.manifest.segments.retain(|segment| segment.collection != id);
+        let id = self.collection(name)?.id;
+        self.collections.remove(name);
         self.records.remove(&id);
         self.views.retain(|view| view.collection != id);
-        self.changed = true;
+        (self.changed, self.structural) = (true, true);
         Ok(())
     }
 
     fn upsert(&mut self, collection: &str, records: Vec<Record>) -> Result<()> {
-        let at = self.manifest.collection(collection)?;
-        let entry = &mut self.manifest.collections[at];
-        let segments = segments_of(self.current, entry.id);
-        let staged = self.records.entry(entry.id).or_default();
+        let collection = self.collection(collection)?.clone();
+        let staged = Staged::of(&mut self.records, &collection);
         self.changed |= !records.is_empty();
         let mut ids = Vec::with_capacity(records.len());
-        for mut record in records {
-            record.check(&entry.schema)?;
-            let id = match record.id.take() {
+        for record in records {
+            record.check(&collection.schema)?;
+            let id = match record.id {
                 Some(id) => id,
                 None => loop {
-                    let id = format!("{:020}", entry.next_record);
-                    entry.next_record += 1;
+                    let id = format!("{:020}", staged.next_record);
+                    staged.next_record += 1;
                     // A user may have given that very id to a record of his own.
-                    if !staged.by_id.contains_key(&id) && staged.find(segments, &id)?.is_none() {
+                    if !staged.by_id.contains_key(&id) && staged.find(&collection.segments, &id)?.is_none() {
                         break id;
                     }
                 },
             };
-            staged.remove(segments, &id)?;
-            staged.by_id.insert(id.clone(), staged.pending.len());
-            staged.pending.push(Some((id.clone(), record)));
-            ids.push(id);
+            let rows = record.matrix.rows();
+            let values = Values::of(record.matrix.into_values(), collection.schema.precision)?;
+            ids.push(id.clone());
+            let record = MemoryRecord { seq: self.seq, id, fields: record.fields, rows, values };
+            staged.put(&collection.segments, record)?;
         }
         self.ids.push(ids);
         Ok(())
     }
 
     fn delete(&mut self, collection: &str, ids: &[String]) -> Result<()> {
-        let at = self.manifest.collection(collection)?;
-        let id = self.manifest.collections[at].id;
-        let segments = segments_of(self.current, id);
-        let staged = self.records.entry(id).or_default();
+        let collection = self.collection(collection)?.clone();
+        let staged = Staged::of(&mut self.records, &collection);
         let mut existed = 0;
         for id in ids {
-            existed += u64::from(staged.remove(segments, id)?);
+            existed += u64::from(staged.delete(&collection.segments, id)?);
         }
         self.changed |= existed > 0;
         self.deleted.push(existed);
@@ -150,42 +164,149 @@ impl<'a> Draft<'a> {
     fn create_view(&mut self, collection: &str, name: String, settings: Value, sections: Vec<Section>) -> Result<()> {
         record::check_name("view", &name)?;
         view_file::check(&sections)?;
-        let at = self.manifest.collection(collection)?;
-        let entry = &self.manifest.collections[at];
+        let entry = self.collection(collection)?;
         let (id, dim) = (entry.id, entry.schema.dim);
         // The collection may have been dropped and made anew while the view was being fitted.
         if let Some(found) = settings["input_dim"].as_u64().filter(|found| *found != dim as u64) {
             return Err(Error::mismatch(format!("view `{name}`"), format!("rows of {dim} numbers"), found));
         }
         let staged = self.views.iter().any(|view| view.collection == id && view.name == name);
-        if staged || entry.views.iter().any(|view| view.name == name) {
+        if staged || entry.view_names().any(|view| view == name) {
             return Err(Error::Exists { what: "view", name });
         }
         self.views.push(StagedView { collection: id, name, settings, sections });
-        self.changed = true;
+        (self.changed, self.structural) = (true, true);
         Ok(())
     }
 
     fn drop_view(&mut self, collection: &str, name: &str) -> Result<()> {
-        let at = self.manifest.collection(collection)?;
-        let entry = &mut self.manifest.collections[at];
-        let before = entry.views.len() + self.views.len();
-        entry.views.retain(|view| view.name != name);
+        let mut entry = CollectionVersion::clone(self.collection(collection)?);
+        let before = entry.view_names().count() + self.views.len();
         self.views.retain(|view| view.collection != entry.id || view.name != name);
-        if entry.views.len() + self.views.len() == before {
-            return Err(Error::not_found("view", name, entry.views.iter().map(|view| &view.name)));
+        entry.drop_view(name);
+        if entry.view_names().count() + self.views.len() == before {
+            return Err(Error::not_found("view", name, entry.view_names()));
         }
-        self.changed = true;
+        self.collections.insert(collection.to_owned(), Arc::new(entry));
+        (self.changed, self.structural) = (true, true);
         Ok(())
+    }
+
+    /// Applies a commit from a log. `body` gives a matrix that lies in a segment file.
+    pub(super) fn replay(
+        &mut self,
+        commit: &Commit,
+        body: &mut dyn FnMut(&Operation<'_>) -> Result<Option<Body>>,
+    ) -> Result<()> {
+        self.seq = commit.seq;
+        self.changed = true;
+        let mut collection = None;
+        for operation in commit.operations()? {
+            if let Operation::Collection { id, next_record } = operation {
+                let found = self.collections.values().find(|collection| collection.id == id);
+                let found = found.ok_or_else(|| commit.corrupt("a collection that is not there"))?.clone();
+                Staged::of(&mut self.records, &found).next_record = next_record;
+                collection = Some(found);
+                continue;
+            }
+            let collection = collection.as_ref().ok_or_else(|| commit.corrupt("a record of no collection"))?;
+            let staged = Staged::of(&mut self.records, collection);
+            let (schema, segments) = (&collection.schema, &collection.segments);
+            let fits = |rows: u64, bytes: u64| {
+                let wanted = rows.checked_mul(schema.dim as u64);
+                wanted.and_then(|values| values.checked_mul(schema.precision.bytes() as u64)) == Some(bytes)
+            };
+            let (id, fields, rows, values) = match &operation {
+                Operation::Collection { .. } => continue,
+                Operation::Delete { id } => {
+                    staged.delete(segments, id)?;
+                    continue;
+                }
+                Operation::Upsert { id, fields, rows, matrix } if fits(*rows, matrix.len() as u64) => {
+                    let values = Values::stored(matrix, schema.precision)?;
+                    if let Values::Floats(values) = &values {
+                        let checked = MatrixView::new(*rows as usize, schema.dim, values);
+                        checked.map_err(|error| commit.corrupt(&error.to_string()))?;
+                    }
+                    (id, fields, *rows, values)
+                }
+                Operation::UpsertDirect { id, fields, rows, matrix_bytes, .. } if fits(*rows, *matrix_bytes) => {
+                    let body = body(&operation)?.ok_or_else(|| commit.corrupt("a matrix that is nowhere"))?;
+                    (id, fields, *rows, Values::Direct(body))
+                }
+                _ => return Err(commit.corrupt("a matrix of another length than its rows")),
+            };
+            let fields = Fields::from_json(fields).ok_or_else(|| commit.corrupt("fields that are no JSON object"))?;
+            let id = (*id).to_owned();
+            staged.put(segments, MemoryRecord { seq: commit.seq, id, fields, rows: rows as usize, values })?;
+        }
+        Ok(())
+    }
+
+    /// Puts segments with the same live records in the place of others; the caller sees to it that no records are staged.
+    pub(super) fn replace_segments(&mut self, name: &str, old: &HashSet<Sixteen>, new: Vec<SegmentRef>) {
+        let Some(collection) = self.collections.get(name) else { return };
+        let mut changed = CollectionVersion::clone(collection);
+        let goes = |part: &SegmentRef| part.segment.entry().is_some_and(|entry| old.contains(&entry.uuid));
+        let at = changed.segments.iter().position(goes).unwrap_or(0);
+        changed.segments.retain(|part| !goes(part));
+        changed.segments.splice(at..at, new);
+        self.collections.insert(name.to_owned(), Arc::new(changed));
+    }
+
+    /// New records, with the number of their collection.
+    pub(super) fn new_records(&mut self) -> impl Iterator<Item = (u64, &mut MemoryRecord)> {
+        let staged = self.records.iter_mut();
+        staged.flat_map(|(id, staged)| staged.pending.iter_mut().flatten().map(|record| (*id, record)))
+    }
+
+    /// The collection of that number.
+    pub(super) fn collection_of(&self, id: u64) -> Option<&Arc<CollectionVersion>> {
+        self.collections.values().find(|collection| collection.id == id)
+    }
+
+    /// What records come and go, as the log says it.
+    pub(super) fn payload(&self) -> Result<Vec<u8>> {
+        let mut payload = Vec::new();
+        for (id, staged) in &self.records {
+            Operation::Collection { id: *id, next_record: staged.next_record }.write(&mut payload);
+            staged.gone.iter().for_each(|id| Operation::Delete { id }.write(&mut payload));
+            for record in staged.pending.iter().flatten() {
+                let fields = record.fields.to_json();
+                let (id, fields, rows) = (record.id.as_str(), fields.as_bytes(), record.rows as u64);
+                match &record.values {
+                    Values::Direct(body) => {
+                        let (matrix_bytes, place) = (body.bytes(), body.place().clone());
+                        Operation::UpsertDirect { id, fields, rows, matrix_bytes, place }.write(&mut payload);
+                    }
+                    values => Operation::Upsert { id, fields, rows, matrix: &values.bytes()? }.write(&mut payload),
+                }
+            }
+        }
+        Ok(payload)
+    }
+
+    /// The collections with all changes. New records become a segment in memory; small ones are merged.
+    pub(super) fn finish(self, root: &Path) -> BTreeMap<String, Arc<CollectionVersion>> {
+        let mut collections = self.collections;
+        let mut records = self.records;
+        for collection in collections.values_mut() {
+            if let Some(staged) = records.remove(&collection.id) {
+                let mut changed = CollectionVersion::clone(collection);
+                staged.finish(&mut changed, root);
+                *collection = Arc::new(changed);
+            }
+        }
+        collections
     }
 }
 
-fn segments_of(current: &Version, collection: u64) -> &[SegmentRef] {
-    let found = current.collections.values().find(|version| version.id == collection);
-    found.map_or(&[], |version: &Arc<CollectionVersion>| &version.segments)
-}
-
 impl Staged {
+    fn of<'s>(all: &'s mut BTreeMap<u64, Staged>, collection: &CollectionVersion) -> &'s mut Staged {
+        let next_record = collection.next_record;
+        all.entry(collection.id).or_insert_with(|| Staged { next_record, ..Staged::default() })
+    }
+
     /// Where the record with this id is among the segments, unless it was removed.
     fn find(&self, segments: &[SegmentRef], id: &str) -> Result<Option<(usize, u32)>> {
         for (at, part) in segments.iter().enumerate().rev() {
@@ -199,6 +320,22 @@ impl Staged {
         Ok(None)
     }
 
+    fn put(&mut self, segments: &[SegmentRef], record: MemoryRecord) -> Result<()> {
+        self.remove(segments, &record.id)?;
+        self.gone.remove(&record.id);
+        self.by_id.insert(record.id.clone(), self.pending.len());
+        self.pending.push(Some(record));
+        Ok(())
+    }
+
+    fn delete(&mut self, segments: &[SegmentRef], id: &str) -> Result<bool> {
+        let existed = self.remove(segments, id)?;
+        if existed {
+            self.gone.insert(id.to_owned());
+        }
+        Ok(existed)
+    }
+
     /// Removes the record with this id, wherever it is; false when there is none.
     fn remove(&mut self, segments: &[SegmentRef], id: &str) -> Result<bool> {
         if let Some(at) = self.by_id.remove(id) {
@@ -207,7 +344,32 @@ impl Staged {
         }
         let Some((at, record)) = self.find(segments, id)? else { return Ok(false) };
         let deleted = self.deleted.entry(at).or_insert_with(|| (*segments[at].deleted).clone());
-        Ok(deleted.insert(record))
+        self.removed += u64::from(deleted.insert(record));
+        Ok(true)
+    }
+
+    fn finish(self, collection: &mut CollectionVersion, root: &Path) {
+        collection.next_record = self.next_record;
+        let segments = &mut collection.segments;
+        for (at, deleted) in self.deleted {
+            segments[at].deleted = Arc::new(deleted);
+        }
+        let new: Vec<Arc<MemoryRecord>> = self.pending.into_iter().flatten().map(Arc::new).collect();
+        collection.records = (collection.records + new.len() as u64).saturating_sub(self.removed);
+        segments.retain(|part| part.live() > 0 || part.segment.memory().is_none());
+        if new.is_empty() {
+            return;
+        }
+        let weights: Vec<_> =
+            segments.iter().map(|part| part.segment.memory().map(|_| fold::weight_of(0, part.live()))).collect();
+        let kept = segments.len() - fold::choose(&weights, fold::weight_of(0, new.len() as u64));
+        let mut records: Vec<Arc<MemoryRecord>> = Vec::new();
+        for part in segments.drain(kept..) {
+            records.extend(part.live_memory().cloned());
+        }
+        records.extend(new);
+        let memory = Memory::new(&collection.schema, records);
+        segments.push(SegmentRef::new(Arc::new(Segment::of_memory(root, memory)), None, Arc::default()));
     }
 }
 

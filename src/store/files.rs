@@ -19,6 +19,8 @@ pub(crate) const DERIVED: &str = "derived";
 pub(crate) const DIRS: [&str; 3] = [SEG, VIEW, DERIVED];
 /// The file that the writer locks.
 pub(crate) const LOCK: &str = "LOCK";
+/// A file that is given up when the disk is full.
+pub(crate) const RESERVE: &str = "RESERVE";
 /// End of names that mean nothing after a restart.
 pub(crate) const TEMPORARY: &str = ".tmp";
 
@@ -146,6 +148,19 @@ impl Files {
         self.run(name, "remove", |path| self.vfs.remove(path))
     }
 
+    /// Makes the file `RESERVE` unless it is there; its bytes take room on the disk and mean nothing.
+    pub(crate) fn reserve(&self, bytes: u64) -> Result<()> {
+        let file = self.open_or_create(RESERVE)?;
+        let zeros = vec![0; (1 << 20).min(bytes as usize)];
+        let mut at = file.bytes()?;
+        while at < bytes {
+            let now = (bytes - at).min(zeros.len() as u64);
+            file.write_all_at(&zeros[..now as usize], at)?;
+            at += now;
+        }
+        Ok(())
+    }
+
     /// Length of a file, for statistics.
     pub(crate) fn bytes_of(&self, name: &str) -> Result<u64> {
         self.open(name)?.bytes()
@@ -214,6 +229,11 @@ impl File {
 
     pub(crate) fn map(&self, bytes: u64) -> Result<Region> {
         self.run("map", || self.inner.map(bytes))
+    }
+
+    /// Asks the system to read the file from the disk the next time.
+    pub(crate) fn forget(&self) {
+        self.inner.forget();
     }
 
     /// Marks the file read-only. Only a guard against accidents, so a system that cannot is no error.

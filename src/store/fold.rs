@@ -26,7 +26,7 @@ pub(crate) fn weight(part: &SegmentRef) -> Option<u64> {
         return None;
     }
     let records = u64::from(part.segment.records()).max(1);
-    let share = u128::from(part.segment.entry().data_bytes) * u128::from(part.live()) / u128::from(records);
+    let share = u128::from(part.segment.entry()?.data_bytes) * u128::from(part.live()) / u128::from(records);
     Some(weight_of(share as u64, part.live()))
 }
 

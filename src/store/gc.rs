@@ -7,10 +7,11 @@
 
 use super::derived;
 use super::files::{DERIVED, Files, SEG, TEMPORARY, VIEW, is_missing};
-use super::manifest::{Manifest, name_of};
+use super::log;
+use super::manifest::{Manifest, name_of, sixteen_digits};
 use super::version::generations;
 use crate::error::Result;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// When garbage is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +36,20 @@ pub(crate) fn retire(files: &Files, kept: usize) -> Result<()> {
 }
 
 /// Removes what is not reachable from the manifests there are. `newest` is the current one, `known` those in memory
-/// besides it. Goes on after a file that cannot be removed; the next round tries again.
-pub(crate) fn sweep(files: &Files, newest: &Manifest, known: &[&Manifest], round: Round) -> Result<()> {
+/// besides it, `making` the numbers of files that are being written for a
+/// later one. Goes on after a file that cannot be removed; the next round tries again.
+pub(crate) fn sweep(
+    files: &Files,
+    newest: &Manifest,
+    known: &[&Manifest],
+    round: Round,
+    making: &BTreeSet<u64>,
+) -> Result<()> {
     let mut reachable: HashSet<String> = HashSet::new();
-    let mut derivable = HashSet::new();
+    let (mut derivable, mut first_log) = (HashSet::new(), u64::MAX);
     let mut reach = |manifest: &Manifest| {
-        reachable.extend(manifest.files().map(|(name, _)| name));
+        reachable.extend(manifest.kept());
+        first_log = first_log.min(manifest.first_log());
         derivable.extend(derivable_of(manifest));
     };
     for generation in generations(files)? {
@@ -74,14 +83,20 @@ pub(crate) fn sweep(files: &Files, newest: &Manifest, known: &[&Manifest], round
     for (dir, endings) in [(SEG, [".oseg", ".odel"].as_slice()), (VIEW, &[".oview"])] {
         sweep(dir, &|name| {
             let ours = endings.iter().any(|ending| name.ends_with(ending));
-            temporary(name) || (ours && !reachable.contains(&format!("{dir}/{name}")))
+            let made = || number_of(name).is_some_and(|number| making.contains(&number));
+            temporary(name) || (ours && !reachable.contains(&format!("{dir}/{name}")) && !made())
         });
     }
     sweep(DERIVED, &|name| {
         temporary(name) || derived::numbers_of(name).is_some_and(|numbers| !derivable.contains(&numbers))
     });
-    sweep("", &temporary);
+    sweep("", &|name| temporary(name) || log::number_of(name).is_some_and(|number| number < first_log));
     left
+}
+
+/// The number with which the name of a file in a directory begins.
+pub(crate) fn number_of(name: &str) -> Option<u64> {
+    name.get(..16).and_then(sixteen_digits)
 }
 
 /// Numbers of the segments and views that derived files can be of.

@@ -10,14 +10,20 @@ use xxhash_rust::xxh3::xxh3_128;
 /// Version of the format: another major is refused, a newer minor is read.
 pub const MAJOR: u16 = 1;
 /// Highest minor version written.
-pub const MINOR: u16 = 0;
-/// Flags without which a file must not be read at all, that this release knows: none yet.
-pub const KNOWN_INCOMPAT: u64 = 0;
+pub const MINOR: u16 = 1;
+/// Flag of a manifest: commits may stand in a log. A release that does not know logs would not see them.
+pub const HAS_LOG: u64 = 1;
+/// Flags without which a file must not be read at all, that this release knows.
+pub const KNOWN_INCOMPAT: u64 = HAS_LOG;
 /// Flags without which a database must not be written, that this release knows: none yet.
 pub const KNOWN_RO_COMPAT: u64 = 0;
 
 /// First bytes of a manifest.
 pub const MANIFEST_MAGIC: [u8; 8] = *b"OTOMANIF";
+/// First bytes of a log.
+pub const LOG_MAGIC: [u8; 8] = *b"OTOLOG_1";
+/// First bytes of a frame in a log.
+pub const FRAME_MAGIC: [u8; 4] = *b"OTOF";
 /// First bytes of every other file.
 pub const CONTAINER_MAGIC: [u8; 8] = *b"OTOLITH1";
 /// Last bytes of every other file.
@@ -149,6 +155,49 @@ structure! {
     }
 }
 
+structure! {
+    /// Start of a log.
+    log_header 64 {
+        MAGIC 0 8  MAJOR 8 2  MINOR 10 2  ZERO_1 12 4  DATABASE 16 16  NUMBER 32 8  CHAIN 40 8  ZERO_2 48 12  CRC 60 4
+    }
+}
+
+structure! {
+    /// Start of a frame; its payload follows.
+    frame 48 {
+        MAGIC 0 4  KIND 4 4  PAYLOAD_BYTES 8 8  SEQ 16 8  DURABLE 24 8  CHAIN 32 8  SUM 40 8
+    }
+}
+
+structure! {
+    /// Operation of a frame: those that follow are of this collection.
+    collection_operation 24 {
+        KIND 0 4  ZERO 4 4  COLLECTION 8 8  NEXT_RECORD 16 8
+    }
+}
+
+structure! {
+    /// Operation of a frame: the record with this id goes. The id follows.
+    delete_operation 8 {
+        KIND 0 4  ID_BYTES 4 4
+    }
+}
+
+structure! {
+    /// Operation of a frame: a record comes, or takes the place of the one with its id. Id and fields follow, then the
+    /// matrix or a [`place`].
+    upsert_operation 32 {
+        KIND 0 4  ID_BYTES 4 4  FIELDS_BYTES 8 4  ZERO 12 4  ROWS 16 8  MATRIX_BYTES 24 8
+    }
+}
+
+structure! {
+    /// Where the matrix of an upsert lies in a segment that was still open. Sums of its pieces follow.
+    place 24 {
+        FILE_NUMBER 0 8  FILE_RANDOM 8 8  OFFSET 16 8
+    }
+}
+
 /// Every structure with its name in `storage-format.md`, its length and its fields.
 pub const STRUCTURES: &[(&str, usize, &[Field])] = &[
     ("manifest header", manifest_header::BYTES, manifest_header::FIELDS),
@@ -159,6 +208,12 @@ pub const STRUCTURES: &[(&str, usize, &[Field])] = &[
     ("id entry", id_entry::BYTES, id_entry::FIELDS),
     ("step header", step_header::BYTES, step_header::FIELDS),
     ("array entry", array_entry::BYTES, array_entry::FIELDS),
+    ("log header", log_header::BYTES, log_header::FIELDS),
+    ("frame", frame::BYTES, frame::FIELDS),
+    ("collection operation", collection_operation::BYTES, collection_operation::FIELDS),
+    ("delete operation", delete_operation::BYTES, delete_operation::FIELDS),
+    ("upsert operation", upsert_operation::BYTES, upsert_operation::FIELDS),
+    ("place", place::BYTES, place::FIELDS),
 ];
 
 /// What a file holds, as its header says.
@@ -173,6 +228,26 @@ pub enum Kind {
     View = 3,
     /// Rows of a view over one segment.
     Rows = 4,
+}
+
+/// What a frame of a log is.
+pub mod frame_kind {
+    /// Operations that happened together.
+    pub const COMMIT: u32 = 1;
+    /// Nothing but the news of what is durable.
+    pub const MARK: u32 = 2;
+}
+
+/// Operations in a frame.
+pub mod operation {
+    /// Names the collection of those that follow.
+    pub const COLLECTION: u32 = 1;
+    /// A record goes.
+    pub const DELETE: u32 = 2;
+    /// A record comes, its matrix with it.
+    pub const UPSERT: u32 = 3;
+    /// A record comes whose matrix lies in an open segment.
+    pub const UPSERT_DIRECT: u32 = 4;
 }
 
 /// Kinds of sections; in a view file the kinds of steps follow after one [`section::ABOUT`].

@@ -24,6 +24,7 @@
 
 mod bits;
 mod change;
+mod compact;
 mod container;
 mod damage;
 mod deletes;
@@ -32,15 +33,18 @@ mod draft;
 mod files;
 mod fold;
 mod gc;
+mod helpers;
 #[doc(hidden)]
 pub mod layout;
 mod lock;
+mod log;
 mod manifest;
 mod map;
 mod matches;
 mod open;
 mod options;
 mod publish;
+mod replay;
 mod segment;
 mod snapshot;
 mod stat;
@@ -51,6 +55,7 @@ mod verify;
 mod version;
 pub mod vfs;
 mod view_file;
+mod writer;
 
 #[doc(hidden)] // what the rooms above and the tests of durability use
 pub use change::{Change, Committed};
@@ -69,11 +74,12 @@ pub use view_file::ViewFile;
 
 use crate::error::{Error, Result};
 use derived::Derived;
-use draft::Draft;
-use files::{File, Files};
-use publish::{Publisher, Stop};
+use files::Files;
+use helpers::Helpers;
+use replay::Replay;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use writer::Writer;
 
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,41 +97,41 @@ pub struct Compacted {
 /// An open database.
 #[derive(Debug)]
 pub struct Store {
+    shared: Arc<Shared>,
+    helpers: Helpers,
+}
+
+/// What the handle and its threads share.
+#[derive(Debug)]
+struct Shared {
     files: Files,
     access: Access,
+    tuning: Tuning,
+    /// What readers get: everything acknowledged.
     current: RwLock<Arc<Version>>,
+    /// Where a reader is in the log. None for a writer, which knows what it wrote.
+    replay: Option<Mutex<Replay>>,
     /// Shared with snapshots, which may outlive the store.
     derived: Arc<Derived>,
     writer: Option<Mutex<Writer>>,
-}
-
-/// What only a writer has.
-#[derive(Debug)]
-struct Writer {
-    /// Held for as long as the store is open.
-    lock: File,
-    /// A child after fork shares locks and files, but must not write.
-    process: u32,
-    /// The failure after which nothing is written.
-    poisoned: Option<String>,
-    /// What the last removal of garbage could not do. The commit before it stands.
-    trouble: Option<String>,
+    /// Told of whenever commits have become durable.
+    synced: Condvar,
 }
 
 impl Store {
     /// The directory of the database.
     pub fn path(&self) -> &Path {
-        self.files.root()
+        self.shared.files.root()
     }
 
-    /// Whether this handle may publish.
+    /// Whether this handle may commit.
     pub fn is_writable(&self) -> bool {
-        self.writer.is_some()
+        self.shared.writer.is_some()
     }
 
     /// The newest version that this handle knows.
     pub fn version(&self) -> Arc<Version> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.version()
     }
 
     /// The newest version on disk.
@@ -133,28 +139,7 @@ impl Store {
     /// # Errors
     /// As when opening; the handle keeps the version that it had.
     pub fn refresh(&self) -> Result<Arc<Version>> {
-        if self.is_writable() {
-            return Ok(self.version());
-        }
-        let (manifest, _, pin) = version::newest(&self.files)?;
-        let known = self.version();
-        if manifest.database != known.manifest.database {
-            return Err(Error::unusable(self.path(), "holds another database than when it was opened: open it anew"));
-        }
-        if manifest.generation == known.generation {
-            return Ok(known);
-        }
-        let next = Arc::new(Version::load(&self.files, self.access, manifest, pin, Some(&known))?);
-        self.replace(next.clone());
-        Ok(next)
-    }
-
-    fn replace(&self, next: Arc<Version>) {
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        // Two threads may refresh at once; the newer version stays.
-        if next.generation > current.generation {
-            *current = next;
-        }
+        self.shared.refresh()
     }
 
     /// Carries out all changes as one, durably, or none.
@@ -172,27 +157,10 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::commit`].
-    pub fn commit_with(&self, changes: Vec<Change>, _: Durability) -> Result<Committed> {
-        let Some(writer) = &self.writer else {
-            return Err(Error::ReadOnly { path: self.path().to_path_buf() });
-        };
-        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-        writer.check(self.path())?;
-        let current = self.version();
-        let mut draft = Draft::new(&current);
-        changes.into_iter().try_for_each(|change| draft.apply(change))?;
-        let (ids, deleted) = (std::mem::take(&mut draft.ids), std::mem::take(&mut draft.deleted));
-        if !draft.changed {
-            drop(draft);
-            return Ok(Committed { version: current, ids, deleted });
-        }
-        let done = Publisher::new(self, draft).run();
-        let (version, retired) = done.map_err(|stop| writer.settle(stop, self.path()))?;
-        let version = Arc::new(version);
-        self.replace(version.clone());
-        let swept = gc::sweep(&self.files, &version.manifest, &[&current.manifest], gc::Round::Publish);
-        writer.trouble = retired.and(swept).err().map(|error| error.to_string());
-        Ok(Committed { version, ids, deleted })
+    pub fn commit_with(&self, changes: Vec<Change>, durability: Durability) -> Result<Committed> {
+        let committed = self.shared.commit(changes, durability)?;
+        self.helpers.look_after(&self.shared, durability);
+        Ok(committed)
     }
 
     /// Makes every earlier commit durable.
@@ -200,7 +168,7 @@ impl Store {
     /// # Errors
     /// As [`Store::commit`].
     pub fn sync(&self) -> Result<()> {
-        Ok(())
+        self.shared.sync()
     }
 
     /// As [`Store::sync`], and all records are in sealed segments when it returns.
@@ -208,6 +176,8 @@ impl Store {
     /// # Errors
     /// As [`Store::commit`]; also those that writing segments in the background met since.
     pub fn flush(&self) -> Result<()> {
+        self.shared.flush()?;
+        self.helpers.look_after(&self.shared, Durability::Sync);
         Ok(())
     }
 
@@ -225,7 +195,7 @@ impl Store {
     /// # Errors
     /// As [`Store::commit`].
     pub fn compact(&self, keep_going: &(dyn Fn() -> bool + Sync)) -> Result<Compacted> {
-        Ok(Compacted { finished: keep_going(), ..Compacted::default() })
+        self.shared.compact(keep_going, 2)
     }
 
     /// The rows of a view over a segment: remembered, else read from their file, else made by `build`, which gives one
@@ -235,7 +205,7 @@ impl Store {
     /// # Errors
     /// Those of `build`.
     pub fn rows(&self, segment: &Arc<Segment>, view: &ViewFile, build: &Build<'_>) -> Result<Arc<DerivedRows>> {
-        self.derived.rows(segment, view, build)
+        self.shared.derived.rows(segment, view, build)
     }
 
     /// Looks for damage everywhere, in the files as they are on disk now, and goes on after the first.
@@ -243,40 +213,65 @@ impl Store {
     /// # Errors
     /// Only when the database cannot be looked at; damage is in the report.
     pub fn verify(&self, depth: Depth) -> Result<Report> {
-        verify::verify(&self.files, depth)
+        verify::verify(&self.shared.files, depth)
     }
 }
 
 impl Drop for Store {
-    /// The lock goes now, also while snapshots live on: they read what they have pinned and write nothing any more.
+    /// Commits are safe in the log, so what cannot be written out now will be when the database is opened again. The lock
+    /// goes now, also while snapshots live on: they read what they have pinned and write nothing any more.
     fn drop(&mut self) {
-        self.derived.stop_writing();
+        self.helpers.stop();
+        if self.is_writable() && !std::thread::panicking() {
+            let _ = self.shared.flush();
+        }
+        self.shared.derived.stop_writing();
     }
 }
 
-impl Writer {
-    fn check(&self, path: &Path) -> Result<()> {
-        let cause = match &self.poisoned {
-            Some(cause) => cause.clone(),
-            None if self.process != std::process::id() => "fork: this is a child of the process that opened it".into(),
-            // Somebody else may hold a lock of that name by now, and two writers would undo each other's commits.
-            None if !self.lock.is_linked()? => "the file LOCK was removed while it was held".into(),
-            None => return Ok(()),
-        };
-        Err(Error::Poisoned { path: path.to_path_buf(), cause })
+impl Shared {
+    fn version(&self) -> Arc<Version> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn settle(&mut self, stop: Stop, path: &Path) -> Error {
-        match stop {
-            Stop::Refused(error) => error,
-            Stop::Poison(error) => {
-                self.poisoned = Some(error.to_string());
-                error
-            }
-            Stop::Unknown(error) => {
-                self.poisoned = Some(error.to_string());
-                Error::OutcomeUnknown { path: path.to_path_buf(), cause: error.to_string() }
+    fn replace(&self, next: Arc<Version>) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        // Two threads may come with one each; the newer stays.
+        if next.is_after(&current) {
+            *current = next;
+        }
+    }
+
+    /// Remembers what went wrong beside the commits.
+    fn note(&self, trouble: String) {
+        if let Some(writer) = &self.writer {
+            writer.lock().unwrap_or_else(PoisonError::into_inner).trouble = Some(trouble);
+        }
+    }
+
+    fn refresh(&self) -> Result<Arc<Version>> {
+        let Some(replay) = &self.replay else { return Ok(self.version()) };
+        let mut replay = replay.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.version();
+        if version::generations(&self.files)?.last() == Some(&known.generation) {
+            match replay.catch_up(&self.files, &known) {
+                Ok(None) => return Ok(known),
+                Ok(Some(next)) => {
+                    self.replace(Arc::new(next));
+                    return Ok(self.version());
+                }
+                // Overtaken while it was read.
+                Err(_) if version::generations(&self.files)?.last() != Some(&known.generation) => {}
+                Err(error) => return Err(error),
             }
         }
+        let (next, now) = open::newest(&self.files, self.access, Some(&known))?;
+        if next.manifest.database != known.manifest.database {
+            let why = "holds another database than when it was opened: open it anew";
+            return Err(Error::unusable(self.files.root(), why));
+        }
+        *replay = now;
+        self.replace(Arc::new(next));
+        Ok(self.version())
     }
 }

@@ -1,14 +1,19 @@
 //! Opening and making databases.
 
 use super::derived::Derived;
-use super::draft::random_sixteen;
-use super::files::{DERIVED, DIRS, Files, LOCK, SEG, TEMPORARY, VIEW, is_missing};
+use super::draft::{Draft, random_sixteen};
+use super::files::{DERIVED, DIRS, Files, LOCK, RESERVE, SEG, TEMPORARY, VIEW, is_missing};
+use super::helpers::Helpers;
+use super::log::Cursor;
 use super::manifest::{Manifest, generation_of, name_of};
+use super::replay::Replay;
 use super::version::{self, Version};
-use super::{Mode, Options, Store, Writer, gc, lock};
+use super::writer::Writer;
+use super::{Access, Mode, Options, Shared, Store, gc, lock, log};
 use crate::error::{Error, Result};
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Condvar, Mutex, RwLock};
 
 impl Store {
     /// Opens the database in the directory `path`.
@@ -18,7 +23,7 @@ impl Store {
     /// something else, [`Error::Locked`] when another writer has it, [`Error::Corrupt`] and [`Error::Version`] when its
     /// newest manifest cannot be used, [`Error::Io`].
     pub fn open(path: &Path, mode: Mode, options: Options) -> Result<Store> {
-        let files = Files::new(options.vfs, path);
+        let files = Files::new(options.vfs.clone(), path);
         let lock = match mode {
             Mode::Read => None,
             Mode::Write { create } => {
@@ -30,36 +35,117 @@ impl Store {
                 Some(lock)
             }
         };
-        let (manifest, no_writing, pin) = match version::newest(&files) {
-            Err(error) if is_missing(&error) => return Err(missing(&files)),
+        let access = options.access;
+        let Some(lock) = lock else {
+            let (version, replay) = newest(&files, access, None)?;
+            return Ok(Store::new(files, options, version, Some(replay), None));
+        };
+        let (manifest, no_writing, pin) = version::newest(&files)?;
+        if no_writing {
+            let found = "with flags that forbid writing".to_owned();
+            let supported = "it for reading only".to_owned();
+            return Err(Error::Version { path: path.to_path_buf(), found, supported });
+        }
+        // A directory of derived files may have been removed by hand.
+        files.create_dir(DERIVED)?;
+        let retired = gc::retire(&files, 2);
+        // A publish whose last sync failed may have left a name that is seen but not durable. Nothing is built on it
+        // before it is.
+        files.sync_dir("")?;
+        let version = Version::load(&files, access, manifest, pin, None)?;
+        let logs = Cursor::logs(&files, version.manifest.first_log())?;
+        let (version, direct) = recover(&files, access, version, &logs)?;
+        let next_no = next_number(&files, version.manifest.next_no)?;
+        let writer = Writer::new(lock, Arc::new(version), next_no, direct);
+        let version = Version::clone(&writer.newest);
+        let store = Store::new(files, options, version, None, Some(writer));
+        store.settle_in(retired, !logs.is_empty())?;
+        Ok(store)
+    }
+
+    fn new(files: Files, options: Options, version: Version, replay: Option<Replay>, writer: Option<Writer>) -> Store {
+        let database = version.manifest.database;
+        let derived = Arc::new(Derived::new(files.clone(), options.access, database, writer.is_some()));
+        let shared = Shared {
+            files,
+            access: options.access,
+            tuning: options.tuning,
+            current: RwLock::new(Arc::new(version)),
+            replay: replay.map(Mutex::new),
+            derived,
+            writer: writer.map(Mutex::new),
+            synced: Condvar::new(),
+        };
+        Store { shared: Arc::new(shared), helpers: Helpers::default() }
+    }
+
+    /// Begins to write: what stood in the log goes into files, under a new manifest, before anything else happens; so no
+    /// state that was recovered is ever only in memory.
+    fn settle_in(&self, retired: Result<()>, recovered: bool) -> Result<()> {
+        let files = &self.shared.files;
+        let mut writer = self.shared.writer()?;
+        if recovered {
+            let draft = Draft::new(&writer.newest, writer.next_no);
+            writer.publish(&self.shared, draft).map_err(|stop| writer.settle(stop, files))?;
+        }
+        let manifest = writer.newest.manifest.clone();
+        let swept = gc::sweep(files, &manifest, &[], gc::Round::Opening, &writer.making);
+        writer.trouble = retired.and(swept).err().map(|error| error.to_string());
+        writer.make_reserve(files, &self.shared.tuning);
+        Ok(())
+    }
+}
+
+/// The newest version there is, with the commits in the log.
+pub(super) fn newest(files: &Files, access: Access, known: Option<&Version>) -> Result<(Version, Replay)> {
+    loop {
+        let (manifest, _, pin) = match version::newest(files) {
+            Err(error) if is_missing(&error) => return Err(missing(files)),
             newest => newest?,
         };
-        if no_writing && lock.is_some() {
-            let found = "with flags that forbid writing".to_owned();
-            return Err(Error::Version {
-                path: path.to_path_buf(),
-                found,
-                supported: "it for reading only".to_owned(),
-            });
+        let generation = manifest.generation;
+        let known = known.filter(|known| known.manifest.database == manifest.database);
+        let version = Version::load(files, access, manifest, pin, known)?;
+        let mut replay = Replay::new(&version, access);
+        match replay.catch_up(files, &version) {
+            Ok(next) => return Ok((next.unwrap_or(version), replay)),
+            // A writer has published meanwhile and begun another log.
+            Err(_) if version::generations(files)?.last() != Some(&generation) => {}
+            Err(error) => return Err(error),
         }
-        let mut retired = Ok(());
-        if lock.is_some() {
-            // A directory of derived files may have been removed by hand.
-            files.create_dir(DERIVED)?;
-            retired = gc::retire(&files, 2);
-            // A publish whose last sync failed may have left a name that is seen but not durable. Nothing is built on it
-            // before it is.
-            files.sync_dir("")?;
-        }
-        let derived = Arc::new(Derived::new(files.clone(), options.access, manifest.database, lock.is_some()));
-        let version = Version::load(&files, options.access, manifest, pin, None)?;
-        let writer = lock.map(|lock| {
-            let swept = gc::sweep(&files, &version.manifest, &[], gc::Round::Opening);
-            let trouble = retired.and(swept).err().map(|error| error.to_string());
-            Mutex::new(Writer { lock, process: std::process::id(), poisoned: None, trouble })
-        });
-        Ok(Store { files, access: options.access, current: RwLock::new(Arc::new(version)), derived, writer })
     }
+}
+
+/// Applies the log that a writer left. Everything in it is synced and read from the disk once more first: what the
+/// system remembers of it may never have got there.
+fn recover(files: &Files, access: Access, version: Version, logs: &[u64]) -> Result<(Version, BTreeSet<String>)> {
+    if logs.is_empty() {
+        return Ok((version, BTreeSet::new()));
+    }
+    let known: BTreeSet<String> = version.manifest.kept().collect();
+    let growing = files.list(SEG)?.into_iter().filter(|name| name.ends_with(".oseg"));
+    let growing = growing.map(|name| format!("{SEG}/{name}")).filter(|name| !known.contains(name));
+    for name in logs.iter().map(|number| log::name_of(*number)).chain(growing) {
+        let file = files.open(&name)?;
+        file.sync()?;
+        file.forget();
+    }
+    files.sync_dir(SEG)?;
+    let mut replay = Replay::new(&version, access);
+    let next = replay.catch_up(files, &version)?;
+    let direct = replay.direct().collect();
+    Ok((next.unwrap_or(version), direct))
+}
+
+/// A number greater than that of every file, also of such as no manifest knows.
+fn next_number(files: &Files, at_least: u64) -> Result<u64> {
+    let mut next = at_least;
+    for dir in ["", SEG, VIEW] {
+        let numbers = files.list(dir)?;
+        let numbers = numbers.iter().filter_map(|name| log::number_of(name).or_else(|| gc::number_of(name)));
+        next = numbers.map(|number| number.saturating_add(1)).fold(next, u64::max);
+    }
+    Ok(next)
 }
 
 fn missing(files: &Files) -> Error {
@@ -80,7 +166,8 @@ fn prepare(files: &Files, create: bool) -> Result<()> {
     if names.iter().any(|name| generation_of(name).is_some()) {
         return Ok(());
     }
-    let ours = |name: &String| name == LOCK || DIRS.contains(&name.as_str()) || name.ends_with(TEMPORARY);
+    let ours =
+        |name: &String| name == LOCK || name == RESERVE || DIRS.contains(&name.as_str()) || name.ends_with(TEMPORARY);
     match names.iter().find(|name| !ours(name)) {
         Some(other) => {
             let why = format!("is no database and not empty (there is `{other}`): give the path of a new directory");

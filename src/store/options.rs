@@ -69,7 +69,7 @@ pub struct Tuning {
     pub buffered_for: std::time::Duration,
     /// Length of the file `RESERVE`, which is given up when the disk is full.
     pub reserve_bytes: u64,
-    /// Whether a thread of the store's own compacts when there is enough to gain.
+    /// Whether threads of the store's own sync what has been buffered for long, and compact when there is enough to gain.
     pub background: bool,
 }
 

@@ -1,33 +1,32 @@
 //! A publish: files first, then the manifest that names them.
 //!
-//! 1. Segments, delete sets and view files are written under names of their own, each synced, then their directories.
+//! 1. Records that so far stand in the log go into segments, delete sets and view files are written; all under names of their
+//!    own, each synced, then their directories.
 //! 2. `manifest-<g+1>.tmp` is written and synced, renamed to `manifest-<g+1>`, and the directory is synced: the commit.
 //!    Manifests that are no longer needed lose their names by the same sync.
 //!
-//! A cut before the renaming is durable leaves generation g and files that nothing names; after it, g+1 and every file it
-//! names, because these were synced, names included, before. Everything that could fail for another reason (opening the new
-//! files, pinning) is done before the renaming.
+//! A cut before the renaming is durable leaves generation g with its log, and files that nothing names; after it, g+1 and every
+//! file it names, because these were synced, names included, before. Everything that could fail for another reason (opening the
+//! new files, pinning) is done before the renaming.
 
-use super::Store;
 use super::container::{Finished, Identity};
-use super::draft::{Draft, Staged, random, random_sixteen};
-use super::files::{File, SEG, TEMPORARY, VIEW};
-use super::manifest::{DeletesEntry, FileEntry, SegmentEntry, ViewEntry, name_of};
-use super::segment::{SegmentWriter, StoredRecord};
-use super::version::{self, Pin, SegmentRef, Version};
+use super::draft::{Draft, StagedView, random, random_sixteen};
+use super::files::{File, Files, SEG, TEMPORARY, VIEW};
+use super::manifest::{CollectionEntry, DeletesEntry, FileEntry, Manifest, SegmentEntry, ViewEntry, name_of};
+use super::options::Access;
+use super::segment::{self, MemoryRecord, OpenSegment, SegmentWriter, StoredRecord, Values, Written};
+use super::version::{self, CollectionVersion, Pin, SegmentRef, Version};
 use super::{deletes, fold, gc, view_file};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::matrix::Precision;
-use crate::record::{Record, Schema};
-use roaring::RoaringBitmap;
 use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
-/// Why a publish stopped, and what that means.
+/// Why a commit stopped, and what that means.
 pub(super) enum Stop {
-    /// Nothing happened, and the next publish may succeed.
+    /// Nothing happened, and the next one may succeed.
     Refused(Error),
     /// Nothing of it will ever be seen, but it is unknown what the disk holds: write no more.
     Poison(Error),
@@ -44,129 +43,213 @@ impl From<Error> for Stop {
     }
 }
 
-type Step<T> = Result<T, Stop>;
+pub(super) type Step<T> = Result<T, Stop>;
 
 /// Writes the files of one draft.
 pub(super) struct Publisher<'a> {
-    store: &'a Store,
-    draft: Draft<'a>,
+    files: &'a Files,
+    access: Access,
+    base: &'a Version,
+    /// Segments that matrices were appended to, by collection; they are sealed.
+    open: BTreeMap<u64, OpenSegment>,
+    /// Names of all such segments that the log names.
+    direct: &'a BTreeSet<String>,
+    seq: u64,
+    next_no: u64,
     /// Files made so far, to be removed when it comes to nothing.
     made: Vec<String>,
 }
 
+/// What a publish gives.
+pub(super) struct Published {
+    pub version: Version,
+    pub next_no: u64,
+    /// What came of removing old manifests, which is no part of it.
+    pub retired: Result<()>,
+}
+
 impl<'a> Publisher<'a> {
-    pub(super) fn new(store: &'a Store, draft: Draft<'a>) -> Publisher<'a> {
-        Publisher { store, draft, made: Vec::new() }
+    pub(super) fn new(
+        files: &'a Files,
+        access: Access,
+        base: &'a Version,
+        open: BTreeMap<u64, OpenSegment>,
+        direct: &'a BTreeSet<String>,
+    ) -> Publisher<'a> {
+        Publisher { files, access, base, open, direct, seq: 0, next_no: 0, made: Vec::new() }
     }
 
-    /// Carries the draft out. Also says what came of removing old manifests, which is no part of it.
-    pub(super) fn run(mut self) -> Step<(Version, Result<()>)> {
-        let done = self.write_files().and_then(|()| self.commit());
+    /// Carries the draft out.
+    pub(super) fn run(mut self, mut draft: Draft) -> Step<Published> {
+        (self.seq, self.next_no) = (draft.seq, draft.next_no);
+        let views = std::mem::take(&mut draft.views);
+        let done = self.write_files(draft, views).and_then(|manifest| self.commit(manifest));
         if let Err(Stop::Refused(_)) = done {
             for name in &self.made {
                 // What cannot be removed is swept by a later collection.
-                let _ = self.store.files.remove(name);
+                let _ = self.files.remove(name);
             }
         }
         done
     }
 
+    /// The next number for a file.
+    fn number(&mut self) -> u64 {
+        self.next_no += 1;
+        self.next_no - 1
+    }
+
     fn create(&mut self, name: String) -> Result<File> {
-        let file = self.store.files.create(&name)?;
+        let file = self.files.create(&name)?;
         self.made.push(name);
         Ok(file)
     }
 
     fn identity(&self) -> Identity {
-        Identity { database: self.draft.manifest.database, file: random_sixteen(), ..Identity::default() }
+        Identity { database: self.base.manifest.database, file: random_sixteen(), ..Identity::default() }
     }
 
-    fn write_files(&mut self) -> Step<()> {
-        self.draft.manifest.generation += 1;
-        self.draft.manifest.last_seq += 1;
-        for (collection, staged) in std::mem::take(&mut self.draft.records) {
-            self.write_records(collection, staged)?;
+    fn write_files(&mut self, draft: Draft, mut views: Vec<StagedView>) -> Step<Manifest> {
+        let collections = draft.finish(self.files.root());
+        let mut segments = Vec::new();
+        for collection in collections.values() {
+            segments.extend(self.write_records(collection)?);
         }
-        if self.draft.manifest.segments.len() > limits::SEGMENTS {
+        if segments.len() > limits::SEGMENTS {
             return Err(Stop::Refused(Error::invalid("database", format!("more than {} segments", limits::SEGMENTS))));
         }
-        for view in std::mem::take(&mut self.draft.views) {
-            let no = self.draft.number();
-            let name = format!("{no:016x}-{:016x}.oview", random());
-            let identity = self.identity();
-            let file = self.create(format!("{VIEW}/{name}"))?;
-            let written = view_file::write(file, &identity, &view.name, &view.settings, &view.sections)?;
-            let file = seal(written, name)?;
-            let mut collections = self.draft.manifest.collections.iter_mut();
-            if let Some(entry) = collections.find(|entry| entry.id == view.collection) {
-                entry.views.push(ViewEntry { name: view.name, file });
+        let mut entries = Vec::with_capacity(collections.len());
+        for collection in collections.values() {
+            let mut entry = self.collection_entry(collection);
+            for view in views.extract_if(.., |view| view.collection == collection.id) {
+                entry.views.push(self.write_view(view)?);
             }
+            entries.push(entry);
         }
         for dir in [SEG, VIEW] {
-            if self.made.iter().any(|name| name.starts_with(dir)) {
-                self.store.files.sync_dir(dir).map_err(Stop::Poison)?;
+            let sealed = dir == SEG && !self.direct.is_empty();
+            if sealed || self.made.iter().any(|name| name.starts_with(dir)) {
+                self.files.sync_dir(dir).map_err(Stop::Poison)?;
             }
         }
-        Ok(())
+        let sealed: BTreeSet<&String> = segments.iter().map(|segment: &SegmentEntry| &segment.file.name).collect();
+        let left = self.direct.iter().filter(|name| !sealed.contains(name)).cloned().collect();
+        Ok(Manifest {
+            database: self.base.manifest.database,
+            generation: self.base.generation + 1,
+            wal_first: Some(self.next_no),
+            next_no: self.next_no,
+            last_seq: self.seq,
+            collections: entries,
+            segments,
+            left,
+        })
     }
 
-    /// Writes the new segment of a collection, folding small ones into it, and the delete sets that changed.
-    fn write_records(&mut self, collection: u64, staged: Staged) -> Step<()> {
-        let mut parts = self.draft.segments(collection).to_vec();
-        for (at, deleted) in staged.deleted {
-            parts[at].deleted = Arc::new(deleted);
+    fn collection_entry(&self, collection: &CollectionVersion) -> CollectionEntry {
+        let known = self.base.manifest.collections.iter().find(|entry| entry.id == collection.id);
+        let stays = |view: &&ViewEntry| collection.view_names().any(|name| name == view.name);
+        CollectionEntry {
+            id: collection.id,
+            name: collection.name.clone(),
+            schema: collection.schema.clone(),
+            next_record: collection.next_record,
+            views: known.into_iter().flat_map(|entry| &entry.views).filter(stays).cloned().collect(),
         }
+    }
+
+    fn write_view(&mut self, view: StagedView) -> Step<ViewEntry> {
+        let no = self.number();
+        let name = format!("{no:016x}-{:016x}.oview", random());
+        let identity = self.identity();
+        let file = self.create(format!("{VIEW}/{name}"))?;
+        let written = view_file::write(file, &identity, &view.name, &view.settings, &view.sections)?;
+        Ok(ViewEntry { name: view.name, file: seal(written, name)? })
+    }
+
+    /// Writes the records of a collection that are in memory, and the delete sets that changed; gives its segments.
+    fn write_records(&mut self, collection: &CollectionVersion) -> Step<Vec<SegmentEntry>> {
+        let records: Vec<&Arc<MemoryRecord>> = collection.segments.iter().flat_map(SegmentRef::live_memory).collect();
+        let mut parts: Vec<SegmentRef> =
+            collection.segments.iter().filter(|part| part.segment.memory().is_none()).cloned().collect();
         parts.retain(|part| part.live() > 0 || part.segment.is_suspect());
-        let new: Vec<(String, Record)> = staged.pending.into_iter().flatten().collect();
-        let written = if new.is_empty() { None } else { Some(self.write_segment(collection, &mut parts, &new)?) };
-        let mut entries = Vec::with_capacity(parts.len() + 1);
-        for part in &parts {
-            entries.push(self.entry_of(part)?);
+        let mut new = Vec::new();
+        let (mut direct, mut packed) = (Vec::new(), records);
+        if let Some(open) = self.open.remove(&collection.id) {
+            let in_it = |record: &&Arc<MemoryRecord>| matches!(&record.values, Values::Direct(body) if Arc::ptr_eq(body.growing(), open.growing()));
+            // A small one is folded like any other, so that a flush after every few records leaves no heap of segments.
+            if fold::choose(&weights(&parts), weight_of(&packed)) == 0 {
+                (direct, packed) = packed.into_iter().partition(in_it);
+            }
+            if !direct.is_empty() {
+                new.push(self.seal_open(collection, open, &direct)?);
+            }
         }
-        entries.extend(written);
-        let segments = &mut self.draft.manifest.segments;
-        segments.retain(|segment| segment.collection != collection);
-        segments.extend(entries);
-        Ok(())
+        if !packed.is_empty() {
+            new.push(self.write_segment(collection, &mut parts, &packed)?);
+        }
+        let mut entries = Vec::with_capacity(parts.len() + new.len());
+        for part in &parts {
+            entries.extend(self.entry_of(part)?);
+        }
+        entries.extend(new);
+        Ok(entries)
+    }
+
+    /// Makes a whole segment of one that matrices were appended to.
+    fn seal_open(
+        &mut self,
+        collection: &CollectionVersion,
+        mut open: OpenSegment,
+        records: &[&Arc<MemoryRecord>],
+    ) -> Step<SegmentEntry> {
+        for record in records {
+            let Values::Direct(body) = &record.values else { continue };
+            let (fields, schema) = (record.fields.to_json(), &collection.schema);
+            let stored = StoredRecord {
+                seq: record.seq,
+                id: &record.id,
+                fields: fields.as_bytes(),
+                rows: record.rows as u64,
+                dim: schema.dim as u32,
+                precision: schema.precision,
+                matrix: &[],
+            };
+            open.enter(&stored, body)?;
+        }
+        let (finished, written, identity, name) = open.finish(collection.schema.dim as u64)?;
+        Ok(segment_entry(collection.id, seal(finished, name)?, identity, written))
     }
 
     /// The entry of a segment that stays, with a new delete set if it has another than before.
-    fn entry_of(&mut self, part: &SegmentRef) -> Step<SegmentEntry> {
-        let uuid = part.segment.uuid();
-        let known = self.draft.manifest.segments.iter().find(|entry| entry.uuid == uuid);
-        let mut entry = known.unwrap_or(part.segment.entry()).clone();
-        let count = entry.deletes.as_ref().map_or(0, |deletes| deletes.count);
-        // Delete sets only grow, so one of the same size is the same; that of a damaged segment cannot change.
-        if part.deleted.len() == count || part.segment.is_suspect() && part.deleted.is_empty() {
-            return Ok(entry);
+    fn entry_of(&mut self, part: &SegmentRef) -> Step<Option<SegmentEntry>> {
+        let Some(known) = part.segment.entry() else { return Ok(None) };
+        let mut entry = SegmentEntry { deletes: part.saved().cloned(), ..known.clone() };
+        // The delete set of a damaged segment may be what is damaged; it cannot have changed.
+        if part.is_saved() || part.segment.is_suspect() && part.deleted.is_empty() {
+            return Ok(Some(entry));
         }
-        let name = format!("{:016x}-{:016x}.odel", entry.file.no(), self.draft.manifest.generation);
-        let identity = Identity { segment: uuid, segment_root: part.segment.root(), ..self.identity() };
+        let name = format!("{:016x}-{:016x}.odel", entry.file.no(), self.base.generation + 1);
+        let identity = Identity { segment: entry.uuid, segment_root: entry.file.root, ..self.identity() };
         let file = self.create(format!("{SEG}/{name}"))?;
         let file = seal(deletes::write(file, &identity, &part.deleted)?, name)?;
         entry.deletes = Some(DeletesEntry { file, count: part.deleted.len() });
-        Ok(entry)
+        Ok(Some(entry))
     }
 
-    /// Writes new records into one segment, with the small segments at the end of `parts`, which are taken out of it.
+    /// Writes records into one segment, with the small segments at the end of `parts`, which are taken out of it.
     fn write_segment(
         &mut self,
-        collection: u64,
+        collection: &CollectionVersion,
         parts: &mut Vec<SegmentRef>,
-        new: &[(String, Record)],
+        records: &[&Arc<MemoryRecord>],
     ) -> Step<SegmentEntry> {
-        let Some(entry) = self.draft.manifest.collections.iter().find(|entry| entry.id == collection) else {
-            return Err(Stop::Refused(Error::not_found("collection", collection.to_string(), [""; 0])));
-        };
-        let schema = entry.schema.clone();
-        let about = json!({"collection": entry.name, "id": collection, "schema": schema.to_json()}).to_string();
-        let width = schema.precision.bytes();
-        let data_bytes = new.iter().map(|(id, record)| (id.len() + record.matrix.values().len() * width) as u64).sum();
+        let schema = &collection.schema;
+        let about = segment_about(collection);
         loop {
-            let weights: Vec<_> = parts.iter().map(fold::weight).collect();
-            let kept = parts.len() - fold::choose(&weights, fold::weight_of(data_bytes, new.len() as u64));
-            let no = self.draft.number();
-            let name = format!("{no:016x}-{:016x}.oseg", random());
+            let kept = parts.len() - fold::choose(&weights(parts), weight_of(records));
+            let no = self.number();
+            let name = segment::name_of(no, random());
             let identity = self.identity();
             let file = self.create(format!("{SEG}/{name}"))?;
             let mut out = SegmentWriter::new(file, &identity, &about)?;
@@ -175,29 +258,27 @@ impl<'a> Publisher<'a> {
                 // Damage in an old record is no reason to refuse a new one: the segment stays as it is.
                 if damaged { continue } else { return Err(error.into()) }
             }
-            for (id, record) in new {
-                push(&mut out, self.draft.manifest.last_seq, id, record, &schema)?;
+            for record in records {
+                let (fields, matrix) = (record.fields.to_json(), record.values.bytes()?);
+                out.push(&StoredRecord {
+                    seq: record.seq,
+                    id: &record.id,
+                    fields: fields.as_bytes(),
+                    rows: record.rows as u64,
+                    dim: schema.dim as u32,
+                    precision: schema.precision,
+                    matrix: &matrix,
+                })?;
             }
             let (finished, written) = out.finish(schema.dim as u64)?;
             parts.truncate(kept);
-            return Ok(SegmentEntry {
-                collection,
-                file: seal(finished, name)?,
-                uuid: identity.file,
-                data_bytes: written.data_bytes,
-                records: written.records,
-                rows: written.rows,
-                min_seq: written.min_seq,
-                max_seq: written.max_seq,
-                deletes: None,
-            });
+            return Ok(segment_entry(collection.id, seal(finished, name)?, identity, written));
         }
     }
 
-    /// Makes the draft the current state.
-    fn commit(&mut self) -> Step<(Version, Result<()>)> {
-        let files = &self.store.files;
-        let manifest = self.draft.manifest.clone();
+    /// Makes the manifest the current state.
+    fn commit(&mut self, manifest: Manifest) -> Step<Published> {
+        let files = self.files;
         let name = name_of(manifest.generation);
         let temporary = format!("{name}{TEMPORARY}");
         let bytes = manifest.encode();
@@ -209,26 +290,60 @@ impl<'a> Publisher<'a> {
         file.write_all_at(&bytes, 0)?;
         file.sync().map_err(Stop::Poison)?;
         let pin = Pin::new(file)?;
-        let version = Version::load(files, self.store.access, manifest, pin, Some(self.draft.current))?;
-        let new = |name: &str| self.made.iter().any(|made| made.ends_with(name));
+        let sealed: Vec<String> = manifest.segments.iter().map(|segment| segment.file.name.clone()).collect();
+        let version = Version::load(files, self.access, manifest, pin, Some(self.base))?;
+        let new = |name: &str| {
+            let sealed = sealed.iter().any(|sealed| sealed == name) && self.direct.contains(name);
+            sealed || self.made.iter().any(|made| made.ends_with(name))
+        };
         if let Some(damage) = version.damage_in(new) {
             let error = io::Error::other(damage.to_string());
             return Err(Stop::Refused(Error::io(files.root(), "read back", error)));
         }
         // Whoever got past the lock (it may be on a network) must not lose a commit to this one.
-        if version::generations(files)?.last() != Some(&self.draft.current.generation) {
+        if version::generations(files)?.last() != Some(&self.base.generation) {
             return Err(Stop::Poison(Error::unusable(files.root(), "has been written by another process meanwhile")));
         }
         let retired = gc::retire(files, 1);
         files.rename(&temporary, &name).map_err(Stop::Unknown)?;
         files.sync_dir("").map_err(Stop::Unknown)?;
         version.pin.file().protect();
-        Ok((version, retired))
+        Ok(Published { version, next_no: self.next_no, retired })
     }
 }
 
+/// What a segment says of its collection, for rescue without a manifest.
+pub(super) fn segment_about(collection: &CollectionVersion) -> String {
+    let schema = collection.schema.to_json();
+    json!({"collection": collection.name, "id": collection.id, "schema": schema}).to_string()
+}
+
+/// What a manifest says of a segment that was written just now.
+pub(super) fn segment_entry(collection: u64, file: FileEntry, identity: Identity, written: Written) -> SegmentEntry {
+    SegmentEntry {
+        collection,
+        file,
+        uuid: identity.file,
+        data_bytes: written.data_bytes,
+        records: written.records,
+        rows: written.rows,
+        min_seq: written.min_seq,
+        max_seq: written.max_seq,
+        deletes: None,
+    }
+}
+
+fn weights(parts: &[SegmentRef]) -> Vec<Option<u64>> {
+    parts.iter().map(fold::weight).collect()
+}
+
+fn weight_of(records: &[&Arc<MemoryRecord>]) -> u64 {
+    let bytes = records.iter().map(|record| record.id.len() as u64 + record.values.length()).sum();
+    fold::weight_of(bytes, records.len() as u64)
+}
+
 /// Makes a written file durable; its name is not yet.
-fn seal(finished: Finished, name: String) -> Step<FileEntry> {
+pub(super) fn seal(finished: Finished, name: String) -> Step<FileEntry> {
     finished.file.sync().map_err(Stop::Poison)?;
     finished.file.protect();
     Ok(FileEntry { name, bytes: finished.bytes, root: finished.root })
@@ -236,8 +351,7 @@ fn seal(finished: Finished, name: String) -> Step<FileEntry> {
 
 /// Copies the live records of a segment as they are; marks it when one cannot be read.
 fn copy_live(part: &SegmentRef, out: &mut SegmentWriter) -> Result<()> {
-    let deleted: &RoaringBitmap = &part.deleted;
-    for n in (0..part.segment.records()).filter(|n| !deleted.contains(*n)) {
+    for n in (0..part.segment.records()).filter(|n| !part.deleted.contains(*n)) {
         if let Err(error) = part.segment.with_stored(n, |record| out.push(record)) {
             if matches!(error, Error::Corrupt { .. } | Error::Io { operation: "read", .. }) {
                 part.segment.mark_suspect();
@@ -246,25 +360,4 @@ fn copy_live(part: &SegmentRef, out: &mut SegmentWriter) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn push(out: &mut SegmentWriter, seq: u64, id: &str, record: &Record, schema: &Schema) -> Result<()> {
-    let values = record.matrix.values();
-    let mut narrowed = Vec::new();
-    let matrix = match schema.precision {
-        Precision::F32 => bytemuck::cast_slice(values),
-        other => {
-            other.encode(values, &mut narrowed)?;
-            &narrowed[..]
-        }
-    };
-    out.push(&StoredRecord {
-        seq,
-        id,
-        fields: record.fields.to_json().as_bytes(),
-        rows: record.matrix.rows() as u64,
-        dim: schema.dim as u32,
-        precision: schema.precision,
-        matrix,
-    })
 }

@@ -28,7 +28,7 @@ impl Snapshot {
             .get(name)
             .cloned()
             .ok_or_else(|| Error::not_found("collection", name, version.collections.keys()))?;
-        Ok(Snapshot { derived: Arc::clone(&store.derived), version, collection })
+        Ok(Snapshot { derived: Arc::clone(&store.shared.derived), version, collection })
     }
 
     /// Number of the version; it grows with every commit to the database.

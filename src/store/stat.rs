@@ -51,7 +51,7 @@ impl Store {
     pub fn stat(&self) -> Result<Stat> {
         let version = self.version();
         let mut stat = Stat { format: (MAJOR, MINOR), generation: version.generation, ..Stat::default() };
-        stat.older_generations = generations(&self.files)?;
+        stat.older_generations = generations(&self.shared.files)?;
         stat.older_generations.retain(|generation| *generation < version.generation);
         for entry in &version.manifest.segments {
             stat.segments += 1;
@@ -59,7 +59,7 @@ impl Store {
             stat.dead_records += u64::from(entry.records) - entry.live();
         }
         for dir in ["", SEG, VIEW, DERIVED] {
-            let names = match self.files.list(dir) {
+            let names = match self.shared.files.list(dir) {
                 Err(error) if is_missing(&error) => continue,
                 names => names?,
             };
@@ -73,14 +73,14 @@ impl Store {
                     _ => continue,
                 };
                 let path = if dir.is_empty() { name } else { format!("{dir}/{name}") };
-                match self.files.bytes_of(&path) {
+                match self.shared.files.bytes_of(&path) {
                     // Removed between the listing and now.
                     Err(error) if is_missing(&error) => {}
                     bytes => *counter += bytes?,
                 }
             }
         }
-        if let Some(writer) = &self.writer {
+        if let Some(writer) = &self.shared.writer {
             let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
             stat.trouble = writer.poisoned.clone().or_else(|| writer.trouble.clone());
         }

@@ -7,8 +7,10 @@ use super::container::Identity;
 use super::derived::{self, Derived};
 use super::files::{DERIVED, Files, SEG, VIEW, is_missing};
 use super::layout::root_of;
+use super::log::{self, Cursor};
 use super::manifest::{FileEntry, Manifest, SegmentEntry};
-use super::version::{self, Pin, Version};
+use super::replay::Replay;
+use super::version::{self, CollectionVersion, Pin, Version};
 use super::{Access, Options, Segment, deletes, view_file};
 use crate::error::{Error, Result};
 use std::collections::{HashMap, HashSet};
@@ -83,12 +85,16 @@ pub(crate) fn verify(files: &Files, depth: Depth) -> Result<Report> {
     if let Some((newest, _)) = manifests.last() {
         check.derived(newest)?;
     }
-    check.orphans(manifests.iter().map(|(manifest, _)| manifest))?;
-    if depth == Depth::Deep
-        && let Some((newest, pin)) = manifests.pop()
-    {
-        check.ids(newest, pin)?;
-    }
+    // What the newest log holds can be looked at only on top of the newest version.
+    let logged = match manifests.pop() {
+        None => Vec::new(),
+        Some((newest, pin)) => {
+            let kept: Vec<String> = newest.kept().collect();
+            let logged = check.newest(newest, pin)?;
+            kept.into_iter().chain(logged).collect()
+        }
+    };
+    check.orphans(manifests.iter().flat_map(|(manifest, _)| manifest.kept()).chain(logged).collect())?;
     Ok(check.report)
 }
 
@@ -212,9 +218,8 @@ impl Check<'_> {
         }
     }
 
-    fn orphans<'m>(&mut self, manifests: impl Iterator<Item = &'m Manifest>) -> Result<()> {
-        let reachable: HashSet<String> =
-            manifests.flat_map(|manifest| manifest.files().map(|(name, _)| name).collect::<Vec<_>>()).collect();
+    /// Notes what nothing names.
+    fn orphans(&mut self, reachable: HashSet<String>) -> Result<()> {
         for dir in [SEG, VIEW] {
             for name in self.names(dir)?.into_iter().map(|name| format!("{dir}/{name}")) {
                 if !reachable.contains(&name) {
@@ -225,20 +230,45 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Live ids are unique in each collection.
-    fn ids(&mut self, manifest: Manifest, pin: Pin) -> Result<()> {
+    /// The log on top of the newest version; gives the segment files that it names. Deep: live ids are unique in each
+    /// collection, and matrices that the log names can be read.
+    fn newest(&mut self, manifest: Manifest, pin: Pin) -> Result<Vec<String>> {
         let version = Version::load(self.files, Access::Read, manifest, pin, None)?;
-        for collection in version.collections.values() {
-            let mut ids = HashSet::new();
-            for part in &collection.segments {
-                for n in (0..part.segment.records()).filter(|n| !part.deleted.contains(*n)) {
-                    // Damage was noted when the segment was looked at.
-                    let Ok(id) = part.segment.id(n) else { continue };
-                    self.report.records += 1;
-                    if !ids.insert(root_of(id.as_bytes())) {
-                        let what = format!("record {n}: the id `{id}` is live in another segment too");
-                        self.note(Error::corrupt(part.segment.path(), None, what), false)?;
-                    }
+        for number in Cursor::logs(self.files, version.manifest.first_log())? {
+            self.report.files += 1;
+            self.report.bytes += self.files.bytes_of(&log::name_of(number))?;
+        }
+        let mut replay = Replay::new(&version, Access::Read);
+        let version = match replay.catch_up(self.files, &version) {
+            Ok(next) => next.unwrap_or(version),
+            // A writer has published meanwhile; what was looked at was whole.
+            Err(_) if version::generations(self.files)?.last() != Some(&version.generation) => version,
+            Err(error) => {
+                self.note(error, false)?;
+                version
+            }
+        };
+        if self.depth == Depth::Deep {
+            version.collections.values().try_for_each(|collection| self.ids(collection))?;
+        }
+        Ok(replay.direct().map(|name| format!("{SEG}/{name}")).collect())
+    }
+
+    fn ids(&mut self, collection: &CollectionVersion) -> Result<()> {
+        let mut ids = HashSet::new();
+        for part in &collection.segments {
+            for n in (0..part.segment.records()).filter(|n| !part.deleted.contains(*n)) {
+                if part.segment.memory().is_some()
+                    && let Err(error) = part.segment.matrix(n)
+                {
+                    self.note(error, false)?;
+                }
+                // Damage was noted when the segment was looked at.
+                let Ok(id) = part.segment.id(n) else { continue };
+                self.report.records += 1;
+                if !ids.insert(root_of(id.as_bytes())) {
+                    let what = format!("record {n}: the id `{id}` is live in another segment too");
+                    self.note(Error::corrupt(part.segment.path(), None, what), false)?;
                 }
             }
         }

@@ -2,7 +2,8 @@
 
 use super::files::{File, Files};
 use super::layout::Sixteen;
-use super::manifest::{self, CollectionEntry, Manifest, SegmentEntry};
+use super::manifest::{self, CollectionEntry, DeletesEntry, Manifest, SegmentEntry};
+use super::segment::MemoryRecord;
 use super::{Access, Segment, ViewFile, damage::Damage, deletes, view_file};
 use crate::error::{Error, Result};
 use crate::record::Schema;
@@ -17,14 +18,17 @@ use std::time::Duration;
 const ATTEMPTS: usize = 200;
 
 /// One consistent state of a database. While it is held, its files stay on disk, also for other processes' writers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Version {
-    /// Number of the publish that made it.
+    /// Number of the publish whose files it reads.
     pub generation: u64,
+    /// Number of the last commit in it.
+    pub seq: u64,
     /// Collections by name.
     pub collections: BTreeMap<String, Arc<CollectionVersion>>,
-    pub(crate) manifest: Manifest,
-    pub(crate) pin: Pin,
+    /// What was published; commits since then are in `collections` only.
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) pin: Arc<Pin>,
 }
 
 /// The open manifest with a shared lock on it, which the kernel drops when the process ends.
@@ -32,7 +36,7 @@ pub struct Version {
 pub(crate) struct Pin(File);
 
 /// One collection in a [`Version`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CollectionVersion {
     /// Its number; a collection dropped and made again gets another.
     pub id: u64,
@@ -42,10 +46,12 @@ pub struct CollectionVersion {
     pub schema: Schema,
     /// Views that can be used, by name. See [`CollectionVersion::view`].
     pub views: BTreeMap<String, Arc<ViewFile>>,
-    /// Segments, oldest records first.
+    /// Segments: files first, then such as were committed since.
     pub segments: Vec<SegmentRef>,
     /// Live records.
     pub records: u64,
+    /// The next number for a record without an id.
+    pub(crate) next_record: u64,
     damaged_views: BTreeMap<String, Damage>,
 }
 
@@ -56,9 +62,36 @@ pub struct SegmentRef {
     pub segment: Arc<Segment>,
     /// Numbers of its deleted records.
     pub deleted: Arc<RoaringBitmap>,
+    /// The file that says so; more may have been deleted since.
+    saved: Option<Arc<DeletesEntry>>,
 }
 
 impl SegmentRef {
+    pub(crate) fn new(
+        segment: Arc<Segment>,
+        saved: Option<Arc<DeletesEntry>>,
+        deleted: Arc<RoaringBitmap>,
+    ) -> SegmentRef {
+        SegmentRef { segment, deleted, saved }
+    }
+
+    /// The file of the delete set, as of the last publish.
+    pub(crate) fn saved(&self) -> Option<&DeletesEntry> {
+        self.saved.as_deref()
+    }
+
+    /// Whether the delete set is as its file says. Delete sets only grow, so one of the same size is the same.
+    pub(crate) fn is_saved(&self) -> bool {
+        self.deleted.len() == self.saved.as_ref().map_or(0, |saved| saved.count)
+    }
+
+    /// Live records, when they are in memory.
+    pub(crate) fn live_memory(&self) -> impl Iterator<Item = &Arc<MemoryRecord>> {
+        let records = self.segment.memory().map_or(&[][..], |memory| memory.records());
+        let live = |(n, record)| (!self.deleted.contains(n)).then_some(record);
+        (0..).zip(records).filter_map(live)
+    }
+
     /// How many records are live.
     pub fn live(&self) -> u64 {
         u64::from(self.segment.records()).saturating_sub(self.deleted.len())
@@ -66,6 +99,24 @@ impl SegmentRef {
 }
 
 impl CollectionVersion {
+    pub(crate) fn empty(id: u64, name: String, schema: Schema) -> CollectionVersion {
+        CollectionVersion {
+            id,
+            name,
+            schema,
+            views: BTreeMap::new(),
+            segments: Vec::new(),
+            records: 0,
+            next_record: 1,
+            damaged_views: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn drop_view(&mut self, name: &str) {
+        self.views.remove(name);
+        self.damaged_views.remove(name);
+    }
+
     /// The view of that name.
     ///
     /// # Errors
@@ -144,6 +195,17 @@ impl Pin {
 }
 
 impl Version {
+    /// The same files with other collections on top, as of commit `seq`.
+    pub(crate) fn with(&self, seq: u64, collections: BTreeMap<String, Arc<CollectionVersion>>) -> Version {
+        let (manifest, pin) = (self.manifest.clone(), self.pin.clone());
+        Version { generation: self.generation, seq, collections, manifest, pin }
+    }
+
+    /// Whether this one comes after another: later files, or later commits on the same ones.
+    pub(crate) fn is_after(&self, other: &Version) -> bool {
+        (self.generation, self.seq) > (other.generation, other.seq)
+    }
+
     /// Opens every file that the manifest names, except those that `previous` has open already.
     pub(crate) fn load(
         files: &Files,
@@ -165,14 +227,15 @@ impl Version {
             let (records, parts) = segments.remove(&entry.id).unwrap_or_default();
             collections.insert(entry.name.clone(), Arc::new(loader.collection(entry, records, parts)?));
         }
-        Ok(Version { generation: manifest.generation, collections, manifest, pin })
+        let (generation, seq) = (manifest.generation, manifest.last_seq);
+        Ok(Version { generation, seq, collections, manifest: Arc::new(manifest), pin: Arc::new(pin) })
     }
 
     /// What is wrong with a file that `new` says was written just now.
     pub(crate) fn damage_in(&self, new: impl Fn(&str) -> bool) -> Option<Error> {
         let segments = self.segments().filter(|part| {
             let entry = part.segment.entry();
-            new(&entry.file.name) || entry.deletes.as_ref().is_some_and(|deletes| new(&deletes.file.name))
+            entry.is_some_and(|entry| new(&entry.file.name)) || part.saved().is_some_and(|saved| new(&saved.file.name))
         });
         let mut views = self.manifest.collections.iter().flat_map(|collection| {
             let damaged = self.collections.get(&collection.name).map(|version| &version.damaged_views);
@@ -201,23 +264,17 @@ struct Loader<'a> {
 impl<'a> Loader<'a> {
     fn new(files: &'a Files, access: Access, database: Sixteen, previous: Option<&'a Version>) -> Loader<'a> {
         let known = || previous.into_iter().flat_map(|version| version.segments());
-        let key = |entry: &'a SegmentEntry| {
-            (entry.file.name.as_str(), entry.deletes.as_ref().map(|deletes| deletes.file.name.as_str()))
-        };
-        let deletes: HashMap<&str, &'a SegmentEntry> = previous
-            .into_iter()
-            .flat_map(|version| &version.manifest.segments)
-            .map(|entry| (entry.file.name.as_str(), entry))
-            .collect();
+        let name = |part: &'a SegmentRef| part.segment.entry().map(|entry| entry.file.name.as_str());
+        let saved = known().filter(|part| part.is_saved());
         let views = previous.into_iter().flat_map(|version| version.collections.values());
         Loader {
             files,
             access,
             database,
-            segments: known()
-                .filter_map(|part| Some((key(deletes.get(part.segment.entry().file.name.as_str())?), part)))
+            segments: saved
+                .filter_map(|part| Some(((name(part)?, part.saved().map(|saved| saved.file.name.as_str())), part)))
                 .collect(),
-            bare: known().map(|part| (part.segment.entry().file.name.as_str(), part)).collect(),
+            bare: known().filter_map(|part| Some((name(part)?, part))).collect(),
             views: views.flat_map(|collection| collection.views.values()).map(|view| (view.root, view)).collect(),
         }
     }
@@ -238,10 +295,10 @@ impl<'a> Loader<'a> {
             // Without its delete set a segment would bring deleted records back, so it answers with the damage.
             Some(Err(error)) => {
                 let segment = Arc::new(Segment::damaged(self.files, entry, Damage::try_from(error)?));
-                return Ok(SegmentRef { segment, deleted: Arc::default() });
+                return Ok(SegmentRef::new(segment, deletes.cloned().map(Arc::new), Arc::default()));
             }
         };
-        Ok(SegmentRef { segment, deleted: Arc::new(deleted) })
+        Ok(SegmentRef::new(segment, deletes.cloned().map(Arc::new), Arc::new(deleted)))
     }
 
     fn collection(
@@ -274,6 +331,7 @@ impl<'a> Loader<'a> {
             schema: entry.schema.clone(),
             views,
             records,
+            next_record: entry.next_record,
             segments,
             damaged_views,
         })

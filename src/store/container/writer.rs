@@ -87,7 +87,8 @@ impl Writer {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<()> {
+    /// Hands what is gathered to the file. Nothing is synced.
+    pub(crate) fn flush(&mut self) -> Result<()> {
         self.file.write_all_at(&self.buffer, self.flushed)?;
         self.flushed += self.buffer.len() as u64;
         self.buffer.clear();

@@ -30,18 +30,26 @@ pub(super) fn write(manifest: &Manifest) -> Value {
         })
     });
     json!({
-        "wal_first": null, "next_no": manifest.next_no, "last_seq": manifest.last_seq,
+        "wal_first": manifest.wal_first, "left": manifest.left, "next_no": manifest.next_no, "last_seq": manifest.last_seq,
         "collections": collections.collect::<Vec<_>>(), "segments": segments.collect::<Vec<_>>(),
     })
 }
 
 pub(super) fn read(value: &Value, database: Sixteen, generation: u64) -> Read<Manifest> {
-    if value.get("wal_first") != Some(&Value::Null) {
-        return Err("`wal_first` is not null: this release keeps no log".into());
-    }
+    let wal_first = match value.get("wal_first") {
+        Some(Value::Null) => None,
+        _ => Some(number(value, "wal_first")?),
+    };
+    // Databases of before there was a log have no such key.
+    let left = match value.get("left") {
+        None => Vec::new(),
+        Some(_) => list(value, "left")?.iter().map(left_name).collect::<Read<_>>()?,
+    };
     let manifest = Manifest {
         database,
         generation,
+        wal_first,
+        left,
         next_no: number(value, "next_no")?,
         last_seq: number(value, "last_seq")?,
         collections: list(value, "collections")?.iter().map(collection).collect::<Read<_>>()?,
@@ -57,9 +65,13 @@ fn check(manifest: &Manifest) -> Read<()> {
         return Err(format!("{} segments: at most {} are possible", manifest.segments.len(), limits::SEGMENTS));
     }
     let next_records = manifest.collections.iter().map(|collection| collection.next_record);
-    let counters = [manifest.generation, manifest.next_no, manifest.last_seq].into_iter().chain(next_records);
+    let counters = [manifest.generation, manifest.next_no, manifest.last_seq, manifest.first_log()];
+    let counters = counters.into_iter().chain(next_records);
     if let Some(counter) = counters.max().filter(|counter| *counter > LARGEST_NUMBER) {
         return Err(format!("a counter at {counter}: impossible"));
+    }
+    if manifest.first_log() > manifest.next_no {
+        return Err(format!("the log begins at {}, but the next number is {}", manifest.first_log(), manifest.next_no));
     }
     let given = manifest.files().map(|(_, file)| file.no()).chain(manifest.collections.iter().map(|entry| entry.id));
     if let Some(no) = given.max().filter(|no| *no >= manifest.next_no) {
@@ -127,11 +139,21 @@ fn segment(value: &Value) -> Read<SegmentEntry> {
 fn file(value: &Value, ending: &str) -> Read<FileEntry> {
     let value = &value["file"];
     let name = text(value, "name")?;
-    let parts = name.strip_suffix(ending).and_then(|stem| stem.split_once('-'));
-    if parts.and_then(|(no, rest)| super::sixteen_digits(no).and(super::sixteen_digits(rest))).is_none() {
-        return Err(format!("{name:?} is no name of a {ending} file"));
-    }
+    check_file_name(name, ending)?;
     Ok(FileEntry { name: name.to_owned(), bytes: number(value, "bytes")?, root: sixteen(value, "root")? })
+}
+
+fn left_name(value: &Value) -> Read<String> {
+    let name = value.as_str().ok_or("`left` holds something that is no text")?;
+    check_file_name(name, ".oseg").map(|()| name.to_owned())
+}
+
+fn check_file_name(name: &str, ending: &str) -> Read<()> {
+    let parts = name.strip_suffix(ending).and_then(|stem| stem.split_once('-'));
+    match parts.and_then(|(no, rest)| super::sixteen_digits(no).and(super::sixteen_digits(rest))) {
+        Some(_) => Ok(()),
+        None => Err(format!("{name:?} is no name of a {ending} file")),
+    }
 }
 
 fn named(what: &'static str, name: &str) -> Read<String> {

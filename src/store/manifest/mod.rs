@@ -16,6 +16,8 @@ use crate::record::Schema;
 pub(crate) struct Manifest {
     pub database: Sixteen,
     pub generation: u64,
+    /// The number from which on logs belong to this generation; none where an earlier release wrote it, without a log.
+    pub wal_first: Option<u64>,
     /// The next number for a file or a collection; none is ever used twice.
     pub next_no: u64,
     /// Number of the last commit.
@@ -23,6 +25,8 @@ pub(crate) struct Manifest {
     pub collections: Vec<CollectionEntry>,
     /// Oldest records first, within each collection.
     pub segments: Vec<SegmentEntry>,
+    /// Names of segment files that were never sealed and are kept because the log of the generation before names them.
+    pub left: Vec<String>,
 }
 
 /// A collection in a manifest.
@@ -107,7 +111,16 @@ impl FileEntry {
 impl Manifest {
     /// A database without collections.
     pub(crate) fn empty(database: Sixteen) -> Manifest {
-        Manifest { database, generation: 1, next_no: 1, last_seq: 0, collections: Vec::new(), segments: Vec::new() }
+        Manifest {
+            database,
+            generation: 1,
+            wal_first: Some(1),
+            next_no: 1,
+            last_seq: 0,
+            collections: Vec::new(),
+            segments: Vec::new(),
+            left: Vec::new(),
+        }
     }
 
     /// Every file that this manifest needs, by its path inside the database. What is not in any kept manifest's list is
@@ -121,17 +134,21 @@ impl Manifest {
         segments.chain(views.map(|view| (format!("{VIEW}/{}", view.file.name), &view.file)))
     }
 
+    /// The paths of [`Manifest::files`] and of the files that are only left over.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = String> {
+        let left = self.left.iter().map(|name| format!("{SEG}/{name}"));
+        self.files().map(|(name, _)| name).chain(left)
+    }
+
+    /// The number from which on logs belong to this generation.
+    pub(crate) fn first_log(&self) -> u64 {
+        self.wal_first.unwrap_or(self.next_no)
+    }
+
     /// Numbers in a row of a segment; 0 when its collection is not there, which no manifest that was read has.
     pub(crate) fn dim_of(&self, segment: &SegmentEntry) -> u64 {
         let collection = self.collections.iter().find(|collection| collection.id == segment.collection);
         collection.map_or(0, |collection| collection.schema.dim as u64)
-    }
-
-    /// The collection of that name.
-    pub(crate) fn collection(&self, name: &str) -> Result<usize> {
-        self.collections.iter().position(|collection| collection.name == name).ok_or_else(|| {
-            Error::not_found("collection", name, self.collections.iter().map(|collection| &collection.name))
-        })
     }
 
     /// The bytes of the file.
@@ -141,6 +158,7 @@ impl Manifest {
         head::MAGIC.put(&mut bytes, &layout::MANIFEST_MAGIC);
         head::MAJOR.put_number(&mut bytes, u64::from(layout::MAJOR));
         head::MINOR.put_number(&mut bytes, u64::from(layout::MINOR));
+        head::INCOMPAT.put_number(&mut bytes, if self.wal_first.is_some() { layout::HAS_LOG } else { 0 });
         head::DATABASE.put(&mut bytes, &self.database);
         head::GENERATION.put_number(&mut bytes, self.generation);
         head::BODY_BYTES.put_number(&mut bytes, body.len() as u64);

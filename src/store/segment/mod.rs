@@ -1,13 +1,202 @@
-//! Segments: immutable files of records.
+//! Segments: runs of records that never change.
 //!
 //! ```text
 //! header | matrices (64-byte aligned, no padding between rows) | fields (JSON) | ids | record entries | id table | ..
 //! ```
-//! A record's number is its place in the file, oldest first. Reading one record touches its entry, its id, its JSON and its
+//! A record's number is its place in the file. Reading one record touches its entry, its id, its JSON and its
 //! matrix and checks only the 64 KiB blocks that these lie in, so a damaged block costs the records in it and no others.
+//!
+//! - `sealed`: records in a finished file;
+//! - `memory`: records that so far stand only in the log, or in a file that is `growing`; readers need not know;
+//! - `writer`: writing a file in one pass.
 
-mod reader;
+mod growing;
+mod memory;
+mod sealed;
 mod writer;
 
-pub use reader::Segment;
-pub(crate) use writer::{SegmentWriter, StoredRecord};
+pub(crate) use growing::{Body, Growing, OpenSegment, name_of};
+pub(crate) use memory::{Memory, MemoryRecord, Values};
+pub(crate) use writer::{SegmentWriter, StoredRecord, Written};
+
+use super::container::{Container, Expected};
+use super::damage::Damage;
+use super::derived::RowsCache;
+use super::files::{Files, SEG};
+use super::layout::{Kind, Sixteen, section};
+use super::manifest::SegmentEntry;
+use super::matches::Matches;
+use super::options::Access;
+use crate::error::{Error, Result};
+use crate::matrix::StoredMatrix;
+use crate::record::Fields;
+use sealed::Sealed;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A run of records that never changes: a file of them, or such as were committed to the log since. When the frame of a
+/// file is damaged it is still there, and every question about its records is answered with the damage.
+#[derive(Debug)]
+pub struct Segment {
+    path: PathBuf,
+    records: u32,
+    kind: SegmentKind,
+    /// A record could not be read: leave the file as it is.
+    suspect: AtomicBool,
+    pub(crate) rows: RowsCache,
+    pub(crate) matches: Matches,
+}
+
+#[derive(Debug)]
+enum SegmentKind {
+    Sealed(Box<SegmentEntry>, Result<Box<Sealed>, Damage>),
+    Memory(Memory),
+}
+
+/// Asks whichever holds the records.
+macro_rules! ask {
+    ($segment:expr, $sealed:ident => $of_sealed:expr, $memory:ident => $of_memory:expr) => {
+        match &$segment.kind {
+            SegmentKind::Sealed(_, Ok($sealed)) => $of_sealed,
+            SegmentKind::Sealed(_, Err(damage)) => Err(damage.error()),
+            SegmentKind::Memory($memory) => $of_memory,
+        }
+    };
+}
+
+impl Segment {
+    fn new(path: PathBuf, records: u32, kind: SegmentKind) -> Segment {
+        let (rows, matches) = (RowsCache::default(), Matches::default());
+        Segment { path, records, kind, suspect: AtomicBool::new(false), rows, matches }
+    }
+
+    /// Opens what a manifest names. Only trouble of the surroundings is an error here; damage is kept for later.
+    pub(crate) fn open(
+        files: &Files,
+        access: Access,
+        database: Sixteen,
+        entry: &SegmentEntry,
+        dim: u64,
+    ) -> Result<Segment> {
+        let name = format!("{SEG}/{}", entry.file.name);
+        let expected = Expected { kind: Kind::Segment, database, sealed: Some((entry.file.bytes, entry.file.root)) };
+        let opened = Container::open(files, &name, access, &expected, Some(section::IDS));
+        match opened.and_then(|file| Sealed::new(file, entry, dim)) {
+            Ok(sealed) => {
+                let kind = SegmentKind::Sealed(Box::new(entry.clone()), Ok(Box::new(sealed)));
+                Ok(Segment::new(files.path(&name), entry.records, kind))
+            }
+            Err(error) => Ok(Segment::damaged(files, entry, Damage::try_from(error)?)),
+        }
+    }
+
+    /// A segment that cannot be used, because what goes with it is damaged.
+    pub(crate) fn damaged(files: &Files, entry: &SegmentEntry, damage: Damage) -> Segment {
+        let path = files.path(&format!("{SEG}/{}", entry.file.name));
+        Segment::new(path, entry.records, SegmentKind::Sealed(Box::new(entry.clone()), Err(damage)))
+    }
+
+    /// Records that are in the log.
+    pub(crate) fn of_memory(root: &Path, memory: Memory) -> Segment {
+        Segment::new(Memory::path(root), memory.records().len() as u32, SegmentKind::Memory(memory))
+    }
+
+    /// The file, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many records there are, deleted ones included.
+    pub fn records(&self) -> u32 {
+        self.records
+    }
+
+    /// What a manifest says of the file; none for records in the log.
+    pub(crate) fn entry(&self) -> Option<&SegmentEntry> {
+        match &self.kind {
+            SegmentKind::Sealed(entry, _) => Some(entry),
+            SegmentKind::Memory(_) => None,
+        }
+    }
+
+    /// The records, when they are in the log.
+    pub(crate) fn memory(&self) -> Option<&Memory> {
+        match &self.kind {
+            SegmentKind::Sealed(..) => None,
+            SegmentKind::Memory(memory) => Some(memory),
+        }
+    }
+
+    /// Whether damage was met in this segment since it was opened.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.damage().is_some() || self.suspect.load(Ordering::Relaxed)
+    }
+
+    /// What makes all of it unusable, if something does.
+    pub(crate) fn damage(&self) -> Option<Error> {
+        match &self.kind {
+            SegmentKind::Sealed(_, Err(damage)) => Some(damage.error()),
+            _ => None,
+        }
+    }
+
+    /// Remembers that a record could not be read.
+    pub(crate) fn mark_suspect(&self) {
+        self.suspect.store(true, Ordering::Relaxed);
+    }
+
+    /// The id of record `n`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when its bytes are damaged, [`Error::Io`] when they cannot be read, [`Error::Invalid`] when
+    /// there is no such record; so for all that follow.
+    pub fn id(&self, n: u32) -> Result<&str> {
+        ask!(self, sealed => sealed.id_of(n), memory => Ok(&memory.record(n)?.id))
+    }
+
+    /// The fields of record `n`.
+    ///
+    /// # Errors
+    /// As [`Segment::id`].
+    pub fn fields(&self, n: u32) -> Result<Fields> {
+        ask!(self, sealed => sealed.fields(n), memory => Ok(memory.record(n)?.fields.clone()))
+    }
+
+    /// How many rows record `n` has.
+    ///
+    /// # Errors
+    /// As [`Segment::id`].
+    pub fn rows(&self, n: u32) -> Result<usize> {
+        ask!(self, sealed => sealed.rows(n), memory => Ok(memory.record(n)?.rows))
+    }
+
+    /// The matrix of record `n`: borrowed without a copy where it is kept as `f32` and mapped or in memory.
+    ///
+    /// # Errors
+    /// As [`Segment::id`].
+    pub fn matrix(&self, n: u32) -> Result<StoredMatrix<'_>> {
+        ask!(self, sealed => sealed.matrix(n), memory => memory.matrix(n))
+    }
+
+    /// The number of the record with this id, deleted or not.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the table of ids is damaged where it matters.
+    pub fn find(&self, id: &str) -> Result<Option<u32>> {
+        ask!(self, sealed => sealed.find(id), memory => Ok(memory.find(id)))
+    }
+
+    /// Hands record `n` over as it is stored, to be copied.
+    pub(crate) fn with_stored<T>(&self, n: u32, take: impl FnOnce(&StoredRecord<'_>) -> Result<T>) -> Result<T> {
+        ask!(self, sealed => sealed.with_stored(n, take), memory => memory.with_stored(n, take))
+    }
+
+    /// Everything that must hold inside a file beyond its sums; hands each violation to `report` and goes on.
+    pub(crate) fn verify(&self, report: &mut dyn FnMut(Error)) {
+        match &self.kind {
+            SegmentKind::Sealed(_, Ok(sealed)) => sealed.verify(self.records, report),
+            SegmentKind::Sealed(_, Err(damage)) => report(damage.error()),
+            SegmentKind::Memory(_) => {}
+        }
+    }
+}

@@ -58,33 +58,60 @@ impl SegmentWriter {
         })
     }
 
+    /// Where the next byte goes.
+    pub(crate) fn offset(&self) -> u64 {
+        self.out.offset()
+    }
+
+    /// Bytes of the tables that wait in memory for the end.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.entries.len() + self.ids.len() + self.fields.len() + self.table.len() * id_entry::BYTES
+    }
+
     /// Appends a record. Ids must be unique in a segment.
     pub(crate) fn push(&mut self, record: &StoredRecord<'_>) -> Result<()> {
+        let offset = self.body(record.matrix)?;
+        self.enter(record, offset, record.matrix.len() as u64)
+    }
+
+    /// Appends the bytes of a matrix and says where they are; [`SegmentWriter::enter`] makes a record of them.
+    pub(crate) fn body(&mut self, matrix: &[u8]) -> Result<u64> {
+        self.out.align(if matrix.len() as u64 >= LARGE_BYTES { LARGE_ALIGN } else { ALIGN })?;
+        let offset = self.out.offset();
+        self.out.append(matrix)?;
+        Ok(offset)
+    }
+
+    /// Hands everything to the file. Nothing is synced.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        self.out.flush()
+    }
+
+    /// Makes a record of a matrix that was appended at `offset`; the one in `record` is not looked at.
+    pub(crate) fn enter(&mut self, record: &StoredRecord<'_>, offset: u64, bytes: u64) -> Result<()> {
         let number = self.written.records;
         if number as usize == limits::SEGMENT_RECORDS {
             return Err(Error::invalid("batch", format!("more than {} records", limits::SEGMENT_RECORDS)));
         }
-        self.out.align(if record.matrix.len() as u64 >= LARGE_BYTES { LARGE_ALIGN } else { ALIGN })?;
         let mut entry = [0; record_entry::BYTES];
         record_entry::SEQ.put_number(&mut entry, record.seq);
         // Offsets within their sections until these have a place.
         record_entry::ID_OFFSET.put_number(&mut entry, self.ids.len() as u64);
         record_entry::FIELDS_OFFSET.put_number(&mut entry, self.fields.len() as u64);
-        record_entry::MATRIX_OFFSET.put_number(&mut entry, self.out.offset());
+        record_entry::MATRIX_OFFSET.put_number(&mut entry, offset);
         record_entry::ROWS.put_number(&mut entry, record.rows);
         record_entry::ID_BYTES.put_number(&mut entry, record.id.len() as u64);
         record_entry::FIELDS_BYTES.put_number(&mut entry, record.fields.len() as u64);
         record_entry::DIM.put_number(&mut entry, u64::from(record.dim));
         record_entry::PRECISION.put_number(&mut entry, u64::from(record.precision.code()));
         self.entries.extend_from_slice(&entry);
-        self.out.append(record.matrix)?;
         self.ids.extend_from_slice(record.id.as_bytes());
         self.fields.extend_from_slice(record.fields);
         self.table.push((xxh3_64(record.id.as_bytes()), number));
         let written = &mut self.written;
         written.records += 1;
         written.rows += record.rows;
-        written.data_bytes += (record.matrix.len() + record.id.len() + record.fields.len()) as u64;
+        written.data_bytes += bytes + (record.id.len() + record.fields.len()) as u64;
         written.min_seq = written.min_seq.min(record.seq);
         written.max_seq = written.max_seq.max(record.seq);
         Ok(())

@@ -104,7 +104,7 @@ fn files_of_a_newer_format_are_refused_by_name() {
         )
     };
     use layout::manifest_header as head;
-    for (field, value) in [(head::MAJOR, 2), (head::INCOMPAT, 1)] {
+    for (field, value) in [(head::MAJOR, 2), (head::INCOMPAT, layout::HAS_LOG | 2)] {
         assert!(matches!(open(&patched(field, value), Mode::Read), Err(Error::Version { .. })), "{}", field.name);
     }
     let read_only = patched(head::RO_COMPAT, 1);
@@ -147,7 +147,9 @@ fn hostile_manifests_are_refused() {
         (name, "../../../etc/passwd"),
         ("\"records\":50", "\"records\":5000000000"),
         ("\"records\":50", "\"records\":-1"),
-        ("\"wal_first\":null", "\"wal_first\":1"),
+        ("\"wal_first\":4", "\"wal_first\":[4]"),
+        ("\"wal_first\":4", "\"wal_first\":5"),
+        ("\"left\":[]", "\"left\":[\"../x.oseg\"]"),
         ("\"kind\":\"packed\"", "\"kind\":\"direct\""),
         ("\"dim\":3", "\"dim\":0"),
         ("\"segments\":[", "\"segments\":[1,"),

@@ -126,6 +126,9 @@ pub trait VfsFile: Debug + Send + Sync {
     /// [`io::ErrorKind::UnexpectedEof`] when the file is shorter.
     fn map(&self, bytes: u64) -> io::Result<Region>;
 
+    /// Asks the system to drop what it remembers of the file, so that it is read from the disk again. Advice only.
+    fn forget(&self) {}
+
     /// Marks the file read-only against accidents.
     ///
     /// # Errors

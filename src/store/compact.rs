@@ -1,0 +1,248 @@
+//! Compaction: live records of segments that hold much that is deleted, or are small, move into new segments.
+//!
+//! The new segments are written from a pinned version while commits go on; only at the end, when one publish puts them in the
+//! place of the old ones, the writer is held up. What was deleted meanwhile is deleted in the new segments too. A crash
+//! leaves either the old ones, and files that nothing names, or the new ones.
+
+use super::container::Identity;
+use super::draft::{Draft, random, random_sixteen};
+use super::files::SEG;
+use super::fold;
+use super::manifest::SegmentEntry;
+use super::options::Access;
+use super::publish::{Stop, seal, segment_about, segment_entry};
+use super::segment::{self, Segment, SegmentWriter};
+use super::version::{CollectionVersion, SegmentRef, Version};
+use super::{Compacted, Shared};
+use crate::error::{Error, Result};
+use roaring::RoaringBitmap;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// A segment is rewritten when more than this part of its bytes is of deleted records.
+const DEAD_PART: f64 = 0.3;
+/// Segments below this are joined.
+const SMALL: u64 = 64 << 20;
+/// Bytes of matrices in a segment that compaction writes.
+const LARGEST: u64 = 1 << 30;
+/// Bytes of ids, fields and entries in one, since these wait in memory.
+const WAITING: usize = 32 << 20;
+/// Records copied between two questions whether to go on.
+const PATIENCE: u32 = 16;
+/// Small segments that make it worth while to join them unasked.
+pub(super) const MANY: usize = 8;
+
+/// Segments of one collection that become others.
+#[derive(Debug)]
+struct Job {
+    collection: Arc<CollectionVersion>,
+    parts: Vec<SegmentRef>,
+}
+
+/// How the copying of a job ended.
+enum Copied {
+    /// With these segments.
+    Whole(Vec<SegmentEntry>),
+    /// Early, because nobody wanted to go on.
+    Stopped,
+    /// At a record that cannot be read, in this segment.
+    Damaged([u8; 16]),
+}
+
+/// Whether so much is dead or small that it should be compacted unasked.
+pub(super) fn is_due(version: &Version) -> bool {
+    choose(version, &HashSet::new(), MANY).is_some()
+}
+
+/// The next segments to rewrite: those with much dead, and small ones if there are at least `many`.
+fn choose(version: &Version, left: &HashSet<[u8; 16]>, many: usize) -> Option<Job> {
+    for collection in version.collections.values() {
+        let usable = |part: &&SegmentRef| {
+            part.segment.entry().is_some_and(|entry| !left.contains(&entry.uuid)) && !part.segment.is_suspect()
+        };
+        let usable: Vec<&SegmentRef> = collection.segments.iter().filter(usable).collect();
+        let small = usable.iter().filter(|part| is_small(part)).count() >= many.max(2);
+        let (mut parts, mut bytes) = (Vec::new(), 0);
+        for part in usable.into_iter().filter(|part| is_wasteful(part) || small && is_small(part)) {
+            let weight = fold::weight(part).unwrap_or(0);
+            if !parts.is_empty() && bytes + weight > LARGEST {
+                break;
+            }
+            bytes += weight;
+            parts.push(part.clone());
+        }
+        if parts.len() > 1 || parts.iter().any(is_wasteful) {
+            return Some(Job { collection: collection.clone(), parts });
+        }
+    }
+    None
+}
+
+fn is_small(part: &SegmentRef) -> bool {
+    part.segment.entry().is_some_and(|entry| entry.file.bytes < SMALL)
+}
+
+fn is_wasteful(part: &SegmentRef) -> bool {
+    let records = f64::from(part.segment.records());
+    records - part.live() as f64 > DEAD_PART * records
+}
+
+impl Shared {
+    /// Rewrites what is worth it until nothing is, or nobody wants to go on.
+    pub(super) fn compact(&self, keep_going: &(dyn Fn() -> bool + Sync), many: usize) -> Result<Compacted> {
+        let mut done = Compacted::default();
+        let mut left = HashSet::new();
+        loop {
+            drop(self.writer()?);
+            if !keep_going() {
+                return Ok(done);
+            }
+            let Some(job) = choose(&self.version(), &left, many) else {
+                return Ok(Compacted { finished: true, ..done });
+            };
+            let mut numbers = Vec::new();
+            let copied = self.copy(&job, keep_going, &mut numbers);
+            let ended = self.install(&job, copied, &numbers, &mut done);
+            let mut writer = self.writer()?;
+            writer.making.retain(|number| !numbers.contains(number));
+            match ended.map_err(|stop| writer.settle(stop, &self.files))? {
+                None => {}
+                Some(Copied::Damaged(uuid)) => drop(left.insert(uuid)),
+                Some(_) => return Ok(done),
+            }
+        }
+    }
+
+    /// Writes the live records of a job into new segments.
+    fn copy(&self, job: &Job, keep_going: &(dyn Fn() -> bool + Sync), numbers: &mut Vec<u64>) -> Result<Copied, Stop> {
+        let (schema, about) = (&job.collection.schema, segment_about(&job.collection));
+        let database = self.version().manifest.database;
+        let mut entries = Vec::new();
+        let mut open: Option<(SegmentWriter, Identity, String)> = None;
+        let finish = |(out, identity, name): (SegmentWriter, Identity, String)| -> Result<SegmentEntry, Stop> {
+            let (finished, written) = out.finish(schema.dim as u64)?;
+            Ok(segment_entry(job.collection.id, seal(finished, name)?, identity, written))
+        };
+        for part in &job.parts {
+            for n in (0..part.segment.records()).filter(|n| !part.deleted.contains(*n)) {
+                if n.is_multiple_of(PATIENCE) && !keep_going() {
+                    return Ok(Copied::Stopped);
+                }
+                let full = |out: &SegmentWriter| out.offset() >= LARGEST || out.waiting_bytes() >= WAITING;
+                if let Some(full) = open.take_if(|(out, ..)| full(out)) {
+                    entries.push(finish(full)?);
+                }
+                if open.is_none() {
+                    let number = {
+                        let mut writer = self.writer()?;
+                        let number = writer.number();
+                        writer.making.insert(number);
+                        number
+                    };
+                    numbers.push(number);
+                    let name = segment::name_of(number, random());
+                    let identity = Identity { database, file: random_sixteen(), ..Identity::default() };
+                    let file = self.files.create(&format!("{SEG}/{name}"))?;
+                    open = Some((SegmentWriter::new(file, &identity, &about)?, identity, name));
+                }
+                let Some((out, ..)) = &mut open else { continue };
+                match part.segment.with_stored(n, |record| out.push(record)) {
+                    Ok(()) => {}
+                    Err(Error::Corrupt { .. } | Error::Io { operation: "read", .. }) => {
+                        part.segment.mark_suspect();
+                        return Ok(Copied::Damaged(part.segment.entry().map_or([0; 16], |entry| entry.uuid)));
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        if let Some(last) = open {
+            entries.push(finish(last)?);
+        }
+        self.files.sync_dir(SEG).map_err(Stop::Poison)?;
+        Ok(Copied::Whole(entries))
+    }
+
+    /// Puts the new segments in the place of the old ones. Gives back what else the copying ended with; then, and when
+    /// another compaction was faster, the new files go.
+    fn install(
+        &self,
+        job: &Job,
+        copied: Result<Copied, Stop>,
+        numbers: &[u64],
+        done: &mut Compacted,
+    ) -> Result<Option<Copied>, Stop> {
+        let ended = match copied {
+            Ok(Copied::Whole(entries)) => self.exchange(job, &entries).map(|exchanged| {
+                if exchanged {
+                    let old = job.parts.iter().filter_map(|part| Some((part.segment.entry()?, part.saved())));
+                    let freed = old.map(|(entry, set)| entry.file.bytes + set.map_or(0, |set| set.file.bytes));
+                    done.segments += job.parts.len() as u64;
+                    done.freed_bytes += freed.sum::<u64>();
+                    done.written_bytes += entries.iter().map(|entry| entry.file.bytes).sum::<u64>();
+                }
+                (None, exchanged)
+            }),
+            Ok(other) => Ok((Some(other), false)),
+            Err(stop) => Err(stop),
+        };
+        if !matches!(ended, Ok((_, true)) | Err(Stop::Unknown(_))) {
+            for name in self.files.list(SEG).unwrap_or_default() {
+                if numbers.iter().any(|number| name.starts_with(&format!("{number:016x}-"))) {
+                    // What cannot be removed is swept later.
+                    let _ = self.files.remove(&format!("{SEG}/{name}"));
+                }
+            }
+        }
+        ended.map(|(ended, _)| ended)
+    }
+
+    /// False when the old segments are no longer there.
+    fn exchange(&self, job: &Job, entries: &[SegmentEntry]) -> Result<bool, Stop> {
+        let database = self.version().manifest.database;
+        let (dim, mut new) = (job.collection.schema.dim as u64, Vec::new());
+        for entry in entries {
+            // Nothing takes the place of a record before it was read back.
+            let again = Segment::open(&self.files, Access::Read, database, entry, dim)?;
+            let mut damage = None;
+            again.verify(&mut |error| {
+                damage.get_or_insert(error);
+            });
+            if let Some(error) = damage {
+                let error = std::io::Error::other(error.to_string());
+                return Err(Stop::Refused(Error::io(again.path(), "read back", error)));
+            }
+            new.push(Arc::new(Segment::open(&self.files, self.access, database, entry, dim)?));
+        }
+        let mut writer = self.writer()?;
+        let newest = writer.newest.clone();
+        let Some(now) = newest.collections.values().find(|collection| collection.id == job.collection.id) else {
+            return Ok(false);
+        };
+        // Records that were deleted since: the k-th that was copied is the k-th of the new ones.
+        let mut gone = vec![RoaringBitmap::new(); new.len()];
+        let (mut copied, mut replaced) = (0, HashSet::new());
+        for part in &job.parts {
+            let Some(entry) = part.segment.entry() else { continue };
+            let same = |other: &&SegmentRef| other.segment.entry().is_some_and(|other| other.uuid == entry.uuid);
+            let Some(other) = now.segments.iter().find(same) else { return Ok(false) };
+            replaced.insert(entry.uuid);
+            for n in (&*other.deleted - &*part.deleted).iter() {
+                let mut at = copied + u64::from(n) - part.deleted.rank(n);
+                for (segment, gone) in new.iter().zip(&mut gone) {
+                    if at < u64::from(segment.records()) {
+                        gone.insert(at as u32);
+                        break;
+                    }
+                    at -= u64::from(segment.records());
+                }
+            }
+            copied += part.live();
+        }
+        let new = new.into_iter().zip(gone).map(|(segment, gone)| SegmentRef::new(segment, None, Arc::new(gone)));
+        let mut draft = Draft::new(&newest, writer.next_no);
+        draft.replace_segments(&now.name, &replaced, new.collect());
+        writer.publish(self, draft)?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,98 @@
+//! Threads of the store's own, begun when there is something for them to do and ended with the handle: one syncs commits that
+//! were only buffered, one compacts. What they meet is in [`Stat::trouble`](super::Stat) and ends nothing else: a commit or a
+//! flush meets it again.
+
+use super::options::Durability;
+use super::{Shared, compact};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// The threads of a store.
+#[derive(Debug, Default)]
+pub(super) struct Helpers {
+    syncing: Mutex<Option<JoinHandle<()>>>,
+    compacting: Mutex<Option<JoinHandle<()>>>,
+    /// The generation that was looked at last for something to compact.
+    looked_at: AtomicU64,
+    end: Arc<End>,
+}
+
+/// Tells the threads to end.
+#[derive(Debug, Default)]
+struct End {
+    is_near: Mutex<bool>,
+    news: Condvar,
+}
+
+impl End {
+    fn is_near(&self) -> bool {
+        *self.is_near.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Helpers {
+    /// Begins what there is to do after a commit.
+    pub(super) fn look_after(&self, shared: &Arc<Shared>, durability: Durability) {
+        if !shared.tuning.background {
+            return;
+        }
+        if durability == Durability::Buffered {
+            begin(&self.syncing, "otolith sync", || {
+                let (shared, end) = (shared.clone(), self.end.clone());
+                move || sync_again_and_again(&shared, &end)
+            });
+        }
+        let version = shared.version();
+        if self.looked_at.swap(version.generation, Ordering::Relaxed) != version.generation && compact::is_due(&version)
+        {
+            begin(&self.compacting, "otolith compact", || {
+                let (shared, end) = (shared.clone(), self.end.clone());
+                move || {
+                    if let Err(error) = shared.compact(&|| !end.is_near(), compact::MANY) {
+                        shared.note(error.to_string());
+                    }
+                }
+            });
+        }
+    }
+
+    /// Ends the threads and waits for them.
+    pub(super) fn stop(&self) {
+        *self.end.is_near.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.end.news.notify_all();
+        for thread in [&self.syncing, &self.compacting] {
+            let thread = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // The last handle may be dropped by the thread itself, which ends then anyway.
+            if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// Starts a thread unless it is running.
+fn begin<F: FnOnce() + Send + 'static>(place: &Mutex<Option<JoinHandle<()>>>, name: &str, work: impl FnOnce() -> F) {
+    let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+    if place.as_ref().is_none_or(JoinHandle::is_finished) {
+        // Where no thread can be had, commits do without: they look at the clock themselves.
+        *place = std::thread::Builder::new().name(name.into()).spawn(work()).ok();
+    }
+}
+
+fn sync_again_and_again(shared: &Shared, end: &End) {
+    let mut near = end.is_near.lock().unwrap_or_else(PoisonError::into_inner);
+    while !*near {
+        let waited = end.news.wait_timeout(near, shared.tuning.buffered_for);
+        near = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if *near {
+            return;
+        }
+        drop(near);
+        if let Err(error) = shared.sync_if_due() {
+            // A failed sync has ended writing; every commit from now on says so.
+            return shared.note(error.to_string());
+        }
+        near = end.is_near.lock().unwrap_or_else(PoisonError::into_inner);
+    }
+}

@@ -1,0 +1,211 @@
+//! Following a log from a manifest on, through all of its files, also while another process appends to it.
+
+use super::operation::{self, Operation};
+use super::{START, name_of, number_of, salt, sum_of};
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::store::files::{File, Files};
+use crate::store::layout::{self, Sixteen, frame, frame_kind, log_header};
+use std::path::PathBuf;
+
+/// Where in a log a reader is.
+#[derive(Clone, Debug)]
+pub(crate) struct Cursor {
+    database: Sixteen,
+    /// Number of the first log of the generation; there may be none of that number.
+    first: u64,
+    /// Number of the log and place in it; none before the first was seen.
+    place: Option<(u64, u64)>,
+    chain: u64,
+    /// The last commit that was read.
+    seq: u64,
+    /// The last commit that a frame said was durable.
+    pub(crate) durable: u64,
+}
+
+/// A commit as a log holds it.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    pub seq: u64,
+    pub path: PathBuf,
+    /// Where its frame begins.
+    pub offset: u64,
+    payload: Vec<u8>,
+}
+
+impl Commit {
+    /// What happened in it.
+    pub(crate) fn operations(&self) -> Result<Vec<Operation<'_>>> {
+        operation::read(&self.payload).map_err(|what| self.corrupt(what))
+    }
+
+    pub(crate) fn corrupt(&self, what: &str) -> Error {
+        Error::corrupt(&self.path, self.offset, format!("commit {}: {what}", self.seq))
+    }
+}
+
+struct Frame {
+    kind: u32,
+    seq: u64,
+    durable: u64,
+    chain: u64,
+    sum: u64,
+    payload: Vec<u8>,
+    bytes: u64,
+}
+
+impl Cursor {
+    /// Before the first commit after a manifest whose last one is `last_seq` and whose first log would be `first`.
+    pub(crate) fn new(database: Sixteen, first: u64, last_seq: u64) -> Cursor {
+        Cursor { database, first, place: None, chain: START, seq: last_seq, durable: last_seq }
+    }
+
+    /// Numbers of the logs that belong to a generation beginning with `first`, ascending.
+    pub(crate) fn logs(files: &Files, first: u64) -> Result<Vec<u64>> {
+        let numbers = files.list("")?;
+        Ok(numbers.iter().filter_map(|name| number_of(name)).filter(|number| *number >= first).collect())
+    }
+
+    /// Commits that were added since, in order. What a crash left of a frame at the end is no commit; a frame that was
+    /// durable once and is not whole any more is damage.
+    pub(crate) fn read(&mut self, files: &Files) -> Result<Vec<Commit>> {
+        let mut commits = Vec::new();
+        loop {
+            // Listed before the frames are read: a log that is there by then begins where this one has ended.
+            let logs = Cursor::logs(files, self.first)?;
+            let next = logs.into_iter().find(|number| self.place.is_none_or(|(at, _)| *number > at));
+            if let Some((number, _)) = self.place {
+                self.read_file(files, number, &mut commits)?;
+            }
+            let Some(next) = next else { return Ok(commits) };
+            if !self.enter(files, next)? {
+                return Ok(commits);
+            }
+        }
+    }
+
+    /// Goes on to another log; false when it was only being made.
+    fn enter(&mut self, files: &Files, number: u64) -> Result<bool> {
+        let file = files.open(&name_of(number))?;
+        let length = file.bytes()?;
+        let mut head = [0; log_header::BYTES];
+        if length >= head.len() as u64 {
+            file.read_exact_at(&mut head, 0)?;
+        }
+        let sums = log_header::CRC.number(&head) == u64::from(crc32fast::hash(&head[..log_header::CRC.offset]));
+        if !sums || log_header::MAGIC.of(&head) != layout::LOG_MAGIC {
+            // Frames are only vouched for by later ones, so a header without any is that of a log never used.
+            return match self.vouched(&file, number, head.len() as u64)? {
+                true => Err(Error::corrupt(file.path(), 0, "the header of this log is damaged")),
+                false => Ok(false),
+            };
+        }
+        layout::check_version(file.path(), log_header::MAJOR.number(&head), 0)?;
+        let wrong = |field: layout::Field, what: &str| Err(Error::corrupt(file.path(), field.offset as u64, what));
+        if log_header::DATABASE.of(&head) != self.database || log_header::NUMBER.number(&head) != number {
+            return wrong(log_header::DATABASE, "a log of another database or another number");
+        }
+        if log_header::CHAIN.number(&head) != self.chain {
+            return wrong(log_header::CHAIN, "this log does not go on where the one before ends: commits are missing");
+        }
+        self.place = Some((number, log_header::BYTES as u64));
+        Ok(true)
+    }
+
+    fn read_file(&mut self, files: &Files, number: u64, commits: &mut Vec<Commit>) -> Result<()> {
+        let file = files.open(&name_of(number))?;
+        let salt = salt(&self.database, number);
+        let Some((_, mut at)) = self.place else { return Ok(()) };
+        loop {
+            let read = self.follow(&file, salt, at)?;
+            let frame = match read {
+                Some(frame) => frame,
+                // Beside a writer the frame may have been half written when it was read and whole a moment later, so a
+                // frame that a later one vouches for is looked at once more.
+                None if self.vouched(&file, number, at)? => match self.follow(&file, salt, at)? {
+                    Some(frame) => frame,
+                    None => {
+                        let what = format!("commit {} was durable and is damaged", self.seq + 1);
+                        return Err(Error::corrupt(file.path(), at, what));
+                    }
+                },
+                None => return Ok(()),
+            };
+            self.chain = frame.sum;
+            self.seq = frame.seq;
+            self.durable = self.durable.max(frame.durable);
+            if frame.kind == frame_kind::COMMIT {
+                let path = file.path().to_path_buf();
+                commits.push(Commit { seq: frame.seq, path, offset: at, payload: frame.payload });
+            }
+            at += frame.bytes;
+            self.place = Some((number, at));
+        }
+    }
+
+    /// The frame at `at` if it is whole and follows the last one.
+    fn follow(&self, file: &File, salt: u64, at: u64) -> Result<Option<Frame>> {
+        let fits = |frame: &Frame| {
+            let next = match frame.kind {
+                frame_kind::COMMIT => frame.seq == self.seq + 1,
+                frame_kind::MARK => frame.seq == self.seq,
+                _ => false,
+            };
+            next && frame.chain == self.chain && frame.durable <= frame.seq
+        };
+        Ok(frame_at(file, salt, at)?.filter(fits))
+    }
+
+    /// Whether a whole frame from `at` on says that the commit after the last one read was durable.
+    fn vouched(&self, file: &File, number: u64, at: u64) -> Result<bool> {
+        let salt = salt(&self.database, number);
+        let length = file.bytes()?;
+        let rest = file.read(at, length.saturating_sub(at))?;
+        let rest = rest.as_bytes();
+        for start in (0..rest.len().saturating_sub(frame::BYTES - 1)).step_by(8) {
+            if rest[start..].starts_with(&layout::FRAME_MAGIC)
+                && let Some(found) = parse(&rest[start..], salt)
+                && found.durable > self.seq
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The whole frame at `at`, if there is one.
+fn frame_at(file: &File, salt: u64, at: u64) -> Result<Option<Frame>> {
+    let left = file.bytes()?.saturating_sub(at);
+    if left < frame::BYTES as u64 {
+        return Ok(None);
+    }
+    let head = file.read(at, frame::BYTES as u64)?;
+    let payload = frame::PAYLOAD_BYTES.number(head.as_bytes());
+    // No length is believed before it is compared with what there is.
+    if frame::MAGIC.of(head.as_bytes()) != layout::FRAME_MAGIC
+        || payload > limits::FRAME_BYTES.min(left - frame::BYTES as u64)
+    {
+        return Ok(None);
+    }
+    let whole = file.read(at, frame::BYTES as u64 + payload)?;
+    Ok(parse(whole.as_bytes(), salt))
+}
+
+/// The frame with which `bytes` begin, if its sum fits.
+fn parse(bytes: &[u8], salt: u64) -> Option<Frame> {
+    let (head, rest) = bytes.split_at_checked(frame::BYTES)?;
+    let payload = rest.get(..usize::try_from(frame::PAYLOAD_BYTES.number(head)).ok()?)?;
+    if !payload.len().is_multiple_of(8) || frame::SUM.number(head) != sum_of(salt, head, payload) {
+        return None;
+    }
+    Some(Frame {
+        kind: frame::KIND.number(head) as u32,
+        seq: frame::SEQ.number(head),
+        durable: frame::DURABLE.number(head),
+        chain: frame::CHAIN.number(head),
+        sum: frame::SUM.number(head),
+        bytes: (frame::BYTES + payload.len()) as u64,
+        payload: payload.to_vec(),
+    })
+}

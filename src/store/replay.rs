@@ -1,0 +1,92 @@
+//! From a manifest to the newest commit: what stands in the log is applied in memory, by readers again and again.
+
+use super::draft::Draft;
+use super::files::{Files, is_missing};
+use super::log::{Commit, Cursor, Operation, Place};
+use super::options::Access;
+use super::segment::{Body, Growing};
+use super::version::Version;
+use crate::error::Result;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Follows the log of one generation.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    cursor: Cursor,
+    access: Access,
+    /// Segment files that commits have named, open as long as they may be named again.
+    growing: BTreeMap<(u64, u64), Arc<Growing>>,
+    /// The matrices of a commit did not reach the disk: neither it nor any later one took place.
+    ended: bool,
+}
+
+impl Replay {
+    /// Before the first commit after the manifest of `version`.
+    pub(crate) fn new(version: &Version, access: Access) -> Replay {
+        let manifest = &version.manifest;
+        let cursor = Cursor::new(manifest.database, manifest.first_log(), manifest.last_seq);
+        Replay { cursor, access, growing: BTreeMap::new(), ended: false }
+    }
+
+    /// The version with all commits that were added since; none when there are none.
+    pub(crate) fn catch_up(&mut self, files: &Files, base: &Version) -> Result<Option<Version>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let mut draft = Draft::new(base, 0);
+        for commit in self.cursor.read(files)? {
+            if !self.is_whole(files, &commit)? {
+                self.ended = true;
+                break;
+            }
+            draft.replay(&commit, &mut |operation| self.body(files, operation))?;
+        }
+        if !draft.changed {
+            return Ok(None);
+        }
+        Ok(Some(base.with(draft.seq, draft.finish(files.root()))))
+    }
+
+    /// Names of the segment files that commits have named.
+    pub(crate) fn direct(&self) -> impl Iterator<Item = String> {
+        self.growing.values().map(|growing| growing.name())
+    }
+
+    /// Whether all matrices of a commit that lie elsewhere are there. Those of a commit known to be durable are taken as
+    /// there: damage in them costs one record, and is found when it is read.
+    fn is_whole(&mut self, files: &Files, commit: &Commit) -> Result<bool> {
+        if commit.seq <= self.cursor.durable {
+            return Ok(true);
+        }
+        for operation in commit.operations()? {
+            if !matches!(operation, Operation::UpsertDirect { .. }) {
+                continue;
+            }
+            match self.body(files, &operation) {
+                Ok(Some(body)) if body.is_whole()? => {}
+                Ok(_) => return Ok(false),
+                // Its name did not reach the disk.
+                Err(error) if is_missing(&error) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    fn body(&mut self, files: &Files, operation: &Operation<'_>) -> Result<Option<Body>> {
+        let Operation::UpsertDirect { matrix_bytes, place, .. } = operation else { return Ok(None) };
+        let growing = self.growing(files, place)?;
+        Ok(Some(Body::new(growing, *matrix_bytes, place.clone())))
+    }
+
+    fn growing(&mut self, files: &Files, place: &Place) -> Result<Arc<Growing>> {
+        let key = (place.number, place.random);
+        if let Some(growing) = self.growing.get(&key) {
+            return Ok(growing.clone());
+        }
+        let growing = Growing::open(files, self.access, place.number, place.random)?;
+        self.growing.insert(key, growing.clone());
+        Ok(growing)
+    }
+}

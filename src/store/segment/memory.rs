@@ -1,0 +1,151 @@
+//! Records of commits that stand in the log and not in a sealed file yet.
+
+use super::StoredRecord;
+use super::growing::Body;
+use crate::error::{Error, Result};
+use crate::matrix::{MatrixView, Precision, StoredMatrix};
+use crate::record::{Fields, Schema};
+use crate::store::map::Words;
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A record that waits to be written out.
+#[derive(Debug)]
+pub(crate) struct MemoryRecord {
+    pub seq: u64,
+    pub id: String,
+    pub fields: Fields,
+    pub rows: usize,
+    pub values: Values,
+}
+
+/// Where the values of a record in memory are; as they will be stored, so that nothing changes when they are.
+#[derive(Debug)]
+pub(crate) enum Values {
+    /// In the heap, as `f32`.
+    Floats(Vec<f32>),
+    /// In the heap, encoded in two bytes each.
+    Narrow(Words),
+    /// In a segment file that is still growing.
+    Direct(Body),
+}
+
+impl Values {
+    /// Takes values over in the precision of the collection.
+    pub(crate) fn of(values: Vec<f32>, precision: Precision) -> Result<Values> {
+        if precision == Precision::F32 {
+            return Ok(Values::Floats(values));
+        }
+        let mut narrowed = Vec::new();
+        precision.encode(&values, &mut narrowed)?;
+        Values::stored(&narrowed, precision)
+    }
+
+    /// Copies values that are encoded already.
+    pub(crate) fn stored(bytes: &[u8], precision: Precision) -> Result<Values> {
+        if precision == Precision::F32 {
+            return Ok(Values::Floats(precision.decode(bytes)));
+        }
+        let words = Words::zeroed(bytes.len()).map(|mut words| {
+            words.as_bytes_mut().copy_from_slice(bytes);
+            words
+        });
+        Ok(Values::Narrow(words.map_err(|error| Error::io("memory", "allocate", error))?))
+    }
+
+    /// How many bytes they take where they are stored.
+    pub(crate) fn length(&self) -> u64 {
+        match self {
+            Values::Floats(values) => size_of_val(&values[..]) as u64,
+            Values::Narrow(words) => words.as_bytes().len() as u64,
+            Values::Direct(body) => body.bytes(),
+        }
+    }
+
+    /// The bytes as they are stored.
+    pub(crate) fn bytes(&self) -> Result<Cow<'_, [u8]>> {
+        match self {
+            Values::Floats(values) => Ok(Cow::Borrowed(bytemuck::cast_slice(values))),
+            Values::Narrow(words) => Ok(Cow::Borrowed(words.as_bytes())),
+            Values::Direct(body) => body.read(),
+        }
+    }
+}
+
+/// A run of records in memory, never changed once it is there. Later commits make later ones, and merge those that are small.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    dim: usize,
+    precision: Precision,
+    records: Vec<Arc<MemoryRecord>>,
+    /// Hash of the id and number of each record, sorted.
+    table: Vec<(u64, u32)>,
+}
+
+impl Memory {
+    /// Ids must differ.
+    pub(crate) fn new(schema: &Schema, records: Vec<Arc<MemoryRecord>>) -> Memory {
+        let hashed = records.iter().enumerate().map(|(n, record)| (xxh3_64(record.id.as_bytes()), n as u32));
+        let mut table: Vec<(u64, u32)> = hashed.collect();
+        table.sort_unstable();
+        Memory { dim: schema.dim, precision: schema.precision, records, table }
+    }
+
+    pub(crate) fn records(&self) -> &[Arc<MemoryRecord>] {
+        &self.records
+    }
+
+    pub(super) fn record(&self, n: u32) -> Result<&MemoryRecord> {
+        let missing = || Error::invalid("record number", format!("{n}: the segment has {}", self.records.len()));
+        self.records.get(n as usize).map(|record| &**record).ok_or_else(missing)
+    }
+
+    pub(super) fn find(&self, id: &str) -> Option<u32> {
+        let hash = xxh3_64(id.as_bytes());
+        let first = self.table.partition_point(|(found, _)| *found < hash);
+        let same = self.table[first..].iter().take_while(|(found, _)| *found == hash);
+        same.map(|(_, n)| *n).find(|n| self.records[*n as usize].id == id)
+    }
+
+    pub(super) fn matrix(&self, n: u32) -> Result<StoredMatrix<'_>> {
+        let record = self.record(n)?;
+        let values = match &record.values {
+            Values::Floats(values) => Cow::Borrowed(&values[..]),
+            Values::Narrow(words) => Cow::Owned(self.precision.decode(words.as_bytes())),
+            Values::Direct(body) => match body.read()? {
+                Cow::Borrowed(bytes) if self.precision == Precision::F32 => {
+                    Cow::Borrowed(bytemuck::try_cast_slice(bytes).map_err(|_| body.corrupt("misaligned values"))?)
+                }
+                bytes => Cow::Owned(self.precision.decode(&bytes)),
+            },
+        };
+        if let Values::Direct(body) = &record.values
+            && !body.is_finite()
+        {
+            MatrixView::new(record.rows, self.dim, &values).map_err(|error| body.corrupt(&error.to_string()))?;
+            body.set_finite();
+        }
+        Ok(StoredMatrix::trusted(record.rows, self.dim, values))
+    }
+
+    pub(super) fn with_stored<T>(&self, n: u32, take: impl FnOnce(&StoredRecord<'_>) -> Result<T>) -> Result<T> {
+        let record = self.record(n)?;
+        let (fields, matrix) = (record.fields.to_json(), record.values.bytes()?);
+        take(&StoredRecord {
+            seq: record.seq,
+            id: &record.id,
+            fields: fields.as_bytes(),
+            rows: record.rows as u64,
+            dim: self.dim as u32,
+            precision: self.precision,
+            matrix: &matrix,
+        })
+    }
+
+    /// Where records in memory are said to be, in messages.
+    pub(super) fn path(root: &Path) -> std::path::PathBuf {
+        root.join("wal")
+    }
+}

@@ -1,0 +1,426 @@
+//! What a writer does: commits go into the log and into memory, and from time to time into files.
+//!
+//! A commit is written while the writer's mutex is held, and waited for while it is not: whoever comes first syncs for all that
+//! have written by then (*group commit*). So there are two newest versions: the writer's, with everything written, and the one
+//! that readers get, with everything that was acknowledged.
+
+use super::change::{Change, Committed};
+use super::container::Identity;
+use super::draft::{Draft, random, random_sixteen};
+use super::files::{File, Files, RESERVE, SEG};
+use super::log::Log;
+use super::options::{Access, Durability, Tuning};
+use super::publish::{Publisher, Step, Stop, segment_about};
+use super::segment::{Growing, OpenSegment, Values};
+use super::version::Version;
+use super::{Shared, gc};
+use crate::error::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Commits of more than this part of the log are written as segments at once.
+const LARGE_PART: u64 = 8;
+/// Sealed segments for which the size of a growing one doubles, so that their number stays far from its limit.
+const CROWD: usize = 256;
+
+/// What only a writer has.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// Held for as long as the store is open.
+    lock: File,
+    /// A child after fork shares locks and files, but must not write.
+    process: u32,
+    /// The failure after which nothing is written.
+    pub(super) poisoned: Option<String>,
+    /// What went wrong beside the commits, which stand.
+    pub(super) trouble: Option<String>,
+    /// Everything written, acknowledged or not.
+    pub(super) newest: Arc<Version>,
+    pub(super) next_no: u64,
+    log: Option<Log>,
+    /// Bytes of all logs of this generation.
+    log_bytes: u64,
+    /// Segments that matrices are appended to, by collection.
+    open: BTreeMap<u64, OpenSegment>,
+    /// Names of segment files that the log of this generation names.
+    direct: BTreeSet<String>,
+    /// Numbers of files that are being written for a later publish.
+    pub(super) making: BTreeSet<u64>,
+    /// The last commit that is durable.
+    durable: u64,
+    /// Since when and for how many bytes commits wait for a sync.
+    waiting: Option<(Instant, u64)>,
+    /// Whether new names wait for one too: in the database's directory, in that of the segments.
+    new_names: (bool, bool),
+    syncing: bool,
+    reserved: bool,
+}
+
+impl Writer {
+    pub(super) fn new(lock: File, newest: Arc<Version>, next_no: u64, direct: BTreeSet<String>) -> Writer {
+        Writer {
+            lock,
+            process: std::process::id(),
+            poisoned: None,
+            trouble: None,
+            durable: newest.seq,
+            newest,
+            next_no,
+            log: None,
+            log_bytes: 0,
+            open: BTreeMap::new(),
+            direct,
+            making: BTreeSet::new(),
+            waiting: None,
+            new_names: (false, false),
+            syncing: false,
+            reserved: false,
+        }
+    }
+
+    /// Refuses to write when that could do harm.
+    pub(super) fn check(&self, path: &Path) -> Result<()> {
+        let cause = match &self.poisoned {
+            Some(cause) => cause.clone(),
+            None if self.process != std::process::id() => "fork: this is a child of the process that opened it".into(),
+            // Somebody else may hold a lock of that name by now, and two writers would undo each other's commits.
+            None if !self.lock.is_linked()? => "the file LOCK was removed while it was held".into(),
+            None => return Ok(()),
+        };
+        Err(Error::Poisoned { path: path.to_path_buf(), cause })
+    }
+
+    /// Turns a stop into what the caller is told, and remembers what it means.
+    pub(super) fn settle(&mut self, stop: Stop, files: &Files) -> Error {
+        match stop {
+            Stop::Refused(error) => {
+                if matches!(error, Error::DiskFull { .. }) {
+                    self.release_reserve(files);
+                }
+                error
+            }
+            Stop::Poison(error) => {
+                self.poisoned = Some(error.to_string());
+                error
+            }
+            Stop::Unknown(error) => {
+                self.poisoned = Some(error.to_string());
+                Error::OutcomeUnknown { path: files.root().to_path_buf(), cause: error.to_string() }
+            }
+        }
+    }
+
+    /// The next number for a file.
+    pub(super) fn number(&mut self) -> u64 {
+        self.next_no += 1;
+        self.next_no - 1
+    }
+
+    /// Whether there are commits that are in no segment.
+    pub(super) fn has_log(&self) -> bool {
+        self.log.is_some() || self.newest.segments().any(|part| part.segment.memory().is_some())
+    }
+
+    /// Whether enough has gathered to be written out.
+    fn is_full(&self, tuning: &Tuning, times: u64) -> bool {
+        let crowd = (self.newest.manifest.segments.len() / CROWD).min(16);
+        let largest = tuning.segment_bytes.saturating_mul(times) << crowd;
+        self.log_bytes >= tuning.log_bytes.saturating_mul(times)
+            || self.open.values().any(|open| open.bytes() >= largest)
+    }
+
+    /// Puts a small commit into the log, its large matrices into open segments. Nothing is synced.
+    fn append(&mut self, files: &Files, access: Access, tuning: &Tuning, mut draft: Draft) -> Step<()> {
+        self.append_matrices(files, access, tuning, &mut draft)?;
+        let payload = draft.payload()?;
+        if self.log.as_ref().is_none_or(Log::is_broken) {
+            self.begin_log(files)?;
+        }
+        let Some(log) = &mut self.log else { return Ok(()) };
+        let before = log.bytes();
+        match log.commit(draft.seq, self.durable, &payload) {
+            Ok(()) => {}
+            // Part of the frame may be there, but nothing will ever follow it in this file.
+            Err(error @ Error::DiskFull { .. }) => return Err(Stop::Refused(error)),
+            Err(error) => return Err(Stop::Unknown(error)),
+        }
+        let bytes = log.bytes() - before;
+        self.log_bytes += bytes;
+        let (since, waiting) = self.waiting.unwrap_or_else(|| (Instant::now(), 0));
+        self.waiting = Some((since, waiting + bytes));
+        self.newest = Arc::new(self.newest.with(draft.seq, draft.finish(files.root())));
+        Ok(())
+    }
+
+    fn append_matrices(&mut self, files: &Files, access: Access, tuning: &Tuning, draft: &mut Draft) -> Step<()> {
+        let database = self.newest.manifest.database;
+        let mut abouts = BTreeMap::new();
+        let large: BTreeSet<u64> =
+            draft.new_records().filter(|(_, record)| is_large(&record.values, tuning)).map(|(id, _)| id).collect();
+        for id in &large {
+            if let Some(collection) = draft.collection_of(*id) {
+                abouts.insert(*id, segment_about(collection));
+            }
+        }
+        let mut written = 0;
+        let mut write = |open: &mut BTreeMap<u64, OpenSegment>, id: u64, values: &mut Values| -> Result<()> {
+            let Some(open) = open.get_mut(&id) else { return Ok(()) };
+            let body = open.append(&values.bytes()?)?;
+            written += body.bytes();
+            *values = Values::Direct(body);
+            Ok(())
+        };
+        for id in &large {
+            if !self.open.contains_key(id) {
+                let name = (self.number(), random());
+                let identity = Identity { database, file: random_sixteen(), ..Identity::default() };
+                let about = abouts.get(id).map_or("", String::as_str);
+                let open = OpenSegment::create(files, access, name, identity, about)?;
+                self.direct.insert(open.growing().name());
+                self.new_names.1 = true;
+                self.open.insert(*id, open);
+            }
+        }
+        let mut appended = Ok(());
+        for (id, record) in draft.new_records() {
+            if appended.is_ok() && is_large(&record.values, tuning) {
+                appended = write(&mut self.open, id, &mut record.values).map_err(|error| (id, error));
+            }
+        }
+        for id in &large {
+            if let (Ok(()), Some(open)) = (&appended, self.open.get_mut(id)) {
+                appended = open.flush().map_err(|error| (*id, error));
+            }
+        }
+        let (since, waiting) = self.waiting.unwrap_or_else(|| (Instant::now(), 0));
+        self.waiting = (written > 0 || waiting > 0).then_some((since, waiting + written));
+        appended.map_err(|(id, error)| {
+            // Where the file ends is unknown now: what it holds stays there, more goes elsewhere.
+            self.open.remove(&id);
+            Stop::from(error)
+        })
+    }
+
+    /// Begins a log, after the one in which a write failed, if there is one.
+    fn begin_log(&mut self, files: &Files) -> Step<()> {
+        if let Some(broken) = &self.log {
+            // What follows may become durable at once, so nothing before it may be missing.
+            broken.file().sync().map_err(Stop::Poison)?;
+            files.sync_dir("").map_err(Stop::Poison)?;
+        }
+        let number = self.number();
+        let log = Log::create(files, &self.newest.manifest.database, number, self.log.as_ref())?;
+        self.log = Some(log);
+        self.new_names.0 = true;
+        Ok(())
+    }
+
+    /// Writes everything out in files of its own and makes a manifest of it.
+    pub(super) fn publish(&mut self, shared: &Shared, draft: Draft) -> Step<()> {
+        let newest = self.newest.clone();
+        // Whatever comes of it, nothing more is appended to these files.
+        let open = std::mem::take(&mut self.open);
+        let done = Publisher::new(&shared.files, shared.access, &newest, open, &self.direct).run(draft)?;
+        let before = newest.manifest.clone();
+        self.newest = Arc::new(done.version);
+        self.next_no = done.next_no;
+        self.durable = self.newest.seq;
+        (self.log, self.log_bytes, self.waiting, self.new_names) = (None, 0, None, (false, false));
+        self.direct.clear();
+        shared.replace(self.newest.clone());
+        shared.synced.notify_all();
+        let manifest = &self.newest.manifest;
+        let swept = gc::sweep(&shared.files, manifest, &[&before], gc::Round::Publish, &self.making);
+        self.trouble = done.retired.and(swept).err().map(|error| error.to_string());
+        self.make_reserve(&shared.files, &shared.tuning);
+        Ok(())
+    }
+
+    /// The files and directories that wait for a sync, up to which commit, and the version it gives.
+    fn unsynced(&self) -> Unsynced {
+        Unsynced {
+            log: self.log.as_ref().map(|log| log.file().clone()),
+            segments: self.open.values().map(|open| open.growing().clone()).collect(),
+            new_names: self.new_names,
+            version: self.newest.clone(),
+        }
+    }
+
+    fn release_reserve(&mut self, files: &Files) {
+        if std::mem::take(&mut self.reserved) {
+            let _ = files.remove(RESERVE);
+        }
+    }
+
+    /// Makes the file that is given up when the disk is full. Without room for it there is none.
+    pub(super) fn make_reserve(&mut self, files: &Files, tuning: &Tuning) {
+        if self.reserved || tuning.reserve_bytes == 0 {
+            return;
+        }
+        self.reserved = match files.reserve(tuning.reserve_bytes) {
+            Ok(()) => true,
+            Err(_) => {
+                let _ = files.remove(RESERVE);
+                false
+            }
+        };
+    }
+}
+
+/// What a sync must reach.
+struct Unsynced {
+    log: Option<Arc<File>>,
+    segments: Vec<Arc<Growing>>,
+    new_names: (bool, bool),
+    version: Arc<Version>,
+}
+
+impl Unsynced {
+    fn sync(&self, files: &Files) -> Result<()> {
+        self.segments.iter().try_for_each(|growing| growing.file().sync())?;
+        if self.new_names.1 {
+            files.sync_dir(SEG)?;
+        }
+        self.log.iter().try_for_each(|log| log.sync())?;
+        if self.new_names.0 {
+            files.sync_dir("")?;
+        }
+        Ok(())
+    }
+}
+
+fn is_large(values: &Values, tuning: &Tuning) -> bool {
+    values.length() >= tuning.direct_bytes.max(1)
+}
+
+impl Shared {
+    /// The writer's part, checked.
+    pub(super) fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
+        let Some(writer) = &self.writer else {
+            return Err(Error::ReadOnly { path: self.files.root().to_path_buf() });
+        };
+        let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.check(self.files.root())?;
+        Ok(writer)
+    }
+
+    pub(super) fn commit(&self, changes: Vec<Change>, durability: Durability) -> Result<Committed> {
+        let mut writer = self.writer()?;
+        if writer.is_full(&self.tuning, 2) {
+            // Writing out has failed since; more must not gather without end.
+            self.write_out(&mut writer)?;
+        }
+        let newest = writer.newest.clone();
+        let mut draft = Draft::new(&newest, writer.next_no);
+        draft.seq += 1;
+        changes.into_iter().try_for_each(|change| draft.apply(change))?;
+        let (ids, deleted) = (std::mem::take(&mut draft.ids), std::mem::take(&mut draft.deleted));
+        if draft.changed {
+            writer.next_no = draft.next_no;
+            let inline = draft.new_records().map(|(_, record)| &record.values);
+            let inline: u64 = inline.filter(|values| !is_large(values, &self.tuning)).map(Values::length).sum();
+            let done = match !draft.structural && inline <= self.tuning.log_bytes / LARGE_PART {
+                true => writer.append(&self.files, self.access, &self.tuning, draft),
+                false => writer.publish(self, draft),
+            };
+            done.map_err(|stop| writer.settle(stop, &self.files))?;
+        }
+        let version = writer.newest.clone();
+        match durability {
+            Durability::Sync => writer = self.make_durable(writer, version.seq)?,
+            Durability::Buffered => {
+                self.replace(version.clone());
+                let (since, bytes) = writer.waiting.unwrap_or((Instant::now(), 0));
+                if bytes >= self.tuning.buffered_bytes || since.elapsed() >= self.tuning.buffered_for {
+                    writer = self.make_durable(writer, version.seq)?;
+                }
+            }
+        }
+        if writer.is_full(&self.tuning, 1)
+            && let Err(error) = self.write_out(&mut writer)
+        {
+            // The commit stands. The next flush meets the same, or has more luck.
+            writer.trouble = Some(error.to_string());
+        }
+        Ok(Committed { version, ids, deleted })
+    }
+
+    /// Writes everything out that stands in the log.
+    fn write_out(&self, writer: &mut MutexGuard<'_, Writer>) -> Result<()> {
+        if !writer.has_log() {
+            return Ok(());
+        }
+        let draft = Draft::new(&writer.newest, writer.next_no);
+        writer.publish(self, draft).map_err(|stop| writer.settle(stop, &self.files))
+    }
+
+    pub(super) fn flush(&self) -> Result<()> {
+        self.write_out(&mut self.writer()?)
+    }
+
+    pub(super) fn sync(&self) -> Result<()> {
+        let writer = self.writer()?;
+        let seq = writer.newest.seq;
+        self.make_durable(writer, seq).map(drop)
+    }
+
+    /// Syncs commits that were only buffered and have waited long enough.
+    pub(super) fn sync_if_due(&self) -> Result<()> {
+        let writer = self.writer()?;
+        let due = writer.waiting.is_some_and(|(since, _)| since.elapsed() >= self.tuning.buffered_for);
+        let seq = writer.newest.seq;
+        if due { self.make_durable(writer, seq).map(drop) } else { Ok(()) }
+    }
+
+    /// Waits until commit `seq` is durable; whoever finds nobody syncing does it for all that have been written.
+    fn make_durable<'a>(&'a self, mut writer: MutexGuard<'a, Writer>, seq: u64) -> Result<MutexGuard<'a, Writer>> {
+        loop {
+            if writer.durable >= seq {
+                return Ok(writer);
+            }
+            if let Some(cause) = writer.poisoned.clone() {
+                return Err(Error::OutcomeUnknown { path: self.files.root().to_path_buf(), cause });
+            }
+            let Some(mutex) = &self.writer else { return Ok(writer) };
+            if writer.syncing {
+                writer = self.synced.wait(writer).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            writer.syncing = true;
+            let unsynced = writer.unsynced();
+            (writer.waiting, writer.new_names) = (None, (false, false));
+            drop(writer);
+            let done = unsynced.sync(&self.files);
+            writer = mutex.lock().unwrap_or_else(PoisonError::into_inner);
+            writer.syncing = false;
+            self.synced.notify_all();
+            match done {
+                Ok(()) => {
+                    writer.durable = writer.durable.max(unsynced.version.seq);
+                    self.replace(unsynced.version);
+                    writer.mark();
+                }
+                Err(error) => {
+                    let error = writer.settle(Stop::Unknown(error), &self.files);
+                    if writer.durable < seq {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Writer {
+    /// Lets the log vouch for its last frame, so that its rotting can be told from its tearing. Not needed for anything
+    /// else, so a failure costs a new log and no more.
+    fn mark(&mut self) {
+        if self.durable == self.newest.seq
+            && let Some(log) = self.log.as_mut().filter(|log| !log.is_broken())
+        {
+            let _ = log.mark(self.newest.seq);
+        }
+    }
+}
