@@ -33,7 +33,7 @@ fn boundaries(len: usize) -> Vec<usize> {
 fn allowed<'a>(database: &'a Damaged, path: &Path) -> &'a [State] {
     let newest = database.states.len() - 1;
     match database.logged.contains_key(path) {
-        true => &database.states[newest - 4..],
+        true => &database.states[newest - 5..],
         false => &database.states[newest..],
     }
 }
