@@ -28,6 +28,7 @@ pub struct DatabaseOptions {
     vfs: Arc<dyn Vfs>,
     access: Access,
     mode: Mode,
+    allow_network: bool,
     tuning: Tuning,
 }
 
@@ -35,7 +36,8 @@ impl Database {
     /// Opens the database for writing and reading; creates it when there is none.
     ///
     /// # Errors
-    /// [`Error::Locked`] when another handle writes, [`Error::Corrupt`], [`Error::Version`], [`Error::Io`].
+    /// [`Error::Locked`] when another handle writes, [`Error::Unusable`] when the path holds something else or lies on a
+    /// network file system (see [`DatabaseOptions::allow_network_fs`]), [`Error::Corrupt`], [`Error::Version`], [`Error::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Database> {
         Database::options().open(path)
     }
@@ -54,6 +56,7 @@ impl Database {
             vfs: Arc::new(DiskVfs),
             access: Access::Map,
             mode: Mode::Write { create: true },
+            allow_network: false,
             tuning: Tuning::default(),
         }
     }
@@ -183,6 +186,13 @@ impl DatabaseOptions {
         self
     }
 
+    /// Whether to write also on a network file system, FUSE, or one of unknown type. Otolith promises nothing there: locks
+    /// may not keep a second writer out, and what was synced may be lost. Such files are always read, never mapped.
+    pub fn allow_network_fs(mut self, allow: bool) -> Self {
+        self.allow_network = allow;
+        self
+    }
+
     /// Another file system, such as [`MemoryVfs`](crate::store::vfs::MemoryVfs) for tests.
     pub fn vfs(mut self, vfs: Arc<dyn Vfs>) -> Self {
         self.vfs = vfs;
@@ -200,8 +210,8 @@ impl DatabaseOptions {
     /// # Errors
     /// As [`Database::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
-        let store =
-            Store::open(path.as_ref(), self.mode, Options { vfs: self.vfs, access: self.access, tuning: self.tuning })?;
+        let DatabaseOptions { vfs, access, mode, allow_network, tuning } = self;
+        let store = Store::open(path.as_ref(), mode, Options { vfs, access, allow_network, tuning })?;
         Ok(Database { store: Arc::new(store) })
     }
 }

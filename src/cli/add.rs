@@ -3,7 +3,7 @@
 use super::exit::Failure;
 use super::model::{ModelArgs, Target};
 use super::output::Output;
-use crate::Database;
+use crate::DatabaseOptions;
 use crate::embed::ingest::{self, Event, Ingest};
 use serde_json::json;
 use std::path::PathBuf;
@@ -34,10 +34,10 @@ pub(super) struct Args {
     class_from_folder: bool,
 }
 
-pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
+pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> Result<(), Failure> {
     let embedder = args.model.open()?;
     let sounds = ingest::find_sounds(&args.files)?;
-    let db = Database::open(&args.target.db)?;
+    let db = opening.open(&args.target.db)?;
     let collection = ingest::collection_for(&db, &args.target.collection, embedder.as_ref())?;
     let bar = output.progress(sounds.len() as u64, "embedding");
     let ingest =

@@ -4,7 +4,7 @@ use super::exit::Failure;
 use super::model::ModelArgs;
 use super::output::Output;
 use super::scratch::Scratch;
-use crate::Database;
+use crate::DatabaseOptions;
 use crate::embed;
 use crate::esc50::Progress;
 use crate::esc50::compare::{Setup, compare};
@@ -52,12 +52,12 @@ pub(super) struct Args {
     report: Option<PathBuf>,
 }
 
-pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
+pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> Result<(), Failure> {
     let arms = if args.arms.is_empty() { Arm::ALL.to_vec() } else { Arm::named(&args.arms)? };
     let embedder = args.model.open()?;
     let scratch = Scratch::new()?;
     let set = scratch.data_set(args.data.as_deref(), args.seed)?;
-    let db = Database::open(args.db.unwrap_or_else(|| scratch.database()))?;
+    let db = opening.open(args.db.unwrap_or_else(|| scratch.database()))?;
     let setup = Setup {
         set: &set,
         protocol: args.protocol,

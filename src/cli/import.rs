@@ -8,7 +8,7 @@ use crate::collection::Collection;
 use crate::error::{Error, Result};
 use crate::record::Fields;
 use crate::score::Metric;
-use crate::{Database, Matrix, Precision, Record, Schema};
+use crate::{DatabaseOptions, Matrix, Precision, Record, Schema};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::fs;
@@ -44,7 +44,7 @@ pub(super) struct Args {
     precision: String,
 }
 
-pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
+pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> Result<(), Failure> {
     let (metric, precision) = (Metric::from_name(&args.metric)?, Precision::from_name(&args.precision)?);
     let schema = |dim| Schema::new(dim).metric(metric).precision(precision);
     let (dim, records) = if args.input.is_dir() { directory(&args.input)? } else { array(&args.input, args.ids)? };
@@ -53,7 +53,7 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     if let Some(Err(error)) = records.next_if(Result::is_err) {
         return Err(error.into());
     }
-    let db = Database::open(&args.target.db)?;
+    let db = opening.open(&args.target.db)?;
     let collection = match db.collection(&args.target.collection) {
         Err(Error::NotFound { .. }) => db.create_collection(&args.target.collection, schema(dim))?,
         other => other?,

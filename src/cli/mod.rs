@@ -20,6 +20,7 @@ mod search;
 mod verify;
 mod view;
 
+use crate::{Database, DatabaseOptions};
 use clap::{CommandFactory, Parser, Subcommand};
 use exit::Failure;
 use output::Output;
@@ -56,6 +57,9 @@ struct Global {
     /// Threads to use; all cores unless given
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// Write to databases on network file systems and FUSE too, where commits may be lost and locks may not hold
+    #[arg(long, global = true)]
+    allow_network_fs: bool,
 }
 
 #[derive(Subcommand)]
@@ -111,22 +115,24 @@ pub fn run() -> ExitCode {
         eprintln!("warning: --threads: {error}");
     }
     let mut output = Output::new(cli.global.json, cli.global.quiet);
-    exit::report(dispatch(cli.command, &mut output).and_then(|()| output.finish()))
+    let opening = Database::options().allow_network_fs(cli.global.allow_network_fs);
+    exit::report(dispatch(cli.command, opening, &mut output).and_then(|()| output.finish()))
 }
 
-fn dispatch(command: Command, output: &mut Output) -> Result<(), Failure> {
+/// `opening` says how a database is opened for writing.
+fn dispatch(command: Command, opening: DatabaseOptions, output: &mut Output) -> Result<(), Failure> {
     match command {
-        Command::Compare(args) => compare::run(args, output),
-        Command::Add(args) => add::run(args, output),
+        Command::Compare(args) => compare::run(args, opening, output),
+        Command::Add(args) => add::run(args, opening, output),
         Command::Search(args) => search::run(args, output),
         Command::Embed(args) => embed::run(args, output),
         Command::Get(args) => records::get(args, output),
         Command::List(args) => records::list(args, output),
-        Command::Delete(args) => records::delete(args, output),
-        Command::View(action) => view::run(action, output),
+        Command::Delete(args) => records::delete(args, opening, output),
+        Command::View(action) => view::run(action, opening, output),
         Command::Info(args) => info::run(args, output),
         Command::Verify(args) => verify::run(args, output),
-        Command::Import(args) => import::run(args, output),
+        Command::Import(args) => import::run(args, opening, output),
         Command::Export(args) => export::run(args, output),
         Command::Dataset(action) => dataset::run(action, output),
         Command::Completions { shell } => {

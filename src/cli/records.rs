@@ -4,9 +4,9 @@ use super::exit::Failure;
 use super::model::Target;
 use super::npy;
 use super::output::Output;
-use crate::Database;
 use crate::error::Error;
 use crate::filter::Filter;
+use crate::{Database, DatabaseOptions};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -94,8 +94,8 @@ pub(super) struct DeleteArgs {
     ids: Vec<String>,
 }
 
-pub(super) fn delete(args: DeleteArgs, output: &mut Output) -> Result<(), Failure> {
-    let db = Database::options().must_exist().open(&args.target.db)?;
+pub(super) fn delete(args: DeleteArgs, opening: DatabaseOptions, output: &mut Output) -> Result<(), Failure> {
+    let db = opening.must_exist().open(&args.target.db)?;
     let asked = args.ids.len() as u64;
     let deleted = db.collection(&args.target.collection)?.delete(args.ids)?;
     if output.is_json() {

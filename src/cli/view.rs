@@ -3,10 +3,10 @@
 use super::exit::Failure;
 use super::model::Target;
 use super::output::Output;
-use crate::Database;
 use crate::collection::{View, ViewInfo};
 use crate::pipeline::Step;
 use crate::score::Metric;
+use crate::{Database, DatabaseOptions};
 use serde_json::{Value, json};
 
 #[derive(clap::Subcommand)]
@@ -68,20 +68,20 @@ pub(super) struct DropArgs {
     name: String,
 }
 
-pub(super) fn run(action: Action, output: &mut Output) -> Result<(), Failure> {
+pub(super) fn run(action: Action, opening: DatabaseOptions, output: &mut Output) -> Result<(), Failure> {
     match action {
-        Action::Create(args) => create(args, output),
+        Action::Create(args) => create(args, opening, output),
         Action::List(args) => list(args, output),
         Action::Drop(args) => {
-            let db = Database::options().must_exist().open(&args.target.db)?;
+            let db = opening.must_exist().open(&args.target.db)?;
             db.collection(&args.target.collection)?.drop_view(&args.name)?;
             if output.is_json() { output.document(&json!({ "dropped": args.name })) } else { Ok(()) }
         }
     }
 }
 
-fn create(args: CreateArgs, output: &mut Output) -> Result<(), Failure> {
-    let db = Database::options().must_exist().open(&args.target.db)?;
+fn create(args: CreateArgs, opening: DatabaseOptions, output: &mut Output) -> Result<(), Failure> {
+    let db = opening.must_exist().open(&args.target.db)?;
     let mut view = View::new(args.steps);
     if let Some(metric) = &args.metric {
         view = view.metric(Metric::from_name(metric)?);

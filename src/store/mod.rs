@@ -30,6 +30,7 @@ mod damage;
 mod deletes;
 mod derived;
 mod draft;
+mod file_system;
 mod files;
 mod fold;
 mod gc;
@@ -77,7 +78,7 @@ use derived::Derived;
 use files::Files;
 use helpers::Helpers;
 use replay::Replay;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use writer::Writer;
 
@@ -213,7 +214,14 @@ impl Store {
     /// # Errors
     /// Only when the database cannot be looked at; damage is in the report.
     pub fn verify(&self, depth: Depth) -> Result<Report> {
-        verify::verify(&self.shared.files, depth)
+        let mut report = verify::verify(&self.shared.files, depth)?;
+        // What a compaction is writing is named by nothing yet.
+        if let Some(writer) = &self.shared.writer {
+            let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            let number = |path: &PathBuf| gc::number_of(path.file_name()?.to_str()?);
+            report.orphans.retain(|path| !number(path).is_some_and(|number| writer.making.contains(&number)));
+        }
+        Ok(report)
     }
 }
 

@@ -9,7 +9,7 @@ use super::manifest::{Manifest, generation_of, name_of};
 use super::replay::Replay;
 use super::version::{self, Version};
 use super::writer::Writer;
-use super::{Access, Mode, Options, Shared, Store, gc, lock, log};
+use super::{Access, Mode, Options, Shared, Store, file_system, gc, lock, log};
 use crate::error::{Error, Result};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,9 +20,10 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is none and none is to be made, [`Error::Unusable`] when the directory holds
-    /// something else, [`Error::Locked`] when another writer has it, [`Error::Corrupt`] and [`Error::Version`] when its
-    /// newest manifest cannot be used, [`Error::Io`].
+    /// something else or lies where nothing is promised ([`Options::allow_network`]), [`Error::Locked`] when another
+    /// writer has it, [`Error::Corrupt`] and [`Error::Version`] when its newest manifest cannot be used, [`Error::Io`].
     pub fn open(path: &Path, mode: Mode, options: Options) -> Result<Store> {
+        let options = file_system::admit(path, mode, options)?;
         let files = Files::new(options.vfs.clone(), path);
         let lock = match mode {
             Mode::Read => None,

@@ -21,7 +21,8 @@ pub enum Access {
     /// Mapped: nothing is copied, but a disk error while a page is read kills the process.
     #[default]
     Map,
-    /// Read into memory of the process; disk errors are values. For network and removable file systems.
+    /// Read into memory of the process; disk errors are values. For removable disks; used unasked on network file
+    /// systems, FUSE and unknown ones.
     Read,
 }
 
@@ -43,6 +44,8 @@ pub struct Options {
     pub vfs: Arc<dyn Vfs>,
     /// How they are read.
     pub access: Access,
+    /// Whether to write also where locks and syncs may be worth nothing: on network file systems, FUSE and unknown ones.
+    pub allow_network: bool,
     /// Sizes at which the store does something.
     pub tuning: Tuning,
 }
@@ -50,7 +53,7 @@ pub struct Options {
 impl Default for Options {
     /// Files of the operating system, mapped.
     fn default() -> Options {
-        Options { vfs: Arc::new(DiskVfs), access: Access::Map, tuning: Tuning::default() }
+        Options { vfs: Arc::new(DiskVfs), access: Access::Map, allow_network: false, tuning: Tuning::default() }
     }
 }
 

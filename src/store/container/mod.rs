@@ -8,6 +8,7 @@
 //! the file; it is checked when the file is opened, which costs 4 bytes read per 64 KiB of file. The blocks are checked when
 //! they are first touched. So every byte of a file is under a sum.
 
+mod pool;
 mod reader;
 mod writer;
 

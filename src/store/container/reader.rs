@@ -1,10 +1,11 @@
 //! Opens a container and hands out bytes that were checked.
 
+use super::pool::{self, PooledFile};
 use super::{Counts, Identity, SectionEntry};
 use crate::error::{Error, Result};
 use crate::store::Access;
 use crate::store::bits::Bits;
-use crate::store::files::{File, Files, is_missing};
+use crate::store::files::{File, Files};
 use crate::store::layout::{self, BLOCK_BYTES, Kind, Sixteen, directory_entry, footer, header, root_of};
 use crate::store::map::{Region, Words};
 use rayon::prelude::*;
@@ -40,7 +41,7 @@ enum Backing {
     Map(Region),
     /// Without a mapping: read when asked, except that what lies behind `tail_start` is kept once it was needed.
     Read {
-        file: File,
+        file: PooledFile,
         tail_start: u64,
         tail: OnceLock<Words>,
     },
@@ -57,10 +58,7 @@ impl Container {
         expected: &Expected,
         resident: Option<u32>,
     ) -> Result<Container> {
-        let file = files.open(name).map_err(|error| match is_missing(&error) {
-            true => Error::corrupt(files.path(name), None, "the file is missing"),
-            false => error,
-        })?;
+        let file = pool::open(files, name)?;
         let path = file.path().to_path_buf();
         let frame = Frame::read(&file, expected)?;
         let sections = frame.sections(&path)?;
@@ -71,7 +69,7 @@ impl Container {
             Access::Map => Backing::Map(file.map(data_end)?),
             Access::Read => {
                 let tail_start = resident.map_or(data_end, |section| section.offset / BLOCK_BYTES * BLOCK_BYTES);
-                Backing::Read { file, tail_start, tail: OnceLock::new() }
+                Backing::Read { file: PooledFile::new(files, name, file), tail_start, tail: OnceLock::new() }
             }
         };
         Ok(Container {
@@ -119,7 +117,7 @@ impl Container {
         let (bytes, start) = match &self.backing {
             Backing::Map(region) => (region.as_bytes(), 0),
             Backing::Read { tail_start, .. } if offset >= *tail_start => (self.tail()?, *tail_start),
-            Backing::Read { file, .. } => return self.read_blocks(file, offset, end).map(Cow::Owned),
+            Backing::Read { file, .. } => return self.read_blocks(&*file.get()?, offset, end).map(Cow::Owned),
         };
         for block in blocks(offset, end).filter(|block| !self.checked.get(*block)) {
             let (from, to) = self.extent(block);
@@ -139,7 +137,7 @@ impl Container {
         if let Some(words) = tail.get() {
             return Ok(words.as_bytes());
         }
-        let words = file.read(*tail_start, self.data_end - tail_start)?;
+        let words = file.get()?.read(*tail_start, self.data_end - tail_start)?;
         Ok(tail.get_or_init(|| words).as_bytes())
     }
 
@@ -183,7 +181,7 @@ impl Container {
         let (from, to) = self.extent(block);
         match &self.backing {
             Backing::Map(region) => self.check(block, &region.as_bytes()[from as usize..to as usize]),
-            Backing::Read { file, .. } => self.check(block, file.read(from, to - from)?.as_bytes()),
+            Backing::Read { file, .. } => self.check(block, file.get()?.read(from, to - from)?.as_bytes()),
         }
     }
 

@@ -1,11 +1,11 @@
 //! The file system of the operating system.
 
-use super::{Region, Vfs, VfsFile};
+use super::{FileSystem, Region, Vfs, VfsFile, kind};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 
-/// Files of the operating system. Everything that differs between systems is in this file.
+/// Files of the operating system. Everything that differs between systems is in this file and in `kind.rs`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DiskVfs;
 
@@ -53,6 +53,10 @@ impl Vfs for DiskVfs {
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
         Ok(())
     }
+
+    fn file_system(&self, path: &Path) -> FileSystem {
+        kind::of(path)
+    }
 }
 
 impl VfsFile for File {
@@ -74,8 +78,11 @@ impl VfsFile for File {
         return std::os::windows::fs::FileExt::seek_write(self, bytes, offset);
     }
 
+    /// Linux: `fdatasync`, which leaves out times and modes and writes the length, because without it the bytes could not be
+    /// read back. On ext4 it takes 0.12 ms for 1.5 KB appended, as `fsync` does, and 10 ms for 16 MB instead of 11. Elsewhere
+    /// `fsync`: some manuals promise less of `fdatasync`; on Apple's systems both are `F_FULLFSYNC`.
     fn sync(&self) -> io::Result<()> {
-        self.sync_all()
+        if cfg!(any(target_os = "linux", target_os = "android")) { self.sync_data() } else { self.sync_all() }
     }
 
     fn try_lock(&self, exclusive: bool) -> io::Result<bool> {

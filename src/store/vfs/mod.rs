@@ -1,6 +1,6 @@
 //! The seam between the store and whatever keeps its bytes.
 //!
-//! [`Vfs`] and [`VfsFile`] are the sixteen operations a database needs of a file system. [`DiskVfs`] is the real one,
+//! [`Vfs`] and [`VfsFile`] are the seventeen operations a database needs of a file system. [`DiskVfs`] is the real one,
 //! [`MemoryVfs`] keeps files in memory and can tell what a power cut would leave of them ([`PowerCut`]), and [`FaultyVfs`]
 //! fails the n-th operation. All I/O is positional: there is no cursor that two threads could fight over. Implementations
 //! do not retry; the store does ([`io::ErrorKind::Interrupted`], short reads and writes).
@@ -15,6 +15,7 @@
 
 mod disk;
 mod faulty;
+mod kind;
 mod memory;
 mod power;
 #[cfg(test)]
@@ -79,6 +80,23 @@ pub trait Vfs: Debug + Send + Sync {
     /// # Errors
     /// What the system says; afterwards nothing is known of names not made durable before.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// What keeps the bytes below `path`, which need not exist yet.
+    fn file_system(&self, _: &Path) -> FileSystem {
+        FileSystem::Local
+    }
+}
+
+/// What keeps the bytes of a path, as far as it decides what can be promised there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileSystem {
+    /// A disk of this machine, or its memory.
+    Local,
+    /// Another machine, the host of a virtual machine, or a program (FUSE), by its name: nobody knows what its locks and
+    /// syncs are worth, and a mapped page that cannot be fetched kills the process.
+    Network(String),
+    /// One that nobody has looked at, by what is known of it.
+    Unknown(String),
 }
 
 /// An open file.
@@ -101,7 +119,7 @@ pub trait VfsFile: Debug + Send + Sync {
     /// What the system says.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
 
-    /// Makes bytes and length durable.
+    /// Makes bytes and length durable; of times and modes nothing is promised.
     ///
     /// # Errors
     /// What the system says; afterwards nothing is known of bytes not made durable before, and trying again proves
