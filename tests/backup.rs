@@ -1,7 +1,7 @@
 //! Promises of a backup: one committed version, whole, beside a busy writer; and no half database, whatever is cut off.
 #![allow(clippy::unwrap_used)]
 
-use otolith::store::vfs::{Fault, FaultyVfs, MemoryVfs, PowerCut};
+use otolith::store::vfs::{Effort, Fault, FaultyVfs, MemoryVfs, PowerCut};
 use otolith::store::{BackedUp, Depth};
 use otolith::{Database, Error, Matrix, Record, Result, Schema};
 use std::collections::BTreeMap;
@@ -210,7 +210,9 @@ fn a_power_cut_leaves_no_half_backup_and_the_original_whole() {
     let operations = vfs.operations();
     let (mut images, mut whole) = (0, 0);
     for cut in 0..=operations.len() {
-        for (which, image) in disk.images(cut as u64) {
+        for which in disk.outcomes(Effort::Usual, cut as u64) {
+            let image = disk.image(&which);
+            let which = disk.describe(&which);
             assert_eq!(found(&image, "db"), Some(6), "cut after {cut} operations, {which:?}");
             let copy = found(&image, "copy");
             assert!(copy.is_none_or(|n| n == 6), "cut after {cut} operations, {which:?}: commit {copy:?}");
