@@ -198,7 +198,7 @@ impl Store {
     /// # Errors
     /// As [`Store::commit`].
     pub fn compact(&self, keep_going: &(dyn Fn() -> bool + Sync)) -> Result<Compacted> {
-        self.shared.compact(keep_going, 2)
+        self.shared.compact(keep_going, compact::Reason::Asked)
     }
 
     /// The rows of a view over a segment: remembered, else read from their file, else made by `build`, which gives one
