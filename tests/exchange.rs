@@ -342,6 +342,8 @@ fn a_directory_that_lies_is_refused_with_file_and_line() {
     let import = || error(&["import", text(&folder.at("none")), text(&dir)], 1);
     assert!(import().contains("no .npy file"));
     fs::write(dir.join("a.npy"), npy("<f4", "(1, 2)", &vector([1.0, 2.0]))).unwrap();
+    fs::write(dir.join("records.jsonl.partial"), "").unwrap();
+    assert!(import().contains("cut off"));
     let table = |lines: &str| {
         fs::write(dir.join("records.jsonl"), lines).unwrap();
         import()
