@@ -22,6 +22,7 @@
 //! It knows records, never scores. It has no log yet: each commit writes a segment, and small segments are folded together
 //! (see `fold.rs`).
 
+mod backup;
 mod bits;
 mod change;
 mod compact;
@@ -58,6 +59,7 @@ pub mod vfs;
 mod view_file;
 mod writer;
 
+pub use backup::BackedUp;
 #[doc(hidden)] // what the rooms above and the tests of durability use
 pub use change::{Change, Committed};
 #[doc(hidden)]
@@ -78,7 +80,7 @@ use derived::Derived;
 use files::Files;
 use helpers::Helpers;
 use replay::Replay;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use writer::Writer;
 
@@ -214,7 +216,14 @@ impl Store {
     /// # Errors
     /// Only when the database cannot be looked at; damage is in the report.
     pub fn verify(&self, depth: Depth) -> Result<Report> {
-        verify::verify(&self.shared.files, depth)
+        let mut report = verify::verify(&self.shared.files, depth)?;
+        // What a compaction is writing is named by nothing yet.
+        if let Some(writer) = &self.shared.writer {
+            let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            let number = |path: &PathBuf| gc::number_of(path.file_name()?.to_str()?);
+            report.orphans.retain(|path| !number(path).is_some_and(|number| writer.making.contains(&number)));
+        }
+        Ok(report)
     }
 }
 
@@ -251,8 +260,14 @@ impl Shared {
     }
 
     fn refresh(&self) -> Result<Arc<Version>> {
-        let Some(replay) = &self.replay else { return Ok(self.version()) };
-        let mut replay = replay.lock().unwrap_or_else(PoisonError::into_inner);
+        match &self.replay {
+            None => Ok(self.version()),
+            Some(replay) => self.catch_up(&mut replay.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    /// Goes to the newest version; `replay` is then exactly there.
+    fn catch_up(&self, replay: &mut Replay) -> Result<Arc<Version>> {
         let known = self.version();
         if version::generations(&self.files)?.last() == Some(&known.generation) {
             match replay.catch_up(&self.files, &known) {

@@ -239,11 +239,12 @@ impl Writer {
     }
 
     /// The files and directories that wait for a sync, up to which commit, and the version it gives.
-    fn unsynced(&self) -> Unsynced {
+    fn take_unsynced(&mut self) -> Unsynced {
+        self.waiting = None;
         Unsynced {
             log: self.log.as_ref().map(|log| log.file().clone()),
-            segments: self.open.values().map(|open| open.growing().clone()).collect(),
-            new_names: self.new_names,
+            segments: self.open.values_mut().filter_map(OpenSegment::take_dirty).collect(),
+            new_names: std::mem::take(&mut self.new_names),
             version: self.newest.clone(),
         }
     }
@@ -389,8 +390,7 @@ impl Shared {
                 continue;
             }
             writer.syncing = true;
-            let unsynced = writer.unsynced();
-            (writer.waiting, writer.new_names) = (None, (false, false));
+            let unsynced = writer.take_unsynced();
             drop(writer);
             let done = unsynced.sync(&self.files);
             writer = mutex.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,7 +4,7 @@ use crate::calls::{Call, Session, buffered, sync};
 use crate::oracle::{self, DB, State, create, create_view, delete, upsert};
 use otolith::store::vfs::MemoryVfs;
 use otolith::store::{Access, Change, Depth, Report, Store, Tuning, verify_path};
-use otolith::{Error, Matrix, Precision, Record, Schema};
+use otolith::{Error, ErrorKind, Matrix, Precision, Record, Schema};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -119,11 +119,17 @@ pub(crate) enum Answers {
 
 /// Opens a database and asks for everything. Whatever is not an error must be as in one of the `allowed` states.
 pub(crate) fn ask(opened: Result<Store, Error>, allowed: &[State]) -> Result<Answers, String> {
+    ask_amid(ErrorKind::Damage, opened, allowed)
+}
+
+/// The same where errors may also be of another kind.
+pub(crate) fn ask_amid(kind: ErrorKind, opened: Result<Store, Error>, allowed: &[State]) -> Result<Answers, String> {
+    let typed = |error: &Error| typed(error, kind);
     let store = match opened {
         Ok(store) => store,
         Err(error) => return typed(&error).map(|()| Answers::Refused),
     };
-    let answers = allowed.iter().rev().map(|state| compare(&store, state));
+    let answers = allowed.iter().rev().map(|state| compare(&store, state, &typed));
     let mut wrong = Vec::new();
     for answer in answers {
         match answer {
@@ -134,15 +140,16 @@ pub(crate) fn ask(opened: Result<Store, Error>, allowed: &[State]) -> Result<Ans
     Err(wrong.join("; or "))
 }
 
-/// Damage is named with its file.
-fn typed(error: &Error) -> Result<(), String> {
+/// Damage is named with its file, and so is what the system refuses.
+fn typed(error: &Error, kind: ErrorKind) -> Result<(), String> {
     match error {
+        Error::Io { path, .. } if path.starts_with(DB) && kind == ErrorKind::Environment => Ok(()),
         Error::Corrupt { path, .. } | Error::Version { path, .. } if path.starts_with(DB) => Ok(()),
         other => Err(format!("no error of damage: {other:?}")),
     }
 }
 
-fn compare(store: &Store, state: &State) -> Result<Answers, String> {
+fn compare(store: &Store, state: &State, typed: &dyn Fn(&Error) -> Result<(), String>) -> Result<Answers, String> {
     let version = store.version();
     let mut whole = true;
     let mut failed = |error: &Error| {

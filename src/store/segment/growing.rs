@@ -167,6 +167,8 @@ pub(crate) struct OpenSegment {
     out: SegmentWriter,
     growing: Arc<Growing>,
     identity: Identity,
+    /// Whether something was appended that was not handed out for a sync.
+    dirty: bool,
 }
 
 impl OpenSegment {
@@ -180,7 +182,7 @@ impl OpenSegment {
     ) -> Result<OpenSegment> {
         let file = files.create(&format!("{SEG}/{}", name_of(number, random)))?;
         let out = SegmentWriter::new(file, &identity, about)?;
-        Ok(OpenSegment { out, growing: Growing::open(files, access, number, random)?, identity })
+        Ok(OpenSegment { out, growing: Growing::open(files, access, number, random)?, identity, dirty: false })
     }
 
     pub(crate) fn growing(&self) -> &Arc<Growing> {
@@ -192,9 +194,15 @@ impl OpenSegment {
         self.out.offset()
     }
 
+    /// The file, if it must be synced; the caller does it.
+    pub(crate) fn take_dirty(&mut self) -> Option<Arc<Growing>> {
+        std::mem::take(&mut self.dirty).then(|| self.growing.clone())
+    }
+
     /// Hands the bytes of a matrix over. After an error nothing more can be appended.
     pub(crate) fn append(&mut self, matrix: &[u8]) -> Result<Body> {
         let offset = self.out.body(matrix)?;
+        self.dirty = true;
         let sums = matrix.chunks(BLOCK_BYTES as usize).map(crc32fast::hash).collect();
         let place = Place { number: self.growing.number, random: self.growing.random, offset, sums };
         let body = Body::new(self.growing.clone(), matrix.len() as u64, place);
