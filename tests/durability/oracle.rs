@@ -132,7 +132,7 @@ pub(crate) fn tuning(direct_bytes: u64) -> Tuning {
 
 /// How a database on a file system is opened.
 pub(crate) fn options(vfs: &(impl Vfs + Clone + 'static), access: Access, tuning: Tuning) -> Options {
-    Options { vfs: Arc::new(vfs.clone()), access, tuning }
+    Options { vfs: Arc::new(vfs.clone()), access, tuning, ..Options::default() }
 }
 
 /// Opens the database for reading.
