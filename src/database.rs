@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::record::{Record, Schema, check_name};
 use crate::store::vfs::{DiskVfs, Vfs};
 use crate::store::{
-    Access, Change, Committed, Compacted, Depth, Durability, Mode, Options, Report, Stat, Store, Tuning,
+    Access, BackedUp, Change, Committed, Compacted, Depth, Durability, Mode, Options, Report, Stat, Store, Tuning,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -141,6 +141,20 @@ impl Database {
     /// Those of [`Collection::upsert`].
     pub fn compact(&self, keep_going: &(dyn Fn() -> bool + Sync)) -> Result<Compacted> {
         self.store.compact(keep_going)
+    }
+
+    /// Makes a copy of the database in the directory `dir`, which must be new or empty: one committed version, whole, while
+    /// this and other processes go on reading and writing. `progress` gets the bytes done and the bytes in all.
+    ///
+    /// What the handle has committed is in it, for a read-only handle what anyone has. On the file system of the original
+    /// the copy shares its sealed files by hard links, which takes no space: safe, because nobody changes a sealed file, but
+    /// no guard against a disk that fails. For that, back up to another one. When the call or the machine is cut off, `dir`
+    /// holds no database and may be removed.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] when `dir` is not empty, [`Error::Io`], [`Error::DiskFull`], and those of [`Database::flush`].
+    pub fn backup_to(&self, dir: impl AsRef<Path>, progress: &dyn Fn(u64, u64)) -> Result<BackedUp> {
+        self.store.backup_to(dir.as_ref(), progress)
     }
 
     /// Looks for damage and names every place of it; beside a writer, too.

@@ -1,92 +1,49 @@
-//! `export`: records as `.npy` arrays, one at a time.
+//! `export`: records as arrays and vectors, one at a time.
 
+use super::exchange;
 use super::exit::Failure;
 use super::model::Target;
-use super::npy;
 use super::output::Output;
 use crate::Database;
-use crate::error::Error;
-use crate::store::Snapshot;
-use serde_json::{Value, json};
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use serde_json::json;
+use std::path::PathBuf;
 
 const HELP: &str = "\
-OUT.npy: one array of all records, which must have equally many rows; shape (records, dim) where that is one row, else
-(records, rows, dim); ids go to OUT.ids.txt, a line each. A directory: NUMBER.npy for every record, and
-records.jsonl with id, file and fields, which `import` reads back.";
+What is written is told by the ending of OUT:
+  .npy            one array of all records, which must have equally many rows; shape (records, dim) where that is one row,
+                  else (records, rows, dim)
+  .npz            an array (rows, dim) for every record, named by its id
+  .fvecs, .fbin   vectors, of records of one row
+  anything else   a directory: NUMBER.npy for every record, and records.jsonl with id, file and fields
 
-/// Write records out as .npy arrays.
+Values are f32. With .npy, .fvecs and .fbin the ids go to OUT.ids.txt, a line each, for `import --ids`. Only a directory
+keeps fields. A file gets its name when it is whole. The records are those of one moment, whatever others write meanwhile.
+
+Examples:
+  otolith export sounds.otolith exported/
+  otolith export sounds.otolith frames.npz --collection takes
+  otolith export vectors.otolith base.fvecs
+
+With --json: {\"exported\"}";
+
+/// Write records out as arrays and vectors.
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Args {
     #[command(flatten)]
     target: Target,
-    /// A file ending in .npy, or a directory, made when missing
+    /// A file, or a directory, made when missing
     out: PathBuf,
 }
 
 pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     let db = Database::open_read_only(&args.target.db)?;
     let snapshot = db.collection(&args.target.collection)?.snapshot()?;
-    if args.out.extension().is_some_and(|ending| ending == "npy") {
-        array(&snapshot, &args.out)?;
-    } else {
-        directory(&snapshot, &args.out, output)?;
-    }
+    let bar = output.progress(snapshot.len() as u64, "exporting");
+    exchange::write(&snapshot, &args.out, &bar)?;
+    bar.finish_and_clear();
     if output.is_json() {
         return output.document(&json!({ "exported": snapshot.len() }));
     }
     output.line(format_args!("{} exported", snapshot.len()))
-}
-
-fn array(snapshot: &Snapshot, path: &Path) -> Result<(), Error> {
-    let dim = snapshot.schema().dim;
-    let mut rows = None;
-    let ids_path = path.with_extension("ids.txt");
-    let mut ids = create(&ids_path)?;
-    for entry in snapshot.iter() {
-        let (found, id) = (entry.rows()?, entry.id()?);
-        match rows {
-            Some(rows) if rows != found => {
-                return Err(Error::mismatch(
-                    format!("record `{id}`"),
-                    format!("{rows} rows, as the first has"),
-                    format!("{found}: export to a directory instead"),
-                ));
-            }
-            _ => rows = Some(found),
-        }
-        if id.contains(['\n', '\r']) {
-            return Err(Error::invalid(format!("id {id:?}"), "holds a line break: export to a directory instead"));
-        }
-        writeln!(ids, "{id}").map_err(|error| Error::io(&ids_path, "write", error))?;
-    }
-    ids.flush().map_err(|error| Error::io(&ids_path, "write", error))?;
-    let shape = match rows {
-        None | Some(1) => vec![snapshot.len(), dim],
-        Some(rows) => vec![snapshot.len(), rows, dim],
-    };
-    npy::write_records(path, &shape, snapshot.iter().map(|entry| Ok(entry.matrix()?.view().values().to_vec())))
-}
-
-fn directory(snapshot: &Snapshot, folder: &Path, output: &Output) -> Result<(), Error> {
-    fs::create_dir_all(folder).map_err(|error| Error::io(folder, "create", error))?;
-    let table_path = folder.join("records.jsonl");
-    let mut table = create(&table_path)?;
-    let bar = output.progress(snapshot.len() as u64, "exporting");
-    for (number, entry) in snapshot.iter().enumerate() {
-        let file = format!("{number:08}.npy");
-        npy::write_matrix(&folder.join(&file), entry.matrix()?.view())?;
-        let line = json!({ "id": entry.id()?, "file": file, "fields": Value::Object((*entry.fields()?).clone()) });
-        writeln!(table, "{line}").map_err(|error| Error::io(&table_path, "write", error))?;
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    table.flush().map_err(|error| Error::io(&table_path, "write", error))
-}
-
-fn create(path: &Path) -> Result<BufWriter<File>, Error> {
-    File::create(path).map(BufWriter::new).map_err(|error| Error::io(path, "create", error))
 }

@@ -1,39 +1,52 @@
-//! `import`: `.npy` arrays into a database, in batches, whatever their size.
+//! `import`: arrays and vectors into a database, in batches, whatever their size.
 
+use super::exchange::{self, Input, Naming};
 use super::exit::Failure;
 use super::model::Target;
-use super::npy::ArrayReader;
 use super::output::Output;
-use crate::collection::Collection;
-use crate::error::{Error, Result};
-use crate::record::Fields;
+use crate::error::{Error, ErrorKind, Result};
 use crate::score::Metric;
-use crate::{DatabaseOptions, Matrix, Precision, Record, Schema};
-use serde_json::{Value, json};
-use std::collections::HashSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use crate::{DatabaseOptions, Precision, Record, Schema};
+use indicatif::ProgressBar;
+use serde_json::json;
+use std::path::PathBuf;
 
-/// Bytes of matrices gathered for one commit.
+/// Bytes of records gathered for one commit.
 const BATCH_BYTES: usize = 32 << 20;
 
+/// What a record takes besides its matrix and fields, about.
+const RECORD_BYTES: usize = 256;
+
 const HELP: &str = "\
-FILE.npy with two axes: every row a record of one row. With three axes: every entry a record of rows. A directory: every
-.npy in it a record, named by `records.jsonl` there (as `export` writes it) or else by its file.
+What INPUT is, is told by its ending:
+  .npy             two axes: every row a record of one row; three axes: every entry a record of rows
+  .npz             every array a record, named by the array; one array of three axes, or one with --ids: as .npy
+  .fvecs, .bvecs   every vector a record of one row
+  .fbin, .u8bin, .i8bin   the same
+  .parquet         every row a record; built with feature `parquet` only
+  a directory      every .npy in it a record, named by `records.jsonl` there (as `export` writes it) or else by its file
+
+Records are committed in batches of about 32 MB, each wholly or not at all. When the command fails or is interrupted, the
+batches before stay, and it says how many records that were. Records with ids may be imported again: they replace
+themselves; numbered ones would be there twice. Memory: two batches, the largest record, and the ids.
 
 Examples:
-  otolith import vectors.otolith base.npy --metric dot
-  otolith import copy.otolith exported/";
+  otolith import vectors.otolith base.fvecs --metric l2
+  otolith import vectors.otolith base.npy --ids names.txt --precision f16
+  otolith import sounds.otolith frames.npz
+  otolith import copy.otolith exported/
 
-/// Put .npy arrays into a database; creates it when there is none.
+With --json: {\"imported\"}, and \"error\" when only a part could be imported.";
+
+/// Put arrays and vectors into a database; creates it when there is none.
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Args {
     #[command(flatten)]
     target: Target,
-    /// A .npy file or a directory of them
+    /// A file of arrays or vectors, or a directory of .npy files
     input: PathBuf,
-    /// File with an id a line, for the records of FILE.npy; numbered unless given
+    /// File with an id a line, for records that have no names; numbered unless given
     #[arg(long, value_name = "FILE")]
     ids: Option<PathBuf>,
     /// Metric of a new collection: dot, cosine, l2
@@ -42,145 +55,81 @@ pub(super) struct Args {
     /// How a new collection stores values: f32, f16, bf16
     #[arg(long, default_value = "f32")]
     precision: String,
+    #[cfg(feature = "parquet")]
+    /// Parquet: the column of vectors (lists of numbers) or matrices (lists of such lists); the first such unless given
+    #[arg(long, value_name = "NAME")]
+    column: Option<String>,
+    #[cfg(feature = "parquet")]
+    /// Parquet: the column of the ids; the records are numbered unless given
+    #[arg(long, value_name = "NAME")]
+    id_column: Option<String>,
 }
 
 pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> Result<(), Failure> {
     let (metric, precision) = (Metric::from_name(&args.metric)?, Precision::from_name(&args.precision)?);
-    let schema = |dim| Schema::new(dim).metric(metric).precision(precision);
-    let (dim, records) = if args.input.is_dir() { directory(&args.input)? } else { array(&args.input, args.ids)? };
+    let naming = Naming {
+        ids: args.ids.as_deref(),
+        #[cfg(feature = "parquet")]
+        column: args.column.as_deref(),
+        #[cfg(feature = "parquet")]
+        id_column: args.id_column.as_deref(),
+    };
+    let Input { dim, count, mut records } = exchange::open(&args.input, &naming)?;
+    let bar = output.progress(count, "importing");
     // A file that is no good from the start leaves no collection behind.
-    let mut records = records.peekable();
-    if let Some(Err(error)) = records.next_if(Result::is_err) {
-        return Err(error.into());
-    }
+    let first = next_batch(&mut records, &bar)?;
     let db = opening.open(&args.target.db)?;
     let collection = match db.collection(&args.target.collection) {
-        Err(Error::NotFound { .. }) => db.create_collection(&args.target.collection, schema(dim))?,
+        Err(Error::NotFound { .. }) => {
+            let schema = Schema::new(dim).metric(metric).precision(precision);
+            db.create_collection(&args.target.collection, schema)?
+        }
         other => other?,
     };
-    let bar = output.progress(records.size_hint().0 as u64, "importing");
+    let known = collection.schema()?.dim;
+    if known != dim {
+        let expected = format!("rows of {known} numbers, as the collection `{}` has", args.target.collection);
+        return Err(Error::mismatch(args.input.display().to_string(), expected, dim).into());
+    }
     let mut imported = 0;
-    let mut batch = Batch { collection: &collection, records: Vec::new(), bytes: 0 };
-    for record in records {
-        batch.push(record?)?;
-        imported += 1;
+    let mut write = |mut batch: Vec<Record>| -> Result<()> {
+        while !batch.is_empty() {
+            let size = batch.len() as u64;
+            collection.upsert(batch)?;
+            imported += size;
+            batch = next_batch(&mut records, &bar)?;
+        }
+        Ok(())
+    };
+    let done = write(first).and_then(|()| db.close());
+    bar.finish_and_clear();
+    let Err(error) = done else {
+        if output.is_json() {
+            return output.document(&json!({ "imported": imported }));
+        }
+        return output.line(format_args!("{imported} imported"));
+    };
+    if imported == 0 {
+        return Err(error.into());
+    }
+    if output.is_json() {
+        output.document(&json!({ "imported": imported, "error": error.to_string() }))?;
+    }
+    let message = format!("{error} ({imported} of {count} records were imported before and stay)");
+    Err(if error.kind() == ErrorKind::Damage { Failure::Damage(message) } else { Failure::Partly(message) })
+}
+
+/// Records for one commit; none when all were read.
+fn next_batch(records: &mut dyn Iterator<Item = Result<Record>>, bar: &ProgressBar) -> Result<Vec<Record>> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while bytes < BATCH_BYTES
+        && let Some(record) = records.next()
+    {
+        let record = record?;
+        let fields = if record.fields.is_empty() { 0 } else { record.fields.to_json().len() };
+        bytes += size_of_val(record.matrix.values()) + fields + RECORD_BYTES;
+        batch.push(record);
         bar.inc(1);
     }
-    batch.commit()?;
-    bar.finish_and_clear();
-    if output.is_json() {
-        return output.document(&json!({ "imported": imported }));
-    }
-    output.line(format_args!("{imported} imported"))
-}
-
-/// Records on their way to one commit.
-struct Batch<'a> {
-    collection: &'a Collection,
-    records: Vec<Record>,
-    bytes: usize,
-}
-
-impl Batch<'_> {
-    fn push(&mut self, record: Record) -> Result<()> {
-        self.bytes += size_of_val(record.matrix.values()) + 256;
-        self.records.push(record);
-        if self.bytes >= BATCH_BYTES { self.commit() } else { Ok(()) }
-    }
-
-    fn commit(&mut self) -> Result<()> {
-        self.bytes = 0;
-        self.collection.upsert(self.records.drain(..)).map(|_| ())
-    }
-}
-
-type Records = Box<dyn Iterator<Item = Result<Record>>>;
-
-/// The records of one array, one after another.
-fn array(path: &Path, ids: Option<PathBuf>) -> Result<(usize, Records)> {
-    let mut reader = ArrayReader::open(path)?;
-    let (count, rows, dim) = match *reader.shape() {
-        [count, dim] => (count, 1, dim),
-        [count, rows, dim] => (count, rows, dim),
-        ref other => {
-            let axes = other.len();
-            return Err(Error::unusable(path, format!("{axes} axes: two (vectors) or three (matrices) are read")));
-        }
-    };
-    let ids: Option<Vec<String>> = match ids {
-        None => None,
-        Some(file) => Some(read_text(&file)?.lines().map(str::to_owned).collect()),
-    };
-    if let Some(ids) = &ids
-        && ids.len() != count
-    {
-        return Err(Error::mismatch("ids", format!("{count} lines"), format!("{} lines", ids.len())));
-    }
-    // The second would replace the first without a word.
-    let mut seen = HashSet::new();
-    if let Some(twice) = ids.iter().flatten().find(|id| !seen.insert(id.as_str())) {
-        return Err(Error::invalid(
-            "ids",
-            format!("{twice:?} stands on two lines: each record needs an id of its own"),
-        ));
-    }
-    let records = (0..count).map(move |number| {
-        let matrix = reader.next_matrix(rows, dim)?;
-        Ok(match &ids {
-            Some(ids) => Record::new(ids[number].clone(), matrix),
-            None => Record::auto(matrix),
-        })
-    });
-    Ok((dim, Box::new(records)))
-}
-
-/// The records of a directory: those that `records.jsonl` names, or every array in it.
-fn directory(folder: &Path) -> Result<(usize, Records)> {
-    let table = folder.join("records.jsonl");
-    let listed: Vec<(PathBuf, String, Fields)> =
-        if table.exists() { read_table(folder, &table)? } else { read_folder(folder)? };
-    let first = listed.first().ok_or_else(|| Error::unusable(folder, "no .npy file in it"))?;
-    let dim = read_matrix(&first.0)?.dim();
-    let records = listed.into_iter().map(|(path, id, fields)| {
-        let mut record = Record::new(id, read_matrix(&path)?);
-        record.fields = fields;
-        Ok(record)
-    });
-    Ok((dim, Box::new(records)))
-}
-
-fn read_matrix(path: &Path) -> Result<Matrix> {
-    ArrayReader::open(path)?.into_matrix()
-}
-
-fn read_table(folder: &Path, table: &Path) -> Result<Vec<(PathBuf, String, Fields)>> {
-    let wrong = |line: usize, why: &str| Error::unusable(table, format!("line {}: {why}", line + 1));
-    let text = read_text(table)?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(number, line)| {
-            let entry: Value = serde_json::from_str(line).map_err(|error| wrong(number, &error.to_string()))?;
-            let text = |key: &str| entry[key].as_str().ok_or_else(|| wrong(number, &format!("no `{key}`")));
-            let fields = entry["fields"].as_object().cloned().unwrap_or_default();
-            Ok((folder.join(text("file")?), text("id")?.to_owned(), Fields::from(fields)))
-        })
-        .collect()
-}
-
-fn read_folder(folder: &Path) -> Result<Vec<(PathBuf, String, Fields)>> {
-    let failed = |error| Error::io(folder, "list", error);
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|ending| ending == "npy") {
-            let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            files.push((path, id, Fields::default()));
-        }
-    }
-    files.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(files)
-}
-
-fn read_text(path: &Path) -> Result<String> {
-    fs::read_to_string(path).map_err(|error| Error::io(path, "read", error))
+    Ok(batch)
 }

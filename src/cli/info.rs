@@ -8,8 +8,12 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 const HELP: &str = "\
+Dead records were deleted or replaced and still take space: `otolith compact` gives it back. Of older generations the one
+before the current is always kept; those before it are in use by a reader, or wait for the next commit.
+
 With --json: {\"collections\": [{\"name\", \"records\", \"dim\", \"metric\", \"precision\", \"model\", \"rows_per_second\", \"views\"}],
-\"segments\", \"bytes\", \"derived_bytes\", \"dead_records\", \"generation\", \"format\"}";
+\"segments\", \"live_records\", \"live_rows\", \"dead_records\", \"dead_rows\", \"dead_bytes\", \"bytes\", \"segment_bytes\",
+\"delete_bytes\", \"view_bytes\", \"manifest_bytes\", \"derived_bytes\", \"generation\", \"older_generations\", \"trouble\", \"format\"}";
 
 /// Collections, views, sizes.
 #[derive(clap::Args)]
@@ -45,15 +49,32 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     }
     if output.is_json() {
         return output.document(&json!({
-            "collections": collections, "segments": stat.segments, "bytes": stat.bytes(), "derived_bytes": stat.derived_bytes,
-            "dead_records": stat.dead_records, "generation": stat.generation, "format": format,
+            "collections": collections, "segments": stat.segments, "live_records": stat.live_records,
+            "live_rows": stat.live_rows, "dead_records": stat.dead_records, "dead_rows": stat.dead_rows,
+            "dead_bytes": stat.dead_bytes, "bytes": stat.bytes(), "segment_bytes": stat.segment_bytes,
+            "delete_bytes": stat.delete_bytes, "view_bytes": stat.view_bytes, "manifest_bytes": stat.manifest_bytes,
+            "derived_bytes": stat.derived_bytes, "generation": stat.generation,
+            "older_generations": stat.older_generations, "trouble": stat.trouble, "format": format,
         }));
     }
-    let (bytes, derived, dead) = (megabytes(stat.bytes()), megabytes(stat.derived_bytes), stat.dead_records);
     output.line(format_args!(
-        "{} segments  {bytes} on disk, {derived} of it derived  {dead} dead records  format {format}",
-        stat.segments
-    ))
+        "{} segments  {} on disk, {} of it derived  format {format}  generation {}",
+        stat.segments,
+        megabytes(stat.bytes()),
+        megabytes(stat.derived_bytes),
+        stat.generation
+    ))?;
+    output.line(format_args!("{} records of {} rows", stat.live_records, stat.live_rows))?;
+    let dead = megabytes(stat.dead_bytes);
+    output.line(format_args!("{} dead records of {} rows, {dead}", stat.dead_records, stat.dead_rows))?;
+    if !stat.older_generations.is_empty() {
+        let list: Vec<String> = stat.older_generations.iter().map(u64::to_string).collect();
+        output.line(format_args!("older generations on disk: {}", list.join(", ")))?;
+    }
+    if let Some(trouble) = stat.trouble {
+        output.line(format_args!("trouble: {trouble}"))?;
+    }
+    Ok(())
 }
 
 fn megabytes(bytes: u64) -> String {

@@ -4,15 +4,18 @@
 //! Exit codes: see `exit.rs`.
 
 mod add;
+mod backup;
+mod compact;
 mod compare;
 mod dataset;
+mod drop;
 mod embed;
+mod exchange;
 mod exit;
 mod export;
 mod import;
 mod info;
 mod model;
-mod npy;
 mod output;
 mod records;
 mod scratch;
@@ -22,6 +25,7 @@ mod view;
 
 use crate::{Database, DatabaseOptions};
 use clap::{CommandFactory, Parser, Subcommand};
+use exchange::npy;
 use exit::Failure;
 use output::Output;
 use std::process::ExitCode;
@@ -85,9 +89,15 @@ enum Command {
     Info(info::Args),
     /// Look for damage
     Verify(verify::Args),
-    /// Put .npy arrays into a database
+    /// Give back the space of deleted and replaced records
+    Compact(compact::Args),
+    /// Copy a database, also while others write to it
+    Backup(backup::Args),
+    /// Drop a collection with its records and views
+    Drop(drop::Args),
+    /// Put arrays and vectors into a database
     Import(import::Args),
-    /// Write records out as .npy arrays
+    /// Write records out as arrays and vectors
     Export(export::Args),
     /// Prepare data sets
     #[command(subcommand)]
@@ -133,6 +143,9 @@ fn dispatch(command: Command, opening: DatabaseOptions, output: &mut Output) -> 
         Command::Info(args) => info::run(args, output),
         Command::Verify(args) => verify::run(args, output),
         Command::Import(args) => import::run(args, opening, output),
+        Command::Compact(args) => compact::run(args, opening, output),
+        Command::Backup(args) => backup::run(args, output),
+        Command::Drop(args) => drop::run(args, opening, output),
         Command::Export(args) => export::run(args, output),
         Command::Dataset(action) => dataset::run(action, output),
         Command::Completions { shell } => {

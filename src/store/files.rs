@@ -161,6 +161,17 @@ impl Files {
         Ok(())
     }
 
+    /// Gives a file another name in another database's directory of the same file system.
+    pub(crate) fn link(&self, name: &str, target: &Files) -> Result<()> {
+        let to = target.path(name);
+        self.run(name, "link", |from| self.vfs.link(from, &to))
+    }
+
+    /// The files of another directory on the same file system.
+    pub(crate) fn beside(&self, root: &Path) -> Files {
+        Files { vfs: self.vfs.clone(), root: root.to_path_buf() }
+    }
+
     /// Length of a file, for statistics.
     pub(crate) fn bytes_of(&self, name: &str) -> Result<u64> {
         self.open(name)?.bytes()

@@ -22,6 +22,7 @@
 //! It knows records, never scores. It has no log yet: each commit writes a segment, and small segments are folded together
 //! (see `fold.rs`).
 
+mod backup;
 mod bits;
 mod change;
 mod compact;
@@ -58,6 +59,7 @@ pub mod vfs;
 mod view_file;
 mod writer;
 
+pub use backup::BackedUp;
 #[doc(hidden)] // what the rooms above and the tests of durability use
 pub use change::{Change, Committed};
 #[doc(hidden)]
@@ -258,8 +260,14 @@ impl Shared {
     }
 
     fn refresh(&self) -> Result<Arc<Version>> {
-        let Some(replay) = &self.replay else { return Ok(self.version()) };
-        let mut replay = replay.lock().unwrap_or_else(PoisonError::into_inner);
+        match &self.replay {
+            None => Ok(self.version()),
+            Some(replay) => self.catch_up(&mut replay.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    /// Goes to the newest version; `replay` is then exactly there.
+    fn catch_up(&self, replay: &mut Replay) -> Result<Arc<Version>> {
         let known = self.version();
         if version::generations(&self.files)?.last() == Some(&known.generation) {
             match replay.catch_up(&self.files, &known) {

@@ -48,6 +48,16 @@ impl Replay {
         Ok(Some(base.with(draft.seq, draft.finish(files.root()))))
     }
 
+    /// Numbers of the logs that were read, and how much of each holds commits.
+    pub(crate) fn logs(&self) -> Vec<(u64, u64)> {
+        self.cursor.extent().collect()
+    }
+
+    /// The segment files that commits have named.
+    pub(crate) fn growing(&self) -> Vec<Arc<Growing>> {
+        self.growing.values().cloned().collect()
+    }
+
     /// Names of the segment files that commits have named.
     pub(crate) fn direct(&self) -> impl Iterator<Item = String> {
         self.growing.values().map(|growing| growing.name())
@@ -76,11 +86,11 @@ impl Replay {
 
     fn body(&mut self, files: &Files, operation: &Operation<'_>) -> Result<Option<Body>> {
         let Operation::UpsertDirect { matrix_bytes, place, .. } = operation else { return Ok(None) };
-        let growing = self.growing(files, place)?;
+        let growing = self.open(files, place)?;
         Ok(Some(Body::new(growing, *matrix_bytes, place.clone())))
     }
 
-    fn growing(&mut self, files: &Files, place: &Place) -> Result<Arc<Growing>> {
+    fn open(&mut self, files: &Files, place: &Place) -> Result<Arc<Growing>> {
         let key = (place.number, place.random);
         if let Some(growing) = self.growing.get(&key) {
             return Ok(growing.clone());

@@ -3,7 +3,7 @@
 use super::files::{DERIVED, LOCK, SEG, VIEW, is_missing};
 use super::layout::{MAJOR, MINOR};
 use super::version::generations;
-use super::{Store, manifest};
+use super::{Store, log, manifest};
 use crate::error::Result;
 use std::sync::PoisonError;
 
@@ -20,10 +20,18 @@ pub struct Stat {
     pub segments: u64,
     /// Records that can be found.
     pub live_records: u64,
+    /// Rows of live records.
+    pub live_rows: u64,
     /// Records that are deleted or replaced, but still take space.
     pub dead_records: u64,
+    /// Rows of dead records.
+    pub dead_rows: u64,
+    /// Bytes of matrices, fields and ids of dead records; what a compaction can free.
+    pub dead_bytes: u64,
     /// Bytes of manifests.
     pub manifest_bytes: u64,
+    /// Bytes of logs.
+    pub log_bytes: u64,
     /// Bytes of segments, older generations' included.
     pub segment_bytes: u64,
     /// Bytes of delete sets.
@@ -39,12 +47,17 @@ pub struct Stat {
 impl Stat {
     /// Bytes on disk in all.
     pub fn bytes(&self) -> u64 {
-        self.manifest_bytes + self.segment_bytes + self.delete_bytes + self.view_bytes + self.derived_bytes
+        self.manifest_bytes
+            + self.log_bytes
+            + self.segment_bytes
+            + self.delete_bytes
+            + self.view_bytes
+            + self.derived_bytes
     }
 }
 
 impl Store {
-    /// Sizes and counts as of this handle's version; bytes as of now.
+    /// Sizes and counts as of this handle's version; bytes on disk as of now. Looks at one entry for each dead record.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io).
@@ -53,10 +66,26 @@ impl Store {
         let mut stat = Stat { format: (MAJOR, MINOR), generation: version.generation, ..Stat::default() };
         stat.older_generations = generations(&self.shared.files)?;
         stat.older_generations.retain(|generation| *generation < version.generation);
-        for entry in &version.manifest.segments {
+        stat.live_records = version.collections.values().map(|collection| collection.records).sum();
+        for part in version.segments() {
+            let Some(entry) = part.segment.entry() else {
+                stat.live_rows += part.live_memory().map(|record| record.rows as u64).sum::<u64>();
+                continue;
+            };
             stat.segments += 1;
-            stat.live_records += entry.live();
-            stat.dead_records += u64::from(entry.records) - entry.live();
+            // Where the delete set cannot be read, the manifest still says how many there are.
+            stat.dead_records += part.deleted.len().max(part.saved().map_or(0, |saved| saved.count));
+            let (mut rows, mut bytes) = (0, 0);
+            for number in part.deleted.iter() {
+                // A record in a damaged block counts as a record and no more.
+                if let Ok((more_rows, more_bytes)) = part.segment.size(number) {
+                    rows += more_rows;
+                    bytes += more_bytes;
+                }
+            }
+            stat.dead_rows += rows;
+            stat.dead_bytes += bytes;
+            stat.live_rows += entry.rows.saturating_sub(rows);
         }
         for dir in ["", SEG, VIEW, DERIVED] {
             let names = match self.shared.files.list(dir) {
@@ -70,6 +99,7 @@ impl Store {
                     VIEW => &mut stat.view_bytes,
                     DERIVED => &mut stat.derived_bytes,
                     _ if manifest::generation_of(&name).is_some() || name == LOCK => &mut stat.manifest_bytes,
+                    _ if log::number_of(&name).is_some() => &mut stat.log_bytes,
                     _ => continue,
                 };
                 let path = if dir.is_empty() { name } else { format!("{dir}/{name}") };

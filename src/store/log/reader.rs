@@ -16,6 +16,8 @@ pub(crate) struct Cursor {
     first: u64,
     /// Number of the log and place in it; none before the first was seen.
     place: Option<(u64, u64)>,
+    /// Logs that came before it, and where they end.
+    before: Vec<(u64, u64)>,
     chain: u64,
     /// The last commit that was read.
     seq: u64,
@@ -57,13 +59,18 @@ struct Frame {
 impl Cursor {
     /// Before the first commit after a manifest whose last one is `last_seq` and whose first log would be `first`.
     pub(crate) fn new(database: Sixteen, first: u64, last_seq: u64) -> Cursor {
-        Cursor { database, first, place: None, chain: START, seq: last_seq, durable: last_seq }
+        Cursor { database, first, place: None, before: Vec::new(), chain: START, seq: last_seq, durable: last_seq }
     }
 
     /// Numbers of the logs that belong to a generation beginning with `first`, ascending.
     pub(crate) fn logs(files: &Files, first: u64) -> Result<Vec<u64>> {
         let numbers = files.list("")?;
         Ok(numbers.iter().filter_map(|name| number_of(name)).filter(|number| *number >= first).collect())
+    }
+
+    /// Numbers of the logs that were read, and how much of each holds commits.
+    pub(crate) fn extent(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.before.iter().copied().chain(self.place)
     }
 
     /// Commits that were added since, in order. What a crash left of a frame at the end is no commit; a frame that was
@@ -108,7 +115,7 @@ impl Cursor {
         if log_header::CHAIN.number(&head) != self.chain {
             return wrong(log_header::CHAIN, "this log does not go on where the one before ends: commits are missing");
         }
-        self.place = Some((number, log_header::BYTES as u64));
+        self.before.extend(self.place.replace((number, log_header::BYTES as u64)));
         Ok(true)
     }
 

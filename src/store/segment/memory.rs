@@ -109,6 +109,12 @@ impl Memory {
         same.map(|(_, n)| *n).find(|n| self.records[*n as usize].id == id)
     }
 
+    pub(super) fn size(&self, n: u32) -> Result<(u64, u64)> {
+        let record = self.record(n)?;
+        let fields = record.fields.to_json().len();
+        Ok((record.rows as u64, record.values.length() + (record.id.len() + fields) as u64))
+    }
+
     pub(super) fn matrix(&self, n: u32) -> Result<StoredMatrix<'_>> {
         let record = self.record(n)?;
         let values = match &record.values {

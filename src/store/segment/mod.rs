@@ -170,6 +170,11 @@ impl Segment {
         ask!(self, sealed => sealed.rows(n), memory => Ok(memory.record(n)?.rows))
     }
 
+    /// Rows of record `n`, and the bytes of its matrix, fields and id.
+    pub(crate) fn size(&self, n: u32) -> Result<(u64, u64)> {
+        ask!(self, sealed => sealed.size(n), memory => memory.size(n))
+    }
+
     /// The matrix of record `n`: borrowed without a copy where it is kept as `f32` and mapped or in memory.
     ///
     /// # Errors

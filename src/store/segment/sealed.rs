@@ -141,6 +141,11 @@ impl Sealed {
         Ok(self.place(n)?.rows)
     }
 
+    pub(super) fn size(&self, n: u32) -> Result<(u64, u64)> {
+        let place = self.place(n)?;
+        Ok((place.rows as u64, place.matrix.1 + place.fields.1 + place.id.1))
+    }
+
     pub(super) fn matrix(&self, n: u32) -> Result<StoredMatrix<'_>> {
         let place = self.place(n)?;
         let (offset, length) = place.matrix;

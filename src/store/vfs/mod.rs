@@ -75,6 +75,16 @@ pub trait Vfs: Debug + Send + Sync {
     /// What the system says.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Gives a file that will not change any more a second name, in any directory; its bytes are shared from then on, and
+    /// each name is removed by itself. The new name is durable after [`Vfs::sync_dir`], the bytes as they were.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] where there is no such thing, as here unless overridden, or what the system says:
+    /// the caller copies instead.
+    fn link(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Makes the names in a directory durable.
     ///
     /// # Errors

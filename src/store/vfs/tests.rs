@@ -124,7 +124,8 @@ fn a_removed_file_stays_readable_where_it_is_open_or_mapped() {
 fn images(vfs: &MemoryVfs, path: &str) -> Vec<Option<Vec<u8>>> {
     let mut disk = PowerCut::default();
     vfs.operations().iter().for_each(|operation| disk.apply(operation));
-    let mut found: Vec<_> = disk.images(1).iter().map(|(_, image)| image.read(Path::new(path)).ok()).collect();
+    let outcomes = disk.outcomes(Effort::Usual, 1);
+    let mut found: Vec<_> = outcomes.iter().map(|outcome| disk.image(outcome).read(Path::new(path)).ok()).collect();
     found.sort();
     found.dedup();
     found

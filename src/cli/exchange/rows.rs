@@ -1,0 +1,180 @@
+//! Plain vectors, one row a record: `.fvecs` and `.bvecs` (each vector behind its length), `.fbin`, `.u8bin` and `.i8bin`
+//! (count and length once, then all vectors).
+//!
+//! ```text
+//! vecs   dim i32 | values | dim i32 | values | ..
+//! bin    count u32 | dim u32 | values | values | ..
+//! ```
+//! All little-endian. The length of the file must be exactly what these numbers say.
+
+use super::{Input, create_whole, stack};
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::matrix::Matrix;
+use crate::store::Snapshot;
+use indicatif::ProgressBar;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// How a value is stored.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    F32,
+    U8,
+    I8,
+}
+
+impl Kind {
+    fn bytes(self) -> u64 {
+        match self {
+            Kind::F32 => 4,
+            Kind::U8 | Kind::I8 => 1,
+        }
+    }
+
+    fn decode(self, bytes: &[u8]) -> Vec<f32> {
+        match self {
+            Kind::F32 => {
+                let (values, _) = bytes.as_chunks::<4>();
+                values.iter().map(|value| f32::from_le_bytes(*value)).collect()
+            }
+            Kind::U8 => bytes.iter().map(|value| f32::from(*value)).collect(),
+            Kind::I8 => bytes.iter().map(|value| f32::from(value.cast_signed())).collect(),
+        }
+    }
+}
+
+/// A file of vectors being read from its first.
+struct Reader {
+    path: PathBuf,
+    file: BufReader<File>,
+    kind: Kind,
+    dim: usize,
+    /// Whether each vector begins with its length.
+    repeats_dim: bool,
+    /// The next vector, and where it begins.
+    number: u64,
+    offset: u64,
+}
+
+impl Reader {
+    fn open(path: &Path, kind: Kind) -> Result<(Reader, u64)> {
+        let file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
+        let bytes = file.metadata().map_err(|error| Error::io(path, "read", error))?.len();
+        let file = BufReader::with_capacity(1 << 20, file);
+        let path = path.to_owned();
+        Ok((Reader { path, file, kind, dim: 0, repeats_dim: false, number: 0, offset: 0 }, bytes))
+    }
+
+    fn refuse(&self, why: impl Into<String>) -> Error {
+        Error::unusable(&self.path, why)
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<()> {
+        self.file.read_exact(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => self.refuse(format!("ends within vector {}", self.number)),
+            _ => Error::io(&self.path, "read", error),
+        })?;
+        self.offset += buffer.len() as u64;
+        Ok(())
+    }
+
+    fn number_u32(&mut self) -> Result<u32> {
+        let mut bytes = [0; 4];
+        self.fill(&mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn check_dim(&self, dim: u32) -> Result<usize> {
+        match usize::try_from(dim) {
+            Ok(found) if (1..=limits::DIM).contains(&found) => Ok(found),
+            _ => Err(self.refuse(format!("byte {}: vectors of {} numbers", self.offset - 4, dim.cast_signed()))),
+        }
+    }
+
+    fn next(&mut self) -> Result<Matrix> {
+        let (number, offset) = (self.number, self.offset);
+        let at = |what: String| format!("vector {number} at byte {offset}: {what}");
+        if self.repeats_dim {
+            let found = self.number_u32()?;
+            if found as usize != self.dim {
+                let what = format!("{} numbers, where those before have {}", found.cast_signed(), self.dim);
+                return Err(self.refuse(at(what)));
+            }
+        }
+        // The length of the file bears these out.
+        let mut bytes = vec![0; self.dim * self.kind.bytes() as usize];
+        self.fill(&mut bytes)?;
+        self.number += 1;
+        Matrix::from_vector(self.kind.decode(&bytes)).map_err(|error| self.refuse(at(error.to_string())))
+    }
+}
+
+/// Opens a file in which each vector stands behind its length.
+pub(super) fn open_vecs(path: &Path, kind: Kind, ids: Option<&Path>) -> Result<Input> {
+    let (mut reader, bytes) = Reader::open(path, kind)?;
+    if bytes == 0 {
+        return Err(reader.refuse("no vector in it"));
+    }
+    let dim = reader.number_u32()?;
+    reader.dim = reader.check_dim(dim)?;
+    let each = 4 + u64::from(dim) * kind.bytes();
+    if bytes % each != 0 {
+        let why = format!("{bytes} bytes, which is no whole number of vectors of {dim} numbers ({each} bytes each)");
+        return Err(reader.refuse(why));
+    }
+    // Back to the start: the first vector is read as all others are.
+    reader.file.rewind().map_err(|error| Error::io(path, "read", error))?;
+    (reader.offset, reader.repeats_dim) = (0, true);
+    stack::named(reader.dim, bytes / each, ids, move || reader.next())
+}
+
+/// Opens a file that says its count and length once.
+pub(super) fn open_bin(path: &Path, kind: Kind, ids: Option<&Path>) -> Result<Input> {
+    let (mut reader, bytes) = Reader::open(path, kind)?;
+    if bytes < 8 {
+        return Err(reader.refuse(format!("{bytes} bytes: count and length of the vectors take 8")));
+    }
+    let (count, dim) = (u64::from(reader.number_u32()?), reader.number_u32()?);
+    reader.dim = reader.check_dim(dim)?;
+    let expected = u128::from(count) * u128::from(dim) * u128::from(kind.bytes()) + 8;
+    if u128::from(bytes) != expected {
+        return Err(reader.refuse(format!("{bytes} bytes, where {count} vectors of {dim} numbers take {expected}")));
+    }
+    stack::named(reader.dim, count, ids, move || reader.next())
+}
+
+/// Writes every vector behind its length.
+pub(super) fn write_vecs(snapshot: &Snapshot, path: &Path, bar: &ProgressBar) -> Result<()> {
+    let dim = (snapshot.schema().dim as u32).to_le_bytes();
+    write(snapshot, path, bar, &[], &dim)
+}
+
+/// Writes count and length, then all vectors.
+pub(super) fn write_bin(snapshot: &Snapshot, path: &Path, bar: &ProgressBar) -> Result<()> {
+    let count = u32::try_from(snapshot.len()).map_err(|_| {
+        Error::invalid(path.display().to_string(), "holds at most 4294967295 vectors: export to .fvecs")
+    })?;
+    let head = [count.to_le_bytes(), (snapshot.schema().dim as u32).to_le_bytes()].concat();
+    write(snapshot, path, bar, &head, &[])
+}
+
+fn write(snapshot: &Snapshot, path: &Path, bar: &ProgressBar, head: &[u8], before_each: &[u8]) -> Result<()> {
+    if let Some(rows) = stack::common_rows(snapshot)?.filter(|rows| *rows != 1) {
+        let why = format!("holds vectors, and the records have {rows} rows: export to .npy or to a directory instead");
+        return Err(Error::invalid(path.display().to_string(), why));
+    }
+    create_whole(path, |out| {
+        let failed = |error| Error::io(path, "write", error);
+        out.write_all(head).map_err(failed)?;
+        for entry in snapshot.iter() {
+            let matrix = entry.matrix()?;
+            out.write_all(before_each).map_err(failed)?;
+            matrix.view().values().iter().try_for_each(|value| out.write_all(&value.to_le_bytes())).map_err(failed)?;
+            bar.inc(1);
+        }
+        Ok(())
+    })?;
+    stack::write_ids(snapshot, path)
+}
