@@ -3,7 +3,8 @@
 use super::change::Change;
 use super::layout::Sixteen;
 use super::manifest::{CollectionEntry, Manifest};
-use super::version::{CollectionVersion, SegmentRef, Version};
+use super::segment::Lookup;
+use super::version::{self, CollectionVersion, SegmentRef, Version};
 use super::view_file;
 use crate::error::{Error, Result};
 use crate::pipeline::Section;
@@ -119,11 +120,12 @@ impl<'a> Draft<'a> {
                     let id = format!("{:020}", entry.next_record);
                     entry.next_record += 1;
                     // A user may have given that very id to a record of his own.
-                    if !staged.by_id.contains_key(&id) && staged.find(segments, &id)?.is_none() {
+                    if !staged.by_id.contains_key(&id) && !matches!(staged.find(segments, &id)?, Lookup::At(_)) {
                         break id;
                     }
                 },
             };
+            // What damage hides is no reason to refuse a record: it counts as not there.
             staged.remove(segments, &id)?;
             staged.by_id.insert(id.clone(), staged.pending.len());
             staged.pending.push(Some((id.clone(), record)));
@@ -140,7 +142,11 @@ impl<'a> Draft<'a> {
         let staged = self.records.entry(id).or_default();
         let mut existed = 0;
         for id in ids {
-            existed += u64::from(staged.remove(segments, id)?);
+            match staged.remove(segments, id)? {
+                Lookup::At(()) => existed += 1,
+                Lookup::Absent => {}
+                Lookup::Unknown(damage) => return Err(damage.error()),
+            }
         }
         self.changed |= existed > 0;
         self.deleted.push(existed);
@@ -187,27 +193,25 @@ fn segments_of(current: &Version, collection: u64) -> &[SegmentRef] {
 
 impl Staged {
     /// Where the record with this id is among the segments, unless it was removed.
-    fn find(&self, segments: &[SegmentRef], id: &str) -> Result<Option<(usize, u32)>> {
-        for (at, part) in segments.iter().enumerate().rev() {
-            if let Some(record) = part.segment.find(id)? {
-                let deleted = self.deleted.get(&at).unwrap_or(&part.deleted);
-                if !deleted.contains(record) {
-                    return Ok(Some((at, record)));
-                }
-            }
-        }
-        Ok(None)
+    fn find(&self, segments: &[SegmentRef], id: &str) -> Result<Lookup<(usize, u32)>> {
+        version::lookup(segments, id, |at| self.deleted.get(&at).unwrap_or(&segments[at].deleted))
     }
 
-    /// Removes the record with this id, wherever it is; false when there is none.
-    fn remove(&mut self, segments: &[SegmentRef], id: &str) -> Result<bool> {
+    /// Removes the record with this id, wherever it is; `Absent` when there is none.
+    fn remove(&mut self, segments: &[SegmentRef], id: &str) -> Result<Lookup<()>> {
         if let Some(at) = self.by_id.remove(id) {
             self.pending[at] = None;
-            return Ok(true);
+            return Ok(Lookup::At(()));
         }
-        let Some((at, record)) = self.find(segments, id)? else { return Ok(false) };
-        let deleted = self.deleted.entry(at).or_insert_with(|| (*segments[at].deleted).clone());
-        Ok(deleted.insert(record))
+        match self.find(segments, id)? {
+            Lookup::At((at, record)) => {
+                let deleted = self.deleted.entry(at).or_insert_with(|| (*segments[at].deleted).clone());
+                deleted.insert(record);
+                Ok(Lookup::At(()))
+            }
+            Lookup::Absent => Ok(Lookup::Absent),
+            Lookup::Unknown(damage) => Ok(Lookup::Unknown(damage)),
+        }
     }
 }
 

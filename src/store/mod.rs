@@ -54,6 +54,7 @@ mod view_file;
 
 #[doc(hidden)] // what the rooms above and the tests of durability use
 pub use change::{Change, Committed};
+pub use damage::Unreadable;
 #[doc(hidden)]
 pub use derived::{Build, DerivedRows};
 pub use options::{Access, Durability, Mode, Options, Tuning};

@@ -1,6 +1,7 @@
 //! Reads records out of a segment.
 
 use super::StoredRecord;
+use super::lookup::Rebuilt;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::matrix::{MatrixView, Precision, StoredMatrix};
@@ -16,8 +17,8 @@ use crate::store::manifest::SegmentEntry;
 use crate::store::matches::Matches;
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use xxhash_rust::xxh3::xxh3_64;
 
 /// An immutable file of records, open for reading. When its frame is damaged it is still there, and every question about
 /// its records is answered with the damage.
@@ -33,7 +34,7 @@ pub struct Segment {
 }
 
 #[derive(Debug)]
-struct Body {
+pub(super) struct Body {
     file: Container,
     matrices: SectionEntry,
     fields: SectionEntry,
@@ -42,6 +43,8 @@ struct Body {
     id_table: SectionEntry,
     /// Records whose values are known to be finite.
     finite: Bits,
+    /// Stands in for a damaged table of ids.
+    pub(super) rebuilt: OnceLock<Rebuilt>,
 }
 
 /// A record entry that was checked against the sections.
@@ -133,7 +136,7 @@ impl Segment {
         self.suspect.store(true, Ordering::Relaxed);
     }
 
-    fn body(&self) -> Result<&Body> {
+    pub(super) fn body(&self) -> Result<&Body> {
         self.body.as_ref().map_err(Damage::error)
     }
 
@@ -143,8 +146,7 @@ impl Segment {
     /// [`Error::Corrupt`] when its bytes are damaged, [`Error::Io`] when they cannot be read, [`Error::Invalid`] when
     /// there is no such record; so for all that follow.
     pub fn id(&self, n: u32) -> Result<&str> {
-        let body = self.body()?;
-        body.id(&body.place(n)?)
+        self.body()?.id_of(n)
     }
 
     /// The fields of record `n`.
@@ -189,31 +191,6 @@ impl Segment {
             .map_err(|error| body.file.corrupt(offset, format!("record {n}: {error}")))?;
         body.finite.set(n as usize);
         Ok(StoredMatrix::trusted(place.rows, place.dim, values))
-    }
-
-    /// The number of the record with this id, deleted or not.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] when the table of ids is damaged where it matters.
-    pub fn find(&self, id: &str) -> Result<Option<u32>> {
-        let body = self.body()?;
-        let hash = xxh3_64(id.as_bytes());
-        let (mut low, mut high) = (0, self.entry.records);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if body.id_line(middle)?.0 < hash { low = middle + 1 } else { high = middle }
-        }
-        while low < self.entry.records {
-            let (found, record) = body.id_line(low)?;
-            if found != hash {
-                break;
-            }
-            if body.id(&body.place(record)?)? == id {
-                return Ok(Some(record));
-            }
-            low += 1;
-        }
-        Ok(None)
     }
 
     /// Hands record `n` over as it is stored, to be copied.
@@ -282,6 +259,7 @@ impl Body {
             records: file.section(section::RECORDS)?,
             id_table: file.section(section::ID_TABLE)?,
             finite: Bits::new(entry.records as usize),
+            rebuilt: OnceLock::new(),
             file,
         };
         let records = u64::from(entry.records);
@@ -336,6 +314,11 @@ impl Body {
         })
     }
 
+    /// The id of record `n`.
+    pub(super) fn id_of(&self, n: u32) -> Result<&str> {
+        self.id(&self.place(n)?)
+    }
+
     fn id(&self, place: &Place) -> Result<&str> {
         let (offset, length) = place.id;
         match self.file.read(offset, length)? {
@@ -347,7 +330,7 @@ impl Body {
     }
 
     /// Line `n` of the id table: hash and record.
-    fn id_line(&self, n: u32) -> Result<(u64, u32)> {
+    pub(super) fn id_line(&self, n: u32) -> Result<(u64, u32)> {
         let offset = self.id_table.offset + u64::from(n) * id_entry::BYTES as u64;
         let line = self.file.read(offset, id_entry::BYTES as u64)?;
         let record = id_entry::RECORD.number(&line) as u32;
