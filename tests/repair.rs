@@ -2,10 +2,15 @@
 //! into a new database.
 //!
 //! - `search`: questions, fitting, changes, where records are damaged.
-//! - `rescue`: verification and repair, file by file and by chance.
+//! - `rescue`: verification and repair, one kind of file after the other.
+//! - `chance`: repair after any damage at all.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+#[path = "repair/chance.rs"]
+mod chance;
+#[path = "repair/rescue.rs"]
+mod rescue;
 #[path = "repair/search.rs"]
 mod search;
 #[path = "repair/world.rs"]

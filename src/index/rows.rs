@@ -37,7 +37,7 @@ impl<'a> ViewRows<'a> {
                 if part.segment.damage().is_some() {
                     return Ok(None);
                 }
-                let build = |number| pipeline.apply(part.segment.matrix(number)?.view());
+                let build = |number| view.derive(part.segment.matrix(number)?.view());
                 let rows = snapshot.rows(&part.segment, &view, &build)?;
                 // Only a forged file says otherwise, but scoring relies on it.
                 if rows.dim() != pipeline.dim() && rows.all()?.rows() > 0 {

@@ -180,14 +180,7 @@ impl Derived {
     }
 
     fn load_or_build(&self, segment: &Segment, view: &ViewFile, build: &Build<'_>) -> Result<Arc<DerivedRows>> {
-        let name = format!("{DERIVED}/{}", name_of(segment.entry().file.no(), view.no));
-        let identity = Identity {
-            database: self.database,
-            file: [0; 16],
-            segment: segment.uuid(),
-            segment_root: segment.root(),
-            view_root: view.root,
-        };
+        let (name, identity) = self.file_of(segment, view);
         if let Ok(rows) = self.load(&name, segment.records(), &identity) {
             return Ok(Arc::new(rows));
         }
@@ -198,6 +191,18 @@ impl Derived {
             }
         }
         build_in_memory(segment.records(), build).map(Arc::new)
+    }
+
+    /// Name and identity of the file with the rows of a view over a segment.
+    pub(crate) fn file_of(&self, segment: &Segment, view: &ViewFile) -> (String, Identity) {
+        let identity = Identity {
+            database: self.database,
+            file: [0; 16],
+            segment: segment.uuid(),
+            segment_root: segment.root(),
+            view_root: view.root,
+        };
+        (format!("{DERIVED}/{}", name_of(segment.entry().file.no(), view.no)), identity)
     }
 
     /// Opens and checks a derived file in full.

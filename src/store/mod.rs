@@ -41,6 +41,7 @@ mod matches;
 mod open;
 mod options;
 mod publish;
+mod repair;
 mod segment;
 mod snapshot;
 mod stat;
@@ -58,6 +59,9 @@ pub use damage::Unreadable;
 #[doc(hidden)]
 pub use derived::{Build, DerivedRows};
 pub use options::{Access, Durability, Mode, Options, Tuning};
+pub use repair::{
+    LostRecord, LostSegment, LostView, RepairReport, Revived, SavedCollection, repair_in_place, repair_to,
+};
 #[doc(hidden)]
 pub use segment::Segment;
 pub use snapshot::{Entry, RAW, Snapshot};

@@ -4,7 +4,7 @@
 use otolith::collection::View;
 use otolith::pipeline::Step;
 use otolith::store::layout::section::ID_TABLE;
-use otolith::store::layout::{Field, directory_entry, footer};
+use otolith::store::layout::{Field, directory_entry, footer, header, root_of};
 use otolith::store::vfs::MemoryVfs;
 use otolith::store::{Access, Tuning};
 use otolith::{Collection, Database, DatabaseOptions, Matrix, Metric, Record, Schema};
@@ -75,10 +75,6 @@ pub(crate) fn flip(vfs: &MemoryVfs, path: &Path, at: usize) {
 /// Where a section of a file lies.
 pub(crate) fn section(vfs: &MemoryVfs, path: &Path, kind: u32) -> Range<usize> {
     let bytes = vfs.read(path).unwrap();
-    let number = |field: Field, structure: &[u8]| {
-        let field = &structure[field.offset..][..field.bytes];
-        field.iter().rev().fold(0, |number: usize, byte| number << 8 | usize::from(*byte))
-    };
     let end = &bytes[bytes.len() - footer::BYTES..];
     let directory = number(footer::DIRECTORY_OFFSET, end);
     (0..number(footer::DIRECTORY_COUNT, end))
@@ -89,6 +85,26 @@ pub(crate) fn section(vfs: &MemoryVfs, path: &Path, kind: u32) -> Range<usize> {
             start..start + number(directory_entry::LENGTH, entry)
         })
         .unwrap()
+}
+
+fn number(field: Field, structure: &[u8]) -> usize {
+    let field = &structure[field.offset..][..field.bytes];
+    field.iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
+}
+
+/// Makes all sums of a file fit its bytes again, as a program that writes nonsense would.
+pub(crate) fn reseal(bytes: &mut [u8]) {
+    let put =
+        |bytes: &mut [u8], field: Field, value: &[u8]| bytes[field.offset..][..field.bytes].copy_from_slice(value);
+    let end = bytes.len() - footer::BYTES;
+    let sums_at = number(footer::SUMS_OFFSET, &bytes[end..]);
+    let sums: Vec<u8> =
+        bytes[..sums_at].chunks(65_536).flat_map(|block| crc32fast::hash(block).to_le_bytes()).collect();
+    bytes[sums_at..][..sums.len()].copy_from_slice(&sums);
+    let rooted = [&bytes[..header::BYTES], &bytes[sums_at..end], &bytes[end..][..footer::ROOT.offset]].concat();
+    put(&mut bytes[end..], footer::ROOT, &root_of(&rooted));
+    let crc = crc32fast::hash(&bytes[end..][..footer::CRC.offset]);
+    put(&mut bytes[end..], footer::CRC, &crc.to_le_bytes());
 }
 
 /// A copy with one damaged byte in the first block of the first segment that holds nothing but this section.

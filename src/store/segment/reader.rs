@@ -149,6 +149,11 @@ impl Segment {
         self.body()?.id_of(n)
     }
 
+    /// Number of the commit that wrote record `n`.
+    pub(crate) fn seq(&self, n: u32) -> Result<u64> {
+        Ok(self.body()?.place(n)?.seq)
+    }
+
     /// The fields of record `n`.
     ///
     /// # Errors

@@ -241,7 +241,11 @@ proptest! {
                 }
             }
             let _ = store.commit(vec![upsert("c", [Record::new("17", matrix(1, 3, 0.0))])]);
-            let _ = store.verify(Depth::Deep).unwrap();
+            let _ = store.verify(Depth::Derived).unwrap();
         }
+        let options = Options { vfs: Arc::new(vfs.clone()), ..Options::default() };
+        repair_to(Path::new(DB), options.clone(), Path::new("saved")).unwrap();
+        let saved = verify_path(Path::new("saved"), options, Depth::Deep).unwrap();
+        prop_assert!(saved.findings.is_empty());
     }
 }
