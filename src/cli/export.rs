@@ -6,7 +6,7 @@ use super::npy;
 use super::output::Output;
 use crate::Database;
 use crate::error::Error;
-use crate::store::Snapshot;
+use crate::store::{Entry, Snapshot};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 const HELP: &str = "\
 OUT.npy: one array of all records, which must have equally many rows; shape (records, dim) where that is one row, else
 (records, rows, dim); ids go to OUT.ids.txt, a line each. A directory: NUMBER.npy for every record, and
-records.jsonl with id, file and fields, which `import` reads back.";
+records.jsonl with id, file and fields, which `import` reads back. A damaged record ends the export with its name and exit
+code 3: delete it, or export from what `otolith repair` saves.";
 
 /// Write records out as .npy arrays.
 #[derive(clap::Args)]
@@ -46,8 +47,8 @@ fn array(snapshot: &Snapshot, path: &Path) -> Result<(), Error> {
     let mut rows = None;
     let ids_path = path.with_extension("ids.txt");
     let mut ids = create(&ids_path)?;
-    for entry in snapshot.iter() {
-        let (found, id) = (entry.rows()?, entry.id()?);
+    for (number, entry) in snapshot.iter().enumerate() {
+        let (found, id) = named(number, &entry, || Ok((entry.rows()?, entry.id()?)))?;
         match rows {
             Some(rows) if rows != found => {
                 return Err(Error::mismatch(
@@ -68,7 +69,20 @@ fn array(snapshot: &Snapshot, path: &Path) -> Result<(), Error> {
         None | Some(1) => vec![snapshot.len(), dim],
         Some(rows) => vec![snapshot.len(), rows, dim],
     };
-    npy::write_records(path, &shape, snapshot.iter().map(|entry| Ok(entry.matrix()?.view().values().to_vec())))
+    let values =
+        |(number, entry): (usize, Entry<'_>)| named(number, &entry, || Ok(entry.matrix()?.view().values().to_vec()));
+    npy::write_records(path, &shape, snapshot.iter().enumerate().map(values))
+}
+
+/// Says in an error of damage which record it is. An export of some records would pass for one of all, so it ends there.
+fn named<T>(number: usize, entry: &Entry<'_>, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    read().map_err(|error| match error {
+        Error::Corrupt { path, offset, what } => {
+            let name = entry.id().map_or_else(|_| format!("number {number}"), |id| format!("`{id}`"));
+            Error::corrupt(path, offset, format!("record {name} cannot be exported (delete or repair): {what}"))
+        }
+        other => other,
+    })
 }
 
 fn directory(snapshot: &Snapshot, folder: &Path, output: &Output) -> Result<(), Error> {
@@ -78,8 +92,9 @@ fn directory(snapshot: &Snapshot, folder: &Path, output: &Output) -> Result<(), 
     let bar = output.progress(snapshot.len() as u64, "exporting");
     for (number, entry) in snapshot.iter().enumerate() {
         let file = format!("{number:08}.npy");
-        npy::write_matrix(&folder.join(&file), entry.matrix()?.view())?;
-        let line = json!({ "id": entry.id()?, "file": file, "fields": Value::Object((*entry.fields()?).clone()) });
+        let (id, matrix, fields) = named(number, &entry, || Ok((entry.id()?, entry.matrix()?, entry.fields()?)))?;
+        npy::write_matrix(&folder.join(&file), matrix.view())?;
+        let line = json!({ "id": id, "file": file, "fields": Value::Object((*fields).clone()) });
         writeln!(table, "{line}").map_err(|error| Error::io(&table_path, "write", error))?;
         bar.inc(1);
     }

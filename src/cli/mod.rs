@@ -15,6 +15,7 @@ mod model;
 mod npy;
 mod output;
 mod records;
+mod repair;
 mod scratch;
 mod search;
 mod verify;
@@ -81,6 +82,8 @@ enum Command {
     Info(info::Args),
     /// Look for damage
     Verify(verify::Args),
+    /// Save what is whole of a damaged database
+    Repair(repair::Args),
     /// Put .npy arrays into a database
     Import(import::Args),
     /// Write records out as .npy arrays
@@ -126,6 +129,7 @@ fn dispatch(command: Command, output: &mut Output) -> Result<(), Failure> {
         Command::View(action) => view::run(action, output),
         Command::Info(args) => info::run(args, output),
         Command::Verify(args) => verify::run(args, output),
+        Command::Repair(args) => repair::run(args, output),
         Command::Import(args) => import::run(args, output),
         Command::Export(args) => export::run(args, output),
         Command::Dataset(action) => dataset::run(action, output),
