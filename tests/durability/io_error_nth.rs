@@ -142,7 +142,11 @@ fn run(fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
         run.call(&call).unwrap_or_else(|error| panic!("{}, {call:?} again: {error:?}", what()));
     }
     let failed_sync = matches!(run.vfs.fired(), Some("sync" | "sync_dir")) && fault != Fault::Interrupted;
-    assert!(!failed_sync || run.poisoned || run.gone || run.store.is_none(), "{}: a failed sync must poison: {failures:?}", what());
+    assert!(
+        !failed_sync || run.poisoned || run.gone || run.store.is_none(),
+        "{}: a failed sync must poison: {failures:?}",
+        what()
+    );
     assert!(fault != Fault::Interrupted || !run.poisoned, "{}: an interruption is no failure", what());
     let settled = |store: &Store| store.commit(vec![create("more")]).is_err();
     assert!(
