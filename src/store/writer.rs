@@ -169,7 +169,7 @@ impl Writer {
             let Some(open) = open.get_mut(&id) else { return Ok(()) };
             let body = open.append(&values.bytes()?)?;
             written += body.bytes();
-            *values = Values::Direct(body);
+            *values = Values::Direct(Box::new(body));
             Ok(())
         };
         for id in &large {
