@@ -113,11 +113,13 @@ fn run(fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
     }
     let history = History::new(State::new());
     let mut run = Run { memory, vfs, store: opened.ok(), history, unknown: false, poisoned: false, gone: false };
+    let mut failures = Vec::new();
     for call in calls() {
         if run.store.is_none() {
             break;
         }
         let Err(error) = run.call(&call) else { continue };
+        failures.push(format!("{call:?}: {error:?}"));
         assert!(run.vfs.fired().is_some(), "{}, {call:?}: {error:?}", what());
         // A file that could not be read is taken for damaged until the database is opened again.
         let unread = matches!(run.vfs.fired(), Some("read_at" | "map" | "open" | "bytes"));
@@ -140,7 +142,11 @@ fn run(fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
         run.call(&call).unwrap_or_else(|error| panic!("{}, {call:?} again: {error:?}", what()));
     }
     let failed_sync = matches!(run.vfs.fired(), Some("sync" | "sync_dir")) && fault != Fault::Interrupted;
-    assert!(!failed_sync || run.poisoned || run.gone || run.store.is_none(), "{}: a failed sync must poison", what());
+    assert!(
+        !failed_sync || run.poisoned || run.gone || run.store.is_none(),
+        "{}: a failed sync must poison: {failures:?}",
+        what()
+    );
     assert!(fault != Fault::Interrupted || !run.poisoned, "{}: an interruption is no failure", what());
     let settled = |store: &Store| store.commit(vec![create("more")]).is_err();
     assert!(
