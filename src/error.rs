@@ -126,7 +126,7 @@ pub enum Error {
         cause: String,
     },
     /// A file of a database does not hold what was written to it.
-    #[error("{}: damaged{}: {what}: run `otolith verify`", path.display(), at(*offset))]
+    #[error("{}: damaged{}: {what}: `otolith verify` names every place, `otolith repair` saves what is whole", path.display(), at(*offset))]
     Corrupt {
         /// The damaged file.
         path: PathBuf,

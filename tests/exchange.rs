@@ -100,8 +100,11 @@ fn value() -> impl Strategy<Value = f32> {
     any::<u32>().prop_map(f32::from_bits).prop_filter("finite", |value| value.is_finite())
 }
 
+/// Id, rows, values and a field of a record.
+type Drawn = (String, usize, Vec<f32>, i64);
+
 /// Records of one dimension, of equally many rows where `rows` is given.
-fn records(rows: Option<usize>) -> impl Strategy<Value = (usize, Vec<(String, usize, Vec<f32>, i64)>)> {
+fn records(rows: Option<usize>) -> impl Strategy<Value = (usize, Vec<Drawn>)> {
     (1_usize..7).prop_flat_map(move |dim| {
         let rows = rows.map_or((0_usize..5).boxed(), |rows| Just(rows).boxed());
         let matrix = rows.prop_flat_map(move |rows| (Just(rows), prop::collection::vec(value(), rows * dim)));
@@ -112,12 +115,12 @@ fn records(rows: Option<usize>) -> impl Strategy<Value = (usize, Vec<(String, us
 }
 
 /// Exports to `target`, imports that, and compares.
-fn survives(target: &str, dim: usize, records: Vec<(String, usize, Vec<f32>, i64)>, keeps_fields: bool) {
+fn survives(target: &str, dim: usize, records: Vec<Drawn>, keeps_fields: bool) {
     let folder = Folder::new();
     let (source, out, copy) = (folder.at("source"), folder.at(target), folder.at("copy"));
     let db = Database::open(&source).unwrap();
     let clips = db.create_collection("clips", Schema::new(dim)).unwrap();
-    let record = |(id, rows, values, field): (String, usize, Vec<f32>, i64)| {
+    let record = |(id, rows, values, field): Drawn| {
         Record::new(id, Matrix::from_rows(rows, dim, values).unwrap()).field("n", field)
     };
     clips.upsert(records.into_iter().map(record)).unwrap();
@@ -297,7 +300,11 @@ fn files_that_are_cut_off_or_lie_are_refused_with_the_place() {
     says("minus.bvecs", &vecs(&[-3, 3], &bytes), &["byte 0", "-3 numbers"]);
     says("mixed.bvecs", &vecs(&[12, 11], &bytes)[..], &["vector 1 at byte 16", "11 numbers", "12"]);
     says("short.fbin", &[1, 0, 0], &["3 bytes"]);
-    says("huge.fbin", &bin(u32::MAX, i32::MAX as u32, &bytes), &["4294967295 vectors of 2147483647", "36893488130"]);
+    says(
+        "huge.fbin",
+        &bin(u32::MAX, i32::MAX as u32, &bytes),
+        &["4294967295 vectors of 2147483647", "36893488121649299468"],
+    );
     says("cut.fbin", &bin(2, 3, &bytes[..23]), &["31 bytes", "take 32"]);
     says("tail.u8bin", &bin(4, 5, &bytes), &["32 bytes", "take 28"]);
     says("none.i8bin", &bin(0, 0, &[]), &["byte 4", "0 numbers"]);
@@ -335,6 +342,8 @@ fn a_directory_that_lies_is_refused_with_file_and_line() {
     let import = || error(&["import", text(&folder.at("none")), text(&dir)], 1);
     assert!(import().contains("no .npy file"));
     fs::write(dir.join("a.npy"), npy("<f4", "(1, 2)", &vector([1.0, 2.0]))).unwrap();
+    fs::write(dir.join("records.jsonl.partial"), "").unwrap();
+    assert!(import().contains("cut off"));
     let table = |lines: &str| {
         fs::write(dir.join("records.jsonl"), lines).unwrap();
         import()
@@ -490,10 +499,10 @@ fn no_damage_to_a_parquet_file_is_a_panic() {
         assert!(matches!(code, Some(0 | 1)), "{}: {code:?} {}", what(), String::from_utf8_lossy(&output.stderr));
         let _ = fs::remove_dir_all(&db);
     };
-    let step = std::env::var("OTOLITH_FLIP_STEP").map_or(31, |step| step.parse().unwrap());
-    for at in (0..bytes.len()).step_by(step) {
+    // At the first five of these the decoder would panic.
+    for at in [12, 350, 1542, 1888, 2096].into_iter().chain((0..bytes.len()).step_by(31)) {
         let mut damaged = bytes.clone();
-        damaged[at] ^= 1 << (at % 8);
+        damaged[at] ^= 1 << (at * 7 % 8);
         try_import(&damaged, &|| format!("byte {at} flipped"));
     }
     for length in (0..bytes.len()).step_by(97) {

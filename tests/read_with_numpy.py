@@ -2,8 +2,8 @@
 
     python3 read_with_numpy.py DATABASE
 
-Needs Python's standard library and numpy. Every CRC-32 is compared; the XXH3 sums are not, since neither has them. Values are
-printed as the bits of their f32, so that a comparison is exact.
+Needs Python's standard library and numpy. Every CRC-32 is compared; the XXH3 sums are not, since neither has them: of a
+log, the chain of the sums must be whole, and a frame that is cut off ends it. Values are printed as the bits of their f32, so that a comparison is exact.
 """
 
 import json
@@ -35,7 +35,7 @@ def newest_manifest(root):
     data = path.read_bytes()
     need(data[:8] == b"OTOMANIF", f"{path}: magic")
     need(zlib.crc32(data[:124]) == number(data, 124, 4), f"{path}: CRC-32 of the header")
-    need(number(data, 8, 2) == 1 and number(data, 16, 8) == 0, f"{path}: a version that this program does not know")
+    need(number(data, 8, 2) == 1 and number(data, 16, 8) <= 1, f"{path}: a version that this program does not know")
     need(number(data, 56, 8) == int(path.name[9:], 16), f"{path}: generation")
     need(128 + number(data, 64, 8) == len(data), f"{path}: length")
     return json.loads(data[128:]), data[40:56]
@@ -106,10 +106,81 @@ def matrix(data, offset, rows, dim, precision):
     return values.astype("<f4").reshape(rows, dim)
 
 
+def frames(root, manifest, database):
+    """The payloads of the commits in the log of a manifest (section 6)."""
+    chain, seq = 0, manifest["last_seq"]
+    names = (path.name for path in root.iterdir() if re.fullmatch("wal-[0-9a-f]{16}", path.name))
+    first = manifest["wal_first"]
+    for name in sorted(name for name in names if first is not None and int(name[4:], 16) >= first):
+        data = (root / name).read_bytes()
+        if len(data) < 64 or zlib.crc32(data[:60]) != number(data, 60, 4):
+            return  # it was only being made
+        need(data[:8] == b"OTOLOG_1" and number(data, 8, 2) == 1, f"{name}: magic or version")
+        need(data[16:32] == database and number(data, 32, 8) == int(name[4:], 16), f"{name}: database or number")
+        need(number(data, 40, 8) == chain, f"{name}: does not go on where the log before ends")
+        at = 64
+        while at + 48 <= len(data):
+            magic, kind, length, frame_seq, _, before, total = struct.unpack_from("<4sIQQQQQ", data, at)
+            follows = before == chain and frame_seq == seq + (kind == 1) and kind in (1, 2)
+            if magic != b"OTOF" or not follows or at + 48 + length > len(data):
+                break
+            if kind == 1:
+                yield data[at + 48 : at + 48 + length]
+            chain, seq, at = total, frame_seq, at + 48 + length
+
+
+def logged(root, manifest, database):
+    """What the log says, in order: (collection, id, None) for a record that goes, else (collection, id, (fields, matrix))."""
+    schemas = {collection["id"]: collection["schema"] for collection in manifest["collections"]}
+    for payload in frames(root, manifest, database):
+        at, collection = 0, None
+        while at < len(payload):
+            kind, id_bytes = struct.unpack_from("<II", payload, at)
+            if kind == 1:
+                collection, at = number(payload, at + 8, 8), at + 24
+                continue
+            start = at + (8 if kind == 2 else 32)
+            id = payload[start : start + id_bytes].decode()
+            if kind == 2:
+                yield collection, id, None
+                at = -(-(start + id_bytes) // 8) * 8
+                continue
+            need(kind in (3, 4), "an unknown operation")
+            fields_bytes, _, rows, matrix_bytes = struct.unpack_from("<IIQQ", payload, at + 8)
+            fields = json.loads(payload[start + id_bytes : start + id_bytes + fields_bytes])
+            at = -(-(start + id_bytes + fields_bytes) // 8) * 8
+            source, offset, end = payload, at, at + matrix_bytes
+            if kind == 4:
+                no, random, offset = struct.unpack_from("<3Q", payload, at)
+                source = (root / "seg" / f"{no:016x}-{random:016x}.oseg").read_bytes()
+                pieces = range(0, matrix_bytes, BLOCK)
+                for n, piece in enumerate(pieces):
+                    found = zlib.crc32(source[offset + piece : offset + min(piece + BLOCK, matrix_bytes)])
+                    need(found == number(payload, at + 24 + 4 * n, 4), f"CRC-32 of a piece of {id}")
+                end = at + 24 + 4 * len(pieces)
+            schema = schemas[collection]
+            precision = ["f32", "f16", "bf16"].index(schema["precision"])
+            yield collection, id, (fields, matrix(source, offset, rows, schema["dim"], precision))
+            at = -(-end // 8) * 8
+
+
 def records(root):
     """Every live record: collection, id, fields, matrix."""
     manifest, database = newest_manifest(root)
     names = {collection["id"]: collection["name"] for collection in manifest["collections"]}
+    last = {}
+    for collection, id, content in logged(root, manifest, database):
+        last[collection, id] = content
+    for collection, id, fields, values in sealed(root, manifest, database):
+        if (collection, id) not in last:
+            yield names[collection], id, fields, values
+    for (collection, id), content in last.items():
+        if content is not None:
+            yield names[collection], id, *content
+
+
+def sealed(root, manifest, database):
+    """Live records in the segments of a manifest: number of the collection, id, fields, matrix (section 4)."""
     for segment in manifest["segments"]:
         data, head, at = container(root / "seg" / segment["file"]["name"], segment["file"], SEGMENT, database)
         need(head[56:72].hex() == segment["uuid"], "identity of a segment")
@@ -129,7 +200,7 @@ def records(root):
                 "<6Q3IB", data, at[RECORDS][0] + 64 * n
             )
             yield (
-                names[segment["collection"]],
+                segment["collection"],
                 data[id_at : id_at + id_bytes].decode(),
                 json.loads(data[fields_at : fields_at + fields_bytes]),
                 matrix(data, matrix_at, rows, dim, precision),

@@ -3,8 +3,8 @@
 use super::support::{
     Lmdb, RECORD_BYTES, database, figure, folder, frames, id, io, median, record, records, rounds, settle, timed,
 };
-use otolith::Record;
 use otolith::store::Durability;
+use otolith::{Database, Record};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -101,29 +101,32 @@ fn otolith(folder: &Path, count: usize, batch: usize) -> Duration {
 fn amplification() {
     let Some(_) = io("wchar") else { return println!("bytes written: not counted on this system") };
     let count = records();
-    measure("direct", count * RECORD_BYTES, |folder| {
-        otolith(folder, count, 32);
+    measure("direct", count * RECORD_BYTES, super::support::DIM, |db| {
+        for start in (0..count).step_by(32) {
+            db.collection("clips").unwrap().upsert((start..count.min(start + 32)).map(record)).unwrap();
+        }
     });
     let row = |n: usize| Record::new(id(n), frames(n, 1, SMALL_DIM));
     let durabilities = [Durability::Sync, Durability::Buffered];
     for (name, durability) in ["packed_sync", "packed_buffered"].into_iter().zip(durabilities) {
-        measure(name, SMALL_RECORDS * SMALL_DIM * 4, |folder| {
-            let (db, clips) = database(&folder.join("db"), SMALL_DIM);
+        measure(name, SMALL_RECORDS * SMALL_DIM * 4, SMALL_DIM, |db| {
             for n in 0..SMALL_RECORDS {
                 let mut transaction = db.transaction();
                 transaction.upsert("clips", [row(n)]);
                 transaction.commit_with(durability).unwrap();
             }
-            drop(clips);
-            db.close().unwrap();
         });
     }
 }
 
-fn measure(name: &str, payload: usize, write: impl FnOnce(&Path)) {
+/// From the making of the database (its `RESERVE` has 4 MB, whatever it holds) until it is closed.
+fn measure(name: &str, payload: usize, dim: usize, write: impl FnOnce(&Database)) {
     let folder = folder();
+    let (db, _) = database(&folder.path().join("db"), dim);
+    settle(folder.path());
     let before = ["wchar", "write_bytes"].map(io);
-    write(folder.path());
+    write(&db);
+    db.close().unwrap();
     for ((counter, before), what) in ["wchar", "write_bytes"].into_iter().zip(before).zip(["bytes", "pages"]) {
         if let (Some(before), Some(after)) = (before, io(counter)) {
             figure(&format!("written_{what}_{name}"), (after - before) as f64 / payload as f64, "bytes/byte");

@@ -31,8 +31,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> Result<(), Failure> {
-    let options = Database::options();
-    let db = if args.yes { options.must_exist() } else { options.read_only() }.open(&args.db)?;
+    let db = if args.yes { opening.must_exist() } else { opening.read_only() }.open(&args.db)?;
     let collection = db.collection(&args.collection)?;
     let (records, views) = (collection.len()?, collection.views()?.len());
     if !args.yes {

@@ -18,6 +18,7 @@ What is written is told by the ending of OUT:
 
 Values are f32. With .npy, .fvecs and .fbin the ids go to OUT.ids.txt, a line each, for `import --ids`. Only a directory
 keeps fields. A file gets its name when it is whole. The records are those of one moment, whatever others write meanwhile.
+A damaged record ends the export with its name and exit code 3: delete it, or export from what `otolith repair` saves.
 
 Examples:
   otolith export sounds.otolith exported/

@@ -18,6 +18,7 @@ mod info;
 mod model;
 mod output;
 mod records;
+mod repair;
 mod scratch;
 mod search;
 mod verify;
@@ -89,6 +90,8 @@ enum Command {
     Info(info::Args),
     /// Look for damage
     Verify(verify::Args),
+    /// Save what is whole of a damaged database
+    Repair(repair::Args),
     /// Give back the space of deleted and replaced records
     Compact(compact::Args),
     /// Copy a database, also while others write to it
@@ -142,6 +145,7 @@ fn dispatch(command: Command, opening: DatabaseOptions, output: &mut Output) -> 
         Command::View(action) => view::run(action, opening, output),
         Command::Info(args) => info::run(args, output),
         Command::Verify(args) => verify::run(args, output),
+        Command::Repair(args) => repair::run(args, output),
         Command::Import(args) => import::run(args, opening, output),
         Command::Compact(args) => compact::run(args, opening, output),
         Command::Backup(args) => backup::run(args, output),

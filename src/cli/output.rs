@@ -6,6 +6,9 @@ use serde_json::Value;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
+/// Places of damage told one by one.
+const DAMAGE_SHOWN: usize = 8;
+
 pub(super) struct Output {
     json: bool,
     quiet: bool,
@@ -54,6 +57,19 @@ impl Output {
     /// A problem with a part of the work, on stderr.
     pub(super) fn problem(&self, problem: impl Display) {
         eprintln!("error: {}", problem.to_string().replace(['\n', '\r'], " "));
+    }
+
+    /// Tells of damage met on the way, the first places of it one by one, as the failure that a command ends with after it
+    /// has done what it could; none when there was none.
+    pub(super) fn damage<D: Display>(&self, damage: &[D], records: u64) -> Result<(), Failure> {
+        if damage.is_empty() {
+            return Ok(());
+        }
+        for place in damage.iter().take(DAMAGE_SHOWN) {
+            self.problem(place);
+        }
+        let rest = "the others are as they should be: `otolith repair` saves them";
+        Err(Failure::Damage(format!("{records} records could not be read; {rest}")))
     }
 
     /// A bar on stderr with rate and time left, when stderr is a terminal.

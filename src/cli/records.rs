@@ -4,7 +4,7 @@ use super::exit::Failure;
 use super::model::Target;
 use super::npy;
 use super::output::Output;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::filter::Filter;
 use crate::{Database, DatabaseOptions};
 use serde_json::{Value, json};
@@ -46,7 +46,8 @@ pub(super) fn get(args: GetArgs, output: &mut Output) -> Result<(), Failure> {
 
 /// List records.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  otolith list sounds.otolith --filter \"class = 'dog' and seconds > 2\"")]
+#[command(after_help = "Example:\n  otolith list sounds.otolith --filter \"class = 'dog' and seconds > 2\"\n
+Exit code 3: some records are damaged and not in the list; they are told on stderr.")]
 pub(super) struct ListArgs {
     #[command(flatten)]
     target: Target,
@@ -64,16 +65,24 @@ pub(super) fn list(args: ListArgs, output: &mut Output) -> Result<(), Failure> {
     let filter = args.filter.as_deref().map(Filter::parse).transpose()?;
     let mut records = Vec::new();
     let mut listed = 0;
+    let mut unread = Vec::new();
     for entry in snapshot.iter() {
         if args.limit.is_some_and(|limit| listed >= limit) {
             break;
         }
-        let fields = entry.fields()?;
+        let read = || Ok((entry.id()?, entry.rows()?, entry.fields()?));
+        let (id, rows, fields) = match read() {
+            Ok(parts) => parts,
+            Err(error) if Error::kind(&error) == ErrorKind::Damage => {
+                unread.push(error);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         if filter.as_ref().is_some_and(|filter| !filter.matches(&fields)) {
             continue;
         }
         listed += 1;
-        let (id, rows) = (entry.id()?, entry.rows()?);
         if output.is_json() {
             records.push(json!({ "id": id, "rows": rows, "fields": Value::Object((*fields).clone()) }));
         } else {
@@ -81,7 +90,10 @@ pub(super) fn list(args: ListArgs, output: &mut Output) -> Result<(), Failure> {
             output.line(format_args!("{id}  {rows} rows{}{}", shown("class"), shown("seconds")))?;
         }
     }
-    if output.is_json() { output.document(&json!({ "records": records })) } else { Ok(()) }
+    if output.is_json() {
+        output.document(&json!({ "records": records }))?;
+    }
+    output.damage(&unread, unread.len() as u64)
 }
 
 /// Delete records.

@@ -7,7 +7,7 @@ use super::output::Output;
 use crate::embed;
 use crate::error::Error;
 use crate::matrix::Matrix;
-use crate::query::{Certificate, Explanation, Hit, Run};
+use crate::query::{Certificate, Explanation, Hit, Run, Unreadable};
 use crate::{Database, Schema};
 use serde_json::{Value, json};
 use std::ops::Range;
@@ -23,9 +23,13 @@ Examples:
   otolith search sounds.otolith bark.wav --view white --min-score 120
 
 With --json: {\"hits\": [{\"id\", \"score\", \"score_per_row\", \"fields\", \"runs\", \"alignment\"}], \"certificate\": {\"exact\",
-\"kth_score\", \"best_excluded\", \"tiers\"}, \"milliseconds\"}. With --explain, `runs` tell which rows matched which (query_rows,
+\"kth_score\", \"best_excluded\", \"unread\", \"tiers\"}, \"unreadable\", \"milliseconds\"}. With --explain, `runs` tell which rows matched which (query_rows,
 record_rows, query_seconds, record_seconds, score, share), `alignment` where the query as a whole lies (record_rows,
-record_seconds, similarity); seconds are null where rows are no moments.";
+record_seconds, similarity); seconds are null where rows are no moments.
+
+Exit code 3: the hits are right, but records that might belong among them are damaged and could not be read. They are told
+on stderr and in `unreadable` ([{\"id\", \"records\", \"file\", \"offset\", \"what\"}], one entry a record, or one for all records of a
+segment that is lost), and `exact` is false.";
 
 /// Find the records most like a sound or an array.
 #[derive(clap::Args)]
@@ -80,9 +84,11 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
 
     if output.is_json() {
         let listed: Vec<Value> = hits.iter().map(hit_json).collect();
-        return output.document(
-            &json!({ "hits": listed, "certificate": certificate_json(&hits.certificate), "milliseconds": milliseconds }),
-        );
+        output.document(&json!({
+            "hits": listed, "certificate": certificate_json(&hits.certificate),
+            "unreadable": hits.unreadable.iter().map(unreadable_json).collect::<Vec<_>>(), "milliseconds": milliseconds,
+        }))?;
+        return output.damage(&hits.unreadable, hits.certificate.unread);
     }
     for (rank, hit) in hits.iter().enumerate() {
         let class = hit.fields.get("class").and_then(Value::as_str).unwrap_or_default();
@@ -95,9 +101,13 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
             output.line(format_args!("                 {}", run_text(run)))?;
         }
     }
-    let kind = if hits.certificate.is_exact() { "exact" } else { "approximate" };
+    let kind = match (hits.certificate.is_exact(), hits.certificate.unread) {
+        (true, _) => "exact",
+        (false, 0) => "approximate",
+        (false, _) => "of the records that can be read",
+    };
     output.remark(format_args!("{} hits, {kind}, {milliseconds:.1} ms (score per query row)", hits.len()));
-    Ok(())
+    output.damage(&hits.unreadable, hits.certificate.unread)
 }
 
 /// The raw rows of the query: an array as it is, a sound through the model that made the collection.
@@ -158,6 +168,10 @@ fn certificate_json(certificate: &Certificate) -> Value {
         certificate.tiers.iter().map(|tier| (tier.name.to_owned(), tier.records.into())).collect();
     json!({
         "exact": certificate.is_exact(), "kth_score": certificate.kth_score,
-        "best_excluded": certificate.best_excluded, "tiers": tiers,
+        "best_excluded": certificate.best_excluded, "unread": certificate.unread, "tiers": tiers,
     })
+}
+
+fn unreadable_json(left: &Unreadable) -> Value {
+    json!({ "id": left.id, "records": left.records, "file": left.path, "offset": left.offset, "what": left.what })
 }

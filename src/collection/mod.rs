@@ -56,7 +56,8 @@ impl Collection {
     }
 
     /// Writes the records in one commit, replacing those of the same id, and returns their ids in order.
-    /// They are on disk when this returns.
+    /// They are on disk when this returns. Damage never keeps a record from being written: one of the same id that cannot be
+    /// read counts as not there.
     ///
     /// # Errors
     /// [`Error::Mismatch`] and [`Error::Invalid`] for records that do not fit (nothing is written),
@@ -73,7 +74,8 @@ impl Collection {
     /// Deletes the records of these ids in one commit and returns how many there were.
     ///
     /// # Errors
-    /// As [`Collection::upsert`].
+    /// As [`Collection::upsert`]; [`Error::Corrupt`] when an id is not found and may be in what damage hides: then nothing
+    /// is deleted.
     pub fn delete<I: Into<String>>(&self, ids: impl IntoIterator<Item = I>) -> Result<u64> {
         let ids: Vec<String> = ids.into_iter().map(Into::into).collect();
         let published = self.store.commit(vec![Change::Delete { collection: self.name.clone(), ids }])?;
@@ -83,7 +85,7 @@ impl Collection {
     /// The record of that id.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when it lies in a damaged block.
+    /// [`Error::Corrupt`] when it lies in a damaged block, or is not found and may lie in one.
     pub fn get(&self, id: &str) -> Result<Option<Record>> {
         self.snapshot()?.get(id)
     }
@@ -114,7 +116,8 @@ impl Collection {
     ///
     /// # Errors
     /// [`Error::Exists`], [`Error::Invalid`] for steps that cannot follow each other or cannot be fitted on these records,
-    /// and those of [`Collection::upsert`].
+    /// [`Error::Corrupt`] naming a record that cannot be read (delete it, or leave it out by
+    /// [`View::fitted_on`]: nothing is fitted on fewer records than asked for), and those of [`Collection::upsert`].
     pub fn create_view(&self, name: &str, view: &View) -> Result<()> {
         check_name("view", name)?;
         if name == RAW {
@@ -125,7 +128,12 @@ impl Collection {
             return Err(Error::Exists { what: "view", name: name.to_owned() });
         }
         let filter = view.fitted_on.as_deref().map(Filter::parse).transpose()?;
-        let training = Training { places: index::places(&snapshot, filter.as_ref())?, snapshot: &snapshot };
+        let places = index::places(&snapshot, filter.as_ref())?;
+        // Fitted parameters are kept for good: what they were fitted on is to be what was asked for.
+        if let Some(unreadable) = places.unreadable.first() {
+            return Err(unreadable.error());
+        }
+        let training = Training { places: places.readable, snapshot: &snapshot };
         let pipeline = Pipeline::fit(&view.steps, snapshot.schema().dim, &training)?;
         self.store.commit(vec![Change::CreateView {
             collection: self.name.clone(),
@@ -186,6 +194,9 @@ impl Source for Training<'_> {
 
     fn matrix(&self, index: usize) -> Result<StoredMatrix<'_>> {
         let place = self.places[index];
-        self.snapshot.segments()[place.segment as usize].segment.matrix(place.record)
+        let segment = &self.snapshot.segments()[place.segment as usize].segment;
+        let unread =
+            |error| segment.unreadable(place.record, error).map_or_else(|other| other, |record| record.error());
+        segment.matrix(place.record).map_err(unread)
     }
 }

@@ -6,11 +6,13 @@
 
 use super::rows::{Place, ViewRows};
 use super::top::Top;
-use crate::error::Result;
+use crate::error::Error;
 use crate::matrix::{MatrixView, StoredMatrix};
 use crate::score::{Outcome, PreparedQuery, Scratch};
 use rayon::prelude::*;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Records of one row that are settled together.
 const VECTORS: usize = 8;
@@ -25,19 +27,23 @@ pub(crate) struct Scan {
     pub(crate) bounded: usize,
     /// Records whose exact score was computed.
     pub(crate) scored: usize,
+    /// Records that could not be read, and why, in order.
+    pub(crate) failed: Vec<(Place, Error)>,
 }
 
-/// Scans the records at `places`, keeping the best `k` (all when `None`) of at least `min_score`.
+/// Scans the records at `places`, keeping the best `k` (all when `None`) of at least `min_score`. `id` is asked where scores
+/// are equal; a record without one stands first.
 pub(crate) fn search<'a, 'r>(
     rows: &'r ViewRows<'_>,
     places: &[Place],
     query: &PreparedQuery,
     k: Option<usize>,
     min_score: Option<f64>,
-    id: impl Fn(Place) -> Result<&'a str>,
-) -> Result<Scan> {
+    id: impl Fn(Place) -> Option<&'a str>,
+) -> Scan {
     let top = Top::new(k, min_score);
     let (bounded, scored) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let failed = Mutex::new(Vec::new());
     let note = |place, outcome| match outcome {
         Outcome::Below { upper } => {
             bounded.fetch_add(1, Ordering::Relaxed);
@@ -49,8 +55,14 @@ pub(crate) fn search<'a, 'r>(
         }
     };
     let begin = || Worker { scratch: Scratch::default(), vectors: Vec::with_capacity(VECTORS) };
-    let step = |mut worker: Worker<'r>, &place: &Place| -> Result<Worker<'r>> {
-        let matrix = rows.matrix(place)?;
+    let step = |mut worker: Worker<'r>, &place: &Place| {
+        let matrix = match rows.matrix(place) {
+            Ok(matrix) => matrix,
+            Err(error) => {
+                failed.lock().unwrap_or_else(PoisonError::into_inner).push((place, error));
+                return worker;
+            }
+        };
         match (query.rows(), matrix.view().rows()) {
             (_, 0) => {}
             (1, 1) => {
@@ -61,17 +73,21 @@ pub(crate) fn search<'a, 'r>(
             }
             _ => note(place, query.score(matrix.view(), top.threshold(), &mut worker.scratch)),
         }
-        Ok(worker)
+        worker
     };
-    let workers = places.par_iter().with_min_len(4).try_fold(begin, step);
-    workers.try_for_each(|worker| worker.map(|mut worker| worker.settle(query, top.threshold(), note)))?;
-    let ranked = top.finish(|place| id(*place))?;
-    Ok(Scan {
+    let workers = places.par_iter().with_min_len(4).fold(begin, step);
+    workers.for_each(|mut worker| worker.settle(query, top.threshold(), note));
+    let ranked = top.finish(|place| Ok::<_, Infallible>(id(*place)));
+    let Ok(ranked) = ranked;
+    let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failed.sort_by_key(|(place, _)| *place);
+    Scan {
         found: ranked.hits,
         best_excluded: ranked.best_excluded,
         bounded: bounded.into_inner(),
         scored: scored.into_inner(),
-    })
+        failed,
+    }
 }
 
 /// What one thread holds.

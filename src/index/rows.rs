@@ -11,18 +11,19 @@ use std::sync::Arc;
 pub(crate) struct ViewRows<'a> {
     snapshot: &'a Snapshot,
     view: Option<Arc<ViewFile>>,
-    derived: Vec<Arc<DerivedRows>>,
+    /// By segment; none of one that cannot be read at all.
+    derived: Vec<Option<Arc<DerivedRows>>>,
 }
 
 /// Where a record lies: number of the segment in its snapshot, number of the record in its segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     pub(crate) segment: u32,
     pub(crate) record: u32,
 }
 
 impl<'a> ViewRows<'a> {
-    /// Opens the rows of view `name`, deriving those that are missing.
+    /// Opens the rows of view `name`, deriving those that are missing. What cannot be read has none.
     pub(crate) fn open(snapshot: &'a Snapshot, name: &str) -> Result<ViewRows<'a>> {
         if name == RAW {
             return Ok(ViewRows { snapshot, view: None, derived: Vec::new() });
@@ -33,7 +34,10 @@ impl<'a> ViewRows<'a> {
             .segments()
             .iter()
             .map(|part| {
-                let build = |number| pipeline.apply(part.segment.matrix(number)?.view());
+                if part.segment.damage().is_some() {
+                    return Ok(None);
+                }
+                let build = |number| view.derive(part.segment.matrix(number)?.view());
                 let rows = snapshot.rows(&part.segment, &view, &build)?;
                 // Only a forged file says otherwise, but scoring relies on it.
                 if rows.dim() != pipeline.dim() && rows.all()?.rows() > 0 {
@@ -41,7 +45,7 @@ impl<'a> ViewRows<'a> {
                         format!("rows of {} numbers derived for the view `{name}` of {}", rows.dim(), pipeline.dim());
                     return Err(Error::corrupt(part.segment.path(), None, what));
                 }
-                Ok(rows)
+                Ok(Some(rows))
             })
             .collect::<Result<_>>()?;
         Ok(ViewRows { snapshot, view: Some(view), derived })
@@ -75,14 +79,17 @@ impl<'a> ViewRows<'a> {
     }
 
     /// The rows of one record.
+    ///
+    /// # Errors
+    /// The damage in it.
     pub(crate) fn matrix(&self, place: Place) -> Result<StoredMatrix<'_>> {
         let segment = place.segment as usize;
         match self.derived.get(segment) {
-            Some(rows) => {
+            Some(Some(rows)) => {
                 let matrix = rows.matrix(place.record)?;
                 Ok(StoredMatrix::trusted(matrix.rows(), matrix.dim(), Cow::Borrowed(matrix.values())))
             }
-            None => self.snapshot.segments()[segment].segment.matrix(place.record),
+            _ => self.snapshot.segments()[segment].segment.matrix(place.record),
         }
     }
 }

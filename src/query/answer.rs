@@ -3,6 +3,7 @@
 use super::Explanation;
 use crate::index::exact::Scan;
 use crate::record::Fields;
+use crate::store::Unreadable;
 use std::ops::Deref;
 
 /// A record found.
@@ -26,6 +27,8 @@ pub struct Hits {
     pub(super) hits: Vec<Hit>,
     /// How far the answer can be trusted.
     pub certificate: Certificate,
+    /// Records that might belong in the answer, but could not be read. `otolith repair` saves the others for good.
+    pub unreadable: Vec<Unreadable>,
 }
 
 impl Deref for Hits {
@@ -54,13 +57,16 @@ impl IntoIterator for Hits {
     }
 }
 
-/// Evidence for an answer: no record outside it can belong in it, because each was scored or bounded.
+/// Evidence for an answer: no record outside it can belong in it, because each was scored or bounded, but for those that
+/// could not be read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Certificate {
     /// Score of the last hit: everything at or above it is in the answer, up to ties.
     pub kth_score: Option<f64>,
-    /// The most that any record outside the answer can score.
+    /// The most that any record outside the answer can score, of those that could be read.
     pub best_excluded: Option<f64>,
+    /// How many records could not be read, so that nothing is known of their scores.
+    pub unread: u64,
     /// How many records were settled at which step, cheapest first.
     pub tiers: Vec<Tier>,
 }
@@ -75,8 +81,10 @@ pub struct Tier {
 }
 
 impl Certificate {
-    pub(super) fn exact(scan: &Scan) -> Certificate {
+    /// Of a scan, and what was left out before it.
+    pub(super) fn new(scan: &Scan, unreadable: &[Unreadable]) -> Certificate {
         Certificate {
+            unread: unreadable.iter().map(|left| left.records).sum::<u64>() + scan.failed.len() as u64,
             kth_score: scan.found.last().map(|&(score, _)| score),
             best_excluded: Some(scan.best_excluded).filter(|bound| bound.is_finite()),
             tiers: vec![Tier { name: "bound", records: scan.bounded }, Tier { name: "exact", records: scan.scored }],
@@ -85,9 +93,10 @@ impl Certificate {
 
     /// Whether the answer is the one that comparing with every record in `f64` would give.
     pub fn is_exact(&self) -> bool {
-        match (self.kth_score, self.best_excluded) {
-            (Some(last), Some(excluded)) => excluded <= last,
-            _ => true,
-        }
+        self.unread == 0
+            && match (self.kth_score, self.best_excluded) {
+                (Some(last), Some(excluded)) => excluded <= last,
+                _ => true,
+            }
     }
 }

@@ -6,6 +6,9 @@
 //! the best k are the first of the best k + 1. Each answer carries a [`Certificate`], and on request each hit an
 //! [`Explanation`].
 //!
+//! Damage costs the records that it hit: an answer is made of all others, names those ([`Hits::unreadable`]), and does not
+//! claim to be exact.
+//!
 //! ```
 //! use otolith::{Database, Matrix, Record, Schema};
 //!
@@ -33,10 +36,12 @@ pub use explain::{Explanation, RowMatch, Run};
 
 use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::index::{self, Place, ViewRows};
+use crate::index::{self, Place, Places, ViewRows};
 use crate::matrix::MatrixView;
 use crate::score::{PreparedQuery, Scratch};
-use crate::store::{RAW, Snapshot};
+pub use crate::store::Unreadable;
+use crate::store::{RAW, Segment, Snapshot};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Hits of a query that names neither `k` nor `min_score`.
 const DEFAULT_K: usize = 10;
@@ -100,8 +105,8 @@ impl<'q> Query<'q> {
     ///
     /// # Errors
     /// [`Error::Mismatch`] when the rows do not fit the collection, [`Error::FilterSyntax`], [`Error::NotFound`] for an
-    /// unknown collection or view, [`Error::Invalid`] for a query of no rows, [`Error::Corrupt`] when a block that must be
-    /// read is damaged.
+    /// unknown collection or view, [`Error::Invalid`] for a query of no rows, [`Error::Corrupt`] when the view is damaged.
+    /// Damaged records are no error: they are in [`Hits::unreadable`].
     pub fn run(self) -> Result<Hits> {
         let snapshot = self.snapshot?;
         let dim = snapshot.schema().dim;
@@ -119,33 +124,101 @@ impl<'q> Query<'q> {
         let rows = ViewRows::open(&snapshot, &self.view)?;
         let query = rows.apply(self.rows)?;
         let prepared = PreparedQuery::new(rows.metric()?, query.view())?;
-        let places = index::places(&snapshot, filter.as_ref())?;
         let k = if self.min_score.is_some() { self.k } else { Some(self.k.unwrap_or(DEFAULT_K)) };
+        let search = Search {
+            snapshot: &snapshot,
+            rows: &rows,
+            query: query.view(),
+            prepared: &prepared,
+            raw_rows: self.explain.then_some(self.rows.rows()),
+        };
+        search.run(index::places(&snapshot, filter.as_ref())?, k, self.min_score)
+    }
+}
 
-        let segment = |place: Place| &snapshot.segments()[place.segment as usize].segment;
-        let scan = index::exact::search(&rows, &places, &prepared, k, self.min_score, |place| {
-            segment(place).id(place.record)
-        })?;
-        let certificate = Certificate::exact(&scan);
-        let mut scratch = Scratch::default();
-        let hits = scan.found.iter().map(|&(score, place)| -> Result<Hit> {
-            let explanation = if self.explain {
-                let record = rows.matrix(place)?;
-                let matches = prepared.matches(record.view(), &mut scratch);
-                let shift = align::best_shift(rows.metric()?, query.view(), record.view());
-                let raw_rows = (self.rows.rows(), segment(place).rows(place.record)?);
-                Some(Explanation::new(matches, shift, rows.row_step()?, raw_rows, snapshot.schema().rows_per_second))
-            } else {
-                None
+/// A query that was checked and brought into its view.
+struct Search<'a> {
+    snapshot: &'a Snapshot,
+    rows: &'a ViewRows<'a>,
+    query: MatrixView<'a>,
+    prepared: &'a PreparedQuery,
+    /// How many raw rows the query has, where it is to be explained.
+    raw_rows: Option<usize>,
+}
+
+impl Search<'_> {
+    fn segment(&self, place: Place) -> &Segment {
+        &self.snapshot.segments()[place.segment as usize].segment
+    }
+
+    /// Scans until every record found can also be told: damage may have spared the rows of one and not its id or fields.
+    fn run(&self, places: Places, k: Option<usize>, min_score: Option<f64>) -> Result<Hits> {
+        let Places { mut readable, mut unreadable } = places;
+        loop {
+            let id = |place: Place| self.segment(place).id(place.record).ok();
+            let scan = index::exact::search(self.rows, &readable, self.prepared, k, min_score, id);
+            let (mut hits, mut untold) = (Vec::with_capacity(scan.found.len()), BTreeMap::new());
+            for &(score, place) in &scan.found {
+                match self.hit(score, place) {
+                    Ok(hit) => hits.push(hit),
+                    Err(error) => drop(untold.insert(place, error)),
+                }
+            }
+            if untold.is_empty() {
+                let certificate = Certificate::new(&scan, &unreadable);
+                for (place, error) in scan.failed {
+                    unreadable.push(self.segment(place).unreadable(place.record, error)?);
+                }
+                return Ok(Hits { hits, certificate, unreadable });
+            }
+            self.leave_out(untold, &mut readable, &mut unreadable)?;
+        }
+    }
+
+    /// Leaves out hits that cannot be told, and at once whatever else of their segments cannot, so that it does not take
+    /// a scan for each.
+    fn leave_out(
+        &self,
+        mut untold: BTreeMap<Place, Error>,
+        readable: &mut Vec<Place>,
+        unreadable: &mut Vec<Unreadable>,
+    ) -> Result<()> {
+        let segments: BTreeSet<u32> = untold.keys().map(|place| place.segment).collect();
+        let mut failed = Ok(());
+        readable.retain(|&place| {
+            let segment = self.segment(place);
+            let told = match untold.remove(&place) {
+                Some(error) => Err(error),
+                None if !segments.contains(&place.segment) => return true,
+                None => segment.id(place.record).and_then(|_| segment.fields(place.record)).map(drop),
             };
-            Ok(Hit {
-                id: segment(place).id(place.record)?.to_owned(),
-                score,
-                score_per_row: score / query.view().rows() as f64,
-                fields: segment(place).fields(place.record)?,
-                explanation,
-            })
+            let Err(error) = told else { return true };
+            match segment.unreadable(place.record, error) {
+                Ok(record) => unreadable.push(record),
+                Err(error) => failed = Err(error),
+            }
+            false
         });
-        Ok(Hits { hits: hits.collect::<Result<_>>()?, certificate })
+        failed
+    }
+
+    fn hit(&self, score: f64, place: Place) -> Result<Hit> {
+        let segment = self.segment(place);
+        Ok(Hit {
+            id: segment.id(place.record)?.to_owned(),
+            score,
+            score_per_row: score / self.query.rows() as f64,
+            fields: segment.fields(place.record)?,
+            explanation: self.raw_rows.map(|rows| self.explain(rows, place)).transpose()?,
+        })
+    }
+
+    fn explain(&self, query_rows: usize, place: Place) -> Result<Explanation> {
+        let record = self.rows.matrix(place)?;
+        let matches = self.prepared.matches(record.view(), &mut Scratch::default());
+        let shift = align::best_shift(self.rows.metric()?, self.query, record.view());
+        let raw_rows = (query_rows, self.segment(place).rows(place.record)?);
+        let rows_per_second = self.snapshot.schema().rows_per_second;
+        Ok(Explanation::new(matches, shift, self.rows.row_step()?, raw_rows, rows_per_second))
     }
 }

@@ -29,8 +29,18 @@ const LARGEST: u64 = 1 << 30;
 const WAITING: usize = 32 << 20;
 /// Records copied between two questions whether to go on.
 const PATIENCE: u32 = 16;
-/// Small segments that make it worth while to join them unasked.
-pub(super) const MANY: usize = 8;
+/// Bytes of deleted records in a segment, and small segments, that make it worth while unasked.
+const MUCH: u64 = 1 << 20;
+const MANY: usize = 8;
+
+/// Who wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Somebody said so: whatever can be gained is.
+    Asked,
+    /// There is enough to gain.
+    Due,
+}
 
 /// Segments of one collection that become others.
 #[derive(Debug)]
@@ -51,17 +61,19 @@ enum Copied {
 
 /// Whether so much is dead or small that it should be compacted unasked.
 pub(super) fn is_due(version: &Version) -> bool {
-    choose(version, &HashSet::new(), MANY).is_some()
+    choose(version, &HashSet::new(), Reason::Due).is_some()
 }
 
-/// The next segments to rewrite: those with much dead, and small ones if there are at least `many`.
-fn choose(version: &Version, left: &HashSet<[u8; 16]>, many: usize) -> Option<Job> {
+/// The next segments to rewrite: those with much dead, and small ones if there are several.
+fn choose(version: &Version, left: &HashSet<[u8; 16]>, reason: Reason) -> Option<Job> {
     for collection in version.collections.values() {
         let usable = |part: &&SegmentRef| {
             part.segment.entry().is_some_and(|entry| !left.contains(&entry.uuid)) && !part.segment.is_suspect()
         };
         let usable: Vec<&SegmentRef> = collection.segments.iter().filter(usable).collect();
-        let small = usable.iter().filter(|part| is_small(part)).count() >= many.max(2);
+        let many = if reason == Reason::Due { MANY } else { 2 };
+        let small = usable.iter().filter(|part| is_small(part)).count() >= many;
+        let is_wasteful = |part: &SegmentRef| is_wasteful(part, reason);
         let (mut parts, mut bytes) = (Vec::new(), 0);
         for part in usable.into_iter().filter(|part| is_wasteful(part) || small && is_small(part)) {
             let weight = fold::weight(part).unwrap_or(0);
@@ -82,14 +94,16 @@ fn is_small(part: &SegmentRef) -> bool {
     part.segment.entry().is_some_and(|entry| entry.file.bytes < SMALL)
 }
 
-fn is_wasteful(part: &SegmentRef) -> bool {
-    let records = f64::from(part.segment.records());
-    records - part.live() as f64 > DEAD_PART * records
+fn is_wasteful(part: &SegmentRef, reason: Reason) -> bool {
+    let Some(entry) = part.segment.entry() else { return false };
+    let records = f64::from(entry.records);
+    let dead = (records - part.live() as f64) / records;
+    dead > DEAD_PART && (reason == Reason::Asked || entry.data_bytes as f64 * dead >= MUCH as f64)
 }
 
 impl Shared {
     /// Rewrites what is worth it until nothing is, or nobody wants to go on.
-    pub(super) fn compact(&self, keep_going: &(dyn Fn() -> bool + Sync), many: usize) -> Result<Compacted> {
+    pub(super) fn compact(&self, keep_going: &(dyn Fn() -> bool + Sync), reason: Reason) -> Result<Compacted> {
         let mut done = Compacted::default();
         let mut left = HashSet::new();
         loop {
@@ -97,7 +111,7 @@ impl Shared {
             if !keep_going() {
                 return Ok(done);
             }
-            let Some(job) = choose(&self.version(), &left, many) else {
+            let Some(job) = choose(&self.version(), &left, reason) else {
                 return Ok(Compacted { finished: true, ..done });
             };
             let mut numbers = Vec::new();

@@ -3,16 +3,19 @@
 //! A derived file is good if its sums fit *and* it names this segment's and this view's root; anything else about it is
 //! ignored and it is built anew. So it needs no sync, no manifest and no pin. It is checked in full when it is opened (at
 //! the speed of memory), because an answer must not fail half-way for what can be rebuilt.
+//!
+//! A record that cannot be read has no rows, and says why when it is asked for them; the others have theirs. Then the
+//! rows stay in memory, because a file of them could not say so.
 
 use super::container::{Container, Counts, Expected, Identity, SectionEntry, Writer};
 use super::files::{DERIVED, Files, TEMPORARY};
 use super::layout::{Kind, Sixteen, section};
-use super::{Access, Segment, ViewFile};
+use super::{Access, Segment, ViewFile, damage::Damage};
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, MatrixView};
 use rayon::prelude::*;
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -32,6 +35,8 @@ pub struct DerivedRows {
     /// First row of each record, and the end.
     starts: Vec<usize>,
     values: Values,
+    /// Records that have no rows here because they cannot be read.
+    damaged: BTreeMap<u32, Damage>,
 }
 
 #[derive(Debug)]
@@ -69,8 +74,11 @@ impl DerivedRows {
     /// The rows of record `n`.
     ///
     /// # Errors
-    /// As [`DerivedRows::range`].
+    /// As [`DerivedRows::range`], and the damage that kept the record's rows from being made.
     pub fn matrix(&self, n: u32) -> Result<MatrixView<'_>> {
+        if let Some(damage) = self.damaged.get(&n) {
+            return Err(damage.error());
+        }
         let rows = self.range(n)?;
         let values = &self.values()?[rows.start * self.dim..rows.end * self.dim];
         Ok(MatrixView::trusted(rows.len(), self.dim, values))
@@ -173,14 +181,8 @@ impl Derived {
 
     fn load_or_build(&self, segment: &Segment, view: &ViewFile, build: &Build<'_>) -> Result<Arc<DerivedRows>> {
         // Records in the log will be in a file before long; until then their rows are made when they are asked for.
-        let Some(entry) = segment.entry() else { return build_in_memory(segment.records(), build).map(Arc::new) };
-        let name = format!("{DERIVED}/{}", name_of(entry.file.no(), view.no));
-        let identity = Identity {
-            database: self.database,
-            file: [0; 16],
-            segment: entry.uuid,
-            segment_root: entry.file.root,
-            view_root: view.root,
+        let Some((name, identity)) = self.file_of(segment, view) else {
+            return build_in_memory(segment.records(), build).map(Arc::new);
         };
         if let Ok(rows) = self.load(&name, segment.records(), &identity) {
             return Ok(Arc::new(rows));
@@ -192,6 +194,19 @@ impl Derived {
             }
         }
         build_in_memory(segment.records(), build).map(Arc::new)
+    }
+
+    /// Name and identity of the file with the rows of a view over a segment; none for records in the log.
+    pub(crate) fn file_of(&self, segment: &Segment, view: &ViewFile) -> Option<(String, Identity)> {
+        let entry = segment.entry()?;
+        let identity = Identity {
+            database: self.database,
+            file: [0; 16],
+            segment: entry.uuid,
+            segment_root: entry.file.root,
+            view_root: view.root,
+        };
+        Some((format!("{DERIVED}/{}", name_of(entry.file.no(), view.no)), identity))
     }
 
     /// Opens and checks a derived file in full.
@@ -225,7 +240,7 @@ impl Derived {
                 Values::Memory(crate::matrix::Precision::F32.decode(&bytes))
             }
         };
-        let rows = DerivedRows { dim, starts, values };
+        let rows = DerivedRows { dim, starts, values, damaged: BTreeMap::new() };
         match rows.values()?.par_chunks(1 << 16).all(|values| values.iter().all(|value| value.is_finite())) {
             true => Ok(rows),
             false => Err(Error::corrupt(self.files.path(name), place.offset, "a row that is not finite")),
@@ -233,7 +248,7 @@ impl Derived {
     }
 
     /// Builds rows into a file, chunk after chunk, so that they never lie in the heap together. False when the file could
-    /// not be written.
+    /// not be written, or would lack a record.
     fn build_file(&self, name: &str, identity: &Identity, records: u32, build: &Build<'_>) -> Result<bool> {
         static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
         let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
@@ -243,7 +258,8 @@ impl Derived {
         let mut starts = vec![0_u64];
         let begun = out.begin(section::MATRICES, 1);
         let built = begun.and_then(|()| {
-            in_chunks(records, build, |matrix| {
+            in_chunks(records, build, |_, matrix| {
+                let matrix = matrix.map_err(|damage| damage.error())?;
                 starts.push(starts.last().unwrap_or(&0) + matrix.rows() as u64);
                 out.append(bytemuck::cast_slice(matrix.values()))
             })
@@ -260,9 +276,9 @@ impl Derived {
             Err(error) => {
                 // Best effort: a leftover is swept when the database is opened for writing the next time.
                 let _ = self.files.remove(&temporary);
-                match error {
-                    Error::Io { .. } | Error::DiskFull { .. } => Ok(false),
-                    other => Err(other),
+                match Damage::try_from(error) {
+                    Ok(_) | Err(Error::Io { .. } | Error::DiskFull { .. }) => Ok(false),
+                    Err(other) => Err(other),
                 }
             }
         }
@@ -270,31 +286,54 @@ impl Derived {
 }
 
 fn build_in_memory(records: u32, build: &Build<'_>) -> Result<DerivedRows> {
-    let (mut starts, mut values) = (vec![0], Vec::new());
-    let dim = in_chunks(records, build, |matrix| {
-        starts.push(starts.last().unwrap_or(&0) + matrix.rows());
-        values.extend_from_slice(matrix.values());
+    let (mut starts, mut values, mut damaged) = (vec![0], Vec::new(), BTreeMap::new());
+    let dim = in_chunks(records, build, |n, matrix| {
+        let mut rows = 0;
+        match matrix {
+            Ok(matrix) => {
+                rows = matrix.rows();
+                values.extend_from_slice(matrix.values());
+            }
+            Err(damage) => drop(damaged.insert(n, damage)),
+        }
+        starts.push(starts.last().unwrap_or(&0) + rows);
         Ok(())
     })?;
-    Ok(DerivedRows { dim, starts, values: Values::Memory(values) })
+    Ok(DerivedRows { dim, starts, values: Values::Memory(values), damaged })
 }
 
-/// Builds records in parallel and hands them over in order; gives the dimension that all have.
-fn in_chunks(records: u32, build: &Build<'_>, mut take: impl FnMut(&Matrix) -> Result<()>) -> Result<usize> {
+/// Builds records in parallel and hands them over in order, each with its rows or the damage that keeps them from being
+/// made; gives the dimension that all have, 1 when none has any.
+fn in_chunks(
+    records: u32,
+    build: &Build<'_>,
+    mut take: impl FnMut(u32, Result<Matrix, Damage>) -> Result<()>,
+) -> Result<usize> {
+    if records == 0 {
+        return Err(Error::invalid("segment", "no records to derive rows from"));
+    }
     let threads = rayon::current_num_threads();
     let (mut chunk, mut at, mut dim) = (threads, 0, None);
     while at < records {
         let end = records.min(at.saturating_add(u32::try_from(chunk).unwrap_or(u32::MAX)));
-        let built: Vec<Matrix> = (at..end).into_par_iter().map(build).collect::<Result<_>>()?;
-        for matrix in &built {
-            if *dim.get_or_insert(matrix.dim()) != matrix.dim() {
-                return Err(Error::mismatch("rows of a view", format!("{dim:?} numbers"), matrix.dim()));
+        let attempt = |n| match build(n).map_err(Damage::try_from) {
+            Ok(matrix) => Ok(Ok(matrix)),
+            Err(Ok(damage)) => Ok(Err(damage)),
+            Err(Err(error)) => Err(error),
+        };
+        let built: Vec<Result<Matrix, Damage>> = (at..end).into_par_iter().map(attempt).collect::<Result<_>>()?;
+        let (count, mut bytes) = (built.len(), 0);
+        for (n, matrix) in (at..).zip(built) {
+            if let Ok(matrix) = &matrix {
+                bytes += matrix.values().len() * 4;
+                if *dim.get_or_insert(matrix.dim()) != matrix.dim() {
+                    return Err(Error::mismatch("rows of a view", format!("{dim:?} numbers"), matrix.dim()));
+                }
             }
-            take(matrix)?;
+            take(n, matrix)?;
         }
-        let bytes: usize = built.iter().map(|matrix| matrix.values().len() * 4).sum();
-        chunk = (CHUNK_BYTES / (bytes / built.len()).max(1)).clamp(threads, CHUNK_RECORDS.max(threads));
+        chunk = (CHUNK_BYTES / (bytes / count).max(1)).clamp(threads, CHUNK_RECORDS.max(threads));
         at = end;
     }
-    dim.ok_or_else(|| Error::invalid("segment", "no records to derive rows from"))
+    Ok(dim.unwrap_or(1))
 }

@@ -4,8 +4,8 @@ use super::change::Change;
 use super::fold;
 use super::layout::Sixteen;
 use super::log::{Commit, Operation};
-use super::segment::{Body, Memory, MemoryRecord, Segment, Values};
-use super::version::{CollectionVersion, SegmentRef, Version};
+use super::segment::{Body, Lookup, Memory, MemoryRecord, Segment, Values};
+use super::version::{self, CollectionVersion, SegmentRef, Version};
 use super::view_file;
 use crate::error::{Error, Result};
 use crate::matrix::MatrixView;
@@ -134,7 +134,8 @@ impl Draft {
                     let id = format!("{:020}", staged.next_record);
                     staged.next_record += 1;
                     // A user may have given that very id to a record of his own.
-                    if !staged.by_id.contains_key(&id) && staged.find(&collection.segments, &id)?.is_none() {
+                    let free = !matches!(staged.find(&collection.segments, &id)?, Lookup::At(_));
+                    if free && !staged.by_id.contains_key(&id) {
                         break id;
                     }
                 },
@@ -154,7 +155,11 @@ impl Draft {
         let staged = Staged::of(&mut self.records, &collection);
         let mut existed = 0;
         for id in ids {
-            existed += u64::from(staged.delete(&collection.segments, id)?);
+            match staged.delete(&collection.segments, id)? {
+                Lookup::At(()) => existed += 1,
+                Lookup::Absent => {}
+                Lookup::Unknown(damage) => return Err(damage.error()),
+            }
         }
         self.changed |= existed > 0;
         self.deleted.push(existed);
@@ -308,18 +313,12 @@ impl Staged {
     }
 
     /// Where the record with this id is among the segments, unless it was removed.
-    fn find(&self, segments: &[SegmentRef], id: &str) -> Result<Option<(usize, u32)>> {
-        for (at, part) in segments.iter().enumerate().rev() {
-            if let Some(record) = part.segment.find(id)? {
-                let deleted = self.deleted.get(&at).unwrap_or(&part.deleted);
-                if !deleted.contains(record) {
-                    return Ok(Some((at, record)));
-                }
-            }
-        }
-        Ok(None)
+    fn find(&self, segments: &[SegmentRef], id: &str) -> Result<Lookup<(usize, u32)>> {
+        version::lookup(segments, id, |at| self.deleted.get(&at).unwrap_or(&segments[at].deleted))
     }
 
+    /// Adds a record in the place of the one with its id. What damage hides is no reason to refuse it: it counts as not
+    /// there.
     fn put(&mut self, segments: &[SegmentRef], record: MemoryRecord) -> Result<()> {
         self.remove(segments, &record.id)?;
         self.gone.remove(&record.id);
@@ -328,24 +327,29 @@ impl Staged {
         Ok(())
     }
 
-    fn delete(&mut self, segments: &[SegmentRef], id: &str) -> Result<bool> {
-        let existed = self.remove(segments, id)?;
-        if existed {
+    fn delete(&mut self, segments: &[SegmentRef], id: &str) -> Result<Lookup<()>> {
+        let removed = self.remove(segments, id)?;
+        if matches!(removed, Lookup::At(())) {
             self.gone.insert(id.to_owned());
         }
-        Ok(existed)
+        Ok(removed)
     }
 
-    /// Removes the record with this id, wherever it is; false when there is none.
-    fn remove(&mut self, segments: &[SegmentRef], id: &str) -> Result<bool> {
+    /// Removes the record with this id, wherever it is; `Absent` when there is none.
+    fn remove(&mut self, segments: &[SegmentRef], id: &str) -> Result<Lookup<()>> {
         if let Some(at) = self.by_id.remove(id) {
             self.pending[at] = None;
-            return Ok(true);
+            return Ok(Lookup::At(()));
         }
-        let Some((at, record)) = self.find(segments, id)? else { return Ok(false) };
-        let deleted = self.deleted.entry(at).or_insert_with(|| (*segments[at].deleted).clone());
-        self.removed += u64::from(deleted.insert(record));
-        Ok(true)
+        match self.find(segments, id)? {
+            Lookup::At((at, record)) => {
+                let deleted = self.deleted.entry(at).or_insert_with(|| (*segments[at].deleted).clone());
+                self.removed += u64::from(deleted.insert(record));
+                Ok(Lookup::At(()))
+            }
+            Lookup::Absent => Ok(Lookup::Absent),
+            Lookup::Unknown(damage) => Ok(Lookup::Unknown(damage)),
+        }
     }
 
     fn finish(self, collection: &mut CollectionVersion, root: &Path) {

@@ -49,7 +49,7 @@ impl Helpers {
             begin(&self.compacting, "otolith compact", || {
                 let (shared, end) = (shared.clone(), self.end.clone());
                 move || {
-                    if let Err(error) = shared.compact(&|| !end.is_near(), compact::MANY) {
+                    if let Err(error) = shared.compact(&|| !end.is_near(), compact::Reason::Due) {
                         shared.note(error.to_string());
                     }
                 }

@@ -1,5 +1,6 @@
 //! Which records of a segment met a filter: remembered, because a segment never changes and filters are asked again.
 
+use super::damage::Unreadable;
 use crate::error::Result;
 use roaring::RoaringBitmap;
 use std::collections::VecDeque;
@@ -21,21 +22,25 @@ struct Found {
 }
 
 impl Matches {
-    /// The records that meet the filter and are not in `deleted`; `ask` finds them where they are not remembered.
+    /// The records that meet the filter and are not in `deleted`, and those that cannot be asked; `ask` finds both where
+    /// they are not remembered. Where there is damage nothing is, so that it is told each time.
     pub(crate) fn get(
         &self,
         filter: &Arc<str>,
         deleted: &Arc<RoaringBitmap>,
-        ask: impl FnOnce() -> Result<RoaringBitmap>,
-    ) -> Result<RoaringBitmap> {
+        ask: impl FnOnce() -> Result<(RoaringBitmap, Vec<Unreadable>)>,
+    ) -> Result<(RoaringBitmap, Vec<Unreadable>)> {
         let remembered = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // An older snapshot may have records that a later one did not ask about any more.
         let serves = |found: &&Arc<Found>| found.filter == *filter && found.unknown.is_subset(deleted);
         let found = remembered().iter().find(serves).cloned();
         if let Some(found) = found {
-            return Ok(&found.matching - &**deleted);
+            return Ok((&found.matching - &**deleted, Vec::new()));
         }
-        let matching = ask()?;
+        let (matching, unreadable) = ask()?;
+        if !unreadable.is_empty() {
+            return Ok((matching, unreadable));
+        }
         let found = Found { filter: filter.clone(), unknown: deleted.clone(), matching: matching.clone() };
         let mut remembered = remembered();
         remembered.retain(|found| found.filter != *filter);
@@ -43,6 +48,6 @@ impl Matches {
             remembered.pop_front();
         }
         remembered.push_back(Arc::new(found));
-        Ok(matching)
+        Ok((matching, unreadable))
     }
 }

@@ -46,6 +46,7 @@ mod matches;
 mod open;
 mod options;
 mod publish;
+mod repair;
 mod replay;
 mod segment;
 mod snapshot;
@@ -62,9 +63,13 @@ mod writer;
 pub use backup::BackedUp;
 #[doc(hidden)] // what the rooms above and the tests of durability use
 pub use change::{Change, Committed};
+pub use damage::Unreadable;
 #[doc(hidden)]
 pub use derived::{Build, DerivedRows};
 pub use options::{Access, Durability, Mode, Options, Tuning};
+pub use repair::{
+    LostRecord, LostSegment, LostView, RepairReport, Revived, SavedCollection, repair_in_place, repair_to,
+};
 #[doc(hidden)]
 pub use segment::Segment;
 pub use snapshot::{Entry, RAW, Snapshot};
@@ -198,7 +203,7 @@ impl Store {
     /// # Errors
     /// As [`Store::commit`].
     pub fn compact(&self, keep_going: &(dyn Fn() -> bool + Sync)) -> Result<Compacted> {
-        self.shared.compact(keep_going, 2)
+        self.shared.compact(keep_going, compact::Reason::Asked)
     }
 
     /// The rows of a view over a segment: remembered, else read from their file, else made by `build`, which gives one

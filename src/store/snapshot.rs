@@ -123,7 +123,7 @@ impl<'a> Entry<'a> {
     /// # Errors
     /// As [`Entry::id`].
     pub fn fields(&self) -> Result<Fields> {
-        self.segment.fields(self.number)
+        self.named(self.segment.fields(self.number))
     }
 
     /// Number of its rows.
@@ -131,7 +131,7 @@ impl<'a> Entry<'a> {
     /// # Errors
     /// As [`Entry::id`].
     pub fn rows(&self) -> Result<usize> {
-        self.segment.rows(self.number)
+        self.named(self.segment.rows(self.number))
     }
 
     /// Its matrix, borrowed from the file where it is stored as `f32`.
@@ -139,7 +139,7 @@ impl<'a> Entry<'a> {
     /// # Errors
     /// As [`Entry::id`].
     pub fn matrix(&self) -> Result<StoredMatrix<'a>> {
-        self.segment.matrix(self.number)
+        self.named(self.segment.matrix(self.number))
     }
 
     /// All of it, copied out.
@@ -149,5 +149,10 @@ impl<'a> Entry<'a> {
     pub fn to_record(&self) -> Result<Record> {
         let matrix = self.matrix()?.into_matrix();
         Ok(Record { id: Some(self.id()?.to_owned()), matrix, fields: self.fields()? })
+    }
+
+    /// Says in an error of damage which record it hit.
+    fn named<T>(&self, read: Result<T>) -> Result<T> {
+        read.or_else(|error| Err(self.segment.unreadable(self.number, error)?.error()))
     }
 }

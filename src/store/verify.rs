@@ -6,23 +6,27 @@
 use super::container::Identity;
 use super::derived::{self, Derived};
 use super::files::{DERIVED, Files, SEG, VIEW, is_missing};
-use super::layout::root_of;
+use super::layout::{hex, root_of};
 use super::log::{self, Cursor};
 use super::manifest::{FileEntry, Manifest, SegmentEntry};
 use super::replay::Replay;
 use super::version::{self, CollectionVersion, Pin, Version};
 use super::{Access, Options, Segment, deletes, view_file};
 use crate::error::{Error, Result};
+use crate::matrix::MatrixView;
+use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// How closely to look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
     /// Manifests, headers, footers, roots, lengths; delete sets and views in full.
     Metadata,
     /// Every byte, and what the bytes mean.
     Deep,
+    /// As `Deep`, and every derived row is made again and compared, bit for bit.
+    Derived,
 }
 
 /// One damaged place.
@@ -34,7 +38,8 @@ pub struct Finding {
     pub offset: Option<u64>,
     /// What is wrong there.
     pub what: String,
-    /// Whether the file can be rebuilt, so that nothing is lost.
+    /// Whether it does no harm: a derived file that nobody will believe, and that is rebuilt when it is next needed. (One
+    /// that would be believed and holds wrong rows does harm.)
     pub derived: bool,
 }
 
@@ -54,7 +59,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether everything that cannot be rebuilt is whole.
+    /// Whether nothing is lost and no answer can be wrong.
     pub fn is_clean(&self) -> bool {
         self.findings.iter().all(|finding| finding.derived)
     }
@@ -117,16 +122,7 @@ struct Check<'a> {
 impl Check<'_> {
     /// Writes damage down; gives back every other error.
     fn note(&mut self, error: Error, derived: bool) -> Result<()> {
-        let (path, offset, what) = match error {
-            Error::Corrupt { path, offset, what } => (path, offset, what),
-            Error::Version { path, found, supported } => {
-                (path, None, format!("format {found}, this release reads {supported}"))
-            }
-            // A file that cannot be read is damage of the disk.
-            Error::Io { path, operation: "read", source } => (path, None, source.to_string()),
-            other => return Err(other),
-        };
-        self.report.findings.push(Finding { path, offset, what, derived });
+        self.report.findings.push(Finding::new(error, derived)?);
         Ok(())
     }
 
@@ -144,7 +140,7 @@ impl Check<'_> {
             self.segment(manifest, segment)?;
         }
         for view in manifest.collections.iter().flat_map(|collection| &collection.views) {
-            if self.begin(format!("{VIEW}/{}", view.file.name), &view.file)
+            if self.begin(format!("{VIEW}/{}", view.file.name), &view.file)?
                 && let Err(error) = view_file::read(self.files, manifest.database, view)
             {
                 self.note(error, false)?;
@@ -153,32 +149,37 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Whether a file is to be looked at now: older and newer manifests share most of theirs.
-    fn begin(&mut self, name: String, entry: &FileEntry) -> bool {
-        match self.seen.insert(name, entry.clone()) {
-            Some(before) if before == *entry => false,
-            _ => {
-                self.report.files += 1;
-                self.report.bytes += entry.bytes;
-                true
+    /// Whether a file is there and to be looked at now: older and newer manifests share most of theirs.
+    fn begin(&mut self, name: String, entry: &FileEntry) -> Result<bool> {
+        if self.seen.insert(name.clone(), entry.clone()).is_some_and(|before| before == *entry) {
+            return Ok(false);
+        }
+        self.report.files += 1;
+        self.report.bytes += entry.bytes;
+        match self.files.open(&name) {
+            Err(error) if is_missing(&error) => {
+                let what = format!("the file is missing: {} bytes with the root {}", entry.bytes, hex(&entry.root));
+                self.note(Error::corrupt(self.files.path(&name), None, what), false)?;
+                Ok(false)
             }
+            opened => opened.map(|_| true),
         }
     }
 
     fn segment(&mut self, manifest: &Manifest, entry: &SegmentEntry) -> Result<()> {
-        if self.begin(format!("{SEG}/{}", entry.file.name), &entry.file) {
+        if self.begin(format!("{SEG}/{}", entry.file.name), &entry.file)? {
             let segment = Segment::open(self.files, Access::Read, manifest.database, entry, manifest.dim_of(entry))?;
             let mut found = Vec::new();
             match self.depth {
                 Depth::Metadata => found.extend(segment.damage()),
-                Depth::Deep => segment.verify(&mut |error| found.push(error)),
+                Depth::Deep | Depth::Derived => segment.verify(&mut |error| found.push(error)),
             }
             for error in found {
                 self.note(error, false)?;
             }
         }
         if let Some(set) = &entry.deletes
-            && self.begin(format!("{SEG}/{}", set.file.name), &set.file)
+            && self.begin(format!("{SEG}/{}", set.file.name), &set.file)?
             && let Err(error) = deletes::read(self.files, manifest.database, entry, set)
         {
             self.note(error, false)?;
@@ -248,8 +249,11 @@ impl Check<'_> {
                 version
             }
         };
-        if self.depth == Depth::Deep {
+        if self.depth >= Depth::Deep {
             version.collections.values().try_for_each(|collection| self.ids(collection))?;
+        }
+        if self.depth == Depth::Derived {
+            self.rows(&version)?;
         }
         Ok(replay.direct().map(|name| format!("{SEG}/{name}")).collect())
     }
@@ -274,4 +278,36 @@ impl Check<'_> {
         }
         Ok(())
     }
+
+    /// Derived rows are those that the views make of the records.
+    fn rows(&mut self, version: &Version) -> Result<()> {
+        let derived = Derived::new(self.files.clone(), Access::Read, version.manifest.database, false);
+        for collection in version.collections.values() {
+            for (part, view) in
+                collection.segments.iter().flat_map(|part| collection.views.values().map(move |view| (part, view)))
+            {
+                let Some((name, identity)) = derived.file_of(&part.segment, view) else { continue };
+                // What cannot be loaded was noted before, or is not there.
+                let Ok(rows) = derived.load(&name, part.segment.records(), &identity) else { continue };
+                let wrong = (0..part.segment.records()).into_par_iter().find_map_first(|n| {
+                    let raw = part.segment.matrix(n).ok()?;
+                    let same = view.derive(raw.view()).and_then(|made| Ok(is_same(made.view(), rows.matrix(n)?)));
+                    match same {
+                        Ok(true) => None,
+                        Ok(false) => Some(format!("the rows of record {n} are not those that the view makes")),
+                        Err(error) => Some(format!("the rows of record {n} cannot be made again: {error}")),
+                    }
+                });
+                if let Some(what) = wrong {
+                    self.note(Error::corrupt(self.files.path(&name), None, what), false)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_same(one: MatrixView<'_>, other: MatrixView<'_>) -> bool {
+    let bits = |rows: MatrixView<'_>| rows.values().iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    one.rows() == other.rows() && bits(one) == bits(other)
 }

@@ -3,7 +3,7 @@
 use super::files::{File, Files};
 use super::layout::Sixteen;
 use super::manifest::{self, CollectionEntry, DeletesEntry, Manifest, SegmentEntry};
-use super::segment::MemoryRecord;
+use super::segment::{Lookup, MemoryRecord};
 use super::{Access, Segment, ViewFile, damage::Damage, deletes, view_file};
 use crate::error::{Error, Result};
 use crate::record::Schema;
@@ -139,13 +139,29 @@ impl CollectionVersion {
     /// # Errors
     /// As [`Segment::find`].
     pub fn find(&self, id: &str) -> Result<Option<(usize, u32)>> {
-        for (at, part) in self.segments.iter().enumerate().rev() {
-            if let Some(record) = part.segment.find(id)?.filter(|record| !part.deleted.contains(*record)) {
-                return Ok(Some((at, record)));
-            }
+        match lookup(&self.segments, id, |at| &self.segments[at].deleted)? {
+            Lookup::At(place) => Ok(Some(place)),
+            Lookup::Absent => Ok(None),
+            Lookup::Unknown(damage) => Err(damage.error()),
         }
-        Ok(None)
     }
+}
+
+/// Looks for the live record with this id, newest segments first; `deleted` tells the delete set of a segment.
+pub(crate) fn lookup<'d>(
+    segments: &[SegmentRef],
+    id: &str,
+    deleted: impl Fn(usize) -> &'d RoaringBitmap,
+) -> Result<Lookup<(usize, u32)>> {
+    let mut answer = Lookup::Absent;
+    for (at, part) in segments.iter().enumerate().rev() {
+        match part.segment.lookup(id)? {
+            Lookup::At(record) if !deleted(at).contains(record) => return Ok(Lookup::At((at, record))),
+            Lookup::At(_) | Lookup::Absent => {}
+            Lookup::Unknown(damage) => answer = Lookup::Unknown(damage),
+        }
+    }
+    Ok(answer)
 }
 
 /// Opens the newest manifest and pins it. Also says whether its flags forbid writing.

@@ -6,6 +6,7 @@ use super::files::{File, Files, VIEW};
 use super::layout::{self, ALIGN, Kind, Sixteen, array_entry, section, step_header};
 use super::manifest::ViewEntry;
 use crate::error::{Error, Result};
+use crate::matrix::{Matrix, MatrixView};
 use crate::pipeline::{Array, Pipeline, Section};
 use crate::score::Metric;
 use serde_json::{Value, json};
@@ -41,6 +42,14 @@ impl ViewFile {
         let dim = dim.ok_or_else(|| Error::invalid(format!("view `{}`", self.name), "has no `input_dim`"))?;
         let pipeline = Pipeline::from_sections(dim, &self.sections)?;
         Ok(self.pipeline.get_or_init(|| pipeline))
+    }
+
+    /// The rows that it makes of raw ones: all that derived files hold.
+    ///
+    /// # Errors
+    /// As [`ViewFile::pipeline`], and [`Error::Mismatch`] for rows of another length.
+    pub fn derive(&self, raw: MatrixView<'_>) -> Result<Matrix> {
+        self.pipeline()?.apply(raw)
     }
 
     /// How its rows are compared.

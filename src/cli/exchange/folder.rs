@@ -2,7 +2,7 @@
 //! everything: ids, fields, matrices of any number of rows.
 
 use super::npy::{self, ArrayReader};
-use super::{Input, create_whole};
+use super::{Input, create_whole, partial_of};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::record::{Fields, Record};
@@ -30,7 +30,13 @@ struct Line {
 /// Opens a directory.
 pub(super) fn open(folder: &Path) -> Result<Input> {
     let table = folder.join(TABLE);
-    if table.exists() { listed(folder, table) } else { unlisted(folder) }
+    if table.exists() {
+        return listed(folder, table);
+    }
+    if partial_of(&table).exists() {
+        return Err(Error::unusable(folder, "an export that was cut off: export again"));
+    }
+    unlisted(folder)
 }
 
 /// The records that the table names, in its order; one line of it is in memory at a time, and the ids so far.

@@ -29,7 +29,7 @@ use indicatif::ProgressBar;
 use rows::Kind;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Records to be imported.
 pub(super) struct Input {
@@ -130,11 +130,16 @@ fn ending(path: &Path) -> String {
     path.extension().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Makes a file under another name and gives it its own when all of it is written: nobody takes half for the whole.
-fn create_whole(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
+/// What a file is called until all of it is written.
+fn partial_of(path: &Path) -> PathBuf {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
-    let partial = Path::new(&partial);
+    partial.into()
+}
+
+/// Makes a file under another name and gives it its own when all of it is written: nobody takes half for the whole.
+fn create_whole(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
+    let partial = &partial_of(path);
     let failed = |operation| move |error| Error::io(path, operation, error);
     let mut out = BufWriter::new(File::create(partial).map_err(failed("create"))?);
     let done = write(&mut out)

@@ -11,11 +11,13 @@
 //! - `writer`: writing a file in one pass.
 
 mod growing;
+mod lookup;
 mod memory;
 mod sealed;
 mod writer;
 
 pub(crate) use growing::{Body, Growing, OpenSegment, name_of};
+pub(crate) use lookup::Lookup;
 pub(crate) use memory::{Memory, MemoryRecord, Values};
 pub(crate) use writer::{SegmentWriter, StoredRecord, Written};
 
@@ -183,12 +185,9 @@ impl Segment {
         ask!(self, sealed => sealed.matrix(n), memory => memory.matrix(n))
     }
 
-    /// The number of the record with this id, deleted or not.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] when the table of ids is damaged where it matters.
-    pub fn find(&self, id: &str) -> Result<Option<u32>> {
-        ask!(self, sealed => sealed.find(id), memory => Ok(memory.find(id)))
+    /// Number of the commit that wrote record `n`.
+    pub(crate) fn seq(&self, n: u32) -> Result<u64> {
+        ask!(self, sealed => sealed.seq(n), memory => Ok(memory.record(n)?.seq))
     }
 
     /// Hands record `n` over as it is stored, to be copied.

@@ -1,6 +1,7 @@
 //! Records in a sealed file.
 
 use super::StoredRecord;
+use super::lookup::{Lookup, Rebuilt};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::matrix::{MatrixView, Precision, StoredMatrix};
@@ -10,7 +11,7 @@ use crate::store::container::{Container, SectionEntry};
 use crate::store::layout::{Field, hex, id_entry, record_entry, section};
 use crate::store::manifest::SegmentEntry;
 use std::borrow::Cow;
-use xxhash_rust::xxh3::xxh3_64;
+use std::sync::OnceLock;
 
 /// A file of records whose frame is whole.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct Sealed {
     id_table: SectionEntry,
     /// Records whose values are known to be finite.
     finite: Bits,
+    /// Stands in for a damaged table of ids.
+    pub(super) rebuilt: OnceLock<Rebuilt>,
 }
 
 /// A record entry that was checked against the sections.
@@ -48,6 +51,7 @@ impl Sealed {
             records: file.section(section::RECORDS)?,
             id_table: file.section(section::ID_TABLE)?,
             finite: Bits::new(entry.records as usize),
+            rebuilt: OnceLock::new(),
             file,
         };
         let records = u64::from(entry.records);
@@ -113,7 +117,7 @@ impl Sealed {
     }
 
     /// Line `n` of the id table: hash and record.
-    fn id_line(&self, n: u32) -> Result<(u64, u32)> {
+    pub(super) fn id_line(&self, n: u32) -> Result<(u64, u32)> {
         let offset = self.id_table.offset + u64::from(n) * id_entry::BYTES as u64;
         let line = self.file.read(offset, id_entry::BYTES as u64)?;
         let record = id_entry::RECORD.number(&line) as u32;
@@ -128,6 +132,10 @@ impl Sealed {
 impl Sealed {
     pub(super) fn id_of(&self, n: u32) -> Result<&str> {
         self.id(&self.place(n)?)
+    }
+
+    pub(super) fn seq(&self, n: u32) -> Result<u64> {
+        Ok(self.place(n)?.seq)
     }
 
     pub(super) fn fields(&self, n: u32) -> Result<Fields> {
@@ -165,27 +173,6 @@ impl Sealed {
         Ok(StoredMatrix::trusted(place.rows, place.dim, values))
     }
 
-    pub(super) fn find(&self, id: &str) -> Result<Option<u32>> {
-        let hash = xxh3_64(id.as_bytes());
-        let records = (self.records.length / record_entry::BYTES as u64) as u32;
-        let (mut low, mut high) = (0, records);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.id_line(middle)?.0 < hash { low = middle + 1 } else { high = middle }
-        }
-        while low < records {
-            let (found, record) = self.id_line(low)?;
-            if found != hash {
-                break;
-            }
-            if self.id_of(record)? == id {
-                return Ok(Some(record));
-            }
-            low += 1;
-        }
-        Ok(None)
-    }
-
     pub(super) fn with_stored<T>(&self, n: u32, take: impl FnOnce(&StoredRecord<'_>) -> Result<T>) -> Result<T> {
         let place = self.place(n)?;
         let fields = self.file.read(place.fields.0, place.fields.1)?;
@@ -216,7 +203,7 @@ impl Sealed {
         for n in 0..records {
             let mut check = || -> Result<()> {
                 let id = self.id_of(n)?;
-                if self.find(id)? != Some(n) {
+                if !matches!(self.lookup(id, records)?, Lookup::At(at) if at == n) {
                     return Err(self.file.corrupt(self.place(n)?.offset, format!("record {n} is not found by its id")));
                 }
                 let line = self.id_line(n)?;

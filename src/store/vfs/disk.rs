@@ -108,6 +108,12 @@ impl VfsFile for File {
         Ok(true)
     }
 
+    #[cfg(target_os = "linux")]
+    fn forget(&self) {
+        // Advice: pages that are dirty or mapped stay.
+        let _ = rustix::fs::fadvise(self, 0, None, rustix::fs::Advice::DontNeed);
+    }
+
     fn map(&self, bytes: u64) -> io::Result<Region> {
         Region::map(self, bytes)
     }

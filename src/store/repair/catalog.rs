@@ -1,0 +1,339 @@
+//! What there is to be saved, by the newest manifest that can be read or by the files themselves.
+
+use super::report::{LostSegment, LostView, RepairReport, Revived};
+use crate::error::{Error, Result};
+use crate::record::{Schema, check_name};
+use crate::store::container::{Container, Counts, Expected};
+use crate::store::files::{Files, SEG, VIEW, is_missing};
+use crate::store::layout::{self, Kind, Sixteen, footer, header, section};
+use crate::store::manifest::{DeletesEntry, FileEntry, Manifest, SegmentEntry, ViewEntry, sixteen_digits};
+use crate::store::verify::Finding;
+use crate::store::version::{self, Pin};
+use crate::store::{Access, ViewFile, deletes, view_file};
+use roaring::RoaringBitmap;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Everything that is to be looked through.
+pub(super) struct Catalog {
+    pub database: Sixteen,
+    /// By their numbers.
+    pub collections: BTreeMap<u64, Known>,
+    /// Segments of all collections, oldest first.
+    pub parts: Vec<Part>,
+    pub views: Vec<Saved>,
+    /// Keep the files from a writer who goes on meanwhile.
+    _pins: Vec<Pin>,
+}
+
+/// A collection.
+pub(super) struct Known {
+    pub name: String,
+    /// Its name before, where another one of that name is younger.
+    pub was: Option<String>,
+    pub schema: Schema,
+}
+
+/// A segment and which of its records are known to be deleted.
+pub(super) struct Part {
+    pub entry: SegmentEntry,
+    pub deleted: RoaringBitmap,
+}
+
+/// A view that is whole.
+pub(super) struct Saved {
+    pub collection: u64,
+    pub file: ViewFile,
+}
+
+impl Catalog {
+    pub(super) fn read(files: &Files, report: &mut RepairReport) -> Result<Catalog> {
+        let (base, pins) = base(files, report)?;
+        report.generation = base.as_ref().map(|base| base.generation);
+        let strays = match base.is_some() && report.manifests.is_empty() {
+            true => Strays::default(),
+            false => Strays::list(files, base.as_ref())?,
+        };
+        if base.is_none() && report.manifests.is_empty() && strays.segments.is_empty() {
+            return Err(Error::not_found("database", files.root().display().to_string(), [""; 0]));
+        }
+        let database = base.as_ref().map_or_else(|| strays.database(files), |base| Ok(base.database))?;
+        let mut catalog =
+            Catalog { database, collections: BTreeMap::new(), parts: Vec::new(), views: Vec::new(), _pins: pins };
+        if let Some(base) = &base {
+            for collection in &base.collections {
+                catalog.know(collection.id, &collection.name, &collection.schema);
+            }
+        }
+        for entry in base.iter().flat_map(|base| &base.segments) {
+            let deleted = catalog.deleted(files, entry, &strays, report)?;
+            catalog.parts.push(Part { entry: entry.clone(), deleted });
+        }
+        for name in &strays.segments {
+            match catalog.describe(files, name) {
+                Ok(entry) => {
+                    let deleted = catalog.deleted(files, &entry, &strays, report)?;
+                    catalog.parts.push(Part { entry, deleted });
+                }
+                Err(error) => report.segments.push(LostSegment {
+                    collection: None,
+                    records: None,
+                    damage: Finding::new(error, false)?,
+                }),
+            }
+        }
+        catalog.name_apart();
+        for collection in base.iter().flat_map(|base| &base.collections) {
+            for view in &collection.views {
+                match view_file::read(files, database, view) {
+                    Ok(file) => catalog.save(collection.id, file),
+                    Err(error) => report.views.push(LostView {
+                        collection: Some(catalog.name_of(collection.id)),
+                        name: Some(view.name.clone()),
+                        damage: Finding::new(error, false)?,
+                    }),
+                }
+            }
+        }
+        for name in &strays.views {
+            catalog.stray_view(files, name, report)?;
+        }
+        Ok(catalog)
+    }
+
+    pub(super) fn name_of(&self, collection: u64) -> String {
+        self.collections.get(&collection).map_or_else(|| collection.to_string(), |known| known.name.clone())
+    }
+
+    fn know(&mut self, id: u64, name: &str, schema: &Schema) {
+        let known = || Known { name: name.to_owned(), was: None, schema: schema.clone() };
+        self.collections.entry(id).or_insert_with(known);
+    }
+
+    /// Of collections that had the same name one after the other, the youngest keeps it.
+    fn name_apart(&mut self) {
+        let mut taken = HashSet::new();
+        for (id, known) in self.collections.iter_mut().rev() {
+            if !taken.insert(known.name.clone()) {
+                let mut names = (0..).map(|more| format!("collection-{id}{}", "'".repeat(more)));
+                let name = names.find(|name| taken.insert(name.clone()));
+                known.was = name.map(|name| std::mem::replace(&mut known.name, name));
+            }
+        }
+    }
+
+    /// A segment that speaks for itself.
+    fn describe(&mut self, files: &Files, name: &str) -> Result<SegmentEntry> {
+        let path = format!("{SEG}/{name}");
+        let (file, counts) = sealed(files, SEG, name)?;
+        let expected = Expected { kind: Kind::Segment, database: self.database, sealed: None };
+        let open = Container::open(files, &path, Access::Read, &expected, None)?;
+        let place = open.section(section::ABOUT)?;
+        let wrong = |what: &str| open.corrupt(place.offset, format!("which collection it belongs to is lost: {what}"));
+        let about: Value = serde_json::from_slice(&open.read_section(place)?).map_err(|_| wrong("no JSON"))?;
+        let (id, collection) = match (about["id"].as_u64(), about["collection"].as_str()) {
+            (Some(id), Some(name)) if check_name("collection", name).is_ok() => (id, name),
+            _ => return Err(wrong("no number and name")),
+        };
+        let schema = Schema::from_json(&about["schema"]).map_err(|error| wrong(&error.to_string()))?;
+        self.know(id, collection, &schema);
+        Ok(SegmentEntry {
+            collection: id,
+            file,
+            uuid: open.identity().file,
+            data_bytes: 0,
+            records: u32::try_from(counts.records).map_err(|_| wrong("too many records"))?,
+            rows: counts.rows,
+            min_seq: 0,
+            max_seq: 0,
+            deletes: None,
+        })
+    }
+
+    /// The records of a segment that are known to be deleted: by the set that the manifest names, where it may be trusted to
+    /// be the last one, else by the youngest that can be read.
+    fn deleted(
+        &self,
+        files: &Files,
+        entry: &SegmentEntry,
+        strays: &Strays,
+        report: &mut RepairReport,
+    ) -> Result<RoaringBitmap> {
+        let mut damage = None;
+        if !strays.searched {
+            let Some(set) = &entry.deletes else { return Ok(RoaringBitmap::new()) };
+            match deletes::read(files, self.database, entry, set) {
+                Ok(deleted) => return Ok(deleted),
+                Err(error) => damage = Some(Finding::new(error, false)?),
+            }
+        }
+        let (mut deleted, mut found) = (RoaringBitmap::new(), false);
+        for name in delete_sets(files, entry.file.no())? {
+            let read = sealed(files, SEG, &name).and_then(|(file, counts)| {
+                deletes::read(files, self.database, entry, &DeletesEntry { file, count: counts.records })
+            });
+            match read {
+                Ok(set) => {
+                    (deleted, found) = (set, true);
+                    break;
+                }
+                Err(error) => damage = damage.or(Some(Finding::new(error, false)?)),
+            }
+        }
+        // A set that a manifest names and nobody finds is lost as well.
+        if let (None, false, Some(set)) = (&damage, found, &entry.deletes) {
+            let path = files.path(&format!("{SEG}/{}", set.file.name));
+            damage = Some(Finding::new(Error::corrupt(path, None, "the file is missing"), false)?);
+        }
+        if let Some(damage) = damage {
+            report.revived.push(Revived {
+                collection: self.name_of(entry.collection),
+                segment: files.path(&format!("{SEG}/{}", entry.file.name)),
+                deleted: entry.deletes.as_ref().map(|set| set.count),
+                known: deleted.len(),
+                damage,
+            });
+        }
+        Ok(deleted)
+    }
+
+    /// Keeps a view; of two of one name the later.
+    fn save(&mut self, collection: u64, file: ViewFile) {
+        self.views.retain(|view| view.collection != collection || view.file.name != file.name);
+        self.views.push(Saved { collection, file });
+    }
+
+    /// A view that speaks for itself. It does not say which collection it belongs to; one whose rows fit must be the only
+    /// such one.
+    fn stray_view(&mut self, files: &Files, name: &str, report: &mut RepairReport) -> Result<()> {
+        let mut known = None;
+        let read = sealed(files, VIEW, name).and_then(|(file, _)| {
+            let expected = Expected { kind: Kind::View, database: self.database, sealed: None };
+            let open = Container::open(files, &format!("{VIEW}/{name}"), Access::Read, &expected, None)?;
+            let place = open.section(section::ABOUT)?;
+            let about: Value = serde_json::from_slice(&open.read_section(place)?).unwrap_or_default();
+            let name = about["name"].as_str().filter(|name| check_name("view", name).is_ok());
+            let name = name.ok_or_else(|| open.corrupt(place.offset, "its name is lost"))?.to_owned();
+            known = Some(name.clone());
+            let view = view_file::read(files, self.database, &ViewEntry { name, file })?;
+            let fits = |known: &Known| view.settings["input_dim"].as_u64() == Some(known.schema.dim as u64);
+            let mut homes = self.collections.iter().filter(|(_, known)| fits(known)).map(|(id, _)| *id);
+            match (homes.next(), homes.next()) {
+                (Some(home), None) => Ok((home, view)),
+                _ => Err(open.corrupt(place.offset, "nobody can tell any more which collection it belongs to")),
+            }
+        });
+        match read {
+            Ok((home, view)) => self.save(home, view),
+            Err(error) => {
+                let damage = Finding::new(error, false)?;
+                report.views.push(LostView { collection: None, name: known, damage });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The newest manifest that can be read, with pins on all there are. Those above it go into the report.
+fn base(files: &Files, report: &mut RepairReport) -> Result<(Option<Manifest>, Vec<Pin>)> {
+    let mut pins = Vec::new();
+    let generations = match version::generations(files) {
+        Err(error) if is_missing(&error) => Vec::new(),
+        generations => generations?,
+    };
+    for generation in generations {
+        pins.extend(version::pin(files, generation)?.map(|pin| (generation, pin)));
+    }
+    let mut base = None;
+    for (generation, pin) in pins.iter().rev() {
+        match Manifest::read(pin.file(), *generation) {
+            Ok((manifest, _)) => {
+                base = Some(manifest);
+                break;
+            }
+            // A newer format is no damage, and an older manifest is not what its owner wants.
+            Err(error @ Error::Version { .. }) => return Err(error),
+            Err(error) => report.manifests.push(Finding::new(error, false)?),
+        }
+    }
+    Ok((base, pins.into_iter().map(|(_, pin)| pin).collect()))
+}
+
+/// Files that no manifest vouches for and that may be newer than the one there is.
+#[derive(Default)]
+struct Strays {
+    /// Whether there is a reason to look for any.
+    searched: bool,
+    segments: Vec<String>,
+    views: Vec<String>,
+}
+
+impl Strays {
+    fn list(files: &Files, base: Option<&Manifest>) -> Result<Strays> {
+        let next_no = base.map_or(0, |base| base.next_no);
+        let newer = |dir: &str, ending: &str| -> Result<Vec<String>> {
+            let names = listed(files, dir)?.into_iter();
+            Ok(names.filter(|name| numbers(name, ending).is_some_and(|(no, _)| no >= next_no)).collect())
+        };
+        Ok(Strays { searched: true, segments: newer(SEG, ".oseg")?, views: newer(VIEW, ".oview")? })
+    }
+
+    /// The database that most of the segments say they belong to.
+    fn database(&self, files: &Files) -> Result<Sixteen> {
+        let mut votes: HashMap<Sixteen, usize> = HashMap::new();
+        for name in &self.segments {
+            let file = files.open(&format!("{SEG}/{name}"))?;
+            if file.bytes()? < header::BYTES as u64 {
+                continue;
+            }
+            let Ok(head) = file.read(0, header::BYTES as u64) else { continue };
+            let head = head.as_bytes();
+            if header::CRC.number(head) == u64::from(crc32fast::hash(&head[..header::CRC.offset])) {
+                *votes.entry(header::DATABASE.sixteen(head)).or_default() += 1;
+            }
+        }
+        Ok(votes
+            .into_iter()
+            .max_by_key(|(database, count)| (*count, *database))
+            .map_or([0; 16], |(database, _)| database))
+    }
+}
+
+/// Names in a directory; none when it is missing.
+fn listed(files: &Files, dir: &str) -> Result<Vec<String>> {
+    match files.list(dir) {
+        Err(error) if is_missing(&error) => Ok(Vec::new()),
+        names => names,
+    }
+}
+
+/// The two numbers in a name of ours.
+fn numbers(name: &str, ending: &str) -> Option<(u64, u64)> {
+    let (first, second) = name.strip_suffix(ending)?.split_once('-')?;
+    Some((sixteen_digits(first)?, sixteen_digits(second)?))
+}
+
+/// Names of the delete sets of a segment, youngest first.
+fn delete_sets(files: &Files, segment: u64) -> Result<Vec<String>> {
+    let mut names = listed(files, SEG)?;
+    names.retain(|name| numbers(name, ".odel").is_some_and(|(no, _)| no == segment));
+    names.reverse(); // sorted by generation
+    Ok(names)
+}
+
+/// Length, root and counts of a file as its own footer says them, which is all there is without a manifest.
+fn sealed(files: &Files, dir: &str, name: &str) -> Result<(FileEntry, Counts)> {
+    let file = files.open(&format!("{dir}/{name}"))?;
+    let bytes = file.bytes()?;
+    let wrong = |what: &str| Error::corrupt(file.path(), bytes.saturating_sub(footer::BYTES as u64), what);
+    let at = bytes.checked_sub(footer::BYTES as u64).ok_or_else(|| wrong("too short for a footer"))?;
+    let end = file.read(at, footer::BYTES as u64)?;
+    let end = end.as_bytes();
+    let sum = u64::from(crc32fast::hash(&end[..footer::CRC.offset]));
+    if footer::MAGIC.of(end) != layout::FOOTER_MAGIC || footer::CRC.number(end) != sum {
+        return Err(wrong("the footer is damaged or not there"));
+    }
+    let counts =
+        Counts { records: footer::RECORDS.number(end), rows: footer::ROWS.number(end), dim: footer::DIM.number(end) };
+    Ok((FileEntry { name: name.to_owned(), bytes, root: footer::ROOT.sixteen(end) }, counts))
+}

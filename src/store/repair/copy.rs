@@ -1,0 +1,171 @@
+//! Which record of an id counts, and its way into the new database.
+
+use super::catalog::{Catalog, Known, Part};
+use super::report::{LostRecord, LostSegment, RepairReport};
+use crate::error::{Error, Result};
+use crate::record::Record;
+use crate::store::files::Files;
+use crate::store::layout::{Sixteen, root_of};
+use crate::store::verify::Finding;
+use crate::store::{Access, Change, Durability, Segment, Store};
+use std::collections::HashMap;
+
+/// Bytes of values after which a batch is written.
+const BATCH_BYTES: usize = 16 << 20;
+/// Records after which it is.
+const BATCH_RECORDS: usize = 8_192;
+
+/// The copying of one collection.
+pub(super) struct Copy<'a> {
+    files: &'a Files,
+    catalog: &'a Catalog,
+    collection: u64,
+    store: &'a Store,
+    report: &'a mut RepairReport,
+    /// By the sums of their ids.
+    latest: HashMap<Sixteen, Latest>,
+    batch: Vec<Record>,
+    batch_bytes: usize,
+    copied: u64,
+    /// Records with an id that could not be read; another copy of them may still be found.
+    failed: Vec<LostRecord>,
+}
+
+/// The record that counts of all that have one id.
+struct Latest {
+    /// Number of the commit that wrote it.
+    seq: u64,
+    /// Whether nothing says that it was deleted.
+    live: bool,
+    copied: bool,
+}
+
+impl<'a> Copy<'a> {
+    pub(super) fn new(
+        files: &'a Files,
+        catalog: &'a Catalog,
+        collection: u64,
+        store: &'a Store,
+        report: &'a mut RepairReport,
+    ) -> Copy<'a> {
+        let (batch, failed) = (Vec::new(), Vec::new());
+        Copy {
+            files,
+            catalog,
+            collection,
+            store,
+            report,
+            latest: HashMap::new(),
+            batch,
+            batch_bytes: 0,
+            copied: 0,
+            failed,
+        }
+    }
+
+    /// Copies the collection and says how many records it has.
+    pub(super) fn run(mut self) -> Result<u64> {
+        let Some(known) = self.catalog.collections.get(&self.collection) else { return Ok(0) };
+        let parts = || self.catalog.parts.iter().filter(|part| part.entry.collection == self.collection);
+        let mut sound = Vec::new();
+        for part in parts().collect::<Vec<_>>() {
+            let segment = self.open(known, part)?;
+            match segment.damage() {
+                None => {
+                    self.settle(part, &segment)?;
+                    sound.push(part);
+                }
+                Some(error) => self.report.segments.push(LostSegment {
+                    collection: Some(known.name.clone()),
+                    records: Some(part.entry.live()),
+                    damage: Finding::new(error, false)?,
+                }),
+            }
+        }
+        for part in sound {
+            let segment = self.open(known, part)?;
+            for number in (0..segment.records()).filter(|number| !part.deleted.contains(*number)) {
+                self.record(known, &segment, number)?;
+            }
+        }
+        self.write(known)?;
+        let latest = &self.latest;
+        self.failed.retain(|lost| {
+            let copy = lost.id.as_ref().and_then(|id| latest.get(&root_of(id.as_bytes())));
+            copy.is_none_or(|latest| !latest.copied)
+        });
+        self.report.records.append(&mut self.failed);
+        Ok(self.copied)
+    }
+
+    /// Opened again for each pass, so that the tables of one segment lie in memory and not of all.
+    fn open(&self, known: &Known, part: &Part) -> Result<Segment> {
+        let dim = known.schema.dim as u64;
+        Segment::open(self.files, Access::Read, self.catalog.database, &part.entry, dim)
+    }
+
+    /// First pass: which record of each id is the latest. Of two copies of one record that was deleted, one may not know.
+    fn settle(&mut self, part: &Part, segment: &Segment) -> Result<()> {
+        for number in 0..segment.records() {
+            let (Ok(seq), Ok(id)) = (segment.seq(number), segment.id(number)) else { continue };
+            let live = !part.deleted.contains(number);
+            let sum = root_of(id.as_bytes());
+            let latest = self.latest.entry(sum).or_insert(Latest { seq, live, copied: false });
+            if seq > latest.seq {
+                (latest.seq, latest.live) = (seq, live);
+            } else if seq == latest.seq {
+                latest.live &= live;
+            }
+        }
+        Ok(())
+    }
+
+    /// Second pass: copies a record if it is the one that counts.
+    fn record(&mut self, known: &Known, segment: &Segment, number: u32) -> Result<()> {
+        let (seq, id) = match (segment.seq(number), segment.id(number)) {
+            (Ok(seq), Ok(id)) => (seq, id),
+            (Err(error), _) | (_, Err(error)) => return self.lose(known, None, number, error),
+        };
+        let Some(latest) = self.latest.get_mut(&root_of(id.as_bytes())) else { return Ok(()) };
+        if latest.seq != seq || !latest.live || latest.copied {
+            return Ok(());
+        }
+        let read = || {
+            let (matrix, fields) = (segment.matrix(number)?.into_matrix(), segment.fields(number)?);
+            let record = Record { id: Some(id.to_owned()), matrix, fields };
+            let unfit = |error| Error::corrupt(segment.path(), None, format!("record {number}: {error}"));
+            record.check(&known.schema).map_err(unfit)?;
+            Ok(record)
+        };
+        match read() {
+            Ok(record) => {
+                latest.copied = true;
+                self.copied += 1;
+                self.batch_bytes += record.matrix.values().len() * 4;
+                self.batch.push(record);
+                if self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_RECORDS {
+                    self.write(known)
+                } else {
+                    Ok(())
+                }
+            }
+            Err(error) => self.lose(known, Some(id.to_owned()), number, error),
+        }
+    }
+
+    fn lose(&mut self, known: &Known, id: Option<String>, number: u32, error: Error) -> Result<()> {
+        let (collection, damage) = (known.name.clone(), Finding::new(error, false)?);
+        self.failed.push(LostRecord { collection, id, number, damage });
+        Ok(())
+    }
+
+    fn write(&mut self, known: &Known) -> Result<()> {
+        let records = std::mem::take(&mut self.batch);
+        self.batch_bytes = 0;
+        if !records.is_empty() {
+            let upsert = Change::Upsert { collection: known.name.clone(), records };
+            self.store.commit_with(vec![upsert], Durability::Buffered)?;
+        }
+        Ok(())
+    }
+}

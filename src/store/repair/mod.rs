@@ -1,0 +1,116 @@
+//! Saving what is whole of a damaged database, into a new one.
+//!
+//! # Words
+//! The *base* is the newest manifest that can be read. While manifests newer than it are damaged, or when there is none,
+//! files speak for themselves: every segment says in its ABOUT section which collection it belongs to, a delete set by its
+//! name and header which segment, and every record bears the number of the commit that wrote it.
+//!
+//! # In and out
+//! ```text
+//! files -> Catalog (segments, delete sets, views, each from base or by itself) -> two passes over the records -> Store
+//! ```
+//! The first pass reads ids only and settles which record of an id counts: the one of the latest commit, and where that
+//! one is known to be deleted, none. The second copies those that can be read, a record at a time. What is lost is listed,
+//! never replaced: an older record does not stand in for a damaged newer one. Where a delete set is damaged its segment's
+//! records are kept, because too much is better than too little for an only copy; the report says so.
+//!
+//! # Costs
+//! Every byte of every live record is read and written once. Memory: some 50 bytes for each record of the largest
+//! collection, the tables of one segment, and a batch of records.
+//!
+//! # What it does not do
+//! It never writes to the damaged database ([`repair_in_place`] does, and touches nothing that holds records). Records in
+//! a log would enter by [`copy`]'s two passes like those of one more segment, with the numbers of their own commits.
+
+mod catalog;
+mod copy;
+mod report;
+
+pub use report::{LostRecord, LostSegment, LostView, RepairReport, Revived, SavedCollection};
+
+use super::files::{DERIVED, DIRS, Files, is_missing};
+use super::verify::{self, Depth};
+use super::{Change, Durability, Mode, Options, Store};
+use crate::error::{Error, Result};
+use catalog::Catalog;
+use copy::Copy;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Writes everything that is whole in the database at `path` into a new one at `out`, and says what is not. Nothing is
+/// written to `path`; what was written to `out` before an error is no database to be used.
+///
+/// # Errors
+/// [`Error::NotFound`] when there is no database, [`Error::Unusable`] when `out` is not empty or lies within `path`,
+/// [`Error::Version`] when it is of a newer format (that is no damage), [`Error::Io`] and [`Error::DiskFull`]. Damage is
+/// no error.
+pub fn repair_to(path: &Path, options: Options, out: &Path) -> Result<RepairReport> {
+    let files = Files::new(options.vfs.clone(), path);
+    if out.starts_with(path) {
+        return Err(Error::unusable(out, "lies within the damaged database: give the path of a new directory"));
+    }
+    match Files::new(options.vfs.clone(), out).list("") {
+        Err(error) if is_missing(&error) => {}
+        Ok(names) if names.is_empty() => {}
+        Ok(_) => return Err(Error::unusable(out, "is not empty: give the path of a new directory")),
+        Err(error) => return Err(error),
+    }
+    let mut report = RepairReport::default();
+    let catalog = Catalog::read(&files, &mut report)?;
+    let store = Store::open(out, Mode::Write { create: true }, options)?;
+    for (id, collection) in &catalog.collections {
+        let (name, schema) = (collection.name.clone(), collection.schema.clone());
+        store.commit(vec![Change::CreateCollection { name: name.clone(), schema }])?;
+        let mut saved = SavedCollection { name, was: collection.was.clone(), records: 0, views: Vec::new() };
+        saved.records = Copy::new(&files, &catalog, *id, &store, &mut report).run()?;
+        for view in catalog.views.iter().filter(|view| view.collection == *id) {
+            let (collection, name) = (saved.name.clone(), view.file.name.clone());
+            let (settings, sections) = (view.file.settings.clone(), view.file.sections.clone());
+            store
+                .commit_with(vec![Change::CreateView { collection, name, settings, sections }], Durability::Buffered)?;
+            saved.views.push(view.file.name.clone());
+        }
+        report.collections.push(saved);
+    }
+    store.close()?;
+    Ok(report)
+}
+
+/// Removes what no manifest names (temporary files, files of commits that never took place) and derived files that are
+/// damaged or wrong, and says what it removed. Nothing else is changed; a database that cannot be opened is left alone.
+///
+/// # Errors
+/// As [`Store::open`] for writing, and those of removing.
+pub fn repair_in_place(path: &Path, options: Options) -> Result<Vec<PathBuf>> {
+    let files = Files::new(options.vfs.clone(), path);
+    let before = names(&files)?;
+    // Opening for writing takes the lock and sweeps what is left over; it knows best what that is.
+    let store = Store::open(path, Mode::Write { create: false }, options)?;
+    let derived = files.path(DERIVED);
+    for finding in verify::verify(&files, Depth::Derived)?.findings {
+        if let Some(name) = finding.path.strip_prefix(&derived).ok().and_then(Path::to_str) {
+            match files.remove(&format!("{DERIVED}/{name}")) {
+                Err(error) if !is_missing(&error) => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    store.close()?;
+    let after = names(&files)?;
+    Ok(before.difference(&after).map(|name| files.path(name)).collect())
+}
+
+/// All files there are.
+fn names(files: &Files) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for dir in std::iter::once("").chain(DIRS) {
+        match files.list(dir) {
+            Err(error) if is_missing(&error) => {}
+            listed => names.extend(listed?.into_iter().map(|name| match dir {
+                "" => name,
+                _ => format!("{dir}/{name}"),
+            })),
+        }
+    }
+    Ok(names)
+}

@@ -1,0 +1,107 @@
+//! What a repair saved and what it could not.
+
+use crate::error::{Error, Result};
+use crate::store::damage::Damage;
+use crate::store::verify::Finding;
+use std::path::PathBuf;
+
+/// What a repair saved and what it could not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RepairReport {
+    /// The generation whose manifest it went by; without one the files spoke for themselves.
+    pub generation: Option<u64>,
+    /// Manifests newer than that one that cannot be read. Then what their commits deleted may be back.
+    pub manifests: Vec<Finding>,
+    /// What is in the new database.
+    pub collections: Vec<SavedCollection>,
+    /// Records that are lost, one by one.
+    pub records: Vec<LostRecord>,
+    /// Segments that are lost with all their records.
+    pub segments: Vec<LostSegment>,
+    /// Views that are lost.
+    pub views: Vec<LostView>,
+    /// Segments of which it is not known which records were deleted.
+    pub revived: Vec<Revived>,
+}
+
+/// A collection in the new database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedCollection {
+    /// Its name.
+    pub name: String,
+    /// Its name before, if another has taken it since.
+    pub was: Option<String>,
+    /// Records saved.
+    pub records: u64,
+    /// Views saved.
+    pub views: Vec<String>,
+}
+
+/// A record that is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostRecord {
+    /// Its collection.
+    pub collection: String,
+    /// Its id, where that can be read.
+    pub id: Option<String>,
+    /// Its number in the segment, counted from 0.
+    pub number: u32,
+    /// The damage in the segment.
+    pub damage: Finding,
+}
+
+/// A segment that is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostSegment {
+    /// Its collection, if that is known.
+    pub collection: Option<String>,
+    /// Live records that the manifest said it had.
+    pub records: Option<u64>,
+    /// The damage in it.
+    pub damage: Finding,
+}
+
+/// A view that is lost. It can be fitted again on the records that there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostView {
+    /// Its collection, if that is known.
+    pub collection: Option<String>,
+    /// Its name, if that is known.
+    pub name: Option<String>,
+    /// The damage in it.
+    pub damage: Finding,
+}
+
+/// A segment whose records were kept although its delete set cannot be read: deleted ones may be among them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revived {
+    /// Its collection.
+    pub collection: String,
+    /// The segment.
+    pub segment: PathBuf,
+    /// How many of its records the manifest said were deleted.
+    pub deleted: Option<u64>,
+    /// How many of them are still known to be, from an older delete set.
+    pub known: u64,
+    /// The damage in the delete set.
+    pub damage: Finding,
+}
+
+impl RepairReport {
+    /// Whether the new database is all that the old one was.
+    pub fn is_complete(&self) -> bool {
+        self.manifests.is_empty()
+            && self.records.is_empty()
+            && self.segments.is_empty()
+            && self.views.is_empty()
+            && self.revived.is_empty()
+    }
+}
+
+impl Finding {
+    /// Damage as a finding; every other error is given back.
+    pub(crate) fn new(error: Error, derived: bool) -> Result<Finding> {
+        let (path, offset, what) = Damage::try_from(error)?.into_parts();
+        Ok(Finding { path, offset, what, derived })
+    }
+}

@@ -1,0 +1,17 @@
+//! The promise about damage: it costs what it hit and nothing else, every cost is named, and what is whole can be saved
+//! into a new database.
+//!
+//! - `search`: questions, fitting, changes, where records are damaged.
+//! - `rescue`: verification and repair, one kind of file after the other.
+//! - `chance`: repair after any damage at all.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+#[path = "repair/chance.rs"]
+mod chance;
+#[path = "repair/rescue.rs"]
+mod rescue;
+#[path = "repair/search.rs"]
+mod search;
+#[path = "repair/world.rs"]
+mod world;
