@@ -117,7 +117,8 @@ impl Shared {
             let mut numbers = Vec::new();
             let copied = self.copy(&job, keep_going, &mut numbers);
             let ended = self.install(&job, copied, &numbers, &mut done);
-            let mut writer = self.writer()?;
+            // A failure that poisons must not be forgotten because of another.
+            let mut writer = self.unchecked_writer()?;
             writer.making.retain(|number| !numbers.contains(number));
             match ended.map_err(|stop| writer.settle(stop, &self.files))? {
                 None => {}

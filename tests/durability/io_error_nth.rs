@@ -142,7 +142,12 @@ fn run(fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
     // The reserve holds nothing that a failed sync could lose.
     let failed_sync = matches!(run.vfs.fired(), Some("sync" | "sync_dir")) && fault != Fault::Interrupted;
     let failed_sync = failed_sync && !run.vfs.fired_on().is_some_and(|path| path.ends_with("RESERVE"));
-    assert!(!failed_sync || run.poisoned || run.gone || run.store.is_none(), "{}: a failed sync must poison", what());
+    assert!(
+        !failed_sync || run.poisoned || run.gone || run.store.is_none(),
+        "{}: a failed sync of {:?} must poison",
+        what(),
+        run.vfs.fired_on()
+    );
     assert!(fault != Fault::Interrupted || !run.poisoned, "{}: an interruption is no failure", what());
     let settled = |store: &Store| store.commit(vec![create("more")]).is_err();
     assert!(
