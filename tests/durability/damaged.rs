@@ -91,6 +91,14 @@ impl Damaged {
         self.last.get(path).is_some_and(|range| range.contains(&at))
     }
 
+    /// Whether nothing may need what stands in a file: what only the version before the newest has in its log, and what
+    /// no commit names in an open segment. Damage there is not looked for; no answer may suffer.
+    pub(crate) fn is_idle(&self, path: &Path) -> bool {
+        let log = path.file_name().unwrap().to_string_lossy().starts_with("wal-");
+        let grew = self.logged.contains_key(path);
+        is_derived(path) || if log { !grew } else { grew }
+    }
+
     pub(crate) fn newest(&self) -> &State {
         self.states.last().unwrap()
     }
