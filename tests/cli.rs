@@ -23,9 +23,10 @@ fn recordings(folder: &Path) -> PathBuf {
 fn every_subcommand_explains_itself() {
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
     assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{help}");
-    for command in
-        ["compare", "add", "search", "embed", "get", "list", "delete", "view", "info", "verify", "repair", "import", "export"]
-    {
+    for command in [
+        "compare", "add", "search", "embed", "get", "list", "delete", "view", "info", "verify", "repair", "import",
+        "export",
+    ] {
         assert!(help.contains(command), "{command} is not in the help");
         let output = run(&[command, "--help"]);
         assert_eq!(output.status.code(), Some(0), "{command}");
