@@ -82,9 +82,9 @@ fn fill_delete_and_go_on(options: &str, direct_bytes: u64) -> usize {
     let path = dir.path().join("full.otolith");
     let store = open(&path, Mode::Write { create: true }, direct_bytes).unwrap();
     store.commit(vec![Change::CreateCollection { name: "c".into(), schema: Schema::new(40) }]).unwrap();
-    let [ballast, more_ballast] = ["one", "two"].map(|name| {
+    let [ballast, more_ballast] = [("some", 300_000), ("more", 1_500_000)].map(|(name, bytes)| {
         let path = dir.path().join(name);
-        std::fs::write(&path, vec![1; 300_000]).unwrap();
+        std::fs::write(&path, vec![1; bytes]).unwrap();
         path
     });
     let full = fill(&store, 0);
@@ -123,7 +123,7 @@ fn fill_delete_and_go_on(options: &str, direct_bytes: u64) -> usize {
 fn a_full_disk_costs_the_commit_that_met_it_and_nothing_else() {
     let mut records = 0;
     for direct_bytes in [1_000, u64::MAX] {
-        for options in ["size=2m", "size=64m,nr_inodes=40"] {
+        for options in ["size=4m", "size=64m,nr_inodes=40"] {
             // Without inodes left no file can be made; bytes there are enough, so the first limit ends that one too.
             if options.contains("inodes") && direct_bytes < u64::MAX {
                 continue;
