@@ -19,7 +19,7 @@ use crate::matrix::{Matrix, MatrixView, StoredMatrix};
 use crate::pipeline::{Pipeline, Source};
 use crate::query::Query;
 use crate::record::{Record, Schema, check_name};
-use crate::store::{Change, RAW, Snapshot, Store};
+use crate::store::{BulkLoad, Change, RAW, Snapshot, Store};
 use std::sync::Arc;
 
 /// A handle to one collection of a [`Database`](crate::Database).
@@ -69,6 +69,15 @@ impl Collection {
         }
         let published = self.store.commit(vec![Change::Upsert { collection: self.name.clone(), records }])?;
         Ok(published.ids.into_iter().next().unwrap_or_default())
+    }
+
+    /// Begins to load many records at once: they go straight into sealed segments, each byte written once, and none of them is
+    /// visible before [`BulkLoad::finish`] makes all of them so in one commit. Other commits go on meanwhile.
+    ///
+    /// # Errors
+    /// As [`Collection::upsert`].
+    pub fn bulk_load(&self) -> Result<BulkLoad> {
+        self.store.bulk_load(&self.name)
     }
 
     /// Deletes the records of these ids in one commit and returns how many there were.

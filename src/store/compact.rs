@@ -4,14 +4,11 @@
 //! place of the old ones, the writer is held up. What was deleted meanwhile is deleted in the new segments too. A crash
 //! leaves either the old ones, and files that nothing names, or the new ones.
 
-use super::container::Identity;
-use super::draft::{Draft, random, random_sixteen};
-use super::files::SEG;
+use super::aside::{Aside, LARGEST};
+use super::draft::Draft;
 use super::fold;
-use super::manifest::SegmentEntry;
-use super::options::Access;
-use super::publish::{Stop, seal, segment_about, segment_entry};
-use super::segment::{self, Segment, SegmentWriter};
+use super::publish::{Step, Stop};
+use super::segment::Segment;
 use super::version::{CollectionVersion, SegmentRef, Version};
 use super::{Compacted, Shared};
 use crate::error::{Error, Result};
@@ -23,10 +20,6 @@ use std::sync::Arc;
 const DEAD_PART: f64 = 0.3;
 /// Segments below this are joined.
 const SMALL: u64 = 64 << 20;
-/// Bytes of matrices in a segment that compaction writes.
-const LARGEST: u64 = 1 << 30;
-/// Bytes of ids, fields and entries in one, since these wait in memory.
-const WAITING: usize = 32 << 20;
 /// Records copied between two questions whether to go on.
 const PATIENCE: u32 = 16;
 /// Bytes of deleted records in a segment, and small segments, that make it worth while unasked.
@@ -49,12 +42,13 @@ struct Job {
     parts: Vec<SegmentRef>,
 }
 
-/// How the copying of a job ended.
-enum Copied {
-    /// With these segments.
-    Whole(Vec<SegmentEntry>),
+/// How a job ended.
+enum Rewritten {
+    Whole,
     /// Early, because nobody wanted to go on.
     Stopped,
+    /// The segments are no longer there.
+    Overtaken,
     /// At a record that cannot be read, in this segment.
     Damaged([u8; 16]),
 }
@@ -103,7 +97,11 @@ fn is_wasteful(part: &SegmentRef, reason: Reason) -> bool {
 
 impl Shared {
     /// Rewrites what is worth it until nothing is, or nobody wants to go on.
-    pub(super) fn compact(&self, keep_going: &(dyn Fn() -> bool + Sync), reason: Reason) -> Result<Compacted> {
+    pub(super) fn compact(
+        self: &Arc<Shared>,
+        keep_going: &(dyn Fn() -> bool + Sync),
+        reason: Reason,
+    ) -> Result<Compacted> {
         let mut done = Compacted::default();
         let mut left = HashSet::new();
         loop {
@@ -114,121 +112,60 @@ impl Shared {
             let Some(job) = choose(&self.version(), &left, reason) else {
                 return Ok(Compacted { finished: true, ..done });
             };
-            let mut numbers = Vec::new();
-            let copied = self.copy(&job, keep_going, &mut numbers);
-            let ended = self.install(&job, copied, &numbers, &mut done);
-            // A failure that poisons must not be forgotten because of another.
-            let mut writer = self.unchecked_writer()?;
-            writer.making.retain(|number| !numbers.contains(number));
-            match ended.map_err(|stop| writer.settle(stop, &self.files))? {
-                None => {}
-                Some(Copied::Damaged(uuid)) => drop(left.insert(uuid)),
-                Some(_) => return Ok(done),
+            let mut aside = Aside::new(self, &job.collection);
+            match self.rewrite(&job, keep_going, &mut aside).map_err(|stop| self.settled(stop))? {
+                Rewritten::Whole => {
+                    let old = job.parts.iter().filter_map(|part| Some((part.segment.entry()?, part.saved())));
+                    let freed = old.map(|(entry, set)| entry.file.bytes + set.map_or(0, |set| set.file.bytes));
+                    done.segments += job.parts.len() as u64;
+                    done.freed_bytes += freed.sum::<u64>();
+                    done.written_bytes += aside.bytes();
+                }
+                // Another compaction was faster.
+                Rewritten::Overtaken => {}
+                Rewritten::Stopped => return Ok(done),
+                Rewritten::Damaged(uuid) => drop(left.insert(uuid)),
             }
         }
     }
 
-    /// Writes the live records of a job into new segments.
-    fn copy(&self, job: &Job, keep_going: &(dyn Fn() -> bool + Sync), numbers: &mut Vec<u64>) -> Result<Copied, Stop> {
-        let (schema, about) = (&job.collection.schema, segment_about(&job.collection));
-        let database = self.version().manifest.database;
-        let mut entries = Vec::new();
-        let mut open: Option<(SegmentWriter, Identity, String)> = None;
-        let finish = |(out, identity, name): (SegmentWriter, Identity, String)| -> Result<SegmentEntry, Stop> {
-            let (finished, written) = out.finish(schema.dim as u64)?;
-            Ok(segment_entry(job.collection.id, seal(finished, name)?, identity, written))
-        };
+    /// Writes the live records of a job into new segments and puts these in the place of the old ones.
+    fn rewrite(&self, job: &Job, keep_going: &(dyn Fn() -> bool + Sync), aside: &mut Aside) -> Step<Rewritten> {
         for part in &job.parts {
             for n in (0..part.segment.records()).filter(|n| !part.deleted.contains(*n)) {
                 if n.is_multiple_of(PATIENCE) && !keep_going() {
-                    return Ok(Copied::Stopped);
+                    return Ok(Rewritten::Stopped);
                 }
-                let full = |out: &SegmentWriter| out.offset() >= LARGEST || out.waiting_bytes() >= WAITING;
-                if let Some(full) = open.take_if(|(out, ..)| full(out)) {
-                    entries.push(finish(full)?);
-                }
-                if open.is_none() {
-                    let number = {
-                        let mut writer = self.writer()?;
-                        let number = writer.number();
-                        writer.making.insert(number);
-                        number
-                    };
-                    numbers.push(number);
-                    let name = segment::name_of(number, random());
-                    let identity = Identity { database, file: random_sixteen(), ..Identity::default() };
-                    let file = self.files.create(&format!("{SEG}/{name}"))?;
-                    open = Some((SegmentWriter::new(file, &identity, &about)?, identity, name));
-                }
-                let Some((out, ..)) = &mut open else { continue };
-                match part.segment.with_stored(n, |record| out.push(record)) {
+                let mut pushed = Ok(());
+                let read = part.segment.with_stored(n, |record| {
+                    pushed = aside.push(record);
+                    Ok(())
+                });
+                pushed?;
+                match read {
                     Ok(()) => {}
                     Err(Error::Corrupt { .. } | Error::Io { operation: "read", .. }) => {
                         part.segment.mark_suspect();
-                        return Ok(Copied::Damaged(part.segment.entry().map_or([0; 16], |entry| entry.uuid)));
+                        return Ok(Rewritten::Damaged(part.segment.entry().map_or([0; 16], |entry| entry.uuid)));
                     }
                     Err(error) => return Err(error.into()),
                 }
             }
         }
-        if let Some(last) = open {
-            entries.push(finish(last)?);
-        }
-        self.files.sync_dir(SEG).map_err(Stop::Poison)?;
-        Ok(Copied::Whole(entries))
-    }
-
-    /// Puts the new segments in the place of the old ones. Gives back what else the copying ended with; then, and when
-    /// another compaction was faster, the new files go.
-    fn install(
-        &self,
-        job: &Job,
-        copied: Result<Copied, Stop>,
-        numbers: &[u64],
-        done: &mut Compacted,
-    ) -> Result<Option<Copied>, Stop> {
-        let ended = match copied {
-            Ok(Copied::Whole(entries)) => self.exchange(job, &entries).map(|exchanged| {
-                if exchanged {
-                    let old = job.parts.iter().filter_map(|part| Some((part.segment.entry()?, part.saved())));
-                    let freed = old.map(|(entry, set)| entry.file.bytes + set.map_or(0, |set| set.file.bytes));
-                    done.segments += job.parts.len() as u64;
-                    done.freed_bytes += freed.sum::<u64>();
-                    done.written_bytes += entries.iter().map(|entry| entry.file.bytes).sum::<u64>();
-                }
-                (None, exchanged)
-            }),
-            Ok(other) => Ok((Some(other), false)),
-            Err(stop) => Err(stop),
-        };
-        if !matches!(ended, Ok((_, true)) | Err(Stop::Unknown(_))) {
-            for name in self.files.list(SEG).unwrap_or_default() {
-                if numbers.iter().any(|number| name.starts_with(&format!("{number:016x}-"))) {
-                    // What cannot be removed is swept later.
-                    let _ = self.files.remove(&format!("{SEG}/{name}"));
-                }
+        let new = aside.finish()?;
+        let done = self.exchange(job, new);
+        aside.settle(&done);
+        match done? {
+            true => Ok(Rewritten::Whole),
+            false => {
+                aside.settle(&Err::<(), _>(Stop::Refused(Error::invalid("segments", "no longer there"))));
+                Ok(Rewritten::Overtaken)
             }
         }
-        ended.map(|(ended, _)| ended)
     }
 
     /// False when the old segments are no longer there.
-    fn exchange(&self, job: &Job, entries: &[SegmentEntry]) -> Result<bool, Stop> {
-        let database = self.version().manifest.database;
-        let (dim, mut new) = (job.collection.schema.dim as u64, Vec::new());
-        for entry in entries {
-            // Nothing takes the place of a record before it was read back.
-            let again = Segment::open(&self.files, Access::Read, database, entry, dim)?;
-            let mut damage = None;
-            again.verify(&mut |error| {
-                damage.get_or_insert(error);
-            });
-            if let Some(error) = damage {
-                let error = std::io::Error::other(error.to_string());
-                return Err(Stop::Refused(Error::io(again.path(), "read back", error)));
-            }
-            new.push(Arc::new(Segment::open(&self.files, self.access, database, entry, dim)?));
-        }
+    fn exchange(&self, job: &Job, new: Vec<Arc<Segment>>) -> Step<bool> {
         let mut writer = self.writer()?;
         let newest = writer.newest.clone();
         let Some(now) = newest.collections.values().find(|collection| collection.id == job.collection.id) else {

@@ -237,7 +237,7 @@ impl Draft {
                 }
                 Operation::UpsertDirect { id, fields, rows, matrix_bytes, .. } if fits(*rows, *matrix_bytes) => {
                     let body = body(&operation)?.ok_or_else(|| commit.corrupt("a matrix that is nowhere"))?;
-                    (id, fields, *rows, Values::Direct(body))
+                    (id, fields, *rows, Values::Direct(Box::new(body)))
                 }
                 _ => return Err(commit.corrupt("a matrix of another length than its rows")),
             };
@@ -257,6 +257,27 @@ impl Draft {
         changed.segments.retain(|part| !goes(part));
         changed.segments.splice(at..at, new);
         self.collections.insert(name.to_owned(), Arc::new(changed));
+    }
+
+    /// Adds whole segments of new records to a collection; those with the same ids go.
+    pub(super) fn add_segments(&mut self, to: &CollectionVersion, new: Vec<SegmentRef>) -> Result<()> {
+        let now = self.collection(&to.name)?;
+        if now.id != to.id {
+            return Err(Error::not_found("collection", &to.name, [""; 0]));
+        }
+        let mut changed = CollectionVersion::clone(now);
+        let mut staged = Staged { next_record: changed.next_record, ..Staged::default() };
+        for part in &new {
+            for n in (0..part.segment.records()).filter(|n| !part.deleted.contains(*n)) {
+                staged.remove(&changed.segments, part.segment.id(n)?)?;
+            }
+        }
+        staged.finish(&mut changed, Path::new(""));
+        changed.records += new.iter().map(SegmentRef::live).sum::<u64>();
+        changed.segments.splice(..0, new);
+        self.collections.insert(to.name.clone(), Arc::new(changed));
+        (self.changed, self.structural) = (true, true);
+        Ok(())
     }
 
     /// New records, with the number of their collection.

@@ -22,8 +22,10 @@
 //! It knows records, never scores. It has no log yet: each commit writes a segment, and small segments are folded together
 //! (see `fold.rs`).
 
+mod aside;
 mod backup;
 mod bits;
+mod bulk;
 mod change;
 mod compact;
 mod container;
@@ -61,6 +63,7 @@ mod view_file;
 mod writer;
 
 pub use backup::BackedUp;
+pub use bulk::BulkLoad;
 #[doc(hidden)] // what the rooms above and the tests of durability use
 pub use change::{Change, Committed};
 pub use damage::Unreadable;

@@ -20,6 +20,8 @@ use std::path::Path;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Instant;
 
+/// What a record in memory takes beside its id, fields and values, about: what bounds the heap where these are tiny.
+const RECORD_BYTES: u64 = 128;
 /// Commits of more than this part of the log are written as segments at once.
 const LARGE_PART: u64 = 8;
 /// Sealed segments for which the size of a growing one doubles, so that their number stays far from its limit.
@@ -40,7 +42,7 @@ pub(super) struct Writer {
     pub(super) newest: Arc<Version>,
     pub(super) next_no: u64,
     log: Option<Log>,
-    /// Bytes of all logs of this generation.
+    /// Bytes of all logs of this generation, and of what their records need in memory beside them.
     log_bytes: u64,
     /// Segments that matrices are appended to, by collection.
     open: BTreeMap<u64, OpenSegment>,
@@ -147,7 +149,7 @@ impl Writer {
             Err(error) => return Err(Stop::Unknown(error)),
         }
         let bytes = log.bytes() - before;
-        self.log_bytes += bytes;
+        self.log_bytes += bytes + draft.new_records().count() as u64 * RECORD_BYTES;
         let (since, waiting) = self.waiting.unwrap_or_else(|| (Instant::now(), 0));
         self.waiting = Some((since, waiting + bytes));
         self.newest = Arc::new(self.newest.with(draft.seq, draft.finish(files.root())));
@@ -169,7 +171,7 @@ impl Writer {
             let Some(open) = open.get_mut(&id) else { return Ok(()) };
             let body = open.append(&values.bytes()?)?;
             written += body.bytes();
-            *values = Values::Direct(body);
+            *values = Values::Direct(Box::new(body));
             Ok(())
         };
         for id in &large {
@@ -309,6 +311,15 @@ impl Shared {
         match &self.writer {
             Some(writer) => Ok(writer.lock().unwrap_or_else(PoisonError::into_inner)),
             None => Err(Error::ReadOnly { path: self.files.root().to_path_buf() }),
+        }
+    }
+
+    /// What the caller is told of a stop outside of the mutex. One that poisons must not be forgotten because something else
+    /// is wrong as well.
+    pub(super) fn settled(&self, stop: Stop) -> Error {
+        match self.unchecked_writer() {
+            Ok(mut writer) => writer.settle(stop, &self.files),
+            Err(error) => error,
         }
     }
 

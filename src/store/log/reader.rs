@@ -80,12 +80,20 @@ impl Cursor {
         loop {
             // Listed before the frames are read: a log that is there by then begins where this one has ended.
             let logs = Cursor::logs(files, self.first)?;
-            let next = logs.into_iter().find(|number| self.place.is_none_or(|(at, _)| *number > at));
+            let next: Vec<u64> =
+                logs.into_iter().filter(|number| self.place.is_none_or(|(at, _)| *number > at)).collect();
             if let Some((number, _)) = self.place {
                 self.read_file(files, number, &mut commits)?;
             }
-            let Some(next) = next else { return Ok(commits) };
-            if !self.enter(files, next)? {
+            let mut entered = false;
+            for number in next {
+                // One that was only being made may have been given up for another.
+                entered = self.enter(files, number)?;
+                if entered {
+                    break;
+                }
+            }
+            if !entered {
                 return Ok(commits);
             }
         }

@@ -29,7 +29,7 @@ pub(crate) enum Values {
     /// In the heap, encoded in two bytes each.
     Narrow(Words),
     /// In a segment file that is still growing.
-    Direct(Body),
+    Direct(Box<Body>),
 }
 
 impl Values {

@@ -1,0 +1,126 @@
+//! Segments written beside the commits, for a publish that will name them: by compaction and by bulk loading. Until then
+//! nothing names them, and what is not named is not there.
+
+use super::Shared;
+use super::container::Identity;
+use super::draft::{random, random_sixteen};
+use super::files::SEG;
+use super::manifest::SegmentEntry;
+use super::options::Access;
+use super::publish::{Step, Stop, seal, segment_about, segment_entry};
+use super::segment::{self, Segment, SegmentWriter, StoredRecord};
+use super::version::CollectionVersion;
+use crate::error::Error;
+use std::sync::Arc;
+
+/// Bytes of matrices in a segment.
+pub(super) const LARGEST: u64 = 1 << 30;
+/// Bytes of ids, fields and entries in one, since these wait in memory.
+const WAITING: usize = 32 << 20;
+
+/// Segments of one collection in the making.
+#[derive(Debug)]
+pub(super) struct Aside {
+    shared: Arc<Shared>,
+    collection: Arc<CollectionVersion>,
+    open: Option<(SegmentWriter, Identity, String)>,
+    entries: Vec<SegmentEntry>,
+    /// Of the files, so that nobody takes them for garbage.
+    numbers: Vec<u64>,
+    /// Whether a manifest may name the files by now.
+    kept: bool,
+}
+
+impl Aside {
+    pub(super) fn new(shared: &Arc<Shared>, collection: &Arc<CollectionVersion>) -> Aside {
+        let (shared, collection) = (shared.clone(), collection.clone());
+        Aside { shared, collection, open: None, entries: Vec::new(), numbers: Vec::new(), kept: false }
+    }
+
+    /// Appends a record; it goes into the next segment when the open one is full.
+    pub(super) fn push(&mut self, record: &StoredRecord<'_>) -> Step<()> {
+        if self.open.as_ref().is_some_and(|(out, ..)| out.offset() >= LARGEST || out.waiting_bytes() >= WAITING) {
+            self.seal()?;
+        }
+        if let Some((out, ..)) = &mut self.open {
+            return Ok(out.push(record)?);
+        }
+        let number = {
+            let mut writer = self.shared.writer()?;
+            let number = writer.number();
+            writer.making.insert(number);
+            number
+        };
+        self.numbers.push(number);
+        let name = segment::name_of(number, random());
+        let database = self.shared.version().manifest.database;
+        let identity = Identity { database, file: random_sixteen(), ..Identity::default() };
+        let file = self.shared.files.create(&format!("{SEG}/{name}"))?;
+        let mut out = SegmentWriter::new(file, &identity, &segment_about(&self.collection))?;
+        out.push(record)?;
+        self.open = Some((out, identity, name));
+        Ok(())
+    }
+
+    /// Ends the open segment.
+    pub(super) fn seal(&mut self) -> Step<()> {
+        if let Some((out, identity, name)) = self.open.take() {
+            let (finished, written) = out.finish(self.collection.schema.dim as u64)?;
+            self.entries.push(segment_entry(self.collection.id, seal(finished, name)?, identity, written));
+        }
+        Ok(())
+    }
+
+    /// Ends the last segment, makes the names durable, and opens all of them after a look at every byte: nothing takes the
+    /// place of a record before it was read back.
+    pub(super) fn finish(&mut self) -> Step<Vec<Arc<Segment>>> {
+        self.seal()?;
+        let (files, access) = (&self.shared.files, self.shared.access);
+        files.sync_dir(SEG).map_err(Stop::Poison)?;
+        let database = self.shared.version().manifest.database;
+        let dim = self.collection.schema.dim as u64;
+        let mut segments = Vec::new();
+        for entry in &self.entries {
+            let again = Segment::open(files, Access::Read, database, entry, dim)?;
+            let mut damage = None;
+            again.verify(&mut |error| {
+                damage.get_or_insert(error);
+            });
+            if let Some(error) = damage {
+                let error = std::io::Error::other(error.to_string());
+                return Err(Stop::Refused(Error::io(again.path(), "read back", error)));
+            }
+            segments.push(Arc::new(Segment::open(files, access, database, entry, dim)?));
+        }
+        Ok(segments)
+    }
+
+    /// Bytes of the finished files.
+    pub(super) fn bytes(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.file.bytes).sum()
+    }
+
+    /// What became of the publish: unless nothing of it happened, the files stay.
+    pub(super) fn settle<T>(&mut self, done: &Step<T>) {
+        self.kept = !matches!(done, Err(Stop::Refused(_)));
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        self.open = None;
+        let (shared, numbers) = (&self.shared, &self.numbers);
+        if !self.kept {
+            for name in shared.files.list(SEG).unwrap_or_default() {
+                if super::gc::number_of(&name).is_some_and(|number| numbers.contains(&number)) {
+                    // What cannot be removed is swept later.
+                    let _ = shared.files.remove(&format!("{SEG}/{name}"));
+                }
+            }
+        }
+        if let Some(writer) = &shared.writer {
+            let mut writer = writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            writer.making.retain(|number| !numbers.contains(number));
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Bulk loading: records straight into sealed segments, all of them visible with one publish at the end.
+
+use super::aside::Aside;
+use super::draft::Draft;
+use super::publish::Step;
+use super::segment::{Lookup, Segment, StoredRecord};
+use super::version::{CollectionVersion, SegmentRef};
+use super::{Shared, Store};
+use crate::error::{Error, Result};
+use crate::matrix::Precision;
+use crate::record::Record;
+use roaring::RoaringBitmap;
+use std::collections::HashSet;
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Records on their way into segments of their own; see [`Collection::bulk_load`](crate::Collection::bulk_load). Dropped
+/// before [`BulkLoad::finish`] it leaves nothing.
+///
+/// Heap: 1 MiB, and ids, fields and 80 bytes for each record of the segment being written, at most 32 MiB.
+#[must_use = "nothing is there before `finish`"]
+pub struct BulkLoad {
+    shared: Arc<Shared>,
+    collection: Arc<CollectionVersion>,
+    aside: Aside,
+    /// Hashes of the ids in the segment being written.
+    hashes: HashSet<u64>,
+    seq: u64,
+    records: u64,
+    narrowed: Vec<u8>,
+}
+
+impl Store {
+    /// Begins to load records into a collection.
+    pub(crate) fn bulk_load(&self, collection: &str) -> Result<BulkLoad> {
+        let seq = self.shared.writer()?.newest.seq + 1;
+        let version = self.version();
+        let found = version.collections.get(collection);
+        let collection =
+            found.ok_or_else(|| Error::not_found("collection", collection, version.collections.keys()))?.clone();
+        Ok(BulkLoad {
+            aside: Aside::new(&self.shared, &collection),
+            shared: self.shared.clone(),
+            collection,
+            hashes: HashSet::new(),
+            seq,
+            records: 0,
+            narrowed: Vec::new(),
+        })
+    }
+}
+
+impl BulkLoad {
+    /// Adds a record, which needs an id of its own. Of several with the same id, in the load or in the collection, the
+    /// last stays; a repeated id begins another segment, so many of them make many segments.
+    ///
+    /// # Errors
+    /// As [`Collection::upsert`](crate::Collection::upsert). After one of the environment the load cannot go on.
+    pub fn push(&mut self, record: Record) -> Result<()> {
+        let schema = &self.collection.schema;
+        record.check(schema)?;
+        let Some(id) = &record.id else {
+            return Err(Error::invalid("record", "a bulk load numbers none: give each an id, or use `upsert`"));
+        };
+        let values = record.matrix.values();
+        let matrix = match schema.precision {
+            Precision::F32 => bytemuck::cast_slice(values),
+            other => {
+                self.narrowed.clear();
+                other.encode(values, &mut self.narrowed)?;
+                &self.narrowed[..]
+            }
+        };
+        let (fields, hash) = (record.fields.to_json(), xxh3_64(id.as_bytes()));
+        let stored = StoredRecord {
+            seq: self.seq,
+            id,
+            fields: fields.as_bytes(),
+            rows: record.matrix.rows() as u64,
+            dim: schema.dim as u32,
+            precision: schema.precision,
+            matrix,
+        };
+        let mut push = || -> Step<()> {
+            if !self.hashes.insert(hash) {
+                self.aside.seal()?;
+                self.hashes.clear();
+                self.hashes.insert(hash);
+            }
+            self.aside.push(&stored)
+        };
+        let pushed = push();
+        self.records += 1;
+        pushed.map_err(|stop| self.shared.settled(stop))
+    }
+
+    /// Makes all records visible in one commit, durably, and says how many were loaded.
+    ///
+    /// # Errors
+    /// As [`Collection::upsert`](crate::Collection::upsert); then none of them is there, unless the outcome is unknown.
+    pub fn finish(mut self) -> Result<u64> {
+        if self.records == 0 {
+            return Ok(0);
+        }
+        let done = self.install();
+        self.aside.settle(&done);
+        done.map_err(|stop| self.shared.settled(stop))?;
+        Ok(self.records)
+    }
+
+    fn install(&mut self) -> Step<()> {
+        let segments = self.aside.finish()?;
+        let mut new = Vec::with_capacity(segments.len());
+        for (at, segment) in segments.iter().enumerate() {
+            let deleted = overwritten(segment, &segments[at + 1..])?;
+            new.push(SegmentRef::new(segment.clone(), None, Arc::new(deleted)));
+        }
+        let mut writer = self.shared.writer()?;
+        let newest = writer.newest.clone();
+        let mut draft = Draft::new(&newest, writer.next_no);
+        draft.seq += 1;
+        draft.add_segments(&self.collection, new)?;
+        writer.publish(&self.shared, draft)
+    }
+}
+
+/// Records of a segment whose ids are in later ones too.
+fn overwritten(segment: &Segment, later: &[Arc<Segment>]) -> Result<RoaringBitmap> {
+    let mut deleted = RoaringBitmap::new();
+    for n in 0..segment.records() {
+        let id = segment.id(n)?;
+        for other in later {
+            if let Lookup::At(_) = other.lookup(id)? {
+                deleted.insert(n);
+                break;
+            }
+        }
+    }
+    Ok(deleted)
+}
