@@ -89,7 +89,7 @@ fn a_damaged_block_loses_the_records_in_it_each_by_name() {
         for lost in &report.records {
             assert!(lost.damage.path == path && lost.damage.offset.is_some() && lost.collection == "clips");
             match &lost.id {
-                Some(id) => assert!(!kept.contains(id) && id.starts_with(&format!("{:05}", lost.number))),
+                Some(id) => assert!(!kept.contains(id) && id.starts_with(&format!("{:05}", lost.number.unwrap()))),
                 None => assert!(kind == IDS || kind == ENTRIES),
             }
         }
