@@ -17,7 +17,7 @@
 //! numbers.
 //!
 //! # Which file does what
-//! - a commit: `draft` (thought out in memory), `writer` (written, waited for), `log/`, `segment/growing`;
+//! - a commit: `commit` (taken, waited for), `draft` (thought out in memory), `writer` (written), `log/`, `segment/growing`;
 //! - a publish: `publish`, `fold` (small segments join), `aside` with `compact` and `bulk` (segments written beside the commits), `gc`;
 //! - opening: `open`, `lock`, `replay` (the log, by readers again and again), `version`, `snapshot`;
 //! - the files: `files` over `vfs/`, `container/` (the shape that all but logs and manifests share), `segment/`, `deletes`, `view_file`,
@@ -39,6 +39,7 @@ mod backup;
 mod bits;
 mod bulk;
 mod change;
+mod commit;
 mod compact;
 mod container;
 mod damage;

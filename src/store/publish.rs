@@ -14,7 +14,7 @@ use super::draft::{Draft, StagedView, random, random_sixteen};
 use super::files::{File, Files, SEG, TEMPORARY, VIEW};
 use super::manifest::{CollectionEntry, DeletesEntry, FileEntry, Manifest, SegmentEntry, ViewEntry, name_of};
 use super::options::Access;
-use super::segment::{self, MemoryRecord, OpenSegment, SegmentWriter, StoredRecord, Values, Written};
+use super::segment::{self, MemoryRecord, OpenSegment, SegmentWriter, Values, Written};
 use super::version::{self, CollectionVersion, Pin, SegmentRef, Version};
 use super::{deletes, fold, gc, view_file};
 use crate::error::{Error, Result};
@@ -206,16 +206,7 @@ impl<'a> Publisher<'a> {
         for record in records {
             let Values::Direct(body) = &record.values else { continue };
             let (fields, schema) = (record.fields.to_json(), &collection.schema);
-            let stored = StoredRecord {
-                seq: record.seq,
-                id: &record.id,
-                fields: fields.as_bytes(),
-                rows: record.rows as u64,
-                dim: schema.dim as u32,
-                precision: schema.precision,
-                matrix: &[],
-            };
-            open.enter(&stored, body)?;
+            open.enter(&record.stored(schema.dim, schema.precision, &fields, &[]), body)?;
         }
         let (finished, written, identity, name) = open.finish(collection.schema.dim as u64)?;
         Ok(segment_entry(collection.id, seal(finished, name)?, identity, written))
@@ -260,15 +251,7 @@ impl<'a> Publisher<'a> {
             }
             for record in records {
                 let (fields, matrix) = (record.fields.to_json(), record.values.bytes()?);
-                out.push(&StoredRecord {
-                    seq: record.seq,
-                    id: &record.id,
-                    fields: fields.as_bytes(),
-                    rows: record.rows as u64,
-                    dim: schema.dim as u32,
-                    precision: schema.precision,
-                    matrix: &matrix,
-                })?;
+                out.push(&record.stored(schema.dim, schema.precision, &fields, &matrix))?;
             }
             let (finished, written) = out.finish(schema.dim as u64)?;
             parts.truncate(kept);
