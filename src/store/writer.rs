@@ -302,12 +302,26 @@ fn is_large(values: &Values, tuning: &Tuning) -> bool {
 impl Shared {
     /// The writer's part, checked.
     pub(super) fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
-        let Some(writer) = &self.writer else {
-            return Err(Error::ReadOnly { path: self.files.root().to_path_buf() });
-        };
-        let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = self.unchecked_writer()?;
         writer.check(self.files.root())?;
         Ok(writer)
+    }
+
+    /// The writer's part, to end what was begun whatever has happened since.
+    pub(super) fn unchecked_writer(&self) -> Result<MutexGuard<'_, Writer>> {
+        match &self.writer {
+            Some(writer) => Ok(writer.lock().unwrap_or_else(PoisonError::into_inner)),
+            None => Err(Error::ReadOnly { path: self.files.root().to_path_buf() }),
+        }
+    }
+
+    /// What the caller is told of a stop outside of the mutex. One that poisons must not be forgotten because something else
+    /// is wrong as well.
+    pub(super) fn settled(&self, stop: Stop) -> Error {
+        match self.unchecked_writer() {
+            Ok(mut writer) => writer.settle(stop, &self.files),
+            Err(error) => error,
+        }
     }
 
     pub(super) fn commit(&self, changes: Vec<Change>, durability: Durability) -> Result<Committed> {
