@@ -292,11 +292,12 @@ pub(super) struct Unsynced {
 
 impl Unsynced {
     pub(super) fn sync(&self, files: &Files) -> Result<()> {
-        self.segments.iter().try_for_each(|growing| growing.file().sync())?;
+        let log = self.log.iter().map(|log| &**log);
+        let all: Vec<&File> = self.segments.iter().map(|growing| growing.file()).chain(log).collect();
+        files.sync_files(&all)?;
         if self.new_names.1 {
             files.sync_dir(SEG)?;
         }
-        self.log.iter().try_for_each(|log| log.sync())?;
         if self.new_names.0 {
             files.sync_dir("")?;
         }
