@@ -37,7 +37,7 @@ pub use matrix::{Matrix, MatrixView, Precision};
 pub use query::{Hit, Hits, Query};
 pub use record::{Fields, Record, Schema};
 pub use score::Metric;
-pub use store::Snapshot;
+pub use store::{Durability, Snapshot, repair_to};
 
 #[cfg(target_endian = "big")]
 compile_error!("otolith maps little-endian files and is not built for big-endian machines");

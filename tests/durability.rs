@@ -11,8 +11,9 @@
 //! - `model`: random histories, crashes among them, against maps in memory.
 //! - `readers`: processes read while another writes and compacts.
 //!
-//! Lines `figure NAME = VALUE UNIT` say how much was tried. `OTOLITH_NIGHTLY=1` asks for the long run, about an hour on
-//! two cores; a debug build tries a twentieth.
+//! Lines `figure NAME = VALUE UNIT` say how much was tried. The whole of it is tried with the engine alone:
+//! `cargo test --release --no-default-features --test durability -- --nocapture`. With the command line built in, as part of
+//! all tests, and in a debug build a twentieth is. `OTOLITH_NIGHTLY=1` asks for the long run, about an hour on two cores.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
@@ -50,7 +51,7 @@ fn is_nightly() -> bool {
 fn count(usual: usize, nightly: usize) -> usize {
     match is_nightly() {
         true => nightly,
-        false if cfg!(debug_assertions) => usual.div_ceil(20),
+        false if cfg!(debug_assertions) || cfg!(feature = "cli") => usual.div_ceil(20),
         false => usual,
     }
 }

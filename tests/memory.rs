@@ -210,6 +210,6 @@ fn a_million_tiny_records_are_written_and_opened_at_ease() {
         }
     }
     let opened = heap.peak("tiny_open");
-    assert!(written.max(single).max(closed) < 512.0, "{written} {single} {closed} MiB");
+    assert!(written.max(single).max(closed) < 160.0, "{written} {single} {closed} MiB");
     assert!(opened < 16.0, "{opened} MiB: opening reads no records");
 }

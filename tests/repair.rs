@@ -3,12 +3,15 @@
 //!
 //! - `search`: questions, fitting, changes, where records are damaged.
 //! - `rescue`: verification and repair, one kind of file after the other.
+//! - `logged`: the same where part of the records stand in the log.
 //! - `chance`: repair after any damage at all.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "repair/chance.rs"]
 mod chance;
+#[path = "repair/logged.rs"]
+mod logged;
 #[path = "repair/rescue.rs"]
 mod rescue;
 #[path = "repair/search.rs"]

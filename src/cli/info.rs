@@ -13,7 +13,7 @@ before the current is always kept; those before it are in use by a reader, or wa
 
 With --json: {\"collections\": [{\"name\", \"records\", \"dim\", \"metric\", \"precision\", \"model\", \"rows_per_second\", \"views\"}],
 \"segments\", \"live_records\", \"live_rows\", \"dead_records\", \"dead_rows\", \"dead_bytes\", \"bytes\", \"segment_bytes\",
-\"delete_bytes\", \"view_bytes\", \"manifest_bytes\", \"derived_bytes\", \"generation\", \"older_generations\", \"trouble\", \"format\"}";
+\"delete_bytes\", \"view_bytes\", \"manifest_bytes\", \"log_bytes\", \"derived_bytes\", \"generation\", \"older_generations\", \"trouble\", \"format\"}";
 
 /// Collections, views, sizes.
 #[derive(clap::Args)]
@@ -52,7 +52,7 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
             "collections": collections, "segments": stat.segments, "live_records": stat.live_records,
             "live_rows": stat.live_rows, "dead_records": stat.dead_records, "dead_rows": stat.dead_rows,
             "dead_bytes": stat.dead_bytes, "bytes": stat.bytes(), "segment_bytes": stat.segment_bytes,
-            "delete_bytes": stat.delete_bytes, "view_bytes": stat.view_bytes, "manifest_bytes": stat.manifest_bytes,
+            "delete_bytes": stat.delete_bytes, "view_bytes": stat.view_bytes, "manifest_bytes": stat.manifest_bytes, "log_bytes": stat.log_bytes,
             "derived_bytes": stat.derived_bytes, "generation": stat.generation,
             "older_generations": stat.older_generations, "trouble": stat.trouble, "format": format,
         }));

@@ -18,7 +18,7 @@ Example:
   otolith repair sounds.otolith --out saved.otolith && otolith verify saved.otolith --deep
 
 Exit codes: 0 nothing lost; 3 something lost, or perhaps back that was deleted; 1 could not be done.
-With --json: {\"complete\", \"generation\", \"manifests\": [DAMAGE], \"collections\": [{\"name\", \"was\", \"records\", \"views\"}],
+With --json: {\"complete\", \"generation\", \"manifests\": [DAMAGE], \"logs\": [DAMAGE], \"collections\": [{\"name\", \"was\", \"records\", \"views\"}],
 \"lost\": {\"records\": [{\"collection\", \"id\", \"number\", \"damage\": DAMAGE}], \"segments\": [{\"collection\", \"records\", \"damage\"}],
 \"views\": [{\"collection\", \"name\", \"damage\"}]}, \"revived\": [{\"collection\", \"segment\", \"deleted\", \"known\", \"damage\"}]}, DAMAGE as
 `verify` prints it; with --in-place {\"removed\": [..]}.";
@@ -79,6 +79,9 @@ fn to(db: &Path, out: &Path, output: &mut Output) -> Result<(), Failure> {
     let mut parts = vec![format!("{} records", report.records.len())];
     parts.push(format!("{} segments {in_segments}", report.segments.len()));
     parts.push(format!("{} views", report.views.len()));
+    if !report.logs.is_empty() {
+        parts.push("commits in the log".to_owned());
+    }
     let mut message = format!("{}: lost: {}", db.display(), parts.join(", "));
     if !report.manifests.is_empty() || !report.revived.is_empty() {
         message += "; what had been deleted may be back";
@@ -87,7 +90,7 @@ fn to(db: &Path, out: &Path, output: &mut Output) -> Result<(), Failure> {
 }
 
 fn print(report: &RepairReport, output: &mut Output) -> Result<(), Failure> {
-    for found in &report.manifests {
+    for found in report.manifests.iter().chain(&report.logs) {
         output.line(finding_text(found))?;
     }
     match report.generation {
@@ -104,7 +107,8 @@ fn print(report: &RepairReport, output: &mut Output) -> Result<(), Failure> {
         output.line(format_args!("lost: a segment{}, records in it: {records}: {damage}", of(&lost.collection)))?;
     }
     for lost in &report.records {
-        let name = lost.id.as_ref().map_or_else(|| format!("number {}", lost.number), |id| format!("`{id}`"));
+        let number = lost.number.map_or_else(|| "unknown".to_owned(), |number| format!("number {number}"));
+        let name = lost.id.as_ref().map_or(number, |id| format!("`{id}`"));
         output.line(format_args!("lost: record {name} of {}: {}", lost.collection, finding_text(&lost.damage)))?;
     }
     for lost in &report.views {
@@ -152,7 +156,7 @@ fn report_json(report: &RepairReport) -> Value {
         })
     });
     json!({
-        "complete": report.is_complete(), "generation": report.generation, "manifests": list(&report.manifests),
+        "complete": report.is_complete(), "generation": report.generation, "manifests": list(&report.manifests), "logs": list(&report.logs),
         "collections": collections.collect::<Vec<_>>(),
         "lost": {
             "records": records.collect::<Vec<_>>(), "segments": segments.collect::<Vec<_>>(),

@@ -2,7 +2,7 @@
 
 use super::aside::Aside;
 use super::draft::Draft;
-use super::publish::{Step, Stop};
+use super::publish::Step;
 use super::segment::{Lookup, Segment, StoredRecord};
 use super::version::{CollectionVersion, SegmentRef};
 use super::{Shared, Store};
@@ -91,7 +91,7 @@ impl BulkLoad {
         };
         let pushed = push();
         self.records += 1;
-        pushed.map_err(|stop| self.settled(stop))
+        pushed.map_err(|stop| self.shared.settled(stop))
     }
 
     /// Makes all records visible in one commit, durably, and says how many were loaded.
@@ -104,15 +104,8 @@ impl BulkLoad {
         }
         let done = self.install();
         self.aside.settle(&done);
-        done.map_err(|stop| self.settled(stop))?;
+        done.map_err(|stop| self.shared.settled(stop))?;
         Ok(self.records)
-    }
-
-    fn settled(&self, stop: Stop) -> Error {
-        match self.shared.writer() {
-            Ok(mut writer) => writer.settle(stop, &self.shared.files),
-            Err(error) => error,
-        }
     }
 
     fn install(&mut self) -> Step<()> {

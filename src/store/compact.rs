@@ -129,13 +129,6 @@ impl Shared {
         }
     }
 
-    fn settled(&self, stop: Stop) -> Error {
-        match self.writer() {
-            Ok(mut writer) => writer.settle(stop, &self.files),
-            Err(error) => error,
-        }
-    }
-
     /// Writes the live records of a job into new segments and puts these in the place of the old ones.
     fn rewrite(&self, job: &Job, keep_going: &(dyn Fn() -> bool + Sync), aside: &mut Aside) -> Step<Rewritten> {
         for part in &job.parts {

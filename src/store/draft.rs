@@ -241,7 +241,7 @@ impl Draft {
                 }
                 Operation::UpsertDirect { id, fields, rows, matrix_bytes, .. } if fits(*rows, *matrix_bytes) => {
                     let body = body(&operation)?.ok_or_else(|| commit.corrupt("a matrix that is nowhere"))?;
-                    (id, fields, *rows, Values::Direct(body))
+                    (id, fields, *rows, Values::Direct(Box::new(body)))
                 }
                 _ => return Err(commit.corrupt("a matrix of another length than its rows")),
             };

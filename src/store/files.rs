@@ -108,6 +108,22 @@ impl Files {
         sync(parent, "sync directory", |path| self.vfs.sync_dir(path))
     }
 
+    /// Makes bytes and lengths of several files durable.
+    pub(crate) fn sync_files(&self, files: &[&File]) -> Result<()> {
+        let inner: Vec<&dyn VfsFile> = files.iter().map(|file| &*file.inner).collect();
+        let mut failed = 0;
+        let synced = retried(|| {
+            self.vfs.sync_files(&inner).map_err(|(at, error)| {
+                failed = at;
+                error
+            })
+        });
+        synced.map_err(|source| {
+            let path = files.get(failed).map_or(self.root(), |file| file.path());
+            Error::Io { path: path.to_path_buf(), operation: "sync", source }
+        })
+    }
+
     /// Names in a directory of the database, sorted.
     pub(crate) fn list(&self, name: &str) -> Result<Vec<String>> {
         let mut names = self.run(name, "list", |path| self.vfs.list(path))?;

@@ -8,25 +8,38 @@
 //!
 //! # In and out
 //! ```text
-//! Vec<Change> -> Store::publish -> files, then manifest -> Version -> CollectionVersion -> SegmentRef -> Segment -> matrix
+//! Vec<Change> -> Store::commit -> log + open segments -> Version (files, and records in memory)
+//!                Store::flush  -> segments, delete sets, view files, then a manifest -> Version (files)
+//! Version -> CollectionVersion -> SegmentRef -> Segment -> matrix
 //! ```
-//! Every publish is atomic and on disk when it returns. Readers, in this process and in others, see one version while the
-//! writer goes on. The bytes are specified in `storage-format.md`; [`layout`] holds the same numbers.
+//! Every commit is atomic, and durable when it returns unless it is only [buffered](Durability). Readers, in this process and
+//! in others, see one version while the writer goes on. The bytes are specified in `storage-format.md`; [`layout`] holds the same
+//! numbers.
+//!
+//! # Which file does what
+//! - a commit: `commit` (taken, waited for), `draft` (thought out in memory), `writer` (written), `log/`, `segment/growing`;
+//! - a publish: `publish`, `fold` (small segments join), `aside` with `compact` and `bulk` (segments written beside the commits), `gc`;
+//! - opening: `open`, `lock`, `replay` (the log, by readers again and again), `version`, `snapshot`;
+//! - the files: `files` over `vfs/`, `container/` (the shape that all but logs and manifests share), `segment/`, `deletes`, `view_file`,
+//!   `derived`, `manifest/`;
+//! - when something is wrong: `damage`, `verify`, `repair/`, and in good time `backup`.
 //!
 //! # Costs
-//! Opening: for each segment one open, three short reads and one mapping; no row, id or JSON is read. A publish: one sync
-//! for each file written and each directory touched, and two for the manifest (about 16 ms on a virtual disk). Finding an
-//! id: one binary search in each segment of its collection. First touch of a 64 KiB block: its CRC-32.
+//! Opening: for each segment one open, three short reads and one mapping; no row, id or JSON is read; after a crash at most 64 MiB
+//! of log, and the matrices beside it. A commit: one write and one sync, two where a large matrix is in it; commits of several
+//! threads share them. A publish: one sync for each file written and each directory touched, and two for the manifest. Finding an
+//! id: one binary search in each segment of its collection. First touch of a 64 KiB block: its CRC-32. Memory: what the log
+//! holds, at most twice 64 MiB.
 //!
 //! # What it does not do
-//! It knows records, never scores. It has no log yet: each commit writes a segment, and small segments are folded together
-//! (see `fold.rs`).
+//! It knows records, never scores.
 
 mod aside;
 mod backup;
 mod bits;
 mod bulk;
 mod change;
+mod commit;
 mod compact;
 mod container;
 mod damage;

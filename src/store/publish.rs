@@ -14,7 +14,7 @@ use super::draft::{Draft, StagedView, random, random_sixteen};
 use super::files::{File, Files, SEG, TEMPORARY, VIEW};
 use super::manifest::{CollectionEntry, DeletesEntry, FileEntry, Manifest, SegmentEntry, ViewEntry, name_of};
 use super::options::Access;
-use super::segment::{self, MemoryRecord, OpenSegment, SegmentWriter, StoredRecord, Values, Written};
+use super::segment::{self, MemoryRecord, OpenSegment, SegmentWriter, Values, Written};
 use super::version::{self, CollectionVersion, Pin, SegmentRef, Version};
 use super::{deletes, fold, gc, view_file};
 use crate::error::{Error, Result};
@@ -206,16 +206,7 @@ impl<'a> Publisher<'a> {
         for record in records {
             let Values::Direct(body) = &record.values else { continue };
             let (fields, schema) = (record.fields.to_json(), &collection.schema);
-            let stored = StoredRecord {
-                seq: record.seq,
-                id: &record.id,
-                fields: fields.as_bytes(),
-                rows: record.rows as u64,
-                dim: schema.dim as u32,
-                precision: schema.precision,
-                matrix: &[],
-            };
-            open.enter(&stored, body)?;
+            open.enter(&record.stored(schema.dim, schema.precision, &fields, &[]), body)?;
         }
         let (finished, written, identity, name) = open.finish(collection.schema.dim as u64)?;
         Ok(segment_entry(collection.id, seal(finished, name)?, identity, written))
@@ -244,36 +235,47 @@ impl<'a> Publisher<'a> {
         parts: &mut Vec<SegmentRef>,
         records: &[&Arc<MemoryRecord>],
     ) -> Step<SegmentEntry> {
-        let schema = &collection.schema;
-        let about = segment_about(collection);
+        let mut folding = true;
         loop {
-            let kept = parts.len() - fold::choose(&weights(parts), weight_of(records));
-            let no = self.number();
-            let name = segment::name_of(no, random());
-            let identity = self.identity();
-            let file = self.create(format!("{SEG}/{name}"))?;
-            let mut out = SegmentWriter::new(file, &identity, &about)?;
-            if let Err(error) = parts[kept..].iter().try_for_each(|part| copy_live(part, &mut out)) {
-                let damaged = parts[kept..].iter().any(|part| part.segment.is_suspect());
+            let folded = if folding { fold::choose(&weights(parts), weight_of(records)) } else { 0 };
+            let kept = parts.len() - folded;
+            let name = segment::name_of(self.number(), random());
+            match self.write_joined(collection, &name, &parts[kept..], records) {
                 // Damage in an old record is no reason to refuse a new one: the segment stays as it is.
-                if damaged { continue } else { return Err(error.into()) }
+                Err(Stop::Refused(_)) if parts[kept..].iter().any(|part| part.segment.is_suspect()) => {}
+                // Nor is it one that the old records do not fit a second time.
+                Err(Stop::Refused(Error::DiskFull { .. })) if folded > 0 => {
+                    // Room for the next attempt; without inodes left there may be no file to begin with.
+                    let _ = self.files.remove(&format!("{SEG}/{name}"));
+                    folding = false;
+                }
+                written => {
+                    parts.truncate(kept);
+                    return written;
+                }
             }
-            for record in records {
-                let (fields, matrix) = (record.fields.to_json(), record.values.bytes()?);
-                out.push(&StoredRecord {
-                    seq: record.seq,
-                    id: &record.id,
-                    fields: fields.as_bytes(),
-                    rows: record.rows as u64,
-                    dim: schema.dim as u32,
-                    precision: schema.precision,
-                    matrix: &matrix,
-                })?;
-            }
-            let (finished, written) = out.finish(schema.dim as u64)?;
-            parts.truncate(kept);
-            return Ok(segment_entry(collection.id, seal(finished, name)?, identity, written));
         }
+    }
+
+    /// Writes a segment of what lives in others and of new records.
+    fn write_joined(
+        &mut self,
+        collection: &CollectionVersion,
+        name: &str,
+        parts: &[SegmentRef],
+        records: &[&Arc<MemoryRecord>],
+    ) -> Step<SegmentEntry> {
+        let schema = &collection.schema;
+        let identity = self.identity();
+        let file = self.create(format!("{SEG}/{name}"))?;
+        let mut out = SegmentWriter::new(file, &identity, &segment_about(collection))?;
+        parts.iter().try_for_each(|part| copy_live(part, &mut out))?;
+        for record in records {
+            let (fields, matrix) = (record.fields.to_json(), record.values.bytes()?);
+            out.push(&record.stored(schema.dim, schema.precision, &fields, &matrix))?;
+        }
+        let (finished, written) = out.finish(schema.dim as u64)?;
+        Ok(segment_entry(collection.id, seal(finished, name.to_owned())?, identity, written))
     }
 
     /// Makes the manifest the current state.

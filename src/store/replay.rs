@@ -6,7 +6,7 @@ use super::log::{Commit, Cursor, Operation, Place};
 use super::options::Access;
 use super::segment::{Body, Growing};
 use super::version::Version;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -40,7 +40,16 @@ impl Replay {
                 self.ended = true;
                 break;
             }
-            draft.replay(&commit, &mut |operation| self.body(files, operation))?;
+            let missing = |error| match error {
+                Error::Io { path, .. } => {
+                    Error::corrupt(path, None, format!("commit {} needs it: missing", commit.seq))
+                }
+                other => other,
+            };
+            draft.replay(&commit, &mut |operation| match self.body(files, operation) {
+                Err(error) if is_missing(&error) => Err(missing(error)),
+                body => body,
+            })?;
         }
         if !draft.changed {
             return Ok(None);

@@ -3,6 +3,7 @@
 mod damage;
 mod derived;
 mod guards;
+mod log;
 
 use super::*;
 use crate::matrix::{Matrix, Precision};

@@ -1,26 +1,24 @@
-//! What a writer does: commits go into the log and into memory, and from time to time into files.
-//!
-//! A commit is written while the writer's mutex is held, and waited for while it is not: whoever comes first syncs for all that
-//! have written by then (*group commit*). So there are two newest versions: the writer's, with everything written, and the one
-//! that readers get, with everything that was acknowledged.
+//! What a writer does: commits go into the log and into memory, and from time to time into files. `commit` says when.
 
-use super::change::{Change, Committed};
 use super::container::Identity;
 use super::draft::{Draft, random, random_sixteen};
 use super::files::{File, Files, RESERVE, SEG};
 use super::log::Log;
-use super::options::{Access, Durability, Tuning};
+use super::options::{Access, Tuning};
 use super::publish::{Publisher, Step, Stop, segment_about};
 use super::segment::{Growing, OpenSegment, Values};
 use super::version::Version;
 use super::{Shared, gc};
 use crate::error::{Error, Result};
+use crate::limits;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
-/// Commits of more than this part of the log are written as segments at once.
+/// What a record in memory takes beside its id, fields and values, about: what bounds the heap where these are tiny.
+const RECORD_BYTES: u64 = 128;
+/// Frames are at most this part of a log.
 const LARGE_PART: u64 = 8;
 /// Sealed segments for which the size of a growing one doubles, so that their number stays far from its limit.
 const CROWD: usize = 256;
@@ -40,7 +38,7 @@ pub(super) struct Writer {
     pub(super) newest: Arc<Version>,
     pub(super) next_no: u64,
     log: Option<Log>,
-    /// Bytes of all logs of this generation.
+    /// Bytes of all logs of this generation, and of what their records need in memory beside them.
     log_bytes: u64,
     /// Segments that matrices are appended to, by collection.
     open: BTreeMap<u64, OpenSegment>,
@@ -49,12 +47,12 @@ pub(super) struct Writer {
     /// Numbers of files that are being written for a later publish.
     pub(super) making: BTreeSet<u64>,
     /// The last commit that is durable.
-    durable: u64,
+    pub(super) durable: u64,
     /// Since when and for how many bytes commits wait for a sync.
-    waiting: Option<(Instant, u64)>,
+    pub(super) waiting: Option<(Instant, u64)>,
     /// Whether new names wait for one too: in the database's directory, in that of the segments.
     new_names: (bool, bool),
-    syncing: bool,
+    pub(super) syncing: bool,
     reserved: bool,
 }
 
@@ -124,7 +122,7 @@ impl Writer {
     }
 
     /// Whether enough has gathered to be written out.
-    fn is_full(&self, tuning: &Tuning, times: u64) -> bool {
+    pub(super) fn is_full(&self, tuning: &Tuning, times: u64) -> bool {
         let crowd = (self.newest.manifest.segments.len() / CROWD).min(16);
         let largest = tuning.segment_bytes.saturating_mul(times) << crowd;
         self.log_bytes >= tuning.log_bytes.saturating_mul(times)
@@ -132,9 +130,13 @@ impl Writer {
     }
 
     /// Puts a small commit into the log, its large matrices into open segments. Nothing is synced.
-    fn append(&mut self, files: &Files, access: Access, tuning: &Tuning, mut draft: Draft) -> Step<()> {
-        self.append_matrices(files, access, tuning, &mut draft)?;
+    pub(super) fn append(&mut self, shared: &Shared, mut draft: Draft) -> Step<()> {
+        let (files, tuning) = (&shared.files, &shared.tuning);
+        self.append_matrices(files, shared.access, tuning, &mut draft)?;
         let payload = draft.payload()?;
+        if payload.len() as u64 > largest_frame(tuning) {
+            return self.publish(shared, draft);
+        }
         if self.log.as_ref().is_none_or(Log::is_broken) {
             self.begin_log(files)?;
         }
@@ -147,7 +149,7 @@ impl Writer {
             Err(error) => return Err(Stop::Unknown(error)),
         }
         let bytes = log.bytes() - before;
-        self.log_bytes += bytes;
+        self.log_bytes += bytes + draft.new_records().count() as u64 * RECORD_BYTES;
         let (since, waiting) = self.waiting.unwrap_or_else(|| (Instant::now(), 0));
         self.waiting = Some((since, waiting + bytes));
         self.newest = Arc::new(self.newest.with(draft.seq, draft.finish(files.root())));
@@ -169,7 +171,7 @@ impl Writer {
             let Some(open) = open.get_mut(&id) else { return Ok(()) };
             let body = open.append(&values.bytes()?)?;
             written += body.bytes();
-            *values = Values::Direct(body);
+            *values = Values::Direct(Box::new(body));
             Ok(())
         };
         for id in &large {
@@ -238,8 +240,18 @@ impl Writer {
         Ok(())
     }
 
+    /// Lets the log vouch for its last frame, so that its rotting can be told from its tearing. Not needed for anything
+    /// else, so a failure costs a new log and no more.
+    pub(super) fn mark(&mut self) {
+        if self.durable == self.newest.seq
+            && let Some(log) = self.log.as_mut().filter(|log| !log.is_broken())
+        {
+            let _ = log.mark(self.newest.seq);
+        }
+    }
+
     /// The files and directories that wait for a sync, up to which commit, and the version it gives.
-    fn take_unsynced(&mut self) -> Unsynced {
+    pub(super) fn take_unsynced(&mut self) -> Unsynced {
         self.waiting = None;
         Unsynced {
             log: self.log.as_ref().map(|log| log.file().clone()),
@@ -271,20 +283,21 @@ impl Writer {
 }
 
 /// What a sync must reach.
-struct Unsynced {
+pub(super) struct Unsynced {
     log: Option<Arc<File>>,
     segments: Vec<Arc<Growing>>,
     new_names: (bool, bool),
-    version: Arc<Version>,
+    pub(super) version: Arc<Version>,
 }
 
 impl Unsynced {
-    fn sync(&self, files: &Files) -> Result<()> {
-        self.segments.iter().try_for_each(|growing| growing.file().sync())?;
+    pub(super) fn sync(&self, files: &Files) -> Result<()> {
+        let log = self.log.iter().map(|log| &**log);
+        let all: Vec<&File> = self.segments.iter().map(|growing| growing.file()).chain(log).collect();
+        files.sync_files(&all)?;
         if self.new_names.1 {
             files.sync_dir(SEG)?;
         }
-        self.log.iter().try_for_each(|log| log.sync())?;
         if self.new_names.0 {
             files.sync_dir("")?;
         }
@@ -292,135 +305,12 @@ impl Unsynced {
     }
 }
 
-fn is_large(values: &Values, tuning: &Tuning) -> bool {
+/// Commits that would need longer frames are written as segments at once.
+pub(super) fn largest_frame(tuning: &Tuning) -> u64 {
+    (tuning.log_bytes / LARGE_PART).min(limits::FRAME_BYTES)
+}
+
+/// Whether a matrix goes past the log.
+pub(super) fn is_large(values: &Values, tuning: &Tuning) -> bool {
     values.length() >= tuning.direct_bytes.max(1)
-}
-
-impl Shared {
-    /// The writer's part, checked.
-    pub(super) fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
-        let Some(writer) = &self.writer else {
-            return Err(Error::ReadOnly { path: self.files.root().to_path_buf() });
-        };
-        let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-        writer.check(self.files.root())?;
-        Ok(writer)
-    }
-
-    pub(super) fn commit(&self, changes: Vec<Change>, durability: Durability) -> Result<Committed> {
-        let mut writer = self.writer()?;
-        if writer.is_full(&self.tuning, 2) {
-            // Writing out has failed since; more must not gather without end.
-            self.write_out(&mut writer)?;
-        }
-        let newest = writer.newest.clone();
-        let mut draft = Draft::new(&newest, writer.next_no);
-        draft.seq += 1;
-        changes.into_iter().try_for_each(|change| draft.apply(change))?;
-        let (ids, deleted) = (std::mem::take(&mut draft.ids), std::mem::take(&mut draft.deleted));
-        if draft.changed {
-            writer.next_no = draft.next_no;
-            let inline = draft.new_records().map(|(_, record)| &record.values);
-            let inline: u64 = inline.filter(|values| !is_large(values, &self.tuning)).map(Values::length).sum();
-            let done = match !draft.structural && inline <= self.tuning.log_bytes / LARGE_PART {
-                true => writer.append(&self.files, self.access, &self.tuning, draft),
-                false => writer.publish(self, draft),
-            };
-            done.map_err(|stop| writer.settle(stop, &self.files))?;
-        }
-        let version = writer.newest.clone();
-        match durability {
-            Durability::Sync => writer = self.make_durable(writer, version.seq)?,
-            Durability::Buffered => {
-                self.replace(version.clone());
-                let (since, bytes) = writer.waiting.unwrap_or((Instant::now(), 0));
-                if bytes >= self.tuning.buffered_bytes || since.elapsed() >= self.tuning.buffered_for {
-                    writer = self.make_durable(writer, version.seq)?;
-                }
-            }
-        }
-        if writer.is_full(&self.tuning, 1)
-            && let Err(error) = self.write_out(&mut writer)
-        {
-            // The commit stands. The next flush meets the same, or has more luck.
-            writer.trouble = Some(error.to_string());
-        }
-        Ok(Committed { version, ids, deleted })
-    }
-
-    /// Writes everything out that stands in the log.
-    fn write_out(&self, writer: &mut MutexGuard<'_, Writer>) -> Result<()> {
-        if !writer.has_log() {
-            return Ok(());
-        }
-        let draft = Draft::new(&writer.newest, writer.next_no);
-        writer.publish(self, draft).map_err(|stop| writer.settle(stop, &self.files))
-    }
-
-    pub(super) fn flush(&self) -> Result<()> {
-        self.write_out(&mut self.writer()?)
-    }
-
-    pub(super) fn sync(&self) -> Result<()> {
-        let writer = self.writer()?;
-        let seq = writer.newest.seq;
-        self.make_durable(writer, seq).map(drop)
-    }
-
-    /// Syncs commits that were only buffered and have waited long enough.
-    pub(super) fn sync_if_due(&self) -> Result<()> {
-        let writer = self.writer()?;
-        let due = writer.waiting.is_some_and(|(since, _)| since.elapsed() >= self.tuning.buffered_for);
-        let seq = writer.newest.seq;
-        if due { self.make_durable(writer, seq).map(drop) } else { Ok(()) }
-    }
-
-    /// Waits until commit `seq` is durable; whoever finds nobody syncing does it for all that have been written.
-    fn make_durable<'a>(&'a self, mut writer: MutexGuard<'a, Writer>, seq: u64) -> Result<MutexGuard<'a, Writer>> {
-        loop {
-            if writer.durable >= seq {
-                return Ok(writer);
-            }
-            if let Some(cause) = writer.poisoned.clone() {
-                return Err(Error::OutcomeUnknown { path: self.files.root().to_path_buf(), cause });
-            }
-            let Some(mutex) = &self.writer else { return Ok(writer) };
-            if writer.syncing {
-                writer = self.synced.wait(writer).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            writer.syncing = true;
-            let unsynced = writer.take_unsynced();
-            drop(writer);
-            let done = unsynced.sync(&self.files);
-            writer = mutex.lock().unwrap_or_else(PoisonError::into_inner);
-            writer.syncing = false;
-            self.synced.notify_all();
-            match done {
-                Ok(()) => {
-                    writer.durable = writer.durable.max(unsynced.version.seq);
-                    self.replace(unsynced.version);
-                    writer.mark();
-                }
-                Err(error) => {
-                    let error = writer.settle(Stop::Unknown(error), &self.files);
-                    if writer.durable < seq {
-                        return Err(error);
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Writer {
-    /// Lets the log vouch for its last frame, so that its rotting can be told from its tearing. Not needed for anything
-    /// else, so a failure costs a new log and no more.
-    fn mark(&mut self) {
-        if self.durable == self.newest.seq
-            && let Some(log) = self.log.as_mut().filter(|log| !log.is_broken())
-        {
-            let _ = log.mark(self.newest.seq);
-        }
-    }
 }

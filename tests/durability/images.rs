@@ -11,8 +11,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// One image in so many is also opened for writing with a second cut, at every operation.
-const NESTED: usize = 512;
+/// One image in so many is also opened for writing with a third cut, at every operation, where that is asked for.
+const TWICE_NESTED: usize = 32_768;
 /// One image in so many is also written to, and verified again.
 const GO_ON: usize = 16;
 
@@ -62,7 +62,8 @@ impl Tried {
         let number = self.images.fetch_add(1, Ordering::Relaxed);
         let untouched = image.copy().unwrap();
         let found = self.survive(image, allowed)?;
-        if number.is_multiple_of(NESTED) {
+        // One image in so many is also opened for writing with a second cut, at every operation.
+        if number.is_multiple_of(if crate::is_nightly() { 128 } else { 512 }) {
             self.cut_recovery(&untouched, &found, 2)?;
         }
         if number.is_multiple_of(GO_ON) {
@@ -88,7 +89,7 @@ impl Tried {
                 let untouched = image.copy().unwrap();
                 let why = |wrong| format!("cut {depth} after operation {at}, {}: {wrong}", disk.describe(&outcome));
                 self.survive(&image, std::slice::from_ref(state)).map_err(why)?;
-                if depth < self.depth && number.is_multiple_of(NESTED) {
+                if depth < self.depth && number.is_multiple_of(TWICE_NESTED) {
                     self.cut_recovery(&untouched, state, depth + 1).map_err(why)?;
                 }
             }

@@ -3,7 +3,7 @@
 use crate::calls::{Call, buffered, publishes, sync};
 use crate::images::{Seen, Tried};
 use crate::oracle::{self, History, State, create, create_view, delete, drop_view, upsert};
-use otolith::store::vfs::{Fault, FaultyVfs, MemoryVfs, PowerCut};
+use otolith::store::vfs::{Effort, Fault, FaultyVfs, MemoryVfs, PowerCut};
 use otolith::store::{Durability, Store, Tuning};
 use otolith::{Error, ErrorKind};
 use rayon::prelude::*;
@@ -113,13 +113,11 @@ fn run(fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
     }
     let history = History::new(State::new());
     let mut run = Run { memory, vfs, store: opened.ok(), history, unknown: false, poisoned: false, gone: false };
-    let mut failures = Vec::new();
     for call in calls() {
         if run.store.is_none() {
             break;
         }
         let Err(error) = run.call(&call) else { continue };
-        failures.push(format!("{call:?}: {error:?}"));
         assert!(run.vfs.fired().is_some(), "{}, {call:?}: {error:?}", what());
         // A file that could not be read is taken for damaged until the database is opened again.
         let unread = matches!(run.vfs.fired(), Some("read_at" | "map" | "open" | "bytes"));
@@ -141,11 +139,14 @@ fn run(fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
         // Nothing happened; the surroundings are well again, and so is the handle.
         run.call(&call).unwrap_or_else(|error| panic!("{}, {call:?} again: {error:?}", what()));
     }
+    // The reserve holds nothing that a failed sync could lose.
     let failed_sync = matches!(run.vfs.fired(), Some("sync" | "sync_dir")) && fault != Fault::Interrupted;
+    let failed_sync = failed_sync && !run.vfs.fired_on().is_some_and(|path| path.ends_with("RESERVE"));
     assert!(
         !failed_sync || run.poisoned || run.gone || run.store.is_none(),
-        "{}: a failed sync must poison: {failures:?}",
-        what()
+        "{}: a failed sync of {:?} must poison",
+        what(),
+        run.vfs.fired_on()
     );
     assert!(fault != Fault::Interrupted || !run.poisoned, "{}: an interruption is no failure", what());
     let settled = |store: &Store| store.commit(vec![create("more")]).is_err();
@@ -154,12 +155,15 @@ fn run(fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
         "{}: a commit is acknowledged",
         what()
     );
-    check(&mut run, tried, &what);
+    // A failure to read leaves nothing on the disk that other runs do not, so only some of these are cut.
+    let reading =
+        matches!(run.vfs.fired(), Some("read_at" | "map" | "open" | "bytes" | "list" | "is_linked" | "try_lock"));
+    check(&mut run, tried, !reading || at.is_multiple_of(8), &what);
     run
 }
 
 /// What the run left is right for a process that starts anew, after a power cut, and after both.
-fn check(run: &mut Run, tried: &Tried, what: &dyn Fn() -> String) {
+fn check(run: &mut Run, tried: &Tried, cutting: bool, what: &dyn Fn() -> String) {
     // The process dies with its faults; another finds what the system still shows ..
     let memory = run.memory.kill();
     run.store = None;
@@ -170,19 +174,24 @@ fn check(run: &mut Run, tried: &Tried, what: &dyn Fn() -> String) {
     };
     // .. unless the power fails too.
     let allowed = run.history.survivors();
-    tried.check(&cut(&memory), allowed, &Seen::default()).unwrap_or_else(|wrong| panic!("{}: {wrong}", what()));
+    let seen = Seen::default();
+    if cutting {
+        tried.check(&cut(&memory), allowed, &seen).unwrap_or_else(|wrong| panic!("{}: {wrong}", what()));
+    }
     let again = oracle::writer(&memory, tuning()).unwrap_or_else(|error| panic!("{}: opening: {error}", what()));
     let found = oracle::read(&again.version()).unwrap();
     assert!(run.remembered().contains(&found), "{}: {found:?} instead of {:?}", what(), run.remembered());
     // What an opening has shown stays, also where bytes that a sync had lost were still in memory.
-    tried
-        .check(&cut(&memory), &[found], &Seen::default())
-        .unwrap_or_else(|wrong| panic!("{}, opened again: {wrong}", what()));
+    if cutting {
+        let again = tried.check(&cut(&memory), &[found], &Seen::default());
+        again.unwrap_or_else(|wrong| panic!("{}, opened again: {wrong}", what()));
+    }
 }
 
 #[test]
 fn whichever_operation_fails_each_batch_is_there_exactly_if_the_caller_was_told_so() {
-    let tried = Tried::new(tuning());
+    // The long run is elsewhere: here every operation fails in every way already.
+    let tried = Tried { effort: Effort::Usual, ..Tried::new(tuning()) };
     let (runs, poisonings) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let mut ways: Vec<(Fault, bool)> = Fault::ALL.into_iter().map(|fault| (fault, false)).collect();
     ways.extend([(Fault::Io, true), (Fault::NoSpace, true), (Fault::Quota, true)]);

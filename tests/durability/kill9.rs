@@ -136,7 +136,7 @@ impl Seen {
         let (mut child, commits) = spawn(path);
         // The first commit shows that the child is under way; then it has a random while to live.
         let mut acknowledged = commits.recv_timeout(Duration::from_secs(60)).unwrap();
-        let reader = (number % 4 == 0).then(|| open(path, Mode::Read));
+        let reader = number.is_multiple_of(4).then(|| open(path, Mode::Read));
         let end = Instant::now() + Duration::from_micros(1 + (number as u64 * 7_919) % 60_000);
         while Instant::now() < end {
             match commits.recv_timeout(Duration::from_millis(1)) {

@@ -105,18 +105,20 @@ fn after_any_cut_the_database_holds_the_commits_up_to_one_not_older_than_the_las
     let mut sequences = sequences();
     let all = sequences.len();
     assert_eq!(all, 2 * 1_110);
-    sequences.truncate(crate::count(all, all));
+    sequences = sequences.into_iter().step_by(all / crate::count(all, all)).collect();
     for (name, direct_bytes) in [("short_direct", DIRECT), ("short_inline", INLINE)] {
-        let tried = Tried::new(oracle::tuning(direct_bytes));
+        // All of them, with the usual effort: the long run tries more on the long history.
+        let tried = Tried { effort: Effort::Usual, ..Tried::new(oracle::tuning(direct_bytes)) };
         // A prefix is a sequence of its own, so only the last call of each is cut; the making of the database once.
         let cut = |calls: &Vec<Call>| tried.cut_everywhere(calls, calls.len());
         sequences.par_iter().try_for_each(cut).and_then(|()| tried.cut_everywhere(&[], 0)).unwrap();
         add(name, &tried);
     }
-    let long = long();
+    let mut long = long();
+    long.truncate(if cfg!(debug_assertions) { 12 } else { long.len() });
     for (name, direct_bytes) in [("long_direct", DIRECT), ("long_inline", INLINE)] {
         let tried = Tried::new(small(direct_bytes));
-        tried.cut_everywhere(&long[..crate::count(long.len(), long.len())], 0).unwrap();
+        tried.cut_everywhere(&long, 0).unwrap();
         add(name, &tried);
     }
     println!("figure api_sequences = {} sequences", 2 * sequences.len());
@@ -135,7 +137,7 @@ fn without_any_single_sync_something_is_lost() {
         sync([create("c"), upsert("c", &["a", "b", "z"], 1)]),
         sync([upsert("c", &["a", "b", "z"], 2)]),
         sync([upsert("c", &["d"], 3)]),
-        buffered([upsert("c", &["a"], 3), delete("c", &["z"])]),
+        buffered([upsert("c", &["a"], 1), delete("c", &["z"])]),
         Call::Sync,
         Call::Flush,
         sync([upsert("c", &["b"], 5), create_view("c", "v", 1)]),

@@ -4,10 +4,11 @@ use crate::world::{self, RECORDS, clips, damaged, database, files, flip, id, mat
 use otolith::collection::View;
 use otolith::pipeline::Step;
 use otolith::store::layout::section::{FIELDS, ID_TABLE, IDS, MATRICES, RECORDS as ENTRIES};
-use otolith::store::vfs::MemoryVfs;
+use otolith::store::vfs::{Fault, FaultyVfs, MemoryVfs};
 use otolith::store::{Access, Depth};
-use otolith::{Collection, Error, Hits};
+use otolith::{Collection, Database, Error, Hits};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Live records of the whole database.
 const LIVE: usize = 2 * RECORDS - RECORDS / 10;
@@ -214,4 +215,26 @@ fn a_view_is_not_fitted_on_fewer_records_than_asked_for() {
     let clips = options(&vfs, Access::Map).open(world::DB).unwrap().collection("clips").unwrap();
     assert!(matches!(clips.create_view("some", &view.fitted_on("fold = 1")), Err(Error::Corrupt { .. })));
     assert!(section(&vfs, &files(&vfs, ".oseg")[0], FIELDS).len() > 65_536);
+}
+
+#[test]
+fn a_sector_that_cannot_be_read_costs_its_records_and_no_others() {
+    let whole = database();
+    let mut met = 0;
+    for lasting in [false, true] {
+        for after in [0, 1, 2, 40, 3_000] {
+            let faulty = FaultyVfs::new(whole.clone(), u64::MAX, Fault::Io, lasting);
+            let open = |vfs: &FaultyVfs| {
+                let options = Database::options().vfs(Arc::new(vfs.clone())).access(Access::Read).read_only();
+                options.open(world::DB).unwrap().collection("clips").unwrap()
+            };
+            drop(open(&faulty));
+            let faulty = FaultyVfs::new(whole.clone(), faulty.operation_count() + after, Fault::Io, lasting);
+            let answer = all(&open(&faulty), "raw", None);
+            let unread: u64 = answer.unreadable.iter().map(|lost| lost.records).sum();
+            assert_eq!((answer.len() as u64 + unread, answer.certificate.unread), (LIVE as u64, unread));
+            met += usize::from(unread > 0 && faulty.fired().is_some());
+        }
+    }
+    assert!(met >= 6, "only {met} of the faults were met by a search");
 }

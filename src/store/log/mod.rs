@@ -17,7 +17,7 @@ mod reader;
 mod writer;
 
 pub(crate) use operation::{Operation, Place};
-pub(crate) use reader::{Commit, Cursor};
+pub(crate) use reader::{Commit, Cursor, salvage};
 pub(crate) use writer::Log;
 
 use super::layout::{self, Sixteen, frame, log_header};

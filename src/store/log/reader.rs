@@ -80,12 +80,20 @@ impl Cursor {
         loop {
             // Listed before the frames are read: a log that is there by then begins where this one has ended.
             let logs = Cursor::logs(files, self.first)?;
-            let next = logs.into_iter().find(|number| self.place.is_none_or(|(at, _)| *number > at));
+            let next: Vec<u64> =
+                logs.into_iter().filter(|number| self.place.is_none_or(|(at, _)| *number > at)).collect();
             if let Some((number, _)) = self.place {
                 self.read_file(files, number, &mut commits)?;
             }
-            let Some(next) = next else { return Ok(commits) };
-            if !self.enter(files, next)? {
+            let mut entered = false;
+            for number in next {
+                // One that was only being made may have been given up for another.
+                entered = self.enter(files, number)?;
+                if entered {
+                    break;
+                }
+            }
+            if !entered {
                 return Ok(commits);
             }
         }
@@ -179,6 +187,49 @@ impl Cursor {
         }
         Ok(false)
     }
+}
+
+/// What can be saved of a log after commit `seq`, for repair: its whole frames, whatever is wrong with those between. Where a
+/// frame is missing that a later one says was durable, that is damage, and the later ones count; else the log ends there.
+pub(crate) fn salvage(
+    files: &Files,
+    database: &Sixteen,
+    number: u64,
+    seq: &mut u64,
+) -> Result<(Vec<Commit>, Option<Error>)> {
+    let file = files.open(&name_of(number))?;
+    let (salt, bytes) = (salt(database, number), file.read(0, file.bytes()?)?);
+    let (bytes, mut at, mut found) = (bytes.as_bytes(), log_header::BYTES, Vec::new());
+    while at < bytes.len() {
+        match bytes[at..].starts_with(&layout::FRAME_MAGIC).then(|| parse(&bytes[at..], salt)).flatten() {
+            Some(frame) => {
+                let length = frame.bytes as usize;
+                found.push((at as u64, frame));
+                at += length;
+            }
+            None => at += 8,
+        }
+    }
+    let durable = found.iter().map(|(_, frame)| frame.durable).max().unwrap_or(0);
+    let (mut commits, mut damage) = (Vec::new(), None);
+    for (offset, frame) in found {
+        if frame.kind != frame_kind::COMMIT || frame.seq <= *seq {
+            continue;
+        }
+        if frame.seq != *seq + 1 {
+            if durable <= *seq {
+                break;
+            }
+            let what = format!("commits {} to {} are damaged", *seq + 1, frame.seq - 1);
+            damage = damage.or(Some(Error::corrupt(file.path(), offset, what)));
+        }
+        *seq = frame.seq;
+        commits.push(Commit { seq: frame.seq, path: file.path().to_path_buf(), offset, payload: frame.payload });
+    }
+    if damage.is_none() && durable > *seq {
+        damage = Some(Error::corrupt(file.path(), None, format!("commits {} to {durable} are damaged", *seq + 1)));
+    }
+    Ok((commits, damage))
 }
 
 /// The whole frame at `at`, if there is one.

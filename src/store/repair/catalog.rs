@@ -6,10 +6,11 @@ use crate::record::{Schema, check_name};
 use crate::store::container::{Container, Counts, Expected};
 use crate::store::files::{Files, SEG, VIEW, is_missing};
 use crate::store::layout::{self, Kind, Sixteen, footer, header, section};
+use crate::store::log::{self, Commit, Cursor, Operation};
 use crate::store::manifest::{DeletesEntry, FileEntry, Manifest, SegmentEntry, ViewEntry, sixteen_digits};
 use crate::store::verify::Finding;
 use crate::store::version::{self, Pin};
-use crate::store::{Access, ViewFile, deletes, view_file};
+use crate::store::{Access, ViewFile, deletes, segment, view_file};
 use roaring::RoaringBitmap;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -22,6 +23,8 @@ pub(super) struct Catalog {
     /// Segments of all collections, oldest first.
     pub parts: Vec<Part>,
     pub views: Vec<Saved>,
+    /// What stands in the log, oldest first.
+    pub commits: Vec<Commit>,
     /// Keep the files from a writer who goes on meanwhile.
     _pins: Vec<Pin>,
 }
@@ -58,8 +61,15 @@ impl Catalog {
             return Err(Error::not_found("database", files.root().display().to_string(), [""; 0]));
         }
         let database = base.as_ref().map_or_else(|| strays.database(files), |base| Ok(base.database))?;
-        let mut catalog =
-            Catalog { database, collections: BTreeMap::new(), parts: Vec::new(), views: Vec::new(), _pins: pins };
+        let mut catalog = Catalog {
+            database,
+            collections: BTreeMap::new(),
+            parts: Vec::new(),
+            views: Vec::new(),
+            commits: Vec::new(),
+            _pins: pins,
+        };
+        let logged = catalog.logs(files, base.as_ref(), report)?;
         if let Some(base) = &base {
             for collection in &base.collections {
                 catalog.know(collection.id, &collection.name, &collection.schema);
@@ -69,7 +79,8 @@ impl Catalog {
             let deleted = catalog.deleted(files, entry, &strays, report)?;
             catalog.parts.push(Part { entry: entry.clone(), deleted });
         }
-        for name in &strays.segments {
+        // A segment that grew beside the log has no footer; the log knows what is in it.
+        for name in strays.segments.iter().filter(|name| !logged.contains(*name) || sealed(files, SEG, name).is_ok()) {
             match catalog.describe(files, name) {
                 Ok(entry) => {
                     let deleted = catalog.deleted(files, &entry, &strays, report)?;
@@ -99,6 +110,31 @@ impl Catalog {
             catalog.stray_view(files, name, report)?;
         }
         Ok(catalog)
+    }
+
+    /// Reads the logs of the base and later ones, and gives the names of the segments that they name.
+    fn logs(&mut self, files: &Files, base: Option<&Manifest>, report: &mut RepairReport) -> Result<HashSet<String>> {
+        let (first, mut seq) = base.map_or((0, 0), |base| (base.first_log(), base.last_seq));
+        let mut logged = HashSet::new();
+        for number in Cursor::logs(files, first)? {
+            match log::salvage(files, &self.database, number, &mut seq) {
+                Ok((commits, damage)) => {
+                    self.commits.extend(commits);
+                    report.logs.extend(damage.map(|error| Finding::new(error, false)).transpose()?);
+                }
+                Err(error) => report.logs.push(Finding::new(error, false)?),
+            }
+        }
+        for commit in &self.commits {
+            match commit.operations() {
+                Ok(operations) => logged.extend(operations.iter().filter_map(|operation| match operation {
+                    Operation::UpsertDirect { place, .. } => Some(segment::name_of(place.number, place.random)),
+                    _ => None,
+                })),
+                Err(error) => report.logs.push(Finding::new(error, false)?),
+            }
+        }
+        Ok(logged)
     }
 
     pub(super) fn name_of(&self, collection: u64) -> String {

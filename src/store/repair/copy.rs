@@ -3,9 +3,12 @@
 use super::catalog::{Catalog, Known, Part};
 use super::report::{LostRecord, LostSegment, RepairReport};
 use crate::error::{Error, Result};
-use crate::record::Record;
-use crate::store::files::Files;
+use crate::matrix::Matrix;
+use crate::record::{Fields, Record};
+use crate::store::files::{Files, is_missing};
 use crate::store::layout::{Sixteen, root_of};
+use crate::store::log::{Commit, Operation};
+use crate::store::segment::{Body, Growing};
 use crate::store::verify::Finding;
 use crate::store::{Access, Change, Durability, Segment, Store};
 use std::collections::HashMap;
@@ -82,12 +85,14 @@ impl<'a> Copy<'a> {
                 }),
             }
         }
+        self.settle_log();
         for part in sound {
             let segment = self.open(known, part)?;
             for number in (0..segment.records()).filter(|number| !part.deleted.contains(*number)) {
                 self.record(known, &segment, number)?;
             }
         }
+        self.log(known)?;
         self.write(known)?;
         let latest = &self.latest;
         self.failed.retain(|lost| {
@@ -124,7 +129,7 @@ impl<'a> Copy<'a> {
     fn record(&mut self, known: &Known, segment: &Segment, number: u32) -> Result<()> {
         let (seq, id) = match (segment.seq(number), segment.id(number)) {
             (Ok(seq), Ok(id)) => (seq, id),
-            (Err(error), _) | (_, Err(error)) => return self.lose(known, None, number, error),
+            (Err(error), _) | (_, Err(error)) => return self.lose(known, None, Some(number), error),
         };
         let Some(latest) = self.latest.get_mut(&root_of(id.as_bytes())) else { return Ok(()) };
         if latest.seq != seq || !latest.live || latest.copied {
@@ -140,20 +145,102 @@ impl<'a> Copy<'a> {
         match read() {
             Ok(record) => {
                 latest.copied = true;
-                self.copied += 1;
-                self.batch_bytes += record.matrix.values().len() * 4;
-                self.batch.push(record);
-                if self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_RECORDS {
-                    self.write(known)
-                } else {
-                    Ok(())
-                }
+                self.put(known, record)
             }
-            Err(error) => self.lose(known, Some(id.to_owned()), number, error),
+            Err(error) => self.lose(known, Some(id.to_owned()), Some(number), error),
         }
     }
 
-    fn lose(&mut self, known: &Known, id: Option<String>, number: u32, error: Error) -> Result<()> {
+    fn put(&mut self, known: &Known, record: Record) -> Result<()> {
+        self.copied += 1;
+        self.batch_bytes += record.matrix.values().len() * 4;
+        self.batch.push(record);
+        let full = self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_RECORDS;
+        if full { self.write(known) } else { Ok(()) }
+    }
+
+    /// What the log says of this collection: each operation with the number of its commit. What cannot be read is in the
+    /// report already.
+    fn logged(&self) -> impl Iterator<Item = (&'a Commit, Operation<'a>)> + use<'a> {
+        let (mut current, wanted) = (None, self.collection);
+        let commits = self.catalog.commits.iter();
+        let all = commits.flat_map(|commit| {
+            commit.operations().unwrap_or_default().into_iter().map(move |operation| (commit, operation))
+        });
+        all.filter(move |(_, operation)| {
+            if let Operation::Collection { id, .. } = operation {
+                current = Some(*id);
+            }
+            current == Some(wanted)
+        })
+    }
+
+    /// First pass over the log.
+    fn settle_log(&mut self) {
+        for (commit, operation) in self.logged() {
+            let (id, live) = match operation {
+                Operation::Collection { .. } => continue,
+                Operation::Delete { id } => (id, false),
+                Operation::Upsert { id, .. } | Operation::UpsertDirect { id, .. } => (id, true),
+            };
+            let seq = commit.seq;
+            let latest = self.latest.entry(root_of(id.as_bytes())).or_insert(Latest { seq, live, copied: false });
+            if seq > latest.seq {
+                (latest.seq, latest.live) = (seq, live);
+            }
+        }
+    }
+
+    /// Second pass over the log.
+    fn log(&mut self, known: &Known) -> Result<()> {
+        let schema = &known.schema;
+        for (commit, operation) in self.logged() {
+            let (id, fields, rows) = match &operation {
+                Operation::Upsert { id, fields, rows, .. } | Operation::UpsertDirect { id, fields, rows, .. } => {
+                    (*id, *fields, *rows)
+                }
+                _ => continue,
+            };
+            let counts = |latest: &&mut Latest| latest.seq == commit.seq && latest.live && !latest.copied;
+            let Some(latest) = self.latest.get_mut(&root_of(id.as_bytes())).filter(counts) else { continue };
+            let read = || {
+                let values = match &operation {
+                    Operation::UpsertDirect { matrix_bytes, place, .. } => {
+                        let growing = Growing::open(self.files, Access::Read, place.number, place.random)?;
+                        let body = Body::new(growing, *matrix_bytes, place.clone());
+                        if !body.is_whole()? {
+                            return Err(body.corrupt("the matrix that the log names is not whole"));
+                        }
+                        schema.precision.decode(&body.read()?)
+                    }
+                    Operation::Upsert { matrix, .. } => schema.precision.decode(matrix),
+                    _ => Vec::new(),
+                };
+                let unfit = |error: Error| commit.corrupt(&error.to_string());
+                let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+                let matrix = Matrix::from_rows(rows, schema.dim, values).map_err(unfit)?;
+                let fields =
+                    Fields::from_json(fields).ok_or_else(|| commit.corrupt("fields that are no JSON object"))?;
+                let record = Record { id: Some(id.to_owned()), matrix, fields };
+                record.check(schema).map_err(unfit)?;
+                Ok(record)
+            };
+            match read() {
+                Ok(record) => {
+                    latest.copied = true;
+                    self.put(known, record)?;
+                }
+                Err(error) if is_missing(&error) => {
+                    let error = commit.corrupt("the segment with its matrix is missing");
+                    self.lose(known, Some(id.to_owned()), None, error)?;
+                }
+                Err(error) => self.lose(known, Some(id.to_owned()), None, error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn lose(&mut self, known: &Known, id: Option<String>, number: Option<u32>, error: Error) -> Result<()> {
         let (collection, damage) = (known.name.clone(), Finding::new(error, false)?);
         self.failed.push(LostRecord { collection, id, number, damage });
         Ok(())

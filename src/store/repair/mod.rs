@@ -20,7 +20,8 @@
 //!
 //! # What it does not do
 //! It never writes to the damaged database ([`repair_in_place`] does, and touches nothing that holds records). Records in
-//! a log would enter by [`copy`]'s two passes like those of one more segment, with the numbers of their own commits.
+//! the log enter the two passes like those of one more segment, with the numbers of their own commits; of a damaged log every
+//! whole commit counts that was durable.
 
 mod catalog;
 mod copy;

@@ -12,6 +12,8 @@ pub struct RepairReport {
     pub generation: Option<u64>,
     /// Manifests newer than that one that cannot be read. Then what their commits deleted may be back.
     pub manifests: Vec<Finding>,
+    /// Damage in the log, whose commits are lost where it is.
+    pub logs: Vec<Finding>,
     /// What is in the new database.
     pub collections: Vec<SavedCollection>,
     /// Records that are lost, one by one.
@@ -44,8 +46,8 @@ pub struct LostRecord {
     pub collection: String,
     /// Its id, where that can be read.
     pub id: Option<String>,
-    /// Its number in the segment, counted from 0.
-    pub number: u32,
+    /// Its number in the segment, counted from 0; none for a record in the log.
+    pub number: Option<u32>,
     /// The damage in the segment.
     pub damage: Finding,
 }
@@ -91,6 +93,7 @@ impl RepairReport {
     /// Whether the new database is all that the old one was.
     pub fn is_complete(&self) -> bool {
         self.manifests.is_empty()
+            && self.logs.is_empty()
             && self.records.is_empty()
             && self.segments.is_empty()
             && self.views.is_empty()

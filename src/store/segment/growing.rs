@@ -12,6 +12,7 @@ use crate::store::log::Place;
 use crate::store::map::Region;
 use crate::store::options::Access;
 use std::borrow::Cow;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -102,14 +103,14 @@ impl Body {
     pub(crate) fn read(&self) -> Result<Cow<'_, [u8]>> {
         let end = self.place.offset.checked_add(self.bytes).ok_or_else(|| self.corrupt("impossible place"))?;
         if self.growing.access == Access::Read {
-            let words = self.growing.file.read(self.place.offset, self.bytes)?;
+            let words = self.growing.file.read(self.place.offset, self.bytes).map_err(|error| self.cut(error))?;
             self.check(words.as_bytes())?;
             return Ok(Cow::Owned(words.as_bytes().to_vec()));
         }
         let region = match self.region.get() {
             Some(region) => region,
             None => {
-                let region = self.growing.region(end)?;
+                let region = self.growing.region(end).map_err(|error| self.cut(error))?;
                 self.region.get_or_init(|| region)
             }
         };
@@ -119,6 +120,16 @@ impl Body {
             self.checked.store(true, Ordering::Relaxed);
         }
         Ok(Cow::Borrowed(bytes))
+    }
+
+    /// A file that ends too early is damaged.
+    fn cut(&self, error: Error) -> Error {
+        match error {
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof => {
+                self.corrupt("the file ends before this matrix does")
+            }
+            other => other,
+        }
     }
 
     fn check(&self, bytes: &[u8]) -> Result<()> {

@@ -21,6 +21,20 @@ pub(crate) struct MemoryRecord {
     pub values: Values,
 }
 
+impl MemoryRecord {
+    /// The record as it is stored, with its fields as JSON and the bytes of its matrix.
+    pub(crate) fn stored<'a>(
+        &'a self,
+        dim: usize,
+        precision: Precision,
+        fields: &'a str,
+        matrix: &'a [u8],
+    ) -> StoredRecord<'a> {
+        let (seq, id, rows, dim) = (self.seq, self.id.as_str(), self.rows as u64, dim as u32);
+        StoredRecord { seq, id, fields: fields.as_bytes(), rows, dim, precision, matrix }
+    }
+}
+
 /// Where the values of a record in memory are; as they will be stored, so that nothing changes when they are.
 #[derive(Debug)]
 pub(crate) enum Values {
@@ -29,7 +43,7 @@ pub(crate) enum Values {
     /// In the heap, encoded in two bytes each.
     Narrow(Words),
     /// In a segment file that is still growing.
-    Direct(Body),
+    Direct(Box<Body>),
 }
 
 impl Values {
@@ -139,15 +153,7 @@ impl Memory {
     pub(super) fn with_stored<T>(&self, n: u32, take: impl FnOnce(&StoredRecord<'_>) -> Result<T>) -> Result<T> {
         let record = self.record(n)?;
         let (fields, matrix) = (record.fields.to_json(), record.values.bytes()?);
-        take(&StoredRecord {
-            seq: record.seq,
-            id: &record.id,
-            fields: fields.as_bytes(),
-            rows: record.rows as u64,
-            dim: self.dim as u32,
-            precision: self.precision,
-            matrix: &matrix,
-        })
+        take(&record.stored(self.dim, self.precision, &fields, &matrix))
     }
 
     /// Where records in memory are said to be, in messages.

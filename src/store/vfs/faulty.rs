@@ -3,7 +3,7 @@
 use super::memory::MemoryFile;
 use super::{MemoryVfs, Region, Vfs, VfsFile};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -51,8 +51,8 @@ struct Plan {
     at: u64,
     for_good: bool,
     done: AtomicU64,
-    /// The first operation that was hit.
-    fired: OnceLock<&'static str>,
+    /// The first operation that was hit, and on what.
+    fired: OnceLock<(&'static str, PathBuf)>,
 }
 
 impl FaultyVfs {
@@ -69,72 +69,77 @@ impl FaultyVfs {
 
     /// The name of the first operation that the fault hit, if it did.
     pub fn fired(&self) -> Option<&'static str> {
-        self.plan.fired.get().copied()
+        self.plan.fired.get().map(|(operation, _)| *operation)
     }
 
-    fn wrap(&self, file: MemoryFile) -> Box<dyn VfsFile> {
-        Box::new(FaultyFile { inner: file, plan: self.plan.clone() })
+    /// The file or directory of that operation.
+    pub fn fired_on(&self) -> Option<&Path> {
+        self.plan.fired.get().map(|(_, path)| path.as_path())
+    }
+
+    fn wrap(&self, path: &Path, file: MemoryFile) -> Box<dyn VfsFile> {
+        Box::new(FaultyFile { inner: file, path: path.to_path_buf(), plan: self.plan.clone() })
     }
 }
 
 impl Plan {
-    fn hits(&self, operation: &'static str) -> bool {
+    fn hits(&self, operation: &'static str, path: &Path) -> bool {
         let now = self.done.fetch_add(1, Ordering::SeqCst);
         let hit = now == self.at || (self.for_good && now > self.at);
         if hit {
-            self.fired.get_or_init(|| operation);
+            self.fired.get_or_init(|| (operation, path.to_path_buf()));
         }
         hit
     }
 
-    fn step(&self, operation: &'static str) -> io::Result<()> {
-        if self.hits(operation) { Err(self.fault.error()) } else { Ok(()) }
+    fn step(&self, operation: &'static str, path: &Path) -> io::Result<()> {
+        if self.hits(operation, path) { Err(self.fault.error()) } else { Ok(()) }
     }
 }
 
 impl Vfs for FaultyVfs {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.plan.step("create_dir")?;
+        self.plan.step("create_dir", path)?;
         self.inner.create_dir(path)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.plan.step("list")?;
+        self.plan.step("list", dir)?;
         self.inner.list(dir)
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        self.plan.step("create")?;
-        Ok(self.wrap(self.inner.create_file(path)?))
+        self.plan.step("create", path)?;
+        Ok(self.wrap(path, self.inner.create_file(path)?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        self.plan.step("open")?;
-        Ok(self.wrap(self.inner.open_file(path, false)?))
+        self.plan.step("open", path)?;
+        Ok(self.wrap(path, self.inner.open_file(path, false)?))
     }
 
     fn open_or_create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        self.plan.step("open_or_create")?;
+        self.plan.step("open_or_create", path)?;
         match self.inner.create_file(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Ok(self.wrap(self.inner.open_file(path, true)?))
+                Ok(self.wrap(path, self.inner.open_file(path, true)?))
             }
-            created => Ok(self.wrap(created?)),
+            created => Ok(self.wrap(path, created?)),
         }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.plan.step("rename")?;
+        self.plan.step("rename", from)?;
         self.inner.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.plan.step("remove")?;
+        self.plan.step("remove", path)?;
         self.inner.remove(path)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.plan.step("sync_dir")?;
+        self.plan.step("sync_dir", dir)?;
         self.inner.sync_dir(dir)
     }
 }
@@ -142,22 +147,23 @@ impl Vfs for FaultyVfs {
 #[derive(Debug)]
 struct FaultyFile {
     inner: MemoryFile,
+    path: PathBuf,
     plan: Arc<Plan>,
 }
 
 impl VfsFile for FaultyFile {
     fn bytes(&self) -> io::Result<u64> {
-        self.plan.step("bytes")?;
+        self.plan.step("bytes", &self.path)?;
         self.inner.bytes()
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.plan.step("read_at")?;
+        self.plan.step("read_at", &self.path)?;
         self.inner.read_at(buffer, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        if !self.plan.hits("write_at") {
+        if !self.plan.hits("write_at", &self.path) {
             self.inner.write_at(bytes, offset)
         } else if self.plan.fault == Fault::ShortWrite && bytes.len() > 1 {
             self.inner.write_at(&bytes[..bytes.len() / 2], offset)
@@ -167,7 +173,7 @@ impl VfsFile for FaultyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        if let Err(error) = self.plan.step("sync") {
+        if let Err(error) = self.plan.step("sync", &self.path) {
             if self.plan.fault != Fault::Interrupted {
                 self.inner.lose_unsynced();
             }
@@ -177,22 +183,22 @@ impl VfsFile for FaultyFile {
     }
 
     fn try_lock(&self, exclusive: bool) -> io::Result<bool> {
-        self.plan.step("try_lock")?;
+        self.plan.step("try_lock", &self.path)?;
         self.inner.try_lock(exclusive)
     }
 
     fn is_linked(&self) -> io::Result<bool> {
-        self.plan.step("is_linked")?;
+        self.plan.step("is_linked", &self.path)?;
         self.inner.is_linked()
     }
 
     fn map(&self, bytes: u64) -> io::Result<Region> {
-        self.plan.step("map")?;
+        self.plan.step("map", &self.path)?;
         self.inner.map(bytes)
     }
 
     fn protect(&self) -> io::Result<()> {
-        self.plan.step("protect")?;
+        self.plan.step("protect", &self.path)?;
         self.inner.protect()
     }
 }

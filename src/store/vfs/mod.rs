@@ -1,6 +1,6 @@
 //! The seam between the store and whatever keeps its bytes.
 //!
-//! [`Vfs`] and [`VfsFile`] are the seventeen operations a database needs of a file system. [`DiskVfs`] is the real one,
+//! [`Vfs`] and [`VfsFile`] are the eighteen operations a database needs of a file system. [`DiskVfs`] is the real one,
 //! [`MemoryVfs`] keeps files in memory and can tell what a power cut would leave of them ([`PowerCut`]), and [`FaultyVfs`]
 //! fails the n-th operation. All I/O is positional: there is no cursor that two threads could fight over. Implementations
 //! do not retry; the store does ([`io::ErrorKind::Interrupted`], short reads and writes).
@@ -90,6 +90,14 @@ pub trait Vfs: Debug + Send + Sync {
     /// # Errors
     /// What the system says; afterwards nothing is known of names not made durable before.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Makes bytes and lengths of several files durable: one after the other, unless an implementation knows better.
+    ///
+    /// # Errors
+    /// As [`VfsFile::sync`], with the place of the file in `files`. Of the others nothing is known either.
+    fn sync_files(&self, files: &[&dyn VfsFile]) -> Result<(), (usize, io::Error)> {
+        files.iter().enumerate().try_for_each(|(at, file)| file.sync().map_err(|error| (at, error)))
+    }
 
     /// What keeps the bytes below `path`, which need not exist yet.
     fn file_system(&self, _: &Path) -> FileSystem {

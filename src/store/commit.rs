@@ -1,0 +1,147 @@
+//! Commits, and waiting for them to be durable.
+//!
+//! A commit is written while the writer's mutex is held, and waited for while it is not: whoever comes first syncs for all that
+//! have written by then (*group commit*). So there are two newest versions: the writer's, with everything written, and the one
+//! that readers get, with everything that was acknowledged.
+
+use super::Shared;
+use super::change::{Change, Committed};
+use super::draft::Draft;
+use super::options::Durability;
+use super::publish::Stop;
+use super::segment::Values;
+use super::writer::{Writer, is_large, largest_frame};
+use crate::error::{Error, Result};
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Instant;
+
+impl Shared {
+    /// The writer's part, checked.
+    pub(super) fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
+        let writer = self.unchecked_writer()?;
+        writer.check(self.files.root())?;
+        Ok(writer)
+    }
+
+    /// The writer's part, to end what was begun whatever has happened since.
+    pub(super) fn unchecked_writer(&self) -> Result<MutexGuard<'_, Writer>> {
+        match &self.writer {
+            Some(writer) => Ok(writer.lock().unwrap_or_else(PoisonError::into_inner)),
+            None => Err(Error::ReadOnly { path: self.files.root().to_path_buf() }),
+        }
+    }
+
+    /// What the caller is told of a stop outside of the mutex. One that poisons must not be forgotten because something else
+    /// is wrong as well.
+    pub(super) fn settled(&self, stop: Stop) -> Error {
+        match self.unchecked_writer() {
+            Ok(mut writer) => writer.settle(stop, &self.files),
+            Err(error) => error,
+        }
+    }
+
+    pub(super) fn commit(&self, changes: Vec<Change>, durability: Durability) -> Result<Committed> {
+        let mut writer = self.writer()?;
+        if writer.is_full(&self.tuning, 2) {
+            // Writing out has failed since; more must not gather without end.
+            self.write_out(&mut writer)?;
+        }
+        let newest = writer.newest.clone();
+        let mut draft = Draft::new(&newest, writer.next_no);
+        draft.seq += 1;
+        changes.into_iter().try_for_each(|change| draft.apply(change))?;
+        let (ids, deleted) = (std::mem::take(&mut draft.ids), std::mem::take(&mut draft.deleted));
+        if draft.changed {
+            writer.next_no = draft.next_no;
+            let inline = draft.new_records().map(|(_, record)| &record.values);
+            let inline: u64 = inline.filter(|values| !is_large(values, &self.tuning)).map(Values::length).sum();
+            let done = match !draft.structural && inline <= largest_frame(&self.tuning) {
+                true => writer.append(self, draft),
+                false => writer.publish(self, draft),
+            };
+            done.map_err(|stop| writer.settle(stop, &self.files))?;
+        }
+        let version = writer.newest.clone();
+        match durability {
+            Durability::Sync => writer = self.make_durable(writer, version.seq)?,
+            Durability::Buffered => {
+                self.replace(version.clone());
+                let (since, bytes) = writer.waiting.unwrap_or((Instant::now(), 0));
+                if bytes >= self.tuning.buffered_bytes || since.elapsed() >= self.tuning.buffered_for {
+                    writer = self.make_durable(writer, version.seq)?;
+                }
+            }
+        }
+        if writer.is_full(&self.tuning, 1)
+            && let Err(error) = self.write_out(&mut writer)
+        {
+            // The commit stands. The next flush meets the same, or has more luck.
+            writer.trouble = Some(error.to_string());
+        }
+        Ok(Committed { version, ids, deleted })
+    }
+
+    /// Writes everything out that stands in the log.
+    fn write_out(&self, writer: &mut MutexGuard<'_, Writer>) -> Result<()> {
+        if !writer.has_log() {
+            return Ok(());
+        }
+        let draft = Draft::new(&writer.newest, writer.next_no);
+        writer.publish(self, draft).map_err(|stop| writer.settle(stop, &self.files))
+    }
+
+    pub(super) fn flush(&self) -> Result<()> {
+        self.write_out(&mut self.writer()?)
+    }
+
+    pub(super) fn sync(&self) -> Result<()> {
+        let writer = self.writer()?;
+        let seq = writer.newest.seq;
+        self.make_durable(writer, seq).map(drop)
+    }
+
+    /// Syncs commits that were only buffered and have waited long enough.
+    pub(super) fn sync_if_due(&self) -> Result<()> {
+        let writer = self.writer()?;
+        let due = writer.waiting.is_some_and(|(since, _)| since.elapsed() >= self.tuning.buffered_for);
+        let seq = writer.newest.seq;
+        if due { self.make_durable(writer, seq).map(drop) } else { Ok(()) }
+    }
+
+    /// Waits until commit `seq` is durable; whoever finds nobody syncing does it for all that have been written.
+    fn make_durable<'a>(&'a self, mut writer: MutexGuard<'a, Writer>, seq: u64) -> Result<MutexGuard<'a, Writer>> {
+        loop {
+            if writer.durable >= seq {
+                return Ok(writer);
+            }
+            if let Some(cause) = writer.poisoned.clone() {
+                return Err(Error::OutcomeUnknown { path: self.files.root().to_path_buf(), cause });
+            }
+            let Some(mutex) = &self.writer else { return Ok(writer) };
+            if writer.syncing {
+                writer = self.synced.wait(writer).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            writer.syncing = true;
+            let unsynced = writer.take_unsynced();
+            drop(writer);
+            let done = unsynced.sync(&self.files);
+            writer = mutex.lock().unwrap_or_else(PoisonError::into_inner);
+            writer.syncing = false;
+            self.synced.notify_all();
+            match done {
+                Ok(()) => {
+                    writer.durable = writer.durable.max(unsynced.version.seq);
+                    self.replace(unsynced.version);
+                    writer.mark();
+                }
+                Err(error) => {
+                    let error = writer.settle(Stop::Unknown(error), &self.files);
+                    if writer.durable < seq {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The log as its writer and its readers leave and find it.
+
+use super::*;
+use crate::Record;
+
+/// Small, so that matrices of ten numbers go past the log.
+fn tuning() -> Tuning {
+    Tuning { direct_bytes: 40, reserve_bytes: 0, background: false, ..Tuning::default() }
+}
+
+fn options(vfs: Arc<dyn Vfs>) -> Options {
+    Options { vfs, tuning: tuning(), ..Options::default() }
+}
+
+fn put(id: &str, rows: usize) -> Vec<Change> {
+    vec![upsert("c", [Record::new(id, matrix(rows, 2, 0.0))])]
+}
+
+#[test]
+fn a_log_that_could_not_be_begun_hides_none_that_was_begun_after_it() {
+    let mut tried = 0;
+    for at in 0.. {
+        let memory = MemoryVfs::default();
+        drop(Store::open(Path::new(DB), Mode::Write { create: true }, options(Arc::new(memory.clone()))).unwrap());
+        // The first commit goes wrong somewhere, and is made again until it succeeds; then the process dies.
+        let vfs = FaultyVfs::new(memory.clone(), at, Fault::NoSpace, false);
+        let Ok(store) = Store::open(Path::new(DB), Mode::Write { create: false }, options(Arc::new(vfs.clone())))
+        else {
+            continue;
+        };
+        let mut done = store.commit(vec![create("c", Schema::new(2))]).is_ok();
+        done = done || store.commit(vec![create("c", Schema::new(2))]).is_ok();
+        let acknowledged: Vec<&str> = ["small", "large", "last"]
+            .into_iter()
+            .filter(|id| {
+                let rows = if *id == "large" { 10 } else { 1 };
+                done && (store.commit(put(id, rows)).is_ok() || store.commit(put(id, rows)).is_ok())
+            })
+            .collect();
+        let poisoned = matches!(store.sync(), Err(Error::Poisoned { .. }));
+        let image = memory.copy().unwrap();
+        drop(store);
+        let reader = Store::open(Path::new(DB), Mode::Read, options(Arc::new(image.clone()))).unwrap();
+        let again = Store::open(Path::new(DB), Mode::Write { create: false }, options(Arc::new(image))).unwrap();
+        if !acknowledged.is_empty() {
+            for store in [&reader, &again] {
+                let found = ids(store, "c");
+                let all_there = acknowledged.iter().all(|id| found.iter().any(|found| found == id));
+                // One more may be there when a sync failed, whose outcome is unknown.
+                assert!(all_there && found.len() <= acknowledged.len() + usize::from(poisoned), "{at}: {found:?}");
+            }
+            tried += 1;
+        }
+        if vfs.fired().is_none() {
+            break;
+        }
+    }
+    assert!(tried > 20, "{tried}");
+}
+
+#[test]
+fn threads_that_commit_at_once_share_their_syncs() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("db"), Mode::Write { create: true }, Options::default()).unwrap();
+    store.commit(vec![create("c", Schema::new(2))]).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let store = &store;
+            scope.spawn(move || {
+                for n in 0..25 {
+                    let committed = store.commit(put(&format!("{thread} {n}"), 1)).unwrap();
+                    assert!(store.version().seq >= committed.version.seq, "what is acknowledged is seen");
+                }
+            });
+        }
+    });
+    assert_eq!((ids(&store, "c").len(), store.version().seq), (200, 201));
+    drop(store);
+    assert_eq!(ids(&open_disk(dir.path()), "c").len(), 200);
+}
+
+fn open_disk(path: &Path) -> Store {
+    Store::open(&path.join("db"), Mode::Read, Options::default()).unwrap()
+}
+
+#[test]
+fn what_was_buffered_is_synced_after_a_while_without_being_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let tuning = Tuning { buffered_for: std::time::Duration::from_millis(20), ..Tuning::default() };
+    let store =
+        Store::open(&dir.path().join("db"), Mode::Write { create: true }, Options { tuning, ..Options::default() })
+            .unwrap();
+    store.commit(vec![create("c", Schema::new(2))]).unwrap();
+    store.commit_with(put("a", 1), Durability::Buffered).unwrap();
+    // A mark in the log says that it is durable.
+    let marked = || {
+        let names = std::fs::read_dir(dir.path().join("db")).unwrap().map(|entry| entry.unwrap().path());
+        let mut logs: Vec<_> = names.filter(|path| path.to_string_lossy().contains("wal-")).collect();
+        logs.sort();
+        let bytes = std::fs::read(logs.last().unwrap()).unwrap();
+        bytes.windows(4).filter(|bytes| *bytes == layout::FRAME_MAGIC).count() == 2
+    };
+    let begin = std::time::Instant::now();
+    while !marked() {
+        assert!(begin.elapsed() < std::time::Duration::from_secs(20), "never synced");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn large_matrices_are_written_once_and_small_ones_twice() {
+    let vfs = MemoryVfs::recording();
+    let store = Store::open(Path::new(DB), Mode::Write { create: true }, {
+        let tuning = Tuning { background: false, reserve_bytes: 0, ..Tuning::default() };
+        Options { vfs: Arc::new(vfs.clone()), tuning, ..Options::default() }
+    })
+    .unwrap();
+    store.commit(vec![create("c", Schema::new(512)), create("small", Schema::new(384))]).unwrap();
+    let written = || -> usize {
+        let bytes = |operation: &vfs::Operation| match operation {
+            vfs::Operation::Write(_, _, bytes) => bytes.len(),
+            _ => 0,
+        };
+        vfs.operations().iter().map(bytes).sum()
+    };
+    let before = written();
+    let large = matrix(249, 512, 0.0);
+    for n in 0..40 {
+        store.commit(vec![upsert("c", [Record::new(format!("{n}"), large.clone())])]).unwrap();
+    }
+    store.flush().unwrap();
+    let factor = (written() - before) as f64 / (40 * 249 * 512 * 4) as f64;
+    println!("figure bytes_written_per_byte_of_large_records = {factor:.4} times");
+    assert!(factor <= 1.05, "{factor}");
+    let before = written();
+    for n in 0..4_000 {
+        let small = Record::new(format!("{n}"), matrix(1, 384, n as f32));
+        store.commit_with(vec![upsert("small", [small])], Durability::Buffered).unwrap();
+    }
+    store.flush().unwrap();
+    let factor = (written() - before) as f64 / (4_000 * 384 * 4) as f64;
+    println!("figure bytes_written_per_byte_of_small_records = {factor:.4} times");
+    assert!(factor <= 2.5, "{factor}");
+}
