@@ -291,6 +291,8 @@ impl<'a> Publisher<'a> {
         let file = self.create(temporary.clone())?;
         file.write_all_at(&bytes, 0)?;
         file.sync().map_err(Stop::Poison)?;
+        // The one file without which nothing can be opened: it gets no name before it was read as any other.
+        let (manifest, _) = Manifest::read(&file, manifest.generation)?;
         let pin = Pin::new(file)?;
         let sealed: Vec<String> = manifest.segments.iter().map(|segment| segment.file.name.clone()).collect();
         let version = Version::load(files, self.access, manifest, pin, Some(self.base))?;
