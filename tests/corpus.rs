@@ -59,43 +59,45 @@ fn replay(target: &str, seeds: &[PathBuf], mutations: usize, body: fn(&[u8])) {
     }
 }
 
+/// The corpus of a target, and about so many mutations of all of it together.
 fn corpus(target: &str, mutations: usize, body: fn(&[u8])) {
     let seeds = files(&format!("corpus/{target}"));
     assert!(!seeds.is_empty(), "{target} has no corpus");
+    let mutations = mutations / seeds.len() + 1;
     println!("figure corpus_files.{target} = {}", seeds.len());
     replay(target, &seeds, mutations, body);
 }
 
 #[test]
 fn filters_read_back_as_themselves() {
-    corpus("filter", 2_000, bodies::filter);
+    corpus("filter", 30_000, bodies::filter);
 }
 
 #[test]
 fn a_damaged_database_is_an_error_or_right_never_a_panic() {
-    corpus("database", 40, bodies::database);
+    corpus("database", 2_000, bodies::database);
 }
 
 #[test]
 fn a_log_that_nobody_wrote_is_an_error_or_commits_never_a_panic() {
-    corpus("log", 100, bodies::log);
+    corpus("log", 2_000, bodies::log);
 }
 
 #[test]
 fn any_life_of_a_database_keeps_what_was_promised() {
-    corpus("operations", 100, bodies::operations);
+    corpus("operations", 1_500, bodies::operations);
 }
 
 #[cfg(feature = "cli")]
 #[test]
 fn a_damaged_file_to_import_is_an_error_never_a_panic() {
-    corpus("import", 300, bodies::import);
+    corpus("import", 6_000, bodies::import);
 }
 
 #[cfg(feature = "formats")]
 #[test]
 fn a_damaged_sound_file_is_an_error_never_a_panic() {
-    corpus("audio", 300, bodies::audio);
+    corpus("audio", 3_000, bodies::audio);
     let is_sound = |path: &PathBuf| otolith::audio::has_sound_ending(path);
     let sounds: Vec<PathBuf> = files("audio").into_iter().filter(is_sound).collect();
     replay("audio", &sounds, 100, bodies::audio);
@@ -104,7 +106,7 @@ fn a_damaged_sound_file_is_an_error_never_a_panic() {
 #[cfg(feature = "models")]
 #[test]
 fn a_damaged_checkpoint_is_an_error_never_a_panic() {
-    corpus("checkpoint", 200, bodies::checkpoint);
+    corpus("checkpoint", 3_000, bodies::checkpoint);
 }
 
 #[test]

@@ -18,6 +18,17 @@ fn a_writer_whose_lock_file_was_removed_writes_no_more() {
 }
 
 #[test]
+fn a_stray_file_of_the_largest_number_does_not_use_the_numbers_up() {
+    let vfs = MemoryVfs::default();
+    writer(&vfs).commit(vec![create("c", Schema::new(2))]).unwrap();
+    for name in ["wal-ffffffffffffffff", "seg/ffffffffffffffff-0000000000000000.oseg"] {
+        vfs.write(&Path::new(DB).join(name), b"").unwrap();
+    }
+    writer(&vfs).commit(vec![upsert("c", [Record::new("kept", matrix(1, 2, 0.0))])]).unwrap();
+    assert_eq!(ids(&writer(&vfs), "c"), ["kept"]);
+}
+
+#[test]
 fn a_snapshot_outlives_its_database_and_keeps_nobody_from_writing() {
     let vfs = MemoryVfs::default();
     let store = with_view(&vfs);
