@@ -220,7 +220,9 @@ impl Writer {
     }
 
     /// Writes everything out in files of its own and makes a manifest of it.
-    pub(super) fn publish(&mut self, shared: &Shared, draft: Draft) -> Step<()> {
+    pub(super) fn publish(&mut self, shared: &Shared, mut draft: Draft) -> Step<()> {
+        // Segments that matrices were appended to since the draft was begun have taken numbers too.
+        draft.next_no = draft.next_no.max(self.next_no);
         let newest = self.newest.clone();
         // Whatever comes of it, nothing more is appended to these files.
         let open = std::mem::take(&mut self.open);
