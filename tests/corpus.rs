@@ -1,7 +1,7 @@
 //! The bodies of the fuzz targets on every input that was ever worth keeping, and on seeded mutations of each.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
-#[path = "../fuzz/bodies.rs"]
+#[path = "../fuzz/bodies/mod.rs"]
 #[allow(unreachable_pub)] // the fuzz targets are crates of their own
 mod bodies;
 
@@ -73,12 +73,23 @@ fn filters_read_back_as_themselves() {
 
 #[test]
 fn a_damaged_database_is_an_error_or_right_never_a_panic() {
-    corpus("database", 300, bodies::database);
+    corpus("database", 40, bodies::database);
 }
 
 #[test]
-fn any_life_of_a_collection_is_that_of_a_map() {
-    corpus("operations", 300, bodies::operations);
+fn a_log_that_nobody_wrote_is_an_error_or_commits_never_a_panic() {
+    corpus("log", 100, bodies::log);
+}
+
+#[test]
+fn any_life_of_a_database_keeps_what_was_promised() {
+    corpus("operations", 100, bodies::operations);
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn a_damaged_file_to_import_is_an_error_never_a_panic() {
+    corpus("import", 300, bodies::import);
 }
 
 #[cfg(feature = "formats")]

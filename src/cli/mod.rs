@@ -24,11 +24,12 @@ mod search;
 mod verify;
 mod view;
 
-use crate::{Database, DatabaseOptions};
+use crate::{Database, DatabaseOptions, Record, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 use exchange::npy;
 use exit::Failure;
 use output::Output;
+use std::path::Path;
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -130,6 +131,16 @@ pub fn run() -> ExitCode {
     let mut output = Output::new(cli.global.json, cli.global.quiet);
     let opening = Database::options().allow_network_fs(cli.global.allow_network_fs);
     exit::report(dispatch(cli.command, opening, &mut output).and_then(|()| output.finish()))
+}
+
+/// What `import` would read from a file or a directory: numbers in a row, how many records were announced, the records.
+///
+/// # Errors
+/// As the command.
+#[doc(hidden)] // for those who try to break it
+pub fn read_input(path: &Path) -> Result<(usize, u64, Vec<Record>)> {
+    let input = exchange::open(path, &exchange::Naming::default())?;
+    Ok((input.dim, input.count, input.records.collect::<Result<_>>()?))
 }
 
 /// `opening` says how a database is opened for writing.

@@ -8,6 +8,7 @@ use super::segment::{Body, Lookup, Memory, MemoryRecord, Segment, Values};
 use super::version::{self, CollectionVersion, SegmentRef, Version};
 use super::view_file;
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::matrix::MatrixView;
 use crate::pipeline::Section;
 use crate::record::{self, Fields, Record};
@@ -210,6 +211,9 @@ impl Draft {
             if let Operation::Collection { id, next_record } = operation {
                 let found = self.collections.values().find(|collection| collection.id == id);
                 let found = found.ok_or_else(|| commit.corrupt("a collection that is not there"))?.clone();
+                if next_record > limits::COUNTER {
+                    return Err(commit.corrupt("a number for a record that cannot be"));
+                }
                 Staged::of(&mut self.records, &found).next_record = next_record;
                 collection = Some(found);
                 continue;

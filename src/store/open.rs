@@ -11,6 +11,7 @@ use super::version::{self, Version};
 use super::writer::Writer;
 use super::{Access, Mode, Options, Shared, Store, file_system, gc, lock, log};
 use crate::error::{Error, Result};
+use crate::limits;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, RwLock};
@@ -144,7 +145,8 @@ fn next_number(files: &Files, at_least: u64) -> Result<u64> {
     for dir in ["", SEG, VIEW] {
         let numbers = files.list(dir)?;
         let numbers = numbers.iter().filter_map(|name| log::number_of(name).or_else(|| gc::number_of(name)));
-        next = numbers.map(|number| number.saturating_add(1)).fold(next, u64::max);
+        // No file of ours has a larger one.
+        next = numbers.filter(|number| *number < limits::COUNTER).map(|number| number + 1).fold(next, u64::max);
     }
     Ok(next)
 }

@@ -9,9 +9,6 @@ use std::collections::HashSet;
 
 type Read<T> = Result<T, String>;
 
-/// No counter gets here by counting; beyond it, adding to one could begin again at 0.
-const LARGEST_NUMBER: u64 = 1 << 62;
-
 pub(super) fn write(manifest: &Manifest) -> Value {
     let file = |file: &FileEntry| json!({"name": file.name, "bytes": file.bytes, "root": hex(&file.root)});
     let collections = manifest.collections.iter().map(|collection| {
@@ -67,7 +64,7 @@ fn check(manifest: &Manifest) -> Read<()> {
     let next_records = manifest.collections.iter().map(|collection| collection.next_record);
     let counters = [manifest.generation, manifest.next_no, manifest.last_seq, manifest.first_log()];
     let counters = counters.into_iter().chain(next_records);
-    if let Some(counter) = counters.max().filter(|counter| *counter > LARGEST_NUMBER) {
+    if let Some(counter) = counters.max().filter(|counter| *counter > limits::COUNTER) {
         return Err(format!("a counter at {counter}: impossible"));
     }
     if manifest.first_log() > manifest.next_no {

@@ -1,0 +1,50 @@
+//! What is fuzzed: one function a target, from any bytes to no panic. `fuzz_targets/` runs them under libFuzzer,
+//! `tests/corpus.rs` on known inputs with a stable compiler.
+
+mod altered;
+mod damage;
+#[cfg(feature = "cli")]
+mod exchange;
+mod life;
+#[cfg(feature = "formats")]
+mod media;
+mod sums;
+
+pub use damage::{database, log};
+#[cfg(feature = "cli")]
+pub use exchange::import;
+pub use life::operations;
+#[cfg(feature = "formats")]
+pub use media::audio;
+#[cfg(feature = "models")]
+pub use media::checkpoint;
+
+use otolith::filter::Filter;
+use otolith::{Fields, Matrix, Record};
+use std::path::{Path, PathBuf};
+
+/// Text to a filter: what parses reads back as itself and answers for any record.
+pub fn filter(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let Ok(filter) = Filter::parse(text) else { return };
+    let shown = filter.to_string();
+    let again = Filter::parse(&shown).unwrap_or_else(|error| panic!("`{text}` shows as `{shown}`: {error}"));
+    assert_eq!(again, filter, "`{text}` shows as `{shown}`");
+    let empty = || Matrix::from_rows(0, 1, Vec::new()).expect("a matrix");
+    let record = |class: &str, seconds: f64| Record::auto(empty()).field("class", class).field("seconds", seconds);
+    for record in [Record::auto(empty()), record("dog", 5.0), record("", -0.5).field("a", i64::MAX).field("b", true)] {
+        let fields: &Fields = &record.fields;
+        assert_eq!(filter.matches(fields), again.matches(fields), "`{text}`");
+    }
+}
+
+/// A file or folder of `tests/data`.
+fn data(path: &str) -> PathBuf {
+    // The fuzz package lies one folder below the one with the tests.
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors()
+        .map(|folder| folder.join("tests/data"))
+        .find(|folder| folder.is_dir())
+        .expect("tests/data")
+        .join(path)
+}
