@@ -135,8 +135,6 @@ impl Writer {
         self.append_matrices(files, shared.access, tuning, &mut draft)?;
         let payload = draft.payload()?;
         if payload.len() as u64 > largest_frame(tuning) {
-            // Segments opened just now have taken numbers.
-            draft.next_no = self.next_no;
             return self.publish(shared, draft);
         }
         if self.log.as_ref().is_none_or(Log::is_broken) {
