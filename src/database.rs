@@ -131,7 +131,7 @@ impl Database {
     /// # Errors
     /// Those of [`Collection::upsert`].
     pub fn close(self) -> Result<()> {
-        self.flush()
+        if self.store.is_writable() { self.flush() } else { Ok(()) }
     }
 
     /// Rewrites segments in which much is deleted and joins small ones, while reading and writing go on. It stops early,

@@ -17,30 +17,32 @@ const SMALL_RECORDS: usize = 1_000;
 /// How `count` records are written into an empty folder, in commits of `batch`; gives the time spent writing.
 type Way = fn(&Path, usize, usize) -> Duration;
 
+/// Those whose commits are durable one by one, and how records come in if only the whole counts.
 const WAYS: [(&str, Way); 4] =
     [("plain", plain), ("plain_one_sync", plain_one_sync), ("lmdb", lmdb), ("otolith", otolith)];
+const BULK_WAYS: [(&str, Way); 4] = [WAYS[0], WAYS[1], WAYS[2], ("otolith", bulk)];
 
 pub(crate) fn run() {
     let all = records();
-    for (label, count, batch) in [("1", all.div_ceil(4), 1), ("32", all, 32), ("bulk", all, all)] {
-        compare(label, count, batch);
-    }
+    compare("1", WAYS, all.div_ceil(4), 1);
+    compare("32", WAYS, all, 32);
+    compare("bulk", BULK_WAYS, all, all);
     amplification();
 }
 
-fn compare(label: &str, count: usize, batch: usize) {
-    let mut rates = WAYS.map(|_| Vec::new());
+fn compare(label: &str, ways: [(&str, Way); 4], count: usize, batch: usize) {
+    let mut rates = ways.map(|_| Vec::new());
     for round in 0..rounds() {
-        for turn in 0..WAYS.len() {
+        for turn in 0..ways.len() {
             // Nobody is always the one behind the same other.
-            let way = (round + turn) % WAYS.len();
+            let way = (round + turn) % ways.len();
             let folder = folder();
             settle(folder.path());
-            let seconds = WAYS[way].1(folder.path(), count, batch).as_secs_f64();
+            let seconds = ways[way].1(folder.path(), count, batch).as_secs_f64();
             rates[way].push((count * RECORD_BYTES) as f64 / 1e6 / seconds);
         }
     }
-    for ((name, _), rates) in WAYS.iter().zip(&rates) {
+    for ((name, _), rates) in ways.iter().zip(&rates) {
         figure(&format!("ingest_{label}_{name}"), median(rates), "MB/s");
     }
     for (n, rival) in [(0, "plain"), (1, "plain_one_sync"), (2, "lmdb")] {
@@ -95,6 +97,16 @@ fn otolith(folder: &Path, count: usize, batch: usize) -> Duration {
     });
     drop(clips);
     writing + timed(|| db.close().unwrap()).1
+}
+
+/// A bulk load, one record after the other.
+fn bulk(folder: &Path, count: usize, _: usize) -> Duration {
+    let (db, clips) = database(&folder.join("db"), super::support::DIM);
+    let (mut load, begun) = timed(|| clips.bulk_load().unwrap());
+    let pushed = in_batches(count, 1, |records| records.into_iter().for_each(|record| load.push(record).unwrap()));
+    let (_, finished) = timed(|| load.finish().unwrap());
+    drop(clips);
+    begun + pushed + finished + timed(|| db.close().unwrap()).1
 }
 
 /// Bytes written for each byte of payload: as handed to the system, and as whole pages that had to reach the disk.

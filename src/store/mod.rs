@@ -210,7 +210,7 @@ impl Store {
     /// # Errors
     /// As [`Store::flush`].
     pub fn close(self) -> Result<()> {
-        self.flush()
+        if self.is_writable() { self.flush() } else { Ok(()) }
     }
 
     /// Rewrites segments in which much is deleted and joins small ones, as long as `keep_going` says so; it is asked

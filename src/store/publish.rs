@@ -291,8 +291,8 @@ impl<'a> Publisher<'a> {
         let file = self.create(temporary.clone())?;
         file.write_all_at(&bytes, 0)?;
         file.sync().map_err(Stop::Poison)?;
-        // The one file without which nothing can be opened: it gets no name before it was read as any other.
-        let (manifest, _) = Manifest::read(&file, manifest.generation)?;
+        // Nobody could open a database any more whose newest manifest contradicts itself.
+        let (manifest, _) = Manifest::read(&file, manifest.generation).map_err(|error| read_back(files, error))?;
         let pin = Pin::new(file)?;
         let sealed: Vec<String> = manifest.segments.iter().map(|segment| segment.file.name.clone()).collect();
         let version = Version::load(files, self.access, manifest, pin, Some(self.base))?;
@@ -301,8 +301,7 @@ impl<'a> Publisher<'a> {
             sealed || self.made.iter().any(|made| made.ends_with(name))
         };
         if let Some(damage) = version.damage_in(new) {
-            let error = io::Error::other(damage.to_string());
-            return Err(Stop::Refused(Error::io(files.root(), "read back", error)));
+            return Err(Stop::Refused(read_back(files, damage)));
         }
         // Whoever got past the lock (it may be on a network) must not lose a commit to this one.
         if version::generations(files)?.last() != Some(&self.base.generation) {
@@ -314,6 +313,11 @@ impl<'a> Publisher<'a> {
         version.pin.file().protect();
         Ok(Published { version, next_no: self.next_no, retired })
     }
+}
+
+/// What was written just now is not what it should be.
+fn read_back(files: &Files, error: Error) -> Error {
+    Error::io(files.root(), "read back", io::Error::other(error.to_string()))
 }
 
 /// What a segment says of its collection, for rescue without a manifest.

@@ -221,9 +221,9 @@ impl Writer {
 
     /// Writes everything out in files of its own and makes a manifest of it.
     pub(super) fn publish(&mut self, shared: &Shared, mut draft: Draft) -> Step<()> {
-        let newest = self.newest.clone();
-        // Files may have been begun since the draft was.
+        // Segments that matrices were appended to since the draft was begun have taken numbers too.
         draft.next_no = draft.next_no.max(self.next_no);
+        let newest = self.newest.clone();
         // Whatever comes of it, nothing more is appended to these files.
         let open = std::mem::take(&mut self.open);
         let done = Publisher::new(&shared.files, shared.access, &newest, open, &self.direct).run(draft)?;

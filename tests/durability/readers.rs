@@ -147,7 +147,7 @@ fn each_reader_sees_one_version_after_the_other_while_a_writer_commits_and_compa
     store.commit(vec![Change::CreateCollection { name: "c".into(), schema: Schema::new(4) }]).unwrap();
     store.commit(changes(1)).unwrap();
     let mut readers: Vec<Child> = (0..READERS).map(|_| spawn(&path)).collect();
-    let seconds = crate::count(10, 60) as u64;
+    let seconds = crate::count(60, 60).max(4) as u64;
     let (begin, mut version, mut compactions, mut killed) = (Instant::now(), 1, 0, 0);
     while begin.elapsed() < Duration::from_secs(seconds) {
         version += 1;
