@@ -34,6 +34,8 @@ pub(super) struct Writer {
     pub(super) poisoned: Option<String>,
     /// What went wrong beside the commits, which stand.
     pub(super) trouble: Option<String>,
+    /// What the store's own threads met; the next flush tells it.
+    pub(super) untold: Option<Error>,
     /// Everything written, acknowledged or not.
     pub(super) newest: Arc<Version>,
     pub(super) next_no: u64,
@@ -63,6 +65,7 @@ impl Writer {
             process: std::process::id(),
             poisoned: None,
             trouble: None,
+            untold: None,
             durable: newest.seq,
             newest,
             next_no,
