@@ -82,11 +82,7 @@ impl Aside {
         let mut segments = Vec::new();
         for entry in &self.entries {
             let again = Segment::open(files, Access::Read, database, entry, dim)?;
-            let mut damage = None;
-            again.verify(&mut |error| {
-                damage.get_or_insert(error);
-            });
-            if let Some(error) = damage {
+            if let Err(error) = again.check_sums() {
                 let error = std::io::Error::other(error.to_string());
                 return Err(Stop::Refused(Error::io(again.path(), "read back", error)));
             }

@@ -1,6 +1,6 @@
 //! Threads of the store's own, begun when there is something for them to do and ended with the handle: one syncs commits that
-//! were only buffered, one compacts. What they meet is in [`Stat::trouble`](super::Stat) and ends nothing else: a commit or a
-//! flush meets it again.
+//! were only buffered, one compacts. What they meet is in [`Stat::trouble`](super::Stat), is told by the next flush, and ends
+//! nothing else.
 
 use super::options::Durability;
 use super::{Shared, compact};
@@ -50,7 +50,7 @@ impl Helpers {
                 let (shared, end) = (shared.clone(), self.end.clone());
                 move || {
                     if let Err(error) = shared.compact(&|| !end.is_near(), compact::Reason::Due) {
-                        shared.note(error.to_string());
+                        shared.note(error);
                     }
                 }
             });
@@ -91,7 +91,7 @@ fn sync_again_and_again(shared: &Shared, end: &End) {
         drop(near);
         if let Err(error) = shared.sync_if_due() {
             // A failed sync has ended writing; every commit from now on says so.
-            return shared.note(error.to_string());
+            return shared.note(error);
         }
         near = end.is_near.lock().unwrap_or_else(PoisonError::into_inner);
     }

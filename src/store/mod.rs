@@ -198,11 +198,14 @@ impl Store {
     /// As [`Store::sync`], and all records are in sealed segments when it returns.
     ///
     /// # Errors
-    /// As [`Store::commit`]; also those that writing segments in the background met since.
+    /// As [`Store::commit`]; also, once, what the store's own threads met since: then this flush itself went well.
     pub fn flush(&self) -> Result<()> {
         self.shared.flush()?;
         self.helpers.look_after(&self.shared, Durability::Sync);
-        Ok(())
+        match self.shared.writer()?.untold.take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 
     /// As [`Store::flush`], and the lock is released. Dropping the store does the same, but tells nobody of errors.
@@ -274,9 +277,11 @@ impl Shared {
     }
 
     /// Remembers what went wrong beside the commits.
-    fn note(&self, trouble: String) {
+    fn note(&self, error: Error) {
         if let Some(writer) = &self.writer {
-            writer.lock().unwrap_or_else(PoisonError::into_inner).trouble = Some(trouble);
+            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            writer.trouble = Some(error.to_string());
+            writer.untold = Some(error);
         }
     }
 

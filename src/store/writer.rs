@@ -4,7 +4,7 @@ use super::container::Identity;
 use super::draft::{Draft, random, random_sixteen};
 use super::files::{File, Files, RESERVE, SEG};
 use super::log::Log;
-use super::options::{Access, Tuning};
+use super::options::Tuning;
 use super::publish::{Publisher, Step, Stop, segment_about};
 use super::segment::{Growing, OpenSegment, Values};
 use super::version::Version;
@@ -34,6 +34,8 @@ pub(super) struct Writer {
     pub(super) poisoned: Option<String>,
     /// What went wrong beside the commits, which stand.
     pub(super) trouble: Option<String>,
+    /// What the store's own threads met; the next flush tells it.
+    pub(super) untold: Option<Error>,
     /// Everything written, acknowledged or not.
     pub(super) newest: Arc<Version>,
     pub(super) next_no: u64,
@@ -63,6 +65,7 @@ impl Writer {
             process: std::process::id(),
             poisoned: None,
             trouble: None,
+            untold: None,
             durable: newest.seq,
             newest,
             next_no,
@@ -131,10 +134,10 @@ impl Writer {
 
     /// Puts a small commit into the log, its large matrices into open segments. Nothing is synced.
     pub(super) fn append(&mut self, shared: &Shared, mut draft: Draft) -> Step<()> {
-        let (files, tuning) = (&shared.files, &shared.tuning);
-        self.append_matrices(files, shared.access, tuning, &mut draft)?;
+        let files = &shared.files;
+        self.append_matrices(shared, &mut draft)?;
         let payload = draft.payload()?;
-        if payload.len() as u64 > largest_frame(tuning) {
+        if payload.len() as u64 > largest_frame(&shared.tuning) {
             return self.publish(shared, draft);
         }
         if self.log.as_ref().is_none_or(Log::is_broken) {
@@ -150,59 +153,55 @@ impl Writer {
         }
         let bytes = log.bytes() - before;
         self.log_bytes += bytes + draft.new_records().count() as u64 * RECORD_BYTES;
-        let (since, waiting) = self.waiting.unwrap_or_else(|| (Instant::now(), 0));
-        self.waiting = Some((since, waiting + bytes));
+        self.wait_for_sync(bytes);
         self.newest = Arc::new(self.newest.with(draft.seq, draft.finish(files.root())));
         Ok(())
     }
 
-    fn append_matrices(&mut self, files: &Files, access: Access, tuning: &Tuning, draft: &mut Draft) -> Step<()> {
-        let database = self.newest.manifest.database;
-        let mut abouts = BTreeMap::new();
-        let large: BTreeSet<u64> =
-            draft.new_records().filter(|(_, record)| is_large(&record.values, tuning)).map(|(id, _)| id).collect();
+    /// Writes large matrices of a draft to the open segments of their collections, and their places into the draft. After an
+    /// error nothing more goes into that file, because where it ends is unknown; what it holds stays there.
+    fn append_matrices(&mut self, shared: &Shared, draft: &mut Draft) -> Step<()> {
+        let tuning = &shared.tuning;
+        let large = draft.new_records().filter(|(_, record)| is_large(&record.values, tuning));
+        let large: BTreeSet<u64> = large.map(|(id, _)| id).collect();
         for id in &large {
-            if let Some(collection) = draft.collection_of(*id) {
-                abouts.insert(*id, segment_about(collection));
-            }
+            self.open_segment(shared, draft, *id)?;
         }
         let mut written = 0;
-        let mut write = |open: &mut BTreeMap<u64, OpenSegment>, id: u64, values: &mut Values| -> Result<()> {
-            let Some(open) = open.get_mut(&id) else { return Ok(()) };
-            let body = open.append(&values.bytes()?)?;
+        for (id, record) in draft.new_records().filter(|(_, record)| is_large(&record.values, tuning)) {
+            let Some(open) = self.open.get_mut(&id) else { continue };
+            let body = record.values.bytes().and_then(|bytes| open.append(&bytes));
+            let body = body.inspect_err(|_| drop(self.open.remove(&id)))?;
             written += body.bytes();
-            *values = Values::Direct(Box::new(body));
-            Ok(())
-        };
-        for id in &large {
-            if !self.open.contains_key(id) {
-                let name = (self.number(), random());
-                let identity = Identity { database, file: random_sixteen(), ..Identity::default() };
-                let about = abouts.get(id).map_or("", String::as_str);
-                let open = OpenSegment::create(files, access, name, identity, about)?;
-                self.direct.insert(open.growing().name());
-                self.new_names.1 = true;
-                self.open.insert(*id, open);
-            }
-        }
-        let mut appended = Ok(());
-        for (id, record) in draft.new_records() {
-            if appended.is_ok() && is_large(&record.values, tuning) {
-                appended = write(&mut self.open, id, &mut record.values).map_err(|error| (id, error));
-            }
+            record.values = Values::Direct(Box::new(body));
         }
         for id in &large {
-            if let (Ok(()), Some(open)) = (&appended, self.open.get_mut(id)) {
-                appended = open.flush().map_err(|error| (*id, error));
-            }
+            let Some(open) = self.open.get_mut(id) else { continue };
+            open.flush().inspect_err(|_| drop(self.open.remove(id)))?;
         }
+        if written > 0 {
+            self.wait_for_sync(written);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that a collection has a segment that matrices can be appended to.
+    fn open_segment(&mut self, shared: &Shared, draft: &Draft, id: u64) -> Step<()> {
+        let Some(collection) = draft.collection_of(id).filter(|_| !self.open.contains_key(&id)) else { return Ok(()) };
+        let name = (self.number(), random());
+        let database = self.newest.manifest.database;
+        let identity = Identity { database, file: random_sixteen(), ..Identity::default() };
+        let open = OpenSegment::create(&shared.files, shared.access, name, identity, &segment_about(collection))?;
+        self.direct.insert(open.growing().name());
+        self.new_names.1 = true;
+        self.open.insert(id, open);
+        Ok(())
+    }
+
+    /// Notes that so many bytes more are not durable.
+    fn wait_for_sync(&mut self, bytes: u64) {
         let (since, waiting) = self.waiting.unwrap_or_else(|| (Instant::now(), 0));
-        self.waiting = (written > 0 || waiting > 0).then_some((since, waiting + written));
-        appended.map_err(|(id, error)| {
-            // Where the file ends is unknown now: what it holds stays there, more goes elsewhere.
-            self.open.remove(&id);
-            Stop::from(error)
-        })
+        self.waiting = Some((since, waiting + bytes));
     }
 
     /// Begins a log, after the one in which a write failed, if there is one.

@@ -195,6 +195,11 @@ impl Segment {
         ask!(self, sealed => sealed.with_stored(n, take), memory => memory.with_stored(n, take))
     }
 
+    /// Compares the sums of all blocks, in parallel.
+    pub(crate) fn check_sums(&self) -> Result<()> {
+        ask!(self, sealed => sealed.check_sums(), _memory => Ok(()))
+    }
+
     /// Everything that must hold inside a file beyond its sums; hands each violation to `report` and goes on.
     pub(crate) fn verify(&self, report: &mut dyn FnMut(Error)) {
         match &self.kind {

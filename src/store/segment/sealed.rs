@@ -188,6 +188,10 @@ impl Sealed {
         })
     }
 
+    pub(super) fn check_sums(&self) -> Result<()> {
+        self.file.check_all()
+    }
+
     pub(super) fn verify(&self, records: u32, report: &mut dyn FnMut(Error)) {
         for block in 0..self.file.block_count() {
             if let Err(error) = self.file.check_block(block) {

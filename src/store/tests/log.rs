@@ -142,3 +142,16 @@ fn large_matrices_are_written_once_and_small_ones_twice() {
     println!("figure bytes_written_per_byte_of_small_records = {factor:.4} times");
     assert!(factor <= 2.5, "{factor}");
 }
+
+#[test]
+fn what_a_thread_of_the_store_meets_is_told_once_by_the_next_flush() {
+    let vfs = MemoryVfs::default();
+    let store = Store::open(Path::new(DB), Mode::Write { create: true }, options(Arc::new(vfs))).unwrap();
+    store.commit(vec![create("c", Schema::new(2))]).unwrap();
+    store.shared.note(Error::DiskFull { path: PathBuf::from("seg") });
+    store.commit(put("a", 1)).unwrap();
+    assert!(store.stat().unwrap().trouble.is_some());
+    assert!(matches!(store.flush(), Err(Error::DiskFull { .. })));
+    store.flush().unwrap();
+    assert_eq!(ids(&store, "c"), ["a"]);
+}
