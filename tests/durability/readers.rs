@@ -3,9 +3,11 @@
 use otolith::store::{Access, Change, Depth, Durability, Mode, Options, Store, Tuning, Version};
 use otolith::{Error, Matrix, Record, Schema};
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// Set for a child that reads: where.
@@ -106,6 +108,9 @@ fn child_that_reads_until_it_is_told_to_end() {
         assert!(now >= last, "version {now} after {last}");
         refreshes += 1;
         versions += u64::from(now > last);
+        if versions == 2 && now > last {
+            println!("under way");
+        }
         last = now;
         // Some versions are held while the writer goes on, and read again.
         if refreshes % 16 == 0 {
@@ -118,25 +123,47 @@ fn child_that_reads_until_it_is_told_to_end() {
     println!("read {refreshes} {versions}");
 }
 
-fn spawn(path: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "readers::child_that_reads_until_it_is_told_to_end", "--nocapture"])
-        .env(CHILD, path)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
+/// A process that reads, and what it says.
+struct Reader {
+    child: Child,
+    lines: Receiver<String>,
+    /// Whether it has seen several versions.
+    under_way: bool,
 }
 
-/// Ends a reader and gives how often it looked, and how many versions it saw.
-fn end(mut child: Child) -> (usize, usize) {
-    drop(child.stdin.take());
-    let output = child.wait_with_output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "a reader failed: {text}");
-    let line = text.lines().find_map(|line| line.strip_prefix("read ")).unwrap();
-    let (refreshes, versions) = line.split_once(' ').unwrap();
-    (refreshes.parse().unwrap(), versions.parse().unwrap())
+impl Reader {
+    fn spawn(path: &Path) -> Reader {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "readers::child_that_reads_until_it_is_told_to_end", "--nocapture"])
+            .env(CHILD, path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Reader { child, lines, under_way: false }
+    }
+
+    fn is_under_way(&mut self) -> bool {
+        self.under_way |= self.lines.try_iter().any(|line| line == "under way");
+        self.under_way
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Ends it and gives how often it looked, and how many versions it saw.
+    fn end(mut self) -> (usize, usize) {
+        drop(self.child.stdin.take());
+        assert!(self.child.wait().unwrap().success(), "a reader failed");
+        let last = self.lines.iter().find_map(|line| line.strip_prefix("read ").map(str::to_owned)).unwrap();
+        let (refreshes, versions) = last.split_once(' ').unwrap();
+        (refreshes.parse().unwrap(), versions.parse().unwrap())
+    }
 }
 
 #[test]
@@ -146,27 +173,26 @@ fn each_reader_sees_one_version_after_the_other_while_a_writer_commits_and_compa
     let store = open(&path, Mode::Write { create: true }, Access::Map).unwrap();
     store.commit(vec![Change::CreateCollection { name: "c".into(), schema: Schema::new(4) }]).unwrap();
     store.commit(changes(1)).unwrap();
-    let mut readers: Vec<Child> = (0..READERS).map(|_| spawn(&path)).collect();
+    let mut readers: Vec<Reader> = (0..READERS).map(|_| Reader::spawn(&path)).collect();
     let seconds = crate::count(60, 60).max(4) as u64;
     let (begin, mut version, mut compactions, mut killed) = (Instant::now(), 1, 0, 0);
-    while begin.elapsed() < Duration::from_secs(seconds) {
+    // Until the time is over and every reader has seen something, which on a busy machine may take it longer.
+    while begin.elapsed() < Duration::from_secs(seconds) || !readers.iter_mut().all(Reader::is_under_way) {
+        assert!(begin.elapsed() < Duration::from_secs(seconds + 120), "a reader does not get under way");
         version += 1;
         let durability = if version % 5 == 0 { Durability::Sync } else { Durability::Buffered };
         store.commit_with(changes(version), durability).unwrap();
         if version % 8 == 0 {
             compactions += u64::from(store.compact(&|| true).unwrap().finished);
         }
-        // A reader dies, and with it what it has pinned; another comes, as long as there is time for it to see something.
-        let now = begin.elapsed().as_secs();
-        if now / 3 > killed && now + 4 < seconds {
-            let mut reader = readers.remove(0);
-            reader.kill().unwrap();
-            reader.wait().unwrap();
-            readers.push(spawn(&path));
+        // A reader dies, and with it what it has pinned; another comes.
+        if begin.elapsed().as_secs().min(seconds) / 3 > killed {
+            readers.remove(0).kill();
+            readers.push(Reader::spawn(&path));
             killed += 1;
         }
     }
-    let seen: Vec<(usize, usize)> = readers.into_iter().map(end).collect();
+    let seen: Vec<(usize, usize)> = readers.into_iter().map(Reader::end).collect();
     // Nobody reads any more: what is on disk is what the newest versions need.
     for _ in 0..3 {
         version += 1;
