@@ -67,7 +67,7 @@ impl Report {
 
 /// [`verify_path`] for files that are at hand.
 pub(crate) fn verify(files: &Files, depth: Depth) -> Result<Report> {
-    let mut check = Check { files, depth, report: Report::default(), seen: HashMap::new() };
+    let mut check = Check { files, depth, report: Report::default(), seen: HashMap::new(), noted: HashSet::new() };
     let pins = match check.pin_all() {
         Err(error) if !is_missing(&error) => return Err(error),
         pins => pins.unwrap_or_default(),
@@ -117,12 +117,17 @@ struct Check<'a> {
     report: Report,
     /// Files looked at already, with the entry that named them.
     seen: HashMap<String, FileEntry>,
+    /// Places written down already: every record in a damaged block meets it again.
+    noted: HashSet<(PathBuf, Option<u64>, String)>,
 }
 
 impl Check<'_> {
     /// Writes damage down; gives back every other error.
     fn note(&mut self, error: Error, derived: bool) -> Result<()> {
-        self.report.findings.push(Finding::new(error, derived)?);
+        let found = Finding::new(error, derived)?;
+        if self.noted.insert((found.path.clone(), found.offset, found.what.clone())) {
+            self.report.findings.push(found);
+        }
         Ok(())
     }
 

@@ -357,3 +357,14 @@ fn a_database_of_a_newer_format_is_not_taken_for_a_damaged_one() {
     assert!(matches!(repair_to(Path::new(DB), plain(&vfs), Path::new(SAVED)), Err(Error::Version { .. })));
     assert!(files(&vfs, SAVED).is_empty());
 }
+
+#[test]
+fn a_damaged_block_is_named_once_however_many_records_lie_in_it() {
+    let vfs = database();
+    let path = files(&vfs, ".oseg").remove(0);
+    let place = section(&vfs, &path, MATRICES);
+    flip(&vfs, &path, (place.start + place.end) / 2);
+    let report = verify_path(Path::new(DB), plain(&vfs), Depth::Deep).unwrap();
+    assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
+    assert_eq!(report.findings[0].path, path);
+}
