@@ -60,7 +60,7 @@ fn info_counts_what_is_dead() {
     assert!(dead <= 5 && rows.as_u64().unwrap() == dead * 4, "{info}");
     let each = (4 * DIM * 4 + 3 + 2) as u64; // matrix, id, `{}`
     assert_eq!(bytes, dead * each, "{info}");
-    let parts = ["segment_bytes", "delete_bytes", "view_bytes", "manifest_bytes", "derived_bytes"];
+    let parts = ["segment_bytes", "delete_bytes", "view_bytes", "manifest_bytes", "log_bytes", "derived_bytes"];
     let sum: u64 = parts.iter().map(|part| info[part].as_u64().unwrap()).sum();
     assert_eq!(info["bytes"], sum);
     assert!(info["generation"].as_u64().unwrap() > info["older_generations"][0].as_u64().unwrap(), "{info}");
