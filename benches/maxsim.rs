@@ -6,32 +6,19 @@
 //! has to beat.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod frames;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use frames::frames;
+use otolith::Metric;
 use otolith::kernel::{Strided, product};
 use otolith::score::{Outcome, PreparedQuery, Scratch, reference};
-use otolith::{Matrix, Metric};
 use std::hint::black_box;
-
-/// Rows that wander, as frames of a sound do: each is near the one before.
-fn frames(rows: usize, dim: usize, seed: u32) -> Matrix {
-    let mut state = seed;
-    let mut noise = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    let mut row = vec![0.0f32; dim];
-    let mut values = Vec::with_capacity(rows * dim);
-    for _ in 0..rows {
-        row.iter_mut().for_each(|value| *value = 0.9 * *value + noise());
-        values.extend_from_slice(&row);
-    }
-    Matrix::from_rows(rows, dim, values).unwrap()
-}
 
 fn maxsim(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("maxsim");
     for (rows, dim) in [(249, 64), (125, 96), (249, 512)] {
-        let (query, record) = (frames(rows, dim, 1), frames(rows, dim, 2));
+        let (query, record) = (frames(1, rows, dim), frames(2, rows, dim));
         let mut scratch = Scratch::default();
         let size = format!("{rows}x{rows}x{dim}");
         group.throughput(Throughput::Elements((2 * rows * rows * dim) as u64));

@@ -42,9 +42,19 @@ mod readers;
 #[path = "durability/truncate.rs"]
 mod truncate;
 
+use std::path::Path;
+use std::process::{Command, Stdio};
+
 /// Whether the long run was asked for.
 fn is_nightly() -> bool {
     std::env::var_os("OTOLITH_NIGHTLY").is_some_and(|value| value == "1")
+}
+
+/// This program again, to run one test of it beside this one; what it prints is to be read.
+fn child(test: &str, variable: &str, path: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env(variable, path).stdout(Stdio::piped());
+    command
 }
 
 /// How much to try.

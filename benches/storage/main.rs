@@ -14,6 +14,8 @@
 //! Files lie below the system's directory for temporary files (`TMPDIR`) and are removed.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
+#[path = "../frames/mod.rs"]
+mod frames;
 mod ingest;
 mod latency;
 mod opening;

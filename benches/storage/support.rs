@@ -51,20 +51,9 @@ pub(crate) fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
     (result, begin.elapsed())
 }
 
-/// Rows that wander, as frames of a sound do: each is near the one before.
+/// Rows of record `seed`.
 pub(crate) fn frames(seed: usize, rows: usize, dim: usize) -> Matrix {
-    let mut state = seed as u32 ^ 0x9e37_79b9;
-    let mut noise = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    let mut row = vec![0.0f32; dim];
-    let mut values = Vec::with_capacity(rows * dim);
-    for _ in 0..rows {
-        row.iter_mut().for_each(|value| *value = 0.9 * *value + noise());
-        values.extend_from_slice(&row);
-    }
-    Matrix::from_rows(rows, dim, values).unwrap()
+    crate::frames::frames(seed as u32 ^ 0x9e37_79b9, rows, dim)
 }
 
 pub(crate) fn id(number: usize) -> String {

@@ -7,10 +7,9 @@ use super::draft::{random, random_sixteen};
 use super::files::SEG;
 use super::manifest::SegmentEntry;
 use super::options::Access;
-use super::publish::{Step, Stop, seal, segment_about, segment_entry};
+use super::publish::{Step, Stop, read_back, seal, segment_about, segment_entry};
 use super::segment::{self, Segment, SegmentWriter, StoredRecord};
 use super::version::CollectionVersion;
-use crate::error::Error;
 use std::sync::Arc;
 
 /// Bytes of matrices in a segment.
@@ -83,8 +82,7 @@ impl Aside {
         for entry in &self.entries {
             let again = Segment::open(files, Access::Read, database, entry, dim)?;
             if let Err(error) = again.check_sums() {
-                let error = std::io::Error::other(error.to_string());
-                return Err(Stop::Refused(Error::io(again.path(), "read back", error)));
+                return Err(Stop::Refused(read_back(again.path(), error)));
             }
             segments.push(Arc::new(Segment::open(files, access, database, entry, dim)?));
         }
@@ -96,9 +94,9 @@ impl Aside {
         self.entries.iter().map(|entry| entry.file.bytes).sum()
     }
 
-    /// What became of the publish: unless nothing of it happened, the files stay.
-    pub(super) fn settle<T>(&mut self, done: &Step<T>) {
-        self.kept = !matches!(done, Err(Stop::Refused(_)));
+    /// Keeps the files from here on, unless it is certain that no manifest names them.
+    pub(super) fn keep_unless(&mut self, unnamed: bool) {
+        self.kept = !unnamed;
     }
 }
 
@@ -108,14 +106,13 @@ impl Drop for Aside {
         let (shared, numbers) = (&self.shared, &self.numbers);
         if !self.kept {
             for name in shared.files.list(SEG).unwrap_or_default() {
-                if super::gc::number_of(&name).is_some_and(|number| numbers.contains(&number)) {
+                if super::manifest::number_of(&name).is_some_and(|number| numbers.contains(&number)) {
                     // What cannot be removed is swept later.
                     let _ = shared.files.remove(&format!("{SEG}/{name}"));
                 }
             }
         }
-        if let Some(writer) = &shared.writer {
-            let mut writer = writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Ok(mut writer) = shared.unchecked_writer() {
             writer.making.retain(|number| !numbers.contains(number));
         }
     }

@@ -12,8 +12,8 @@
 //! file that the manifest names is there, because these were synced, names included, before. Derived files are left
 //! behind: whoever opens the copy makes them again.
 
-use super::files::{DIRS, File, Files, LOCK, SEG, TEMPORARY, VIEW, is_missing};
-use super::manifest::name_of;
+use super::files::{DIRS, File, Files, LOCK, SEG, VIEW, is_missing};
+use super::manifest::Manifest;
 use super::segment::Growing;
 use super::version::Version;
 use super::{Shared, Store, lock, log};
@@ -94,14 +94,7 @@ impl Store {
         target.sync_dir("")?;
         target.sync_parent()?;
 
-        let name = name_of(version.generation);
-        let temporary = format!("{name}{TEMPORARY}");
-        let file = target.create(&temporary)?;
-        file.write_all_at(manifest.read(0, manifest_bytes)?.as_bytes(), 0)?;
-        file.sync()?;
-        file.protect();
-        target.rename(&temporary, &name)?;
-        target.sync_dir("")?;
+        Manifest::place(&target, version.generation, manifest.read(0, manifest_bytes)?.as_bytes())?;
         drop(lock);
         done.copied_files += 1;
         done.copied_bytes += manifest_bytes;

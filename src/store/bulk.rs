@@ -2,12 +2,11 @@
 
 use super::aside::Aside;
 use super::draft::Draft;
-use super::publish::Step;
-use super::segment::{Lookup, Segment, StoredRecord};
+use super::publish::{Step, Stop};
+use super::segment::{Lookup, MemoryRecord, Segment, Values};
 use super::version::{CollectionVersion, SegmentRef};
 use super::{Shared, Store};
 use crate::error::{Error, Result};
-use crate::matrix::Precision;
 use crate::record::Record;
 use roaring::RoaringBitmap;
 use std::collections::HashSet;
@@ -27,17 +26,13 @@ pub struct BulkLoad {
     hashes: HashSet<u64>,
     seq: u64,
     records: u64,
-    narrowed: Vec<u8>,
 }
 
 impl Store {
     /// Begins to load records into a collection.
     pub(crate) fn bulk_load(&self, collection: &str) -> Result<BulkLoad> {
         let seq = self.shared.writer()?.newest.seq + 1;
-        let version = self.version();
-        let found = version.collections.get(collection);
-        let collection =
-            found.ok_or_else(|| Error::not_found("collection", collection, version.collections.keys()))?.clone();
+        let collection = self.version().collection(collection)?.clone();
         Ok(BulkLoad {
             aside: Aside::new(&self.shared, &collection),
             shared: self.shared.clone(),
@@ -45,7 +40,6 @@ impl Store {
             hashes: HashSet::new(),
             seq,
             records: 0,
-            narrowed: Vec::new(),
         })
     }
 }
@@ -59,28 +53,14 @@ impl BulkLoad {
     pub fn push(&mut self, record: Record) -> Result<()> {
         let schema = &self.collection.schema;
         record.check(schema)?;
-        let Some(id) = &record.id else {
+        let Some(id) = record.id else {
             return Err(Error::invalid("record", "a bulk load numbers none: give each an id, or use `upsert`"));
         };
-        let values = record.matrix.values();
-        let matrix = match schema.precision {
-            Precision::F32 => bytemuck::cast_slice(values),
-            other => {
-                self.narrowed.clear();
-                other.encode(values, &mut self.narrowed)?;
-                &self.narrowed[..]
-            }
-        };
-        let (fields, hash) = (record.fields.to_json(), xxh3_64(id.as_bytes()));
-        let stored = StoredRecord {
-            seq: self.seq,
-            id,
-            fields: fields.as_bytes(),
-            rows: record.matrix.rows() as u64,
-            dim: schema.dim as u32,
-            precision: schema.precision,
-            matrix,
-        };
+        let (rows, hash) = (record.matrix.rows(), xxh3_64(id.as_bytes()));
+        let values = Values::of(record.matrix.into_values(), schema.precision)?;
+        let record = MemoryRecord { seq: self.seq, id, fields: record.fields, rows, values };
+        let (fields, matrix) = (record.fields.to_json(), record.values.bytes()?);
+        let stored = record.stored(schema.dim, schema.precision, &fields, &matrix);
         let mut push = || -> Step<()> {
             if !self.hashes.insert(hash) {
                 self.aside.seal()?;
@@ -103,7 +83,7 @@ impl BulkLoad {
             return Ok(0);
         }
         let done = self.install();
-        self.aside.settle(&done);
+        self.aside.keep_unless(matches!(done, Err(Stop::Refused(_))));
         done.map_err(|stop| self.shared.settled(stop))?;
         Ok(self.records)
     }

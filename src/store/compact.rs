@@ -9,7 +9,7 @@ use super::draft::Draft;
 use super::fold;
 use super::publish::{Step, Stop};
 use super::segment::Segment;
-use super::version::{CollectionVersion, SegmentRef, Version};
+use super::version::{self, CollectionVersion, SegmentRef, Version};
 use super::{Compacted, Shared};
 use crate::error::{Error, Result};
 use roaring::RoaringBitmap;
@@ -136,14 +136,8 @@ impl Shared {
                 if n.is_multiple_of(PATIENCE) && !keep_going() {
                     return Ok(Rewritten::Stopped);
                 }
-                let mut pushed = Ok(());
-                let read = part.segment.with_stored(n, |record| {
-                    pushed = aside.push(record);
-                    Ok(())
-                });
-                pushed?;
-                match read {
-                    Ok(()) => {}
+                match part.segment.with_stored(n, |record| Ok(aside.push(record))) {
+                    Ok(pushed) => pushed?,
                     Err(Error::Corrupt { .. } | Error::Io { operation: "read", .. }) => {
                         part.segment.mark_suspect();
                         return Ok(Rewritten::Damaged(part.segment.entry().map_or([0; 16], |entry| entry.uuid)));
@@ -154,21 +148,15 @@ impl Shared {
         }
         let new = aside.finish()?;
         let done = self.exchange(job, new);
-        aside.settle(&done);
-        match done? {
-            true => Ok(Rewritten::Whole),
-            false => {
-                aside.settle(&Err::<(), _>(Stop::Refused(Error::invalid("segments", "no longer there"))));
-                Ok(Rewritten::Overtaken)
-            }
-        }
+        aside.keep_unless(matches!(done, Ok(false) | Err(Stop::Refused(_))));
+        Ok(if done? { Rewritten::Whole } else { Rewritten::Overtaken })
     }
 
     /// False when the old segments are no longer there.
     fn exchange(&self, job: &Job, new: Vec<Arc<Segment>>) -> Step<bool> {
         let mut writer = self.writer()?;
         let newest = writer.newest.clone();
-        let Some(now) = newest.collections.values().find(|collection| collection.id == job.collection.id) else {
+        let Some(now) = version::of_number(&newest.collections, job.collection.id) else {
             return Ok(false);
         };
         // Records that were deleted since: the k-th that was copied is the k-th of the new ones.

@@ -209,8 +209,8 @@ impl Draft {
         let mut collection = None;
         for operation in commit.operations()? {
             if let Operation::Collection { id, next_record } = operation {
-                let found = self.collections.values().find(|collection| collection.id == id);
-                let found = found.ok_or_else(|| commit.corrupt("a collection that is not there"))?.clone();
+                let missing = || commit.corrupt("a collection that is not there");
+                let found = self.collection_of(id).ok_or_else(missing)?.clone();
                 if next_record > limits::COUNTER {
                     return Err(commit.corrupt("a number for a record that cannot be"));
                 }
@@ -232,7 +232,7 @@ impl Draft {
                     continue;
                 }
                 Operation::Upsert { id, fields, rows, matrix } if fits(*rows, matrix.len() as u64) => {
-                    let values = Values::stored(matrix, schema.precision)?;
+                    let values = Values::stored(matrix, schema.precision);
                     if let Values::Floats(values) = &values {
                         let checked = MatrixView::new(*rows as usize, schema.dim, values);
                         checked.map_err(|error| commit.corrupt(&error.to_string()))?;
@@ -276,7 +276,7 @@ impl Draft {
                 staged.remove(&changed.segments, part.segment.id(n)?)?;
             }
         }
-        staged.finish(&mut changed, Path::new(""));
+        staged.take_out(&mut changed);
         changed.records += new.iter().map(SegmentRef::live).sum::<u64>();
         changed.segments.splice(..0, new);
         self.collections.insert(to.name.clone(), Arc::new(changed));
@@ -292,7 +292,7 @@ impl Draft {
 
     /// The collection of that number.
     pub(super) fn collection_of(&self, id: u64) -> Option<&Arc<CollectionVersion>> {
-        self.collections.values().find(|collection| collection.id == id)
+        version::of_number(&self.collections, id)
     }
 
     /// What records come and go, as the log says it.
@@ -377,18 +377,25 @@ impl Staged {
         }
     }
 
-    fn finish(self, collection: &mut CollectionVersion, root: &Path) {
+    /// Lets the records go that do.
+    fn take_out(self, collection: &mut CollectionVersion) {
         collection.next_record = self.next_record;
-        let segments = &mut collection.segments;
         for (at, deleted) in self.deleted {
-            segments[at].deleted = Arc::new(deleted);
+            collection.segments[at].deleted = Arc::new(deleted);
         }
-        let new: Vec<Arc<MemoryRecord>> = self.pending.into_iter().flatten().map(Arc::new).collect();
-        collection.records = (collection.records + new.len() as u64).saturating_sub(self.removed);
-        segments.retain(|part| part.live() > 0 || part.segment.memory().is_none());
+        collection.records = collection.records.saturating_sub(self.removed);
+        collection.segments.retain(|part| part.live() > 0 || part.segment.memory().is_none());
+    }
+
+    fn finish(mut self, collection: &mut CollectionVersion, root: &Path) {
+        let new = std::mem::take(&mut self.pending);
+        let new: Vec<Arc<MemoryRecord>> = new.into_iter().flatten().map(Arc::new).collect();
+        self.take_out(collection);
         if new.is_empty() {
             return;
         }
+        collection.records += new.len() as u64;
+        let segments = &mut collection.segments;
         let weights: Vec<_> =
             segments.iter().map(|part| part.segment.memory().map(|_| fold::weight_of(0, part.live()))).collect();
         let kept = segments.len() - fold::choose(&weights, fold::weight_of(0, new.len() as u64));

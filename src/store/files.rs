@@ -131,6 +131,14 @@ impl Files {
         Ok(names)
     }
 
+    /// The same, and none when there is no such directory.
+    pub(crate) fn list_if_there(&self, name: &str) -> Result<Vec<String>> {
+        match self.list(name) {
+            Err(error) if is_missing(&error) => Ok(Vec::new()),
+            names => names,
+        }
+    }
+
     /// Makes a file. Something of that name can only be left over from a publish that failed, because names that a
     /// manifest holds are never given again; it goes.
     pub(crate) fn create(&self, name: &str) -> Result<File> {

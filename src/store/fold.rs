@@ -39,9 +39,14 @@ fn class(weight: u64) -> u32 {
     weight.max(1).ilog2() / FAN_IN.ilog2()
 }
 
+/// A size that doubles with every so many segments there are, so that their number stays far from its limit.
+pub(crate) fn crowded(bytes: u64, segments: usize) -> u64 {
+    bytes << (segments / CROWD).min(16)
+}
+
 /// How many of the last segments to fold into a new one of weight `new`.
 pub(crate) fn choose(weights: &[Option<u64>], new: u64) -> usize {
-    let largest = LARGEST << (weights.len() / CROWD).min(16);
+    let largest = crowded(LARGEST, weights.len());
     let (mut start, mut total) = (weights.len(), new);
     loop {
         let (mut from, mut sum) = (start, total);

@@ -8,7 +8,7 @@
 use super::derived;
 use super::files::{DERIVED, Files, SEG, TEMPORARY, VIEW, is_missing};
 use super::log;
-use super::manifest::{Manifest, name_of, sixteen_digits};
+use super::manifest::{Manifest, name_of, number_of};
 use super::version::generations;
 use crate::error::Result;
 use std::collections::{BTreeSet, HashSet};
@@ -63,8 +63,7 @@ pub(crate) fn sweep(
     }
     let mut left = Ok(());
     let mut sweep = |dir: &str, goes: &dyn Fn(&str) -> bool| {
-        let names = match files.list(dir) {
-            Err(error) if is_missing(&error) => Vec::new(),
+        let names = match files.list_if_there(dir) {
             Err(error) => {
                 left = Err(error);
                 return;
@@ -92,11 +91,6 @@ pub(crate) fn sweep(
     });
     sweep("", &|name| temporary(name) || log::number_of(name).is_some_and(|number| number < first_log));
     left
-}
-
-/// The number with which the name of a file in a directory begins.
-pub(crate) fn number_of(name: &str) -> Option<u64> {
-    name.get(..16).and_then(sixteen_digits)
 }
 
 /// Numbers of the segments and views that derived files can be of.

@@ -242,9 +242,8 @@ impl Store {
     pub fn verify(&self, depth: Depth) -> Result<Report> {
         let mut report = verify::verify(&self.shared.files, depth)?;
         // What a compaction is writing is named by nothing yet.
-        if let Some(writer) = &self.shared.writer {
-            let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-            let number = |path: &PathBuf| gc::number_of(path.file_name()?.to_str()?);
+        if let Ok(writer) = self.shared.unchecked_writer() {
+            let number = |path: &PathBuf| manifest::number_of(path.file_name()?.to_str()?);
             report.orphans.retain(|path| !number(path).is_some_and(|number| writer.making.contains(&number)));
         }
         Ok(report)
@@ -278,8 +277,7 @@ impl Shared {
 
     /// Remembers what went wrong beside the commits.
     fn note(&self, error: Error) {
-        if let Some(writer) = &self.writer {
-            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(mut writer) = self.unchecked_writer() {
             writer.trouble = Some(error.to_string());
             writer.untold = Some(error);
         }
@@ -295,7 +293,7 @@ impl Shared {
     /// Goes to the newest version; `replay` is then exactly there.
     fn catch_up(&self, replay: &mut Replay) -> Result<Arc<Version>> {
         let known = self.version();
-        if version::generations(&self.files)?.last() == Some(&known.generation) {
+        if version::is_newest(&self.files, known.generation)? {
             match replay.catch_up(&self.files, &known) {
                 Ok(None) => return Ok(known),
                 Ok(Some(next)) => {
@@ -303,7 +301,7 @@ impl Shared {
                     return Ok(self.version());
                 }
                 // Overtaken while it was read.
-                Err(_) if version::generations(&self.files)?.last() != Some(&known.generation) => {}
+                Err(_) if !version::is_newest(&self.files, known.generation)? => {}
                 Err(error) => return Err(error),
             }
         }

@@ -5,7 +5,7 @@ use super::draft::{Draft, random_sixteen};
 use super::files::{DERIVED, DIRS, Files, LOCK, RESERVE, SEG, TEMPORARY, VIEW, is_missing};
 use super::helpers::Helpers;
 use super::log::Cursor;
-use super::manifest::{Manifest, generation_of, name_of};
+use super::manifest::{Manifest, generation_of, number_of};
 use super::replay::Replay;
 use super::version::{self, Version};
 use super::writer::Writer;
@@ -112,7 +112,7 @@ pub(super) fn newest(files: &Files, access: Access, known: Option<&Version>) -> 
         match replay.catch_up(files, &version) {
             Ok(next) => return Ok((next.unwrap_or(version), replay)),
             // A writer has published meanwhile and begun another log.
-            Err(_) if version::generations(files)?.last() != Some(&generation) => {}
+            Err(_) if !version::is_newest(files, generation)? => {}
             Err(error) => return Err(error),
         }
     }
@@ -144,7 +144,7 @@ fn next_number(files: &Files, at_least: u64) -> Result<u64> {
     let mut next = at_least;
     for dir in ["", SEG, VIEW] {
         let numbers = files.list(dir)?;
-        let numbers = numbers.iter().filter_map(|name| log::number_of(name).or_else(|| gc::number_of(name)));
+        let numbers = numbers.iter().filter_map(|name| log::number_of(name).or_else(|| number_of(name)));
         // No file of ours has a larger one.
         next = numbers.filter(|number| *number < limits::COUNTER).map(|number| number + 1).fold(next, u64::max);
     }
@@ -194,12 +194,5 @@ fn initialise(files: &Files) -> Result<()> {
     }
     files.sync_dir("")?;
     let manifest = Manifest::empty(random_sixteen());
-    let name = name_of(manifest.generation);
-    let temporary = format!("{name}{TEMPORARY}");
-    let file = files.create(&temporary)?;
-    file.write_all_at(&manifest.encode(), 0)?;
-    file.sync()?;
-    file.protect();
-    files.rename(&temporary, &name)?;
-    files.sync_dir("")
+    Manifest::place(files, manifest.generation, &manifest.encode())
 }

@@ -22,6 +22,7 @@ use crate::limits;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Why a commit stopped, and what that means.
@@ -292,7 +293,8 @@ impl<'a> Publisher<'a> {
         file.write_all_at(&bytes, 0)?;
         file.sync().map_err(Stop::Poison)?;
         // Nobody could open a database any more whose newest manifest contradicts itself.
-        let (manifest, _) = Manifest::read(&file, manifest.generation).map_err(|error| read_back(files, error))?;
+        let (manifest, _) =
+            Manifest::read(&file, manifest.generation).map_err(|error| read_back(files.root(), error))?;
         let pin = Pin::new(file)?;
         let sealed: Vec<String> = manifest.segments.iter().map(|segment| segment.file.name.clone()).collect();
         let version = Version::load(files, self.access, manifest, pin, Some(self.base))?;
@@ -301,10 +303,10 @@ impl<'a> Publisher<'a> {
             sealed || self.made.iter().any(|made| made.ends_with(name))
         };
         if let Some(damage) = version.damage_in(new) {
-            return Err(Stop::Refused(read_back(files, damage)));
+            return Err(Stop::Refused(read_back(files.root(), damage)));
         }
         // Whoever got past the lock (it may be on a network) must not lose a commit to this one.
-        if version::generations(files)?.last() != Some(&self.base.generation) {
+        if !version::is_newest(files, self.base.generation)? {
             return Err(Stop::Poison(Error::unusable(files.root(), "has been written by another process meanwhile")));
         }
         let retired = gc::retire(files, 1);
@@ -316,8 +318,8 @@ impl<'a> Publisher<'a> {
 }
 
 /// What was written just now is not what it should be.
-fn read_back(files: &Files, error: Error) -> Error {
-    Error::io(files.root(), "read back", io::Error::other(error.to_string()))
+pub(super) fn read_back(path: &Path, error: Error) -> Error {
+    Error::io(path, "read back", io::Error::other(error.to_string()))
 }
 
 /// What a segment says of its collection, for rescue without a manifest.

@@ -23,11 +23,7 @@ impl Snapshot {
     /// The newest version of collection `name` that this handle knows.
     pub(crate) fn new(store: &Store, name: &str) -> Result<Snapshot> {
         let version = store.version();
-        let collection = version
-            .collections
-            .get(name)
-            .cloned()
-            .ok_or_else(|| Error::not_found("collection", name, version.collections.keys()))?;
+        let collection = version.collection(name)?.clone();
         Ok(Snapshot { derived: Arc::clone(&store.shared.derived), version, collection })
     }
 

@@ -5,7 +5,6 @@ use super::layout::{MAJOR, MINOR};
 use super::version::generations;
 use super::{Store, log, manifest};
 use crate::error::Result;
-use std::sync::PoisonError;
 
 /// Sizes and counts of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,11 +87,7 @@ impl Store {
             stat.live_rows += entry.rows.saturating_sub(rows);
         }
         for dir in ["", SEG, VIEW, DERIVED] {
-            let names = match self.shared.files.list(dir) {
-                Err(error) if is_missing(&error) => continue,
-                names => names?,
-            };
-            for name in names {
+            for name in self.shared.files.list_if_there(dir)? {
                 let counter = match dir {
                     SEG if name.ends_with(".odel") => &mut stat.delete_bytes,
                     SEG => &mut stat.segment_bytes,
@@ -110,8 +105,7 @@ impl Store {
                 }
             }
         }
-        if let Some(writer) = &self.shared.writer {
-            let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(writer) = self.shared.unchecked_writer() {
             stat.trouble = writer.poisoned.clone().or_else(|| writer.trouble.clone());
         }
         Ok(stat)

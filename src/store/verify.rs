@@ -195,7 +195,7 @@ impl Check<'_> {
     /// Derived files of the newest version: those of older ones are as good as gone.
     fn derived(&mut self, manifest: &Manifest) -> Result<()> {
         let derived = Derived::new(self.files.clone(), Access::Read, manifest.database, false);
-        for name in self.names(DERIVED)? {
+        for name in self.files.list_if_there(DERIVED)? {
             let Some((segment_no, view_no)) = derived::numbers_of(&name) else { continue };
             let segment = manifest.segments.iter().find(|segment| segment.file.no() == segment_no);
             let mut views = manifest.collections.iter().flat_map(|collection| &collection.views);
@@ -217,17 +217,10 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn names(&self, dir: &str) -> Result<Vec<String>> {
-        match self.files.list(dir) {
-            Err(error) if is_missing(&error) => Ok(Vec::new()),
-            names => names,
-        }
-    }
-
     /// Notes what nothing names.
     fn orphans(&mut self, reachable: HashSet<String>) -> Result<()> {
         for dir in [SEG, VIEW] {
-            for name in self.names(dir)?.into_iter().map(|name| format!("{dir}/{name}")) {
+            for name in self.files.list_if_there(dir)?.into_iter().map(|name| format!("{dir}/{name}")) {
                 if !reachable.contains(&name) {
                     self.report.orphans.push(self.files.path(&name));
                 }
@@ -248,7 +241,7 @@ impl Check<'_> {
         let version = match replay.catch_up(self.files, &version) {
             Ok(next) => next.unwrap_or(version),
             // A writer has published meanwhile; what was looked at was whole.
-            Err(_) if version::generations(self.files)?.last() != Some(&version.generation) => version,
+            Err(_) if !version::is_newest(self.files, version.generation)? => version,
             Err(error) => {
                 self.note(error, false)?;
                 version

@@ -186,6 +186,11 @@ pub(crate) fn generations(files: &Files) -> Result<Vec<u64>> {
     Ok(files.list("")?.iter().filter_map(|name| manifest::generation_of(name)).collect())
 }
 
+/// Whether no later generation than this one has a manifest.
+pub(crate) fn is_newest(files: &Files, generation: u64) -> Result<bool> {
+    Ok(generations(files)?.last() == Some(&generation))
+}
+
 /// Opens and pins one manifest; none when it is being removed.
 pub(crate) fn pin(files: &Files, generation: u64) -> Result<Option<Pin>> {
     let file = match files.open(&manifest::name_of(generation)) {
@@ -210,7 +215,20 @@ impl Pin {
     }
 }
 
+/// The collection of that number.
+pub(crate) fn of_number(
+    collections: &BTreeMap<String, Arc<CollectionVersion>>,
+    id: u64,
+) -> Option<&Arc<CollectionVersion>> {
+    collections.values().find(|collection| collection.id == id)
+}
+
 impl Version {
+    /// The collection of that name.
+    pub(crate) fn collection(&self, name: &str) -> Result<&Arc<CollectionVersion>> {
+        self.collections.get(name).ok_or_else(|| Error::not_found("collection", name, self.collections.keys()))
+    }
+
     /// The same files with other collections on top, as of commit `seq`.
     pub(crate) fn with(&self, seq: u64, collections: BTreeMap<String, Arc<CollectionVersion>>) -> Version {
         let (manifest, pin) = (self.manifest.clone(), self.pin.clone());

@@ -8,7 +8,7 @@ use super::options::Tuning;
 use super::publish::{Publisher, Step, Stop, segment_about};
 use super::segment::{Growing, OpenSegment, Values};
 use super::version::Version;
-use super::{Shared, gc};
+use super::{Shared, fold, gc};
 use crate::error::{Error, Result};
 use crate::limits;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,8 +20,6 @@ use std::time::Instant;
 const RECORD_BYTES: u64 = 128;
 /// Frames are at most this part of a log.
 const LARGE_PART: u64 = 8;
-/// Sealed segments for which the size of a growing one doubles, so that their number stays far from its limit.
-const CROWD: usize = 256;
 
 /// What only a writer has.
 #[derive(Debug)]
@@ -126,8 +124,8 @@ impl Writer {
 
     /// Whether enough has gathered to be written out.
     pub(super) fn is_full(&self, tuning: &Tuning, times: u64) -> bool {
-        let crowd = (self.newest.manifest.segments.len() / CROWD).min(16);
-        let largest = tuning.segment_bytes.saturating_mul(times) << crowd;
+        let segments = self.newest.manifest.segments.len();
+        let largest = fold::crowded(tuning.segment_bytes.saturating_mul(times), segments);
         self.log_bytes >= tuning.log_bytes.saturating_mul(times)
             || self.open.values().any(|open| open.bytes() >= largest)
     }

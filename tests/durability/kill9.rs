@@ -4,7 +4,7 @@ use otolith::store::{Access, Change, Depth, Durability, Mode, Options, Store, Tu
 use otolith::{Matrix, Record, Schema};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -99,13 +99,8 @@ fn child_that_commits_until_it_is_killed() {
 }
 
 fn spawn(path: &Path) -> (Child, Receiver<u64>) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "kill9::child_that_commits_until_it_is_killed", "--nocapture"])
-        .env(CHILD, path)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = crate::child("kill9::child_that_commits_until_it_is_killed", CHILD, path);
+    let mut child = child.stderr(Stdio::null()).spawn().unwrap();
     let output = BufReader::new(child.stdout.take().unwrap());
     let (sender, commits) = channel();
     // Ends with the pipe; the channel ends with it.

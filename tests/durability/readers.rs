@@ -5,7 +5,7 @@ use otolith::{Error, Matrix, Record, Schema};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -133,13 +133,8 @@ struct Reader {
 
 impl Reader {
     fn spawn(path: &Path) -> Reader {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "readers::child_that_reads_until_it_is_told_to_end", "--nocapture"])
-            .env(CHILD, path)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = crate::child("readers::child_that_reads_until_it_is_told_to_end", CHILD, path);
+        let mut child = child.stdin(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));

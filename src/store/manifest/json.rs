@@ -146,8 +146,7 @@ fn left_name(value: &Value) -> Read<String> {
 }
 
 fn check_file_name(name: &str, ending: &str) -> Read<()> {
-    let parts = name.strip_suffix(ending).and_then(|stem| stem.split_once('-'));
-    match parts.and_then(|(no, rest)| super::sixteen_digits(no).and(super::sixteen_digits(rest))) {
+    match super::numbers_of(name, ending) {
         Some(_) => Ok(()),
         None => Err(format!("{name:?} is no name of a {ending} file")),
     }

@@ -5,7 +5,7 @@
 
 mod json;
 
-use super::files::{File, SEG, VIEW};
+use super::files::{File, Files, SEG, TEMPORARY, VIEW};
 use super::layout::{self, Sixteen, manifest_header as head, root_of};
 use crate::error::{Error, Result};
 use crate::limits;
@@ -94,6 +94,17 @@ pub(crate) fn sixteen_digits(text: &str) -> Option<u64> {
     if fits { u64::from_str_radix(text, 16).ok() } else { None }
 }
 
+/// The two numbers in a name of the form `<number>-<number><ending>`.
+pub(crate) fn numbers_of(name: &str, ending: &str) -> Option<(u64, u64)> {
+    let (first, second) = name.strip_suffix(ending)?.split_once('-')?;
+    Some((sixteen_digits(first)?, sixteen_digits(second)?))
+}
+
+/// The number with which the name of a file in a directory begins.
+pub(crate) fn number_of(name: &str) -> Option<u64> {
+    name.get(..16).and_then(sixteen_digits)
+}
+
 impl SegmentEntry {
     /// How many records are not deleted.
     pub(crate) fn live(&self) -> u64 {
@@ -104,7 +115,7 @@ impl SegmentEntry {
 impl FileEntry {
     /// The number that begins its name.
     pub(crate) fn no(&self) -> u64 {
-        self.name.get(..16).and_then(sixteen_digits).unwrap_or(0)
+        number_of(&self.name).unwrap_or(0)
     }
 }
 
@@ -167,6 +178,19 @@ impl Manifest {
         head::CRC.put_number(&mut bytes, u64::from(crc));
         bytes.extend_from_slice(body.as_bytes());
         bytes
+    }
+
+    /// Gives the bytes of a manifest its name in a directory where there is none yet: under another name first, each step
+    /// durable before the next.
+    pub(crate) fn place(files: &Files, generation: u64, bytes: &[u8]) -> Result<()> {
+        let name = name_of(generation);
+        let temporary = format!("{name}{TEMPORARY}");
+        let file = files.create(&temporary)?;
+        file.write_all_at(bytes, 0)?;
+        file.sync()?;
+        file.protect();
+        files.rename(&temporary, &name)?;
+        files.sync_dir("")
     }
 
     /// Reads and checks a manifest, and says whether flags forbid writing to the database.

@@ -7,7 +7,7 @@ use crate::store::container::{Container, Counts, Expected};
 use crate::store::files::{Files, SEG, VIEW, is_missing};
 use crate::store::layout::{self, Kind, Sixteen, footer, header, section};
 use crate::store::log::{self, Commit, Cursor, Operation};
-use crate::store::manifest::{DeletesEntry, FileEntry, Manifest, SegmentEntry, ViewEntry, sixteen_digits};
+use crate::store::manifest::{DeletesEntry, FileEntry, Manifest, SegmentEntry, ViewEntry, numbers_of};
 use crate::store::verify::Finding;
 use crate::store::version::{self, Pin};
 use crate::store::{Access, ViewFile, deletes, segment, view_file};
@@ -308,8 +308,8 @@ impl Strays {
     fn list(files: &Files, base: Option<&Manifest>) -> Result<Strays> {
         let next_no = base.map_or(0, |base| base.next_no);
         let newer = |dir: &str, ending: &str| -> Result<Vec<String>> {
-            let names = listed(files, dir)?.into_iter();
-            Ok(names.filter(|name| numbers(name, ending).is_some_and(|(no, _)| no >= next_no)).collect())
+            let names = files.list_if_there(dir)?.into_iter();
+            Ok(names.filter(|name| numbers_of(name, ending).is_some_and(|(no, _)| no >= next_no)).collect())
         };
         Ok(Strays { searched: true, segments: newer(SEG, ".oseg")?, views: newer(VIEW, ".oview")? })
     }
@@ -335,24 +335,10 @@ impl Strays {
     }
 }
 
-/// Names in a directory; none when it is missing.
-fn listed(files: &Files, dir: &str) -> Result<Vec<String>> {
-    match files.list(dir) {
-        Err(error) if is_missing(&error) => Ok(Vec::new()),
-        names => names,
-    }
-}
-
-/// The two numbers in a name of ours.
-fn numbers(name: &str, ending: &str) -> Option<(u64, u64)> {
-    let (first, second) = name.strip_suffix(ending)?.split_once('-')?;
-    Some((sixteen_digits(first)?, sixteen_digits(second)?))
-}
-
 /// Names of the delete sets of a segment, youngest first.
 fn delete_sets(files: &Files, segment: u64) -> Result<Vec<String>> {
-    let mut names = listed(files, SEG)?;
-    names.retain(|name| numbers(name, ".odel").is_some_and(|(no, _)| no == segment));
+    let mut names = files.list_if_there(SEG)?;
+    names.retain(|name| numbers_of(name, ".odel").is_some_and(|(no, _)| no == segment));
     names.reverse(); // sorted by generation
     Ok(names)
 }

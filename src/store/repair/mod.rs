@@ -105,13 +105,10 @@ pub fn repair_in_place(path: &Path, options: Options) -> Result<Vec<PathBuf>> {
 fn names(files: &Files) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for dir in std::iter::once("").chain(DIRS) {
-        match files.list(dir) {
-            Err(error) if is_missing(&error) => {}
-            listed => names.extend(listed?.into_iter().map(|name| match dir {
-                "" => name,
-                _ => format!("{dir}/{name}"),
-            })),
-        }
+        names.extend(files.list_if_there(dir)?.into_iter().map(|name| match dir {
+            "" => name,
+            _ => format!("{dir}/{name}"),
+        }));
     }
     Ok(names)
 }

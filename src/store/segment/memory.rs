@@ -5,7 +5,6 @@ use super::growing::Body;
 use crate::error::{Error, Result};
 use crate::matrix::{MatrixView, Precision, StoredMatrix};
 use crate::record::{Fields, Schema};
-use crate::store::map::Words;
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,7 +40,7 @@ pub(crate) enum Values {
     /// In the heap, as `f32`.
     Floats(Vec<f32>),
     /// In the heap, encoded in two bytes each.
-    Narrow(Words),
+    Narrow(Vec<u8>),
     /// In a segment file that is still growing.
     Direct(Box<Body>),
 }
@@ -54,26 +53,22 @@ impl Values {
         }
         let mut narrowed = Vec::new();
         precision.encode(&values, &mut narrowed)?;
-        Values::stored(&narrowed, precision)
+        Ok(Values::Narrow(narrowed))
     }
 
     /// Copies values that are encoded already.
-    pub(crate) fn stored(bytes: &[u8], precision: Precision) -> Result<Values> {
-        if precision == Precision::F32 {
-            return Ok(Values::Floats(precision.decode(bytes)));
+    pub(crate) fn stored(bytes: &[u8], precision: Precision) -> Values {
+        match precision {
+            Precision::F32 => Values::Floats(precision.decode(bytes)),
+            _ => Values::Narrow(bytes.to_vec()),
         }
-        let words = Words::zeroed(bytes.len()).map(|mut words| {
-            words.as_bytes_mut().copy_from_slice(bytes);
-            words
-        });
-        Ok(Values::Narrow(words.map_err(|error| Error::io("memory", "allocate", error))?))
     }
 
     /// How many bytes they take where they are stored.
     pub(crate) fn length(&self) -> u64 {
         match self {
             Values::Floats(values) => size_of_val(&values[..]) as u64,
-            Values::Narrow(words) => words.as_bytes().len() as u64,
+            Values::Narrow(bytes) => bytes.len() as u64,
             Values::Direct(body) => body.bytes(),
         }
     }
@@ -82,7 +77,7 @@ impl Values {
     pub(crate) fn bytes(&self) -> Result<Cow<'_, [u8]>> {
         match self {
             Values::Floats(values) => Ok(Cow::Borrowed(bytemuck::cast_slice(values))),
-            Values::Narrow(words) => Ok(Cow::Borrowed(words.as_bytes())),
+            Values::Narrow(bytes) => Ok(Cow::Borrowed(bytes)),
             Values::Direct(body) => body.read(),
         }
     }
@@ -133,7 +128,7 @@ impl Memory {
         let record = self.record(n)?;
         let values = match &record.values {
             Values::Floats(values) => Cow::Borrowed(&values[..]),
-            Values::Narrow(words) => Cow::Owned(self.precision.decode(words.as_bytes())),
+            Values::Narrow(bytes) => Cow::Owned(self.precision.decode(bytes)),
             Values::Direct(body) => match body.read()? {
                 Cow::Borrowed(bytes) if self.precision == Precision::F32 => {
                     Cow::Borrowed(bytemuck::try_cast_slice(bytes).map_err(|_| body.corrupt("misaligned values"))?)
