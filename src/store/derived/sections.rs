@@ -42,6 +42,11 @@ impl Sections {
         self.counts
     }
 
+    /// Bytes of all sections together.
+    pub(crate) fn size(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.length).sum()
+    }
+
     /// The bytes of a section.
     ///
     /// # Errors

@@ -121,6 +121,11 @@ impl Segment {
         }
     }
 
+    /// Whether the records are in a finished file.
+    pub(crate) fn is_sealed(&self) -> bool {
+        matches!(self.kind, SegmentKind::Sealed(..))
+    }
+
     /// The records, when they are in the log.
     pub(crate) fn memory(&self) -> Option<&Memory> {
         match &self.kind {
