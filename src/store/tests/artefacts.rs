@@ -394,10 +394,10 @@ proptest! {
         for event in events {
             match event {
                 Event::Flip(file, at) => {
-                    if let Ok(bytes) = vfs.read(&paths[file]) {
-                        if !bytes.is_empty() {
-                            flip(&vfs, &paths[file], at % bytes.len());
-                        }
+                    if let Ok(bytes) = vfs.read(&paths[file])
+                        && !bytes.is_empty()
+                    {
+                        flip(&vfs, &paths[file], at % bytes.len());
                     }
                 }
                 Event::Cut(file, at) => {
