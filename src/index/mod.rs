@@ -12,8 +12,8 @@ pub(crate) use rows::{Place, ViewRows};
 pub use top::{Ranked, Top};
 
 use crate::error::Result;
-use crate::filter::Filter;
-use crate::store::{Segment, Snapshot, Unreadable};
+use crate::filter::{FieldIndex, Filter};
+use crate::store::{Segment, SegmentRef, Snapshot, Unreadable};
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 use std::sync::Arc;
@@ -42,14 +42,23 @@ pub(crate) fn places(snapshot: &Snapshot, filter: Option<&Filter>) -> Result<Pla
         match &filter {
             None => places.readable.extend(live.map(|record| Place { segment, record })),
             Some((filter, text)) => {
-                let (matching, unreadable) =
-                    part.segment.matches.get(text, &part.deleted, || ask(&part.segment, filter, live.collect()))?;
+                let find = || match select(snapshot, part, filter) {
+                    Some(matching) => Ok((matching, Vec::new())),
+                    None => ask(&part.segment, filter, live.collect()),
+                };
+                let (matching, unreadable) = part.segment.matches.get(text, &part.deleted, find)?;
                 places.readable.extend(matching.iter().map(|record| Place { segment, record }));
                 places.unreadable.extend(unreadable);
             }
         }
     }
     Ok(places)
+}
+
+/// Which records meet the filter, by the segment's field index; none where there is none that can be used.
+fn select(snapshot: &Snapshot, part: &SegmentRef, filter: &Filter) -> Option<RoaringBitmap> {
+    let index = FieldIndex::of(snapshot, &part.segment)?;
+    Some(filter.select(&index).ok()? - &*part.deleted)
 }
 
 /// Which of these records meet the filter, and which cannot be asked.
