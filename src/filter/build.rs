@@ -106,7 +106,7 @@ fn merge(runs: &[Run]) -> Column {
             start = *end;
         }
     }
-    values.sort_by(|(a, _), (b, _)| a.cmp(b));
+    values.sort_by_key(|(value, _)| *value);
     let mut column = Column::default();
     for same in values.chunk_by(|(a, _), (b, _)| a == b) {
         column.records.extend(same.iter().flat_map(|(_, records)| *records).flat_map(|record| record.to_le_bytes()));

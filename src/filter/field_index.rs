@@ -56,12 +56,14 @@ impl FieldIndex {
 
     /// Every record.
     pub(super) fn all(&self) -> RoaringBitmap {
-        (0..self.records).collect()
+        let mut all = RoaringBitmap::new();
+        all.insert_range(0..self.records);
+        all
     }
 
     /// The records that have the field.
     pub(super) fn exists(&self, field: &str) -> Result<RoaringBitmap> {
-        self.select(field, |column| Some(vec![0..column.entries.len()]))
+        self.select(field, |column| Some(std::iter::once(0..column.entries.len()).collect()))
     }
 
     /// The records whose value stands in this relation to `value`.
