@@ -13,10 +13,11 @@ use std::collections::BTreeMap;
 const RUN_RECORDS: u32 = 1 << 16;
 
 /// The values of one field in a run of records.
-#[derive(Default)]
 struct Run {
-    /// Distinct values in order, each with the end of its records.
-    values: Vec<(Scalar<String>, usize)>,
+    /// Distinct values in order, a text as its end among the texts; each with the end of its records.
+    values: Vec<(Scalar<usize>, usize)>,
+    /// Side by side, because merging looks at each several times.
+    texts: Vec<u8>,
     /// By value, then by number.
     records: Vec<u32>,
 }
@@ -26,7 +27,7 @@ struct Run {
 struct Column {
     entries: Vec<u8>,
     texts: Vec<u8>,
-    records: Vec<u8>,
+    records: Vec<u32>,
 }
 
 /// Writes the index of a segment of `records` records, of which `fields` gives the fields.
@@ -59,7 +60,7 @@ pub(super) fn write(
     }
     out.end();
     out.begin(section::FIELD_RECORDS)?;
-    columns.iter().try_for_each(|(_, column)| out.append(&column.records))?;
+    columns.iter().try_for_each(|(_, column)| out.append(bytemuck::cast_slice(&column.records)))?;
     out.end();
     Ok(Counts { records: u64::from(records), ..Counts::default() })
 }
@@ -85,31 +86,33 @@ fn read_run(
 fn sort(mut found: Vec<(Scalar<String>, u32)>) -> Run {
     // The stable one: it keeps records in order, and is fast where values are few or ordered already.
     found.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let mut run = Run { values: Vec::new(), records: Vec::with_capacity(found.len()) };
-    for (value, record) in found {
-        run.records.push(record);
-        match run.values.last_mut() {
-            Some((last, end)) if *last == value => *end = run.records.len(),
-            _ => run.values.push((value, run.records.len())),
-        }
+    let mut run = Run { values: Vec::new(), texts: Vec::new(), records: Vec::with_capacity(found.len()) };
+    for same in found.chunk_by(|(a, _), (b, _)| a == b) {
+        run.records.extend(same.iter().map(|(_, record)| record));
+        let value = same[0].0.map(|text| {
+            run.texts.extend_from_slice(text.as_bytes());
+            run.texts.len()
+        });
+        run.values.push((value, run.records.len()));
     }
     run
 }
 
 /// Merges runs, which come in order of their records.
 fn merge(runs: &[Run]) -> Column {
-    let mut values: Vec<(&Scalar<String>, &[u32])> = Vec::with_capacity(runs.iter().map(|run| run.values.len()).sum());
+    let mut values: Vec<(Scalar<&[u8]>, &[u32])> = Vec::with_capacity(runs.iter().map(|run| run.values.len()).sum());
     for run in runs {
-        let mut start = 0;
+        let (mut text, mut start) = (0, 0);
         for (value, end) in &run.values {
-            values.push((value, &run.records[start..*end]));
-            start = *end;
+            let value = value.map(|end| &run.texts[std::mem::replace(&mut text, *end)..*end]);
+            values.push((value, &run.records[std::mem::replace(&mut start, *end)..*end]));
         }
     }
     values.sort_by_key(|(value, _)| *value);
-    let mut column = Column::default();
+    let mut column =
+        Column { records: Vec::with_capacity(runs.iter().map(|run| run.records.len()).sum()), ..Column::default() };
     for same in values.chunk_by(|(a, _), (b, _)| a == b) {
-        column.records.extend(same.iter().flat_map(|(_, records)| *records).flat_map(|record| record.to_le_bytes()));
+        same.iter().for_each(|(_, records)| column.records.extend_from_slice(records));
         column.push(same[0].0);
     }
     column
@@ -117,19 +120,19 @@ fn merge(runs: &[Run]) -> Column {
 
 impl Column {
     /// Appends a value whose records were appended.
-    fn push(&mut self, value: &Scalar<String>) {
+    fn push(&mut self, value: Scalar<&[u8]>) {
         let mut entry = [0; value_entry::BYTES];
         let (content, rest) = match value {
             Scalar::Null | Scalar::Other => (0, 0),
-            Scalar::Bool(value) => (u64::from(*value), 0),
+            Scalar::Bool(value) => (u64::from(value), 0),
             Scalar::Number(number) => (number.nearest.to_bits(), number.rest as u16),
             Scalar::Text(text) => {
-                self.texts.extend_from_slice(text.as_bytes());
+                self.texts.extend_from_slice(text);
                 (self.texts.len() as u64, 0)
             }
         };
         value_entry::CONTENT.put_number(&mut entry, content);
-        value_entry::RECORDS_END.put_number(&mut entry, (self.records.len() / size_of::<u32>()) as u64);
+        value_entry::RECORDS_END.put_number(&mut entry, self.records.len() as u64);
         value_entry::TYPE.put_number(&mut entry, value.kind() as u64);
         value_entry::REST.put_number(&mut entry, u64::from(rest));
         self.entries.extend_from_slice(&entry);
@@ -139,7 +142,7 @@ impl Column {
         let mut entry = [0; field_entry::BYTES];
         field_entry::VALUES.put_number(&mut entry, (self.entries.len() / value_entry::BYTES) as u64);
         field_entry::TEXT_BYTES.put_number(&mut entry, self.texts.len() as u64);
-        field_entry::RECORDS.put_number(&mut entry, (self.records.len() / size_of::<u32>()) as u64);
+        field_entry::RECORDS.put_number(&mut entry, self.records.len() as u64);
         field_entry::NAME_BYTES.put_number(&mut entry, name.len() as u64);
         entry
     }

@@ -44,14 +44,19 @@ struct Field {
 }
 
 impl FieldIndex {
-    /// The index of a segment: remembered, else from its file, else built. None for records in the log, for few, and where
-    /// a record cannot be read; these are asked one by one, which also tells of the damage.
+    /// The index of a segment: remembered, else from its file, else built where a filter was asked before, because building
+    /// takes about as long as asking each record twice. None for records in the log, for few, and where a record cannot be
+    /// read; these are asked one by one, which also tells of the damage.
     pub(crate) fn of(snapshot: &Snapshot, segment: &Segment) -> Option<Arc<FieldIndex>> {
-        if segment.entry().is_none() || segment.matches.are_one_by_one() || !RECORDS.contains(&segment.records()) {
+        if segment.entry().is_none() || !RECORDS.contains(&segment.records()) {
             return None;
         }
         let build = |out: &mut SectionsWriter<'_>| super::build::write(segment.records(), &|n| segment.fields(n), out);
-        snapshot.build_artefact(segment, None, &build).inspect_err(|_| segment.matches.ask_one_by_one()).ok()
+        match snapshot.artefact(segment, None) {
+            None if segment.matches.is_empty() => None,
+            None => snapshot.build_artefact(segment, None, &build).ok(),
+            known => known,
+        }
     }
 
     /// Every record.

@@ -37,7 +37,7 @@
 //! expression. Parsing takes time in proportion to the text, matching to the number of comparisons, each with one
 //! look-up of a field.
 //!
-//! A segment keeps a *field index* (`field_index.rs`), made when it is first filtered. Through it a filter is asked of all
+//! A segment keeps a *field index* (`field_index.rs`), made when it is filtered for the second time. Through it a filter is asked of all
 //! records at once, and no fields are read: each comparison is a binary search and the set of the records that it finds, and
 //! these are joined, cut and complemented as the expression says.
 

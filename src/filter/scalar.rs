@@ -43,6 +43,17 @@ impl<T> Scalar<T> {
             Scalar::Other => Type::Other,
         }
     }
+
+    /// The same value with its text held otherwise.
+    pub(super) fn map<U>(&self, text: impl FnOnce(&T) -> U) -> Scalar<U> {
+        match self {
+            Scalar::Null => Scalar::Null,
+            Scalar::Bool(value) => Scalar::Bool(*value),
+            Scalar::Number(number) => Scalar::Number(*number),
+            Scalar::Text(value) => Scalar::Text(text(value)),
+            Scalar::Other => Scalar::Other,
+        }
+    }
 }
 
 impl<'a> From<&'a Value> for Scalar<&'a [u8]> {

@@ -1,11 +1,9 @@
 //! Which records of a segment met a filter: remembered, because a segment never changes and filters are asked again.
-//! Also whether its records can only be asked one by one.
 
 use super::damage::Unreadable;
 use crate::error::Result;
 use roaring::RoaringBitmap;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Filters remembered for each segment.
@@ -13,10 +11,7 @@ const REMEMBERED: usize = 16;
 
 /// The latest filters and what they found in one segment. The text stands for the filter: this room knows records only.
 #[derive(Debug, Default)]
-pub(crate) struct Matches {
-    found: Mutex<VecDeque<Arc<Found>>>,
-    one_by_one: AtomicBool,
-}
+pub(crate) struct Matches(Mutex<VecDeque<Arc<Found>>>);
 
 #[derive(Debug)]
 struct Found {
@@ -27,14 +22,9 @@ struct Found {
 }
 
 impl Matches {
-    /// Whether no index of the fields could be made, because of damage.
-    pub(crate) fn are_one_by_one(&self) -> bool {
-        self.one_by_one.load(Ordering::Relaxed)
-    }
-
-    /// Remembers that.
-    pub(crate) fn ask_one_by_one(&self) {
-        self.one_by_one.store(true, Ordering::Relaxed);
+    /// Whether nothing is remembered: nothing was asked yet, or there is damage.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// The records that meet the filter and are not in `deleted`, and those that cannot be asked; `ask` finds both where
@@ -45,7 +35,7 @@ impl Matches {
         deleted: &Arc<RoaringBitmap>,
         ask: impl FnOnce() -> Result<(RoaringBitmap, Vec<Unreadable>)>,
     ) -> Result<(RoaringBitmap, Vec<Unreadable>)> {
-        let remembered = || self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // An older snapshot may have records that a later one did not ask about any more.
         let serves = |found: &&Arc<Found>| found.filter == *filter && found.unknown.is_subset(deleted);
         let found = remembered().iter().find(serves).cloned();
