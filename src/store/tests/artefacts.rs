@@ -331,6 +331,8 @@ fn of_threads_that_want_the_same_one_builds_and_those_that_only_look_do_not_wait
         has_begun.recv().unwrap();
         assert!(snapshot.artefact::<Tiny>(segment, None).is_none(), "a search goes on without");
         go.send(()).unwrap();
+        // A second build would fail at once instead of waiting for ever.
+        drop(go);
         builders.into_iter().map(|builder| builder.join().unwrap()).collect()
     });
     assert_eq!(builds.load(Ordering::SeqCst), 1);
