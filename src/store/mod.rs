@@ -81,6 +81,8 @@ pub use bulk::BulkLoad;
 pub use change::{Change, Committed};
 pub(crate) use container::Counts;
 pub use damage::Unreadable;
+#[cfg(test)]
+pub(crate) use derived::sections_of;
 pub(crate) use derived::{Artefact, Sections, SectionsWriter};
 #[doc(hidden)]
 pub use derived::{Build, DerivedRows};
