@@ -4,10 +4,12 @@
 //! index keeps on disk is derived: it may be missing or broken, which costs speed and never an answer. A record that is
 //! itself damaged is left out and named, and the others are found as if it were not there.
 
+mod curve;
 pub(crate) mod exact;
 mod rows;
 mod top;
 
+pub use curve::{Curve, CurveEntry};
 pub(crate) use rows::{Place, ViewRows};
 pub use top::{Ranked, Top};
 
