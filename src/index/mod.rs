@@ -4,11 +4,13 @@
 //! index keeps on disk is derived: it may be missing or broken, which costs speed and never an answer. A record that is
 //! itself damaged is left out and named, and the others are found as if it were not there.
 
+mod candidates;
 mod curve;
 pub(crate) mod exact;
 mod rows;
 mod top;
 
+pub use candidates::Candidates;
 pub use curve::{Curve, CurveEntry};
 pub(crate) use rows::{Place, ViewRows};
 pub use top::{Ranked, Top};

@@ -81,7 +81,7 @@ pub use bulk::BulkLoad;
 pub use change::{Change, Committed};
 pub(crate) use container::Counts;
 pub use damage::Unreadable;
-pub(crate) use derived::{Artefact, Sections, SectionsWriter};
+pub(crate) use derived::{Artefact, Sections, SectionsWriter, in_memory};
 #[doc(hidden)]
 pub use derived::{Build, DerivedRows};
 pub use options::{Access, Durability, Mode, Options, Tuning};
