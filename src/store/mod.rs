@@ -83,7 +83,7 @@ pub(crate) use container::Counts;
 pub use damage::Unreadable;
 #[cfg(test)]
 pub(crate) use derived::sections_of;
-pub(crate) use derived::{Artefact, Sections, SectionsWriter};
+pub(crate) use derived::{Artefact, Sections, SectionsWriter, in_memory};
 #[doc(hidden)]
 pub use derived::{Build, DerivedRows};
 pub use options::{Access, Durability, Mode, Options, Tuning};

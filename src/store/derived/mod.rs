@@ -232,6 +232,13 @@ fn build_in_memory(root: &Path, address: &Address, make: &Make<'_>) -> Result<Se
     Sections::open(&files, Access::Map, address)
 }
 
+/// An artefact of records that are in no store.
+pub(crate) fn in_memory<A: Artefact>(records: u32, make: &Make<'_>) -> Result<A> {
+    let (kind, identity) = (A::KIND, Identity::default());
+    let address = Address { kind, name: name_of(0, 0, kind), identity, records, sealed: false };
+    A::read(build_in_memory(Path::new("memory"), &address, make)?)
+}
+
 /// Sections without a segment.
 #[cfg(test)]
 pub(crate) fn sections_of(kind: Kind, records: u32, make: &Make<'_>) -> Result<Sections> {
