@@ -238,7 +238,8 @@ impl Array {
         let mut file = BufReader::with_capacity(1 << 20, File::open(path)?);
         let header = NpyHeader::from_reader(&mut file)?;
         let refuse = |why: &str| format!("{}: {why}", path.display());
-        let shape: Vec<usize> = header.shape().iter().map(|&length| usize::try_from(length)).collect::<Result<_, _>>()?;
+        let shape: Vec<usize> =
+            header.shape().iter().map(|&length| usize::try_from(length)).collect::<Result<_, _>>()?;
         let (count, rows, dim) = match *shape {
             [count, dim] => (count, 1, dim),
             [count, rows, dim] => (count, rows, dim),
