@@ -8,13 +8,15 @@
 //! fitted parameters are kept, its rows can be rebuilt at any time, so changing one's mind about them never means embedding
 //! again.
 
+mod index;
 mod view;
 
+pub use index::{IndexInfo, IndexKind};
 pub use view::{View, ViewInfo};
 
 use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::index::{self, Place, ViewRows};
+use crate::index::{Place, Selected, ViewRows, select};
 use crate::matrix::{Matrix, MatrixView, StoredMatrix};
 use crate::pipeline::{Pipeline, Source};
 use crate::query::Query;
@@ -137,12 +139,12 @@ impl Collection {
             return Err(Error::Exists { what: "view", name: name.to_owned() });
         }
         let filter = view.fitted_on.as_deref().map(Filter::parse).transpose()?;
-        let places = index::places(&snapshot, filter.as_ref())?;
+        let selection = select(&snapshot, filter.as_ref())?;
         // Fitted parameters are kept for good: what they were fitted on is to be what was asked for.
-        if let Some(unreadable) = places.unreadable.first() {
+        if let Some(unreadable) = selection.unreadable.first() {
             return Err(unreadable.error());
         }
-        let training = Training { places: places.readable, snapshot: &snapshot };
+        let training = Training { places: selection.segments.iter().flat_map(Selected::places).collect(), snapshot: &snapshot };
         let pipeline = Pipeline::fit(&view.steps, snapshot.schema().dim, &training)?;
         self.store.commit(vec![Change::CreateView {
             collection: self.name.clone(),

@@ -1,12 +1,15 @@
-//! The exact scan: every matching record is bounded or scored, so the answer is the reference's.
+//! Exact answers: every matching record is bounded or scored, so the answer is the reference's.
 //!
-//! Cost: one pass over the rows of the view; of each record at least its `f32` scores are computed, and the `f64` score of
-//! those that may be among the best (see [`crate::score`]). Records are shared out among the threads of the caller's
-//! rayon pool, which tell each other the k-th best score so far; the answer does not depend on their number.
+//! Two ways lead there. [`scan`] reads the rows of the view; of each record at least its `f32` scores are computed, and the `f64`
+//! score of those that may be among the best (see [`crate::score`]). Plain vectors that are kept in [codes](super::codes) too
+//! are bounded by these, a quarter of the bytes, and [`settle`] scores the few that the bounds leave. Records are shared out among
+//! the threads of the caller's rayon pool, which tell each other the k-th best score so far; the answer does not depend on
+//! their number.
 
 use super::rows::{Place, ViewRows};
-use super::top::Top;
+use super::top::{Ranked, Top};
 use crate::error::Error;
+use crate::kernel::prefetch;
 use crate::matrix::{MatrixView, StoredMatrix};
 use crate::score::{Outcome, PreparedQuery, Scratch};
 use rayon::prelude::*;
@@ -16,12 +19,25 @@ use std::sync::{Mutex, PoisonError};
 
 /// Records of one row that are settled together.
 const VECTORS: usize = 8;
+/// Candidates that one thread settles at a time.
+const CANDIDATES: usize = 32;
 
-/// What a scan found.
-pub(crate) struct Scan {
+/// Numbers of a row that are asked for ahead of time; the rest of a longer one follows by itself.
+const PREFETCHED: usize = 2_048;
+
+/// What the ways of a search put together.
+pub(crate) struct Gathered {
+    pub(crate) top: Top<Place>,
+    bounded: AtomicUsize,
+    scored: AtomicUsize,
+    failed: Mutex<Vec<(Place, Error)>>,
+}
+
+/// What a search found.
+pub(crate) struct Found {
     /// The best, with their exact scores; best first, ties by id.
-    pub(crate) found: Vec<(f64, Place)>,
-    /// No other record scores above this; minus infinity when there is none.
+    pub(crate) hits: Vec<(f64, Place)>,
+    /// No other record looked at scores above this; minus infinity when there is none.
     pub(crate) best_excluded: f64,
     /// Records whose bound was enough.
     pub(crate) bounded: usize,
@@ -31,79 +47,137 @@ pub(crate) struct Scan {
     pub(crate) failed: Vec<(Place, Error)>,
 }
 
-/// Scans the records at `places`, keeping the best `k` (all when `None`) of at least `min_score`. `id` is asked where scores
-/// are equal; a record without one stands first.
-pub(crate) fn search<'a, 'r>(
-    rows: &'r ViewRows<'_>,
+impl Gathered {
+    /// Keeps the best `k` (all when `None`) of at least `min_score`.
+    pub(crate) fn new(k: Option<usize>, min_score: Option<f64>) -> Gathered {
+        let (bounded, scored) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Gathered { top: Top::new(k, min_score), bounded, scored, failed: Mutex::default() }
+    }
+
+    /// Notes that this many records score at most `upper`, which is below the threshold.
+    pub(crate) fn exclude(&self, records: usize, upper: f64) {
+        self.bounded.fetch_add(records, Ordering::Relaxed);
+        self.top.exclude(upper);
+    }
+
+    fn note(&self, place: Place, outcome: Outcome) {
+        match outcome {
+            Outcome::Below { upper } => self.exclude(1, upper),
+            Outcome::Exact { score } => {
+                self.scored.fetch_add(1, Ordering::Relaxed);
+                self.top.push(score, place);
+            }
+        }
+    }
+
+    fn fail(&self, place: Place, error: Error) {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).push((place, error));
+    }
+
+    /// What was found, in order. `id` is asked where scores are equal; a record without one stands first.
+    pub(crate) fn finish<'a>(self, id: impl Fn(Place) -> Option<&'a str>) -> Found {
+        let Ok(Ranked { hits, best_excluded }) = self.top.finish(|place| Ok::<_, Infallible>(id(*place)));
+        let mut failed = self.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        failed.sort_by_key(|(place, _)| *place);
+        Found { hits, best_excluded, bounded: self.bounded.into_inner(), scored: self.scored.into_inner(), failed }
+    }
+}
+
+/// Scans the records at `places`.
+pub(crate) fn scan<'a>(
+    rows: &'a ViewRows<'_>,
     places: &[Place],
-    query: &PreparedQuery,
-    k: Option<usize>,
-    min_score: Option<f64>,
-    id: impl Fn(Place) -> Option<&'a str>,
-) -> Scan {
-    let top = Top::new(k, min_score);
-    let (bounded, scored) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let failed = Mutex::new(Vec::new());
-    let note = |place, outcome| match outcome {
-        Outcome::Below { upper } => {
-            bounded.fetch_add(1, Ordering::Relaxed);
-            top.exclude(upper);
-        }
-        Outcome::Exact { score } => {
-            scored.fetch_add(1, Ordering::Relaxed);
-            top.push(score, place);
-        }
-    };
-    let begin = || Worker { scratch: Scratch::default(), vectors: Vec::with_capacity(VECTORS) };
-    let step = |mut worker: Worker<'r>, &place: &Place| {
-        let matrix = match rows.matrix(place) {
-            Ok(matrix) => matrix,
-            Err(error) => {
-                failed.lock().unwrap_or_else(PoisonError::into_inner).push((place, error));
-                return worker;
-            }
-        };
-        match (query.rows(), matrix.view().rows()) {
-            (_, 0) => {}
-            (1, 1) => {
-                worker.vectors.push((place, matrix));
-                if worker.vectors.len() == VECTORS {
-                    worker.settle(query, top.threshold(), note);
-                }
-            }
-            _ => note(place, query.score(matrix.view(), top.threshold(), &mut worker.scratch)),
+    query: &'a PreparedQuery,
+    gathered: &'a Gathered,
+) {
+    let begin = || Worker::new(query, gathered);
+    let step = |mut worker: Worker<'a>, &place: &Place| {
+        match rows.matrix(place) {
+            Ok(matrix) => worker.take(place, matrix),
+            Err(error) => gathered.fail(place, error),
         }
         worker
     };
-    let workers = places.par_iter().with_min_len(4).fold(begin, step);
-    workers.for_each(|mut worker| worker.settle(query, top.threshold(), note));
-    let ranked = top.finish(|place| Ok::<_, Infallible>(id(*place)));
-    let Ok(ranked) = ranked;
-    let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    failed.sort_by_key(|(place, _)| *place);
-    Scan {
-        found: ranked.hits,
-        best_excluded: ranked.best_excluded,
-        bounded: bounded.into_inner(),
-        scored: scored.into_inner(),
-        failed,
+    places.par_iter().with_min_len(4).fold(begin, step).for_each(Worker::finish);
+}
+
+/// Scores those of the `candidates` that may be among the best: each with the most that it can score, the best first.
+/// `place` tells where one lies.
+pub(crate) fn settle(
+    rows: &ViewRows<'_>,
+    candidates: &[(f64, u32)],
+    place: impl Fn(u32) -> Place + Sync,
+    query: &PreparedQuery,
+    gathered: &Gathered,
+) {
+    let part = |candidates: &[(f64, u32)]| {
+        let mut worker = Worker::new(query, gathered);
+        for (at, &(upper, candidate)) in candidates.iter().enumerate() {
+            if upper < gathered.top.threshold() {
+                // The others can score no more than this one.
+                gathered.exclude(candidates.len() - at, upper);
+                break;
+            }
+            let place = place(candidate);
+            match rows.matrix(place) {
+                Ok(matrix) => worker.take(place, matrix),
+                Err(error) => gathered.fail(place, error),
+            }
+        }
+        worker.finish();
+    };
+    // Handing work to other threads takes longer than a few candidates do.
+    if candidates.len() <= 8 * CANDIDATES {
+        candidates.chunks(VECTORS).for_each(part);
+    } else {
+        candidates.par_chunks(CANDIDATES).for_each(part);
     }
 }
 
 /// What one thread holds.
 struct Worker<'a> {
+    query: &'a PreparedQuery,
+    gathered: &'a Gathered,
     scratch: Scratch,
     /// Plain vectors that wait for company, to be settled side by side.
     vectors: Vec<(Place, StoredMatrix<'a>)>,
 }
 
-impl Worker<'_> {
-    fn settle(&mut self, query: &PreparedQuery, threshold: f64, note: impl Fn(Place, Outcome)) {
-        if self.vectors.is_empty() {
-            return;
+impl<'a> Worker<'a> {
+    fn new(query: &'a PreparedQuery, gathered: &'a Gathered) -> Worker<'a> {
+        Worker { query, gathered, scratch: Scratch::default(), vectors: Vec::with_capacity(VECTORS) }
+    }
+
+    fn take(&mut self, place: Place, matrix: StoredMatrix<'a>) {
+        match (self.query.rows(), matrix.view().rows()) {
+            (_, 0) => {}
+            (1, 1) => {
+                let values = matrix.view().values();
+                prefetch(&values[..values.len().min(PREFETCHED)]);
+                self.vectors.push((place, matrix));
+                if self.vectors.len() == VECTORS {
+                    self.settle();
+                }
+            }
+            _ => {
+                let outcome = self.query.score(matrix.view(), self.gathered.top.threshold(), &mut self.scratch);
+                self.gathered.note(place, outcome);
+            }
         }
+    }
+
+    fn settle(&mut self) {
         let rows: Vec<MatrixView<'_>> = self.vectors.iter().map(|(_, matrix)| matrix.view()).collect();
-        query.score_rows(&rows, threshold, &mut self.scratch, |index, outcome| note(self.vectors[index].0, outcome));
+        let threshold = self.gathered.top.threshold();
+        self.query.score_rows(&rows, threshold, &mut self.scratch, |index, outcome| {
+            self.gathered.note(self.vectors[index].0, outcome);
+        });
         self.vectors.clear();
+    }
+
+    fn finish(mut self) {
+        if !self.vectors.is_empty() {
+            self.settle();
+        }
     }
 }

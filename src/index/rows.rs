@@ -2,10 +2,16 @@
 
 use crate::error::{Error, Result};
 use crate::matrix::{MatrixView, StoredMatrix};
+use super::one_row::Rows;
+use super::table::CodeTable;
 use crate::score::Metric;
-use crate::store::{DerivedRows, RAW, Snapshot, ViewFile};
+use crate::store::{DerivedRows, RAW, SectionsWriter, Snapshot, ViewFile};
+use rayon::prelude::*;
 use std::borrow::Cow;
 use std::sync::Arc;
+
+/// Numbers in a segment from which on coding them is worth it: 4 MB.
+const WORTH: u64 = 1 << 20;
 
 /// The rows of one view in one snapshot, ready to be scanned.
 pub(crate) struct ViewRows<'a> {
@@ -49,6 +55,41 @@ impl<'a> ViewRows<'a> {
             })
             .collect::<Result<_>>()?;
         Ok(ViewRows { snapshot, view: Some(view), derived })
+    }
+
+    /// The view; none of raw rows.
+    pub(crate) fn view(&self) -> Option<&ViewFile> {
+        self.view.as_deref()
+    }
+
+    /// Codes of a segment's plain vectors, made when there are none and there is enough to code.
+    pub(crate) fn codes(&self, number: u32) -> Result<Option<Arc<CodeTable>>> {
+        let segment = &self.snapshot.segments()[number as usize].segment;
+        if let Some(table) = self.snapshot.artefact::<CodeTable>(segment, self.view()) {
+            return Ok(Some(table));
+        }
+        let first = self.matrix(Place { segment: number, record: 0 });
+        let worth = |matrix: StoredMatrix<'_>| {
+            matrix.view().rows() == 1 && matrix.view().dim() as u64 * u64::from(segment.records()) >= WORTH
+        };
+        if !segment.is_sealed() || !first.is_ok_and(worth) {
+            return Ok(None);
+        }
+        let metric = self.metric()?;
+        let build = |out: &mut SectionsWriter<'_>| CodeTable::build(&self.plain(number)?, metric, out);
+        self.snapshot.build_artefact(segment, self.view(), &build).map(Some)
+    }
+
+    /// The plain vectors of a segment. Those that cannot be read are not among them.
+    pub(crate) fn plain(&self, segment: u32) -> Result<Rows<'_>> {
+        let all = self.snapshot.segments()[segment as usize].segment.records();
+        let is_plain = |&record: &u32| self.matrix(Place { segment, record }).is_ok_and(|matrix| matrix.view().rows() == 1);
+        let records = (0..all).into_par_iter().filter(is_plain).collect();
+        let dim = match &self.view {
+            None => self.snapshot.schema().dim,
+            Some(view) => view.pipeline()?.dim(),
+        };
+        Ok(Rows::new(Box::new(move |record| self.matrix(Place { segment, record })), all, records, dim))
     }
 
     /// How rows of this view are compared.

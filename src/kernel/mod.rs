@@ -3,11 +3,13 @@
 //! Each function checks its bounds before any unsafe block, so callers cannot reach outside their slices. Kernels of
 //! our own have one driver and a thin file for each instruction set; [`Level`] is the one in use.
 //!
-//! Two families of inner products, told apart by what they promise:
+//! Three families of inner products, told apart by what they promise:
 //! - *fast* ones in `f32` ([`dot`], [`tile()`]), summed in whatever order the machine likes. No product of theirs
 //!   passes through more than [`roundings`] roundings, which is all that an error bound needs to know;
-//! - *ordered* ones in `f64` ([`ordered`]), summed by rising index, the same bits on every machine.
+//! - *ordered* ones in `f64` ([`ordered`]), summed by rising index, the same bits on every machine;
+//! - *integer* ones of rows in bytes ([`SignedCodes`]), exact.
 
+mod codes;
 mod dot;
 mod gelu;
 mod level;
@@ -16,6 +18,7 @@ mod product;
 mod softmax;
 mod tile;
 
+pub use codes::{STRIDE, SignedCodes, prefetch};
 pub use dot::{dot, roundings};
 pub use gelu::gelu;
 pub use level::Level;

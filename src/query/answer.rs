@@ -1,7 +1,7 @@
 //! What comes back: hits in order, and how far they can be trusted.
 
-use super::Explanation;
-use crate::index::exact::Scan;
+use super::{Explanation, Plan};
+use crate::index::exact::Found;
 use crate::record::Fields;
 use crate::store::Unreadable;
 use std::ops::Deref;
@@ -27,6 +27,8 @@ pub struct Hits {
     pub(super) hits: Vec<Hit>,
     /// How far the answer can be trusted.
     pub certificate: Certificate,
+    /// How it was found, segment by segment, and why so.
+    pub plan: Plan,
     /// Records that might belong in the answer, but could not be read. `otolith repair` saves the others for good.
     pub unreadable: Vec<Unreadable>,
 }
@@ -57,18 +59,31 @@ impl IntoIterator for Hits {
     }
 }
 
-/// Evidence for an answer: no record outside it can belong in it, because each was scored or bounded, but for those that
-/// could not be read.
+/// Evidence for an answer. Of an exact one: no record outside it can belong in it, because each was scored or bounded, but for
+/// those that could not be read. An approximate one says how much of the exact answer it has.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Certificate {
     /// Score of the last hit: everything at or above it is in the answer, up to ties.
     pub kth_score: Option<f64>,
-    /// The most that any record outside the answer can score, of those that could be read.
+    /// The most that any record outside the answer can score, of those that were looked at.
     pub best_excluded: Option<f64>,
     /// How many records could not be read, so that nothing is known of their scores.
     pub unread: u64,
     /// How many records were settled at which step, cheapest first.
     pub tiers: Vec<Tier>,
+    /// Where not every record was looked at.
+    pub approximation: Option<Approximation>,
+}
+
+/// How much of the exact answer an approximate one has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Approximation {
+    /// The recall asked for; none where the effort was given by hand.
+    pub target: Option<f64>,
+    /// The mean recall at this effort lies between these nine times of ten, as the indexes measured of themselves.
+    pub low: f64,
+    /// The other end.
+    pub high: f64,
 }
 
 /// A step of the search.
@@ -81,19 +96,25 @@ pub struct Tier {
 }
 
 impl Certificate {
-    /// Of a scan, and what was left out before it.
-    pub(super) fn new(scan: &Scan, unreadable: &[Unreadable]) -> Certificate {
+    /// Of a search, and what was left out before it.
+    pub(super) fn new(
+        found: &Found,
+        unreadable: &[Unreadable],
+        approximation: Option<Approximation>,
+    ) -> Certificate {
         Certificate {
-            unread: unreadable.iter().map(|left| left.records).sum::<u64>() + scan.failed.len() as u64,
-            kth_score: scan.found.last().map(|&(score, _)| score),
-            best_excluded: Some(scan.best_excluded).filter(|bound| bound.is_finite()),
-            tiers: vec![Tier { name: "bound", records: scan.bounded }, Tier { name: "exact", records: scan.scored }],
+            unread: unreadable.iter().map(|left| left.records).sum::<u64>() + found.failed.len() as u64,
+            kth_score: found.hits.last().map(|&(score, _)| score),
+            best_excluded: Some(found.best_excluded).filter(|bound| bound.is_finite()),
+            tiers: vec![Tier { name: "bound", records: found.bounded }, Tier { name: "exact", records: found.scored }],
+            approximation,
         }
     }
 
     /// Whether the answer is the one that comparing with every record in `f64` would give.
     pub fn is_exact(&self) -> bool {
         self.unread == 0
+            && self.approximation.is_none()
             && match (self.kth_score, self.best_excluded) {
                 (Some(last), Some(excluded)) => excluded <= last,
                 _ => true,

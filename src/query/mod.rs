@@ -29,16 +29,19 @@
 mod align;
 mod answer;
 mod explain;
+mod plan;
 
 pub use align::Alignment;
-pub use answer::{Certificate, Hit, Hits, Tier};
+pub use answer::{Approximation, Certificate, Hit, Hits, Tier};
 pub use explain::{Explanation, RowMatch, Run};
+pub use plan::{Plan, SegmentPlan, Way};
 
 use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::index::{self, Place, Places, ViewRows};
+use crate::index::exact::Gathered;
+use crate::index::{Place, Selection, ViewRows, select};
 use crate::matrix::MatrixView;
-use crate::score::{PreparedQuery, Scratch};
+use crate::score::{Metric, PreparedQuery, Scratch};
 pub use crate::store::Unreadable;
 use crate::store::{RAW, Segment, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +59,15 @@ pub struct Query<'q> {
     min_score: Option<f64>,
     filter: Option<String>,
     explain: bool,
+    effort: Effort,
+}
+
+/// How much of the exact answer is wanted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Effort {
+    Exact,
+    Recall(f64),
+    Budget(usize),
 }
 
 impl Snapshot {
@@ -68,7 +80,7 @@ impl Snapshot {
 impl<'q> Query<'q> {
     /// A query to a snapshot; an error in taking it comes out of [`Query::run`].
     pub(crate) fn new(snapshot: Result<Snapshot>, rows: MatrixView<'q>) -> Query<'q> {
-        Query { snapshot, rows, view: RAW.to_owned(), k: None, min_score: None, filter: None, explain: false }
+        Query { snapshot, rows, view: RAW.to_owned(), k: None, min_score: None, filter: None, explain: false, effort: Effort::Exact }
     }
 
     /// Searches in this view instead of the raw rows.
@@ -92,6 +104,27 @@ impl<'q> Query<'q> {
     /// Only records whose fields meet this expression (see [`crate::filter`]).
     pub fn filter(mut self, expression: impl Into<String>) -> Self {
         self.filter = Some(expression.into());
+        self
+    }
+
+    /// The exact answer: the default. Takes back [`Query::recall`] and [`Query::budget`].
+    pub fn exact(mut self) -> Self {
+        self.effort = Effort::Exact;
+        self
+    }
+
+    /// An approximate answer will do, if the expected share of the exact one in it is at least this (from 0 to 1). Indexes
+    /// ([`build_index`](crate::Collection::build_index)) have measured what each of their settings finds; the cheapest one of which
+    /// it is certain enough is used, and the exact scan where none is or where that is faster.
+    pub fn recall(mut self, target: f64) -> Self {
+        self.effort = Effort::Recall(target);
+        self
+    }
+
+    /// Fixes by hand how much an index looks at: the width of a graph's search (`ef`), the lists looked into (`nprobe`). For
+    /// measuring; [`Query::recall`] chooses it.
+    pub fn budget(mut self, setting: usize) -> Self {
+        self.effort = Effort::Budget(setting);
         self
     }
 
@@ -120,19 +153,29 @@ impl<'q> Query<'q> {
         if self.min_score.is_some_and(f64::is_nan) {
             return Err(Error::invalid("min_score", "not a number"));
         }
+        if let Effort::Recall(target) = self.effort
+            && !(0.0..=1.0).contains(&target)
+        {
+            return Err(Error::invalid("recall", format!("{target}: give a share from 0 to 1, say 0.95")));
+        }
         let filter = self.filter.as_deref().map(Filter::parse).transpose()?;
         let rows = ViewRows::open(&snapshot, &self.view)?;
         let query = rows.apply(self.rows)?;
-        let prepared = PreparedQuery::new(rows.metric()?, query.view())?;
+        let metric = rows.metric()?;
+        let prepared = PreparedQuery::new(metric, query.view())?;
         let k = if self.min_score.is_some() { self.k } else { Some(self.k.unwrap_or(DEFAULT_K)) };
         let search = Search {
             snapshot: &snapshot,
             rows: &rows,
             query: query.view(),
             prepared: &prepared,
+            metric,
             raw_rows: self.explain.then_some(self.rows.rows()),
+            k,
+            min_score: self.min_score,
+            effort: self.effort,
         };
-        search.run(index::places(&snapshot, filter.as_ref())?, k, self.min_score)
+        search.run(select(&snapshot, filter.as_ref())?)
     }
 }
 
@@ -142,8 +185,12 @@ struct Search<'a> {
     rows: &'a ViewRows<'a>,
     query: MatrixView<'a>,
     prepared: &'a PreparedQuery,
+    metric: Metric,
     /// How many raw rows the query has, where it is to be explained.
     raw_rows: Option<usize>,
+    k: Option<usize>,
+    min_score: Option<f64>,
+    effort: Effort,
 }
 
 impl Search<'_> {
@@ -151,54 +198,53 @@ impl Search<'_> {
         &self.snapshot.segments()[place.segment as usize].segment
     }
 
-    /// Scans until every record found can also be told: damage may have spared the rows of one and not its id or fields.
-    fn run(&self, places: Places, k: Option<usize>, min_score: Option<f64>) -> Result<Hits> {
-        let Places { mut readable, mut unreadable } = places;
+    /// Searches until every record found can also be told: damage may have spared the rows of one and not its id or fields.
+    fn run(&self, mut selection: Selection) -> Result<Hits> {
         loop {
-            let id = |place: Place| self.segment(place).id(place.record).ok();
-            let scan = index::exact::search(self.rows, &readable, self.prepared, k, min_score, id);
-            let (mut hits, mut untold) = (Vec::with_capacity(scan.found.len()), BTreeMap::new());
-            for &(score, place) in &scan.found {
+            let gathered = Gathered::new(self.k, self.min_score);
+            let (plan, approximation) = self.look(&selection, &gathered)?;
+            let found = gathered.finish(|place| self.segment(place).id(place.record).ok());
+            let (mut hits, mut untold) = (Vec::with_capacity(found.hits.len()), BTreeMap::new());
+            for &(score, place) in &found.hits {
                 match self.hit(score, place) {
                     Ok(hit) => hits.push(hit),
                     Err(error) => drop(untold.insert(place, error)),
                 }
             }
             if untold.is_empty() {
-                let certificate = Certificate::new(&scan, &unreadable);
-                for (place, error) in scan.failed {
+                let mut unreadable = selection.unreadable;
+                let certificate = Certificate::new(&found, &unreadable, approximation);
+                for (place, error) in found.failed {
                     unreadable.push(self.segment(place).unreadable(place.record, error)?);
                 }
-                return Ok(Hits { hits, certificate, unreadable });
+                return Ok(Hits { hits, certificate, plan, unreadable });
             }
-            self.leave_out(untold, &mut readable, &mut unreadable)?;
+            self.leave_out(untold, &mut selection)?;
         }
     }
 
     /// Leaves out hits that cannot be told, and at once whatever else of their segments cannot, so that it does not take
-    /// a scan for each.
-    fn leave_out(
-        &self,
-        mut untold: BTreeMap<Place, Error>,
-        readable: &mut Vec<Place>,
-        unreadable: &mut Vec<Unreadable>,
-    ) -> Result<()> {
-        let segments: BTreeSet<u32> = untold.keys().map(|place| place.segment).collect();
+    /// a search for each.
+    fn leave_out(&self, mut untold: BTreeMap<Place, Error>, selection: &mut Selection) -> Result<()> {
+        let damaged: BTreeSet<u32> = untold.keys().map(|place| place.segment).collect();
         let mut failed = Ok(());
-        readable.retain(|&place| {
-            let segment = self.segment(place);
-            let told = match untold.remove(&place) {
-                Some(error) => Err(error),
-                None if !segments.contains(&place.segment) => return true,
-                None => segment.id(place.record).and_then(|_| segment.fields(place.record)).map(drop),
-            };
-            let Err(error) = told else { return true };
-            match segment.unreadable(place.record, error) {
-                Ok(record) => unreadable.push(record),
-                Err(error) => failed = Err(error),
-            }
-            false
-        });
+        for selected in selection.segments.iter_mut().filter(|selected| damaged.contains(&selected.segment)) {
+            let number = selected.segment;
+            selected.retain(|record| {
+                let place = Place { segment: number, record };
+                let segment = self.segment(place);
+                let told = match untold.remove(&place) {
+                    Some(error) => Err(error),
+                    None => segment.id(record).and_then(|_| segment.fields(record)).map(drop),
+                };
+                let Err(error) = told else { return true };
+                match segment.unreadable(record, error) {
+                    Ok(unreadable) => selection.unreadable.push(unreadable),
+                    Err(error) => failed = Err(error),
+                }
+                false
+            });
+        }
         failed
     }
 
@@ -216,7 +262,7 @@ impl Search<'_> {
     fn explain(&self, query_rows: usize, place: Place) -> Result<Explanation> {
         let record = self.rows.matrix(place)?;
         let matches = self.prepared.matches(record.view(), &mut Scratch::default());
-        let shift = align::best_shift(self.rows.metric()?, self.query, record.view());
+        let shift = align::best_shift(self.metric, self.query, record.view());
         let raw_rows = (query_rows, self.segment(place).rows(place.record)?);
         let rows_per_second = self.snapshot.schema().rows_per_second;
         Ok(Explanation::new(matches, shift, self.rows.row_step()?, raw_rows, rows_per_second))

@@ -87,16 +87,17 @@ pub(crate) fn sweep(
         });
     }
     sweep(DERIVED, &|name| {
-        temporary(name) || derived::numbers_of(name).is_some_and(|numbers| !derivable.contains(&numbers))
+        temporary(name) || derived::parse(name).is_some_and(|(segment, view, _)| !derivable.contains(&(segment, view)))
     });
     sweep("", &|name| temporary(name) || log::number_of(name).is_some_and(|number| number < first_log));
     left
 }
 
-/// Numbers of the segments and views that derived files can be of.
+/// Numbers of the segments and views that derived files can be of; 0 for those of a segment alone.
 pub(crate) fn derivable_of(manifest: &Manifest) -> impl Iterator<Item = (u64, u64)> {
     manifest.collections.iter().flat_map(|collection| {
         let segments = manifest.segments.iter().filter(|segment| segment.collection == collection.id);
-        segments.flat_map(|segment| collection.views.iter().map(|view| (segment.file.no(), view.file.no())))
+        let views = || std::iter::once(0).chain(collection.views.iter().map(|view| view.file.no()));
+        segments.flat_map(move |segment| views().map(|view| (segment.file.no(), view)))
     })
 }

@@ -217,7 +217,7 @@ pub const STRUCTURES: &[(&str, usize, &[Field])] = &[
 ];
 
 /// What a file holds, as its header says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Kind {
     /// Records.
@@ -228,6 +228,28 @@ pub enum Kind {
     View = 3,
     /// Rows of a view over one segment.
     Rows = 4,
+    /// Rows of a view in few bits each.
+    Codes = 5,
+    /// A graph of neighbours over codes.
+    Graph = 6,
+    /// Codes in lists, each near one centroid.
+    Lists = 7,
+    /// Rows that stand for the records of a segment.
+    Centroids = 8,
+    /// Fields of a segment's records in columns.
+    Fields = 9,
+}
+
+impl Kind {
+    /// What derived files hold, and how their names say it.
+    pub const DERIVED: [(Kind, &'static str); 6] = [
+        (Kind::Rows, "rows"),
+        (Kind::Codes, "codes"),
+        (Kind::Graph, "graph"),
+        (Kind::Lists, "lists"),
+        (Kind::Centroids, "centroids"),
+        (Kind::Fields, "fields"),
+    ];
 }
 
 /// What a frame of a log is.
@@ -268,6 +290,28 @@ pub mod section {
     pub const BITMAP: u32 = 6;
     /// First row of each record in a derived file, and one more: the end.
     pub const ROW_OFFSETS: u32 = 7;
+    /// Codes of rows.
+    pub const CODES: u32 = 8;
+    /// What goes with each code.
+    pub const CODE_ENTRIES: u32 = 9;
+    /// In which order codes stand.
+    pub const ORDER: u32 = 10;
+    /// Neighbours in a graph.
+    pub const NEIGHBOURS: u32 = 11;
+    /// Levels of a graph.
+    pub const LEVELS: u32 = 12;
+    /// Recall that was measured, by effort.
+    pub const CURVE: u32 = 13;
+    /// Rows that stand for others.
+    pub const CENTROIDS: u32 = 14;
+    /// First member of each list, and one more: the end.
+    pub const LIST_STARTS: u32 = 15;
+    /// Names of fields.
+    pub const FIELD_NAMES: u32 = 16;
+    /// Values of fields.
+    pub const FIELD_VALUES: u32 = 17;
+    /// Records that have a value of a field.
+    pub const FIELD_RECORDS: u32 = 18;
 }
 
 /// An XXH3-128 sum or an identity.

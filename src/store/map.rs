@@ -1,17 +1,30 @@
 //! Bytes of a whole file as one slice: mapped, or in memory. The only `unsafe` of the store is here.
 
-use bytemuck::cast_slice;
+use bytemuck::{Pod, Zeroable, cast_slice};
 use memmap2::Mmap;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-/// Bytes in memory whose start is aligned to 8 bytes, so that numbers can be read in place.
+/// Bytes in memory whose start is aligned to 64 bytes, as a section in a mapped file is, so that numbers can be read in
+/// place.
 #[derive(Clone, Debug, Default)]
 pub struct Words {
-    words: Vec<u64>,
+    lines: Vec<Line>,
     bytes: usize,
 }
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Line([u64; 8]);
+
+// SAFETY: zeros are an array of zeros.
+#[allow(unsafe_code)]
+unsafe impl Zeroable for Line {}
+
+// SAFETY: an array of numbers in the layout of C, as long as its alignment, so without padding; any bits are numbers.
+#[allow(unsafe_code)]
+unsafe impl Pod for Line {}
 
 impl Words {
     /// `bytes` zeros.
@@ -27,9 +40,9 @@ impl Words {
     /// Grows to `bytes` with zeros; never shrinks.
     pub(crate) fn grow(&mut self, bytes: usize) -> io::Result<()> {
         if bytes > self.bytes {
-            let count = bytes.div_ceil(8);
-            self.words.try_reserve(count.saturating_sub(self.words.len())).map_err(io::Error::other)?;
-            self.words.resize(count, 0);
+            let count = bytes.div_ceil(size_of::<Line>());
+            self.lines.try_reserve(count.saturating_sub(self.lines.len())).map_err(io::Error::other)?;
+            self.lines.resize(count, Line::zeroed());
             self.bytes = bytes;
         }
         Ok(())
@@ -37,12 +50,12 @@ impl Words {
 
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        &cast_slice(&self.words)[..self.bytes]
+        &cast_slice(&self.lines)[..self.bytes]
     }
 
     /// The bytes, to be changed.
     pub fn as_bytes_mut(&mut self) -> &mut [u8] {
-        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.bytes]
+        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.bytes]
     }
 }
 

@@ -79,7 +79,9 @@ pub use backup::BackedUp;
 pub use bulk::BulkLoad;
 #[doc(hidden)] // what the rooms above and the tests of durability use
 pub use change::{Change, Committed};
+pub(crate) use container::Counts;
 pub use damage::Unreadable;
+pub(crate) use derived::{Artefact, Sections, SectionsWriter};
 #[doc(hidden)]
 pub use derived::{Build, DerivedRows};
 pub use options::{Access, Durability, Mode, Options, Tuning};

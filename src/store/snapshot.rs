@@ -1,6 +1,6 @@
 //! One collection at one moment: what a reader holds while writers go on.
 
-use super::derived::Derived;
+use super::derived::{Artefact, Derived, Make};
 use super::{Build, CollectionVersion, DerivedRows, Segment, SegmentRef, Store, Version, ViewFile};
 use crate::error::{Error, Result};
 use crate::matrix::StoredMatrix;
@@ -76,6 +76,26 @@ impl Snapshot {
     /// As [`Store::rows`].
     pub(crate) fn rows(&self, segment: &Segment, view: &ViewFile, build: &Build<'_>) -> Result<Arc<DerivedRows>> {
         self.derived.rows(segment, view, build)
+    }
+
+    /// An artefact of a segment and, where it needs one, a view: remembered, or loaded from its file. Cheap enough to ask in
+    /// every query, also when there is none, which is remembered until it is built here or a new manifest is read.
+    pub(crate) fn artefact<A: Artefact>(&self, segment: &Segment, view: Option<&ViewFile>) -> Option<Arc<A>> {
+        self.derived.get(segment, view)
+    }
+
+    /// The same, built where there is none: into a file, or in memory where none can be written. `make` must not ask for
+    /// the same artefact; it may be called twice.
+    ///
+    /// # Errors
+    /// Those of `make`, and [`Error::Corrupt`] when [`Artefact::read`] refuses what it made.
+    pub(crate) fn build_artefact<A: Artefact>(
+        &self,
+        segment: &Segment,
+        view: Option<&ViewFile>,
+        make: &Make<'_>,
+    ) -> Result<Arc<A>> {
+        self.derived.get_or_build(segment, view, make)
     }
 
     pub(crate) fn segments(&self) -> &[SegmentRef] {

@@ -3,10 +3,9 @@
 //! Works on the files alone, read and never mapped, beside a running writer: every manifest is pinned while its files are
 //! looked at. What no manifest names is listed, not judged.
 
-use super::container::Identity;
-use super::derived::{self, Derived};
+use super::derived::{self, Derived, DerivedRows};
 use super::files::{DERIVED, Files, SEG, VIEW, is_missing};
-use super::layout::{hex, root_of};
+use super::layout::{Kind, hex, root_of};
 use super::log::{self, Cursor};
 use super::manifest::{FileEntry, Manifest, SegmentEntry};
 use super::replay::Replay;
@@ -196,21 +195,20 @@ impl Check<'_> {
     fn derived(&mut self, manifest: &Manifest) -> Result<()> {
         let derived = Derived::new(self.files.clone(), Access::Read, manifest.database, false);
         for name in self.files.list_if_there(DERIVED)? {
-            let Some((segment_no, view_no)) = derived::numbers_of(&name) else { continue };
+            let Some((segment_no, view_no, kind)) = derived::parse(&name) else { continue };
             let segment = manifest.segments.iter().find(|segment| segment.file.no() == segment_no);
             let mut views = manifest.collections.iter().flat_map(|collection| &collection.views);
-            let (Some(segment), Some(view)) = (segment, views.find(|view| view.file.no() == view_no)) else { continue };
-            let identity = Identity {
-                database: manifest.database,
-                file: [0; 16],
-                segment: segment.uuid,
-                segment_root: segment.file.root,
-                view_root: view.file.root,
-            };
-            let path = format!("{DERIVED}/{name}");
+            let view = views.find(|view| view.file.no() == view_no).map(|view| (view_no, view.file.root));
+            let (Some(segment), true) = (segment, view.is_some() || view_no == 0) else { continue };
+            let address = derived.address(segment, view, kind);
             self.report.files += 1;
-            self.report.bytes += self.files.bytes_of(&path)?;
-            if let Err(error) = derived.load(&path, segment.records, &identity) {
+            self.report.bytes += self.files.bytes_of(&address.name)?;
+            // What the sections of other kinds mean is known to the rooms above, which believe none that is wrong.
+            let checked = match kind {
+                Kind::Rows => derived.load::<DerivedRows>(&address).map(drop),
+                _ => derived.sections(&address).map(drop),
+            };
+            if let Err(error) = checked {
                 self.note(error, true)?;
             }
         }
@@ -284,9 +282,10 @@ impl Check<'_> {
             for (part, view) in
                 collection.segments.iter().flat_map(|part| collection.views.values().map(move |view| (part, view)))
             {
-                let Some((name, identity)) = derived.file_of(&part.segment, view) else { continue };
+                let Some(entry) = part.segment.entry() else { continue };
+                let address = derived.address(entry, Some((view.no, view.root)), Kind::Rows);
                 // What cannot be loaded was noted before, or is not there.
-                let Ok(rows) = derived.load(&name, part.segment.records(), &identity) else { continue };
+                let Ok(rows) = derived.load::<DerivedRows>(&address) else { continue };
                 let wrong = (0..part.segment.records()).into_par_iter().find_map_first(|n| {
                     let raw = part.segment.matrix(n).ok()?;
                     let same = view.derive(raw.view()).and_then(|made| Ok(is_same(made.view(), rows.matrix(n)?)));
@@ -297,7 +296,7 @@ impl Check<'_> {
                     }
                 });
                 if let Some(what) = wrong {
-                    self.note(Error::corrupt(self.files.path(&name), None, what), false)?;
+                    self.note(Error::corrupt(self.files.path(&address.name), None, what), false)?;
                 }
             }
         }

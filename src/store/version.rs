@@ -358,7 +358,7 @@ impl<'a> Loader<'a> {
             }
         }
         let roots: HashSet<Sixteen> = views.values().map(|view| view.root).collect();
-        segments.iter().for_each(|part| part.segment.rows.retain(&roots));
+        segments.iter().for_each(|part| part.segment.derived.retain(&roots));
         Ok(CollectionVersion {
             id: entry.id,
             name: entry.name.clone(),

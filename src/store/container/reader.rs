@@ -185,6 +185,19 @@ impl Container {
         }
     }
 
+    /// All bytes under block sums, checked; copied where they are not mapped.
+    pub(crate) fn whole(&self) -> Result<Region> {
+        let bytes = match &self.backing {
+            Backing::Map(region) => region.clone(),
+            Backing::Read { file, .. } => Region::from(file.get()?.read(0, self.data_end)?),
+        };
+        (0..self.block_count()).into_par_iter().try_for_each(|block| {
+            let (from, to) = self.extent(block);
+            self.check(block, &bytes.as_bytes()[from as usize..to as usize])
+        })?;
+        Ok(bytes)
+    }
+
     /// Compares the sums of all blocks, in parallel, and remembers that they fit.
     pub(crate) fn check_all(&self) -> Result<()> {
         (0..self.block_count()).into_par_iter().try_for_each(|block| {

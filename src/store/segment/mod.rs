@@ -23,7 +23,7 @@ pub(crate) use writer::{SegmentWriter, StoredRecord, Written};
 
 use super::container::{Container, Expected};
 use super::damage::Damage;
-use super::derived::RowsCache;
+use super::derived::Cache;
 use super::files::{Files, SEG};
 use super::layout::{Kind, Sixteen, section};
 use super::manifest::SegmentEntry;
@@ -45,7 +45,7 @@ pub struct Segment {
     kind: SegmentKind,
     /// A record could not be read: leave the file as it is.
     suspect: AtomicBool,
-    pub(crate) rows: RowsCache,
+    pub(crate) derived: Cache,
     pub(crate) matches: Matches,
 }
 
@@ -68,8 +68,8 @@ macro_rules! ask {
 
 impl Segment {
     fn new(path: PathBuf, records: u32, kind: SegmentKind) -> Segment {
-        let (rows, matches) = (RowsCache::default(), Matches::default());
-        Segment { path, records, kind, suspect: AtomicBool::new(false), rows, matches }
+        let (derived, matches) = (Cache::default(), Matches::default());
+        Segment { path, records, kind, suspect: AtomicBool::new(false), derived, matches }
     }
 
     /// Opens what a manifest names. Only trouble of the surroundings is an error here; damage is kept for later.
@@ -119,6 +119,11 @@ impl Segment {
             SegmentKind::Sealed(entry, _) => Some(entry),
             SegmentKind::Memory(_) => None,
         }
+    }
+
+    /// Whether the records are in a finished file.
+    pub(crate) fn is_sealed(&self) -> bool {
+        matches!(self.kind, SegmentKind::Sealed(..))
     }
 
     /// The records, when they are in the log.

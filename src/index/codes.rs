@@ -1,0 +1,355 @@
+//! Rows in one byte a number, and what that proves about their scores.
+//!
+//! A row `x` is kept as `scale * c`, with whole numbers `c` from -127 to 127 and `scale` the largest of `x` over 127. By cosine it
+//! is scaled to length one first. Written in the terms of [`crate::score`]'s fast values, with `d^ = scale * c`, `E = |d - d^|` and
+//! `M = |d^|`, both measured in `f64` and rounded up, and likewise `q^` and `e = |q - q^|` of the query:
+//!
+//! ```text
+//! <q,d> = <q^,d^> + <q,d - d^> + <q - q^,d^>      so      |<q,d> - <q^,d^>| <= |q| E + e M      (Cauchy-Schwarz)
+//! ```
+//! Whatever the rounding did is in `E` and `e`: the bound is rigorous by measurement, not by a model of the data. The integer
+//! product is exact. A query is kept in two bytes a number (a row in one byte, and what that leaves over in another), so `e` is
+//! some hundred times smaller than `E`.
+//!
+//! So a scan reads a quarter of the bytes that the rows take, and leaves the few rows whose interval reaches the k-th best lower
+//! end to be scored exactly: the answer is the reference's.
+
+use crate::kernel::{STRIDE, SignedCodes, ordered, prefetch};
+use crate::score::Metric;
+use rayon::prelude::*;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::ops::Range;
+
+/// Rows scanned by one thread at a time.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// What goes with the codes of a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct CodeEntry {
+    /// What a whole number of the code stands for.
+    pub(crate) scale: f32,
+    /// Added to the product: `-|d|^2 / 2` by L2, else 0.
+    pub(crate) offset: f32,
+    /// `E` above; infinite where the row has no bound.
+    pub(crate) error: f32,
+    /// `M` above.
+    pub(crate) size: f32,
+}
+
+/// An entry as it lies in a file: scale, offset, error, size.
+pub(crate) type Packed = [f32; 4];
+
+impl CodeEntry {
+    pub(crate) fn pack(self) -> Packed {
+        [self.scale, self.offset, self.error, self.size]
+    }
+
+    fn unpack([scale, offset, error, size]: Packed) -> CodeEntry {
+        CodeEntry { scale, offset, error, size }
+    }
+}
+
+/// Bytes that the codes of a row of `dim` numbers take.
+pub(crate) fn stride(dim: usize) -> usize {
+    dim.next_multiple_of(STRIDE)
+}
+
+/// Codes a row into `codes`, which has its [`stride`].
+pub(crate) fn encode(metric: Metric, row: &[f32], codes: &mut [u8]) -> CodeEntry {
+    codes.fill(128);
+    let square = ordered::dot(row, row);
+    let norm = square.sqrt();
+    let largest = row.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    if largest == 0.0 {
+        return CodeEntry::default();
+    }
+    let length = if metric == Metric::Cosine { norm } else { 1.0 };
+    let scale = (f64::from(largest) / 127.0 / length) as f32;
+    let steps = 127.0 / f64::from(largest);
+    let (mut error, mut size) = (0.0f64, 0.0f64);
+    for (code, &value) in codes.iter_mut().zip(row) {
+        let whole = (f64::from(value) * steps).round_ties_even().clamp(-127.0, 127.0);
+        *code = (whole as i32 + 128) as u8;
+        let kept = f64::from(scale) * whole;
+        error += (f64::from(value) / length - kept).powi(2);
+        size += kept * kept;
+    }
+    let offset = if metric == Metric::L2 { (-0.5 * square) as f32 } else { 0.0 };
+    let entry = CodeEntry { scale, offset, error: rounded_up(error.sqrt()), size: rounded_up(size.sqrt()) };
+    if entry.error.is_finite() && entry.size.is_finite() && entry.offset.is_finite() && entry.scale.is_normal() {
+        return entry;
+    }
+    codes.fill(128);
+    CodeEntry { error: f32::INFINITY, ..CodeEntry::default() }
+}
+
+/// At least the number, by more than what sums of squares in `f64` can lose.
+fn rounded_up(value: f64) -> f32 {
+    ((value * 1.000_01) as f32).next_up()
+}
+
+/// Rows of one segment in codes, wherever their bytes lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Codes<'a> {
+    bytes: &'a [u8],
+    entries: &'a [Packed],
+    stride: usize,
+}
+
+impl<'a> Codes<'a> {
+    /// Takes codes and what goes with each row of them.
+    ///
+    /// # Errors
+    /// What contradicts itself in them.
+    pub(crate) fn new(bytes: &'a [u8], entries: &'a [Packed], dim: usize) -> Result<Codes<'a>, &'static str> {
+        let stride = stride(dim);
+        if entries.len().checked_mul(stride) != Some(bytes.len()) {
+            return Err("codes that are not as many as their entries");
+        }
+        Ok(Codes { bytes, entries, stride })
+    }
+
+    /// Whether all numbers are such as [`encode`] gives. Forged ones would make bounds that prove nothing.
+    pub(crate) fn are_sound(&self) -> bool {
+        let sound = |entry: &Packed| {
+            let entry = CodeEntry::unpack(*entry);
+            entry.scale.is_finite()
+                && entry.scale >= 0.0
+                && entry.offset.is_finite()
+                && entry.offset <= 0.0
+                && entry.error >= 0.0
+                && entry.size.is_finite()
+                && entry.size >= 0.0
+        };
+        self.entries.par_iter().with_min_len(1 << 14).all(sound)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The first rows.
+    pub(crate) fn first(&self, count: usize) -> Codes<'a> {
+        Codes { bytes: &self.bytes[..count * self.stride], entries: &self.entries[..count], stride: self.stride }
+    }
+
+    pub(crate) fn row(&self, row: usize) -> &'a [u8] {
+        &self.bytes[row * self.stride..][..self.stride]
+    }
+
+    pub(crate) fn entry(&self, row: usize) -> CodeEntry {
+        CodeEntry::unpack(self.entries[row])
+    }
+
+    /// Has a row brought into the caches.
+    pub(crate) fn prefetch(&self, row: usize) {
+        prefetch(self.row(row));
+        prefetch(&self.entries[row]);
+    }
+
+    /// Of `rows` (positions, ascending; all when `None`) those that may score among the `k` best of at least `floor`, each with
+    /// the most that it can score, the best first; and the most that any other can.
+    pub(crate) fn candidates(
+        &self,
+        query: &CodedQuery,
+        rows: Option<&[u32]>,
+        k: Option<usize>,
+        floor: f64,
+    ) -> (Vec<(f64, u32)>, f64) {
+        let count = rows.map_or(self.len(), <[u32]>::len);
+        let chunk = (CHUNK_BYTES / self.stride).max(4);
+        if count <= chunk {
+            let mut kept = Kept::new(k, floor);
+            self.look_at(query, rows, 0..count, &mut kept);
+            return kept.finish();
+        }
+        let parts = (0..count.div_ceil(chunk)).into_par_iter().with_min_len(4);
+        let shared = parts.fold(
+            || Kept::new(k, floor),
+            |mut kept, part| {
+                self.look_at(query, rows, part * chunk..count.min((part + 1) * chunk), &mut kept);
+                kept
+            },
+        );
+        shared.reduce(|| Kept::new(k, floor), Kept::join).finish()
+    }
+
+    fn look_at(&self, query: &CodedQuery, rows: Option<&[u32]>, part: Range<usize>, kept: &mut Kept) {
+        let row_at = |at: usize| rows.map_or(at, |rows| rows[at] as usize);
+        let end = part.end;
+        let mut at = part.start;
+        while at + 4 <= end {
+            let four: [usize; 4] = std::array::from_fn(|next| row_at(at + next));
+            if rows.is_some() {
+                (at + 4..end.min(at + 8)).for_each(|next| self.prefetch(row_at(next)));
+            }
+            let bytes = four.map(|row| self.row(row));
+            let (high, low) = (query.high.dot4(bytes), query.low.dot4(bytes));
+            for next in 0..4 {
+                kept.consider(query.interval(self.entry(four[next]), high[next], low[next]), four[next] as u32);
+            }
+            at += 4;
+        }
+        for row in (at..end).map(row_at) {
+            let (high, low) = (query.high.dot(self.row(row)), query.low.dot(self.row(row)));
+            kept.consider(query.interval(self.entry(row), high, low), row as u32);
+        }
+    }
+}
+
+/// Rows that may be among the best, as far as one thread has seen.
+struct Kept {
+    k: Option<usize>,
+    /// No row whose upper end is below this can be.
+    tau: f64,
+    /// The best lower ends.
+    lowest: BinaryHeap<Reverse<Ordered>>,
+    candidates: Vec<(f64, u32)>,
+    excluded: f64,
+}
+
+#[derive(PartialEq)]
+struct Ordered(f64);
+
+impl Eq for Ordered {}
+
+impl PartialOrd for Ordered {
+    fn partial_cmp(&self, other: &Ordered) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ordered {
+    fn cmp(&self, other: &Ordered) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl Kept {
+    fn new(k: Option<usize>, floor: f64) -> Kept {
+        let tau = if k == Some(0) { f64::INFINITY } else { floor };
+        Kept { k, tau, lowest: BinaryHeap::new(), candidates: Vec::new(), excluded: f64::NEG_INFINITY }
+    }
+
+    fn consider(&mut self, (lower, upper): (f64, f64), row: u32) {
+        if upper < self.tau {
+            self.excluded = self.excluded.max(upper);
+            return;
+        }
+        self.candidates.push((upper, row));
+        self.raise(lower);
+    }
+
+    fn raise(&mut self, lower: f64) {
+        let Some(k) = self.k else { return };
+        if lower <= self.tau && self.lowest.len() >= k {
+            return;
+        }
+        self.lowest.push(Reverse(Ordered(lower)));
+        if self.lowest.len() > k {
+            self.lowest.pop();
+        }
+        if self.lowest.len() == k
+            && let Some(Reverse(Ordered(kth))) = self.lowest.peek()
+        {
+            self.tau = self.tau.max(*kth);
+        }
+    }
+
+    fn join(mut self, other: Kept) -> Kept {
+        self.excluded = self.excluded.max(other.excluded);
+        other.lowest.into_iter().for_each(|Reverse(Ordered(lower))| self.raise(lower));
+        self.tau = self.tau.max(other.tau);
+        self.candidates.extend(other.candidates);
+        self
+    }
+
+    /// Drops candidates from before `tau` rose over them, and puts the others in order.
+    fn finish(mut self) -> (Vec<(f64, u32)>, f64) {
+        let (tau, excluded) = (self.tau, &mut self.excluded);
+        self.candidates.retain(|&(upper, _)| {
+            let stays = upper >= tau;
+            if !stays {
+                *excluded = excluded.max(upper);
+            }
+            stays
+        });
+        self.candidates.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        (self.candidates, self.excluded)
+    }
+}
+
+/// One row of a query in codes.
+#[derive(Clone, Debug)]
+pub(crate) struct CodedQuery {
+    metric: Metric,
+    high: SignedCodes,
+    low: SignedCodes,
+    /// What a whole number of `high` and of `low` stands for.
+    steps: [f64; 2],
+    norm: f64,
+    /// `|q - q^|`, rounded up.
+    error: f64,
+    dim: usize,
+}
+
+impl CodedQuery {
+    /// Codes a row.
+    pub(crate) fn new(metric: Metric, row: &[f32]) -> CodedQuery {
+        let norm = ordered::dot(row, row).sqrt();
+        let largest = row.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        let step = if largest == 0.0 { 1.0 } else { f64::from(largest) / 127.0 };
+        let fine = step / 254.0;
+        let (mut high, mut low) = (Vec::with_capacity(row.len()), Vec::with_capacity(row.len()));
+        let mut error = 0.0f64;
+        for &value in row {
+            let value = f64::from(value);
+            let whole = (value / step).round_ties_even().clamp(-127.0, 127.0);
+            let part = ((value - whole * step) / fine).round_ties_even().clamp(-127.0, 127.0);
+            error += (value - whole * step - part * fine).powi(2);
+            high.push(whole as i8);
+            low.push(part as i8);
+        }
+        let (high, low) = (SignedCodes::new(high), SignedCodes::new(low));
+        let norm = norm * (1.0 + (row.len() as f64 + 8.0) * f64::EPSILON);
+        CodedQuery { metric, high, low, steps: [step, fine], norm, error: error.sqrt() * 1.000_01, dim: row.len() }
+    }
+
+    /// The coarser byte of each number: enough to find one's way by.
+    pub(crate) fn coarse(&self) -> (&SignedCodes, f32) {
+        (&self.high, self.steps[0] as f32)
+    }
+
+    /// The score of a row lies between these, given its products with both bytes.
+    fn interval(&self, entry: CodeEntry, high: i64, low: i64) -> (f64, f64) {
+        if entry.error == f32::INFINITY {
+            return (f64::NEG_INFINITY, f64::INFINITY);
+        }
+        let (scale, offset, size) = (f64::from(entry.scale), f64::from(entry.offset), f64::from(entry.size));
+        let value = (self.steps[0] * high as f64 + self.steps[1] * low as f64) * scale + offset;
+        // Beside the bound above: the offset was rounded to `f32`; the few roundings here and the many of the reference are far
+        // below 2^-22 of the largest that its terms can be, but for squared differences of very long rows.
+        let reach = self.norm * (size + f64::from(entry.error));
+        let mut error = self.norm * f64::from(entry.error) + self.error * size + (reach - offset) / f64::from(1 << 22);
+        if self.metric == Metric::L2 {
+            error += 2.0 * (self.dim as f64 + 8.0) * f64::EPSILON * (self.norm * self.norm - 2.0 * offset);
+        }
+        match self.metric {
+            Metric::Dot => (value - error, value + error),
+            Metric::Cosine if self.norm == 0.0 => (0.0, 0.0),
+            Metric::Cosine => ((value - error) / self.norm, (value + error) / self.norm),
+            Metric::L2 => {
+                let square = self.norm * self.norm;
+                let slack = (self.dim as f64 + 8.0) * 4.0 * f64::EPSILON * square;
+                (2.0 * (value - error) - square - slack, 2.0 * (value + error) - square + slack)
+            }
+        }
+    }
+
+    /// The interval of one row.
+    #[cfg(test)]
+    fn interval_of(&self, codes: &Codes<'_>, row: usize) -> (f64, f64) {
+        self.interval(codes.entry(row), self.high.dot(codes.row(row)), self.low.dot(codes.row(row)))
+    }
+}

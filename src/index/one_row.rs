@@ -1,0 +1,69 @@
+//! Plain vectors of one segment in one view: what codes, graphs and lists are built of.
+
+use super::codes::{self, Packed};
+use crate::error::{Error, Result};
+use crate::matrix::StoredMatrix;
+use crate::score::Metric;
+use crate::store::Counts;
+use rayon::prelude::*;
+
+/// The records of a segment that have exactly one row, to be read again and again.
+pub(crate) struct Rows<'a> {
+    matrix: Box<Read<'a>>,
+    /// Records in the segment.
+    all: u32,
+    dim: usize,
+    records: Vec<u32>,
+}
+
+/// Gives the rows of record `n`.
+pub(crate) type Read<'a> = dyn Fn(u32) -> Result<StoredMatrix<'a>> + Sync + 'a;
+
+impl<'a> Rows<'a> {
+    /// `records`: those of the segment's `all` that have exactly one row, of `dim` numbers.
+    pub(crate) fn new(matrix: Box<Read<'a>>, all: u32, records: Vec<u32>, dim: usize) -> Rows<'a> {
+        Rows { matrix, all, dim, records }
+    }
+
+    /// What the footer of an artefact made of them says.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts { records: u64::from(self.all), rows: self.records.len() as u64, dim: self.dim as u64 }
+    }
+
+    /// Numbers in a row.
+    pub(crate) fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// The numbers of the records that have one row.
+    pub(crate) fn records(&self) -> &[u32] {
+        &self.records
+    }
+
+    /// The row of a record.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub(crate) fn matrix(&self, record: u32) -> Result<StoredMatrix<'a>> {
+        let matrix = (self.matrix)(record)?;
+        match (matrix.view().rows(), matrix.view().dim() == self.dim) {
+            (1, true) => Ok(matrix),
+            _ => Err(Error::mismatch("rows of an index", format!("1 of {} numbers", self.dim), matrix.view().rows())),
+        }
+    }
+
+    /// The codes of these records' rows, one after the other, and what goes with them.
+    ///
+    /// # Errors
+    /// Those of reading rows.
+    pub(crate) fn encode(&self, metric: Metric, records: &[u32]) -> Result<(Vec<u8>, Vec<Packed>)> {
+        let stride = codes::stride(self.dim);
+        let mut bytes = vec![0; records.len() * stride];
+        let encode = |(codes, &record): (&mut [u8], &u32)| {
+            Ok(codes::encode(metric, self.matrix(record)?.view().row(0), codes).pack())
+        };
+        let work = bytes.par_chunks_mut(stride).zip(records).with_min_len(16);
+        let entries = work.map(encode).collect::<Result<_>>()?;
+        Ok((bytes, entries))
+    }
+}

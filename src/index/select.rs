@@ -1,0 +1,121 @@
+//! Which records a search is about: per segment the live ones that meet the filter.
+
+use super::rows::Place;
+use crate::error::Result;
+use crate::filter::Filter;
+use crate::store::{Segment, Snapshot, Unreadable};
+use rayon::prelude::*;
+use roaring::RoaringBitmap;
+use std::sync::Arc;
+
+/// Records to be looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Selection {
+    /// By segment, in order; segments that cannot be read have none.
+    pub(crate) segments: Vec<Selected>,
+    /// Records that may belong among them, but cannot be read.
+    pub(crate) unreadable: Vec<Unreadable>,
+}
+
+/// The selected records of one segment.
+#[derive(Debug)]
+pub(crate) struct Selected {
+    /// Number of the segment in its snapshot.
+    pub(crate) segment: u32,
+    /// Records that the segment has.
+    all: u32,
+    records: Records,
+}
+
+#[derive(Debug)]
+enum Records {
+    /// All but these.
+    Except(Arc<RoaringBitmap>),
+    Only(RoaringBitmap),
+}
+
+impl Selected {
+    /// How many there are.
+    pub(crate) fn count(&self) -> u64 {
+        match &self.records {
+            Records::Except(deleted) => u64::from(self.all) - deleted.len(),
+            Records::Only(records) => records.len(),
+        }
+    }
+
+    /// Whether every record of the segment is among them.
+    pub(crate) fn is_all(&self) -> bool {
+        self.count() == u64::from(self.all)
+    }
+
+    /// Whether a record is among them.
+    pub(crate) fn contains(&self, record: u32) -> bool {
+        match &self.records {
+            Records::Except(deleted) => !deleted.contains(record),
+            Records::Only(records) => records.contains(record),
+        }
+    }
+
+    /// The records, rising.
+    pub(crate) fn iter(&self) -> Box<dyn Iterator<Item = u32> + '_> {
+        match &self.records {
+            Records::Except(deleted) if deleted.is_empty() => Box::new(0..self.all),
+            Records::Except(deleted) => Box::new((0..self.all).filter(|record| !deleted.contains(*record))),
+            Records::Only(records) => Box::new(records.iter()),
+        }
+    }
+
+    /// The records as places.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> + '_ {
+        self.iter().map(|record| Place { segment: self.segment, record })
+    }
+
+    /// Leaves out those of which `stays` says so.
+    pub(crate) fn retain(&mut self, mut stays: impl FnMut(u32) -> bool) {
+        self.records = Records::Only(self.iter().filter(|&record| stays(record)).collect());
+    }
+}
+
+/// The live records that meet the filter. Each segment remembers the answers to its latest filters, so that one asked
+/// again reads no fields.
+pub(crate) fn select(snapshot: &Snapshot, filter: Option<&Filter>) -> Result<Selection> {
+    let filter: Option<(&Filter, Arc<str>)> = filter.map(|filter| (filter, filter.to_string().into()));
+    let mut selection = Selection { segments: Vec::with_capacity(snapshot.segments().len()), unreadable: Vec::new() };
+    for (segment, part) in (0..).zip(snapshot.segments()) {
+        if let Some(unreadable) = part.unreadable()? {
+            selection.unreadable.push(unreadable);
+            continue;
+        }
+        let all = part.segment.records();
+        let records = match &filter {
+            None => Records::Except(part.deleted.clone()),
+            Some((filter, text)) => {
+                let live = || (0..all).filter(|record| !part.deleted.contains(*record)).collect();
+                let (matching, unreadable) =
+                    part.segment.matches.get(text, &part.deleted, || ask(&part.segment, filter, live()))?;
+                selection.unreadable.extend(unreadable);
+                Records::Only(matching)
+            }
+        };
+        selection.segments.push(Selected { segment, all, records });
+    }
+    Ok(selection)
+}
+
+/// Which of these records meet the filter, and which cannot be asked.
+fn ask(segment: &Segment, filter: &Filter, live: Vec<u32>) -> Result<(RoaringBitmap, Vec<Unreadable>)> {
+    let answers = live.par_iter().filter_map(|&record| match segment.fields(record) {
+        Ok(fields) => filter.matches(&fields).then_some(Ok(record)),
+        Err(error) => Some(Err((record, error))),
+    });
+    let (mut matching, mut unreadable) = (RoaringBitmap::new(), Vec::new());
+    for answer in answers.collect::<Vec<_>>() {
+        match answer {
+            Ok(record) => {
+                matching.insert(record);
+            }
+            Err((record, error)) => unreadable.push(segment.unreadable(record, error)?),
+        }
+    }
+    Ok((matching, unreadable))
+}

@@ -1,0 +1,113 @@
+//! Codes of one segment's plain vectors in one view, as they lie in a derived file.
+//!
+//! A row's place in the table is its *position*. A table of its own has rows in order of their records; an index has them in the
+//! order that suits it. Either serves the exact scan.
+
+use super::codes::{self, Codes, Packed};
+use super::one_row::Rows;
+use super::pace::Pace;
+use crate::error::Result;
+use crate::score::Metric;
+use crate::store::layout::{Kind, section};
+use crate::store::{Artefact, Counts, Sections, SectionsWriter};
+use roaring::RoaringBitmap;
+
+/// Stands for the position of a record that has none.
+const NONE: u32 = u32::MAX;
+/// Bytes of codes made before they are written.
+const CHUNK_BYTES: usize = 16 << 20;
+
+/// Codes, and which record each row is.
+#[derive(Debug)]
+pub(crate) struct CodeTable {
+    pub(crate) sections: Sections,
+    dim: usize,
+    positions: Vec<u32>,
+    /// Records that have no row here: those of no rows, or more than one.
+    pub(crate) others: RoaringBitmap,
+    /// What looking at a row takes in a scan, in order.
+    pub(crate) scanning: Pace,
+}
+
+impl Artefact for CodeTable {
+    const KIND: Kind = Kind::Codes;
+
+    fn read(sections: Sections) -> Result<CodeTable> {
+        CodeTable::check(sections)
+    }
+}
+
+impl CodeTable {
+    /// Takes the sections that a table has, alone or as part of an index, and checks them.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::Error::Corrupt) when they contradict themselves or one another.
+    pub(crate) fn check(sections: Sections) -> Result<CodeTable> {
+        let wrong = |what: &str| sections.corrupt(section::CODES, what);
+        let counts = sections.counts();
+        let size = |count: u64| usize::try_from(count).map_err(|_| wrong("impossible counts"));
+        let (records, rows, dim) = (size(counts.records)?, size(counts.rows)?, size(counts.dim)?);
+        let codes = Codes::new(sections.bytes(section::CODES)?, sections.numbers(section::CODE_ENTRIES)?, dim);
+        let codes = codes.map_err(wrong)?;
+        if dim == 0 || codes.len() != rows || !codes.are_sound() {
+            return Err(wrong("codes that cannot be"));
+        }
+        let order: &[u32] = sections.numbers(section::ORDER)?;
+        let (mut positions, mut others) = (vec![NONE; records], RoaringBitmap::new());
+        for (position, &record) in (0..).zip(order) {
+            match positions.get_mut(record as usize) {
+                Some(place) if *place == NONE => *place = position,
+                _ => return Err(sections.corrupt(section::ORDER, "a record twice, or one that there is not")),
+            }
+        }
+        if order.len() != rows {
+            return Err(sections.corrupt(section::ORDER, "as many records as there are codes are wanted"));
+        }
+        if rows < records {
+            others.extend((0..).zip(&positions).filter(|(_, position)| **position == NONE).map(|(record, _)| record));
+        }
+        let scanning = Pace::new(2.0 + 0.03 * codes::stride(dim) as f64);
+        Ok(CodeTable { dim, positions, others, scanning, sections })
+    }
+
+    /// Rows in the table.
+    pub(crate) fn len(&self) -> usize {
+        self.positions.len() - self.others.len() as usize
+    }
+
+    /// The codes, by position.
+    pub(crate) fn codes(&self) -> Result<Codes<'_>> {
+        let codes = self.sections.bytes(section::CODES)?;
+        let entries = self.sections.numbers(section::CODE_ENTRIES)?;
+        Codes::new(codes, entries, self.dim).map_err(|what| self.sections.corrupt(section::CODES, what))
+    }
+
+    /// The record at each position.
+    pub(crate) fn records(&self) -> Result<&[u32]> {
+        self.sections.numbers(section::ORDER)
+    }
+
+    /// Where a record's row is.
+    pub(crate) fn position(&self, record: u32) -> Option<u32> {
+        self.positions.get(record as usize).copied().filter(|&position| position != NONE)
+    }
+
+    /// Writes a table in order of the records.
+    ///
+    /// # Errors
+    /// Those of reading rows and of writing.
+    pub(crate) fn build(rows: &Rows<'_>, metric: Metric, out: &mut SectionsWriter<'_>) -> Result<Counts> {
+        let chunk = (CHUNK_BYTES / codes::stride(rows.dim())).max(1);
+        let mut entries: Vec<Packed> = Vec::with_capacity(rows.records().len());
+        out.begin(section::CODES)?;
+        for records in rows.records().chunks(chunk) {
+            let (codes, some) = rows.encode(metric, records)?;
+            out.append(&codes)?;
+            entries.extend(some);
+        }
+        out.end();
+        out.section(section::CODE_ENTRIES, bytemuck::cast_slice(&entries))?;
+        out.section(section::ORDER, bytemuck::cast_slice(rows.records()))?;
+        Ok(rows.counts())
+    }
+}

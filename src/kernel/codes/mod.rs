@@ -1,0 +1,156 @@
+//! Integer inner products of coded rows: one byte a number, exact sums.
+//!
+//! A record's number `c` in -127..=127 is kept as the byte `c + 128`, a query's as a signed byte: that is what `vpdpbusd`
+//! multiplies. The 128 is taken out once for each query, not once for each record. Rows are padded with codes of 0 to a multiple
+//! of [`STRIDE`] bytes. Sums are exact for any length.
+
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
+
+use super::Level;
+
+/// Rows take a multiple of this many bytes: a cache line, and one register of 512 bits.
+pub const STRIDE: usize = 64;
+
+/// Bytes after which sums of 32 bits are gathered into 64: eight of them take at most 2 * 255 * 128 for every 16 bytes.
+const BLOCK: usize = 1 << 18;
+
+/// Bytes of a row up to which the whole sum fits 32 bits: 255 * 128 for each.
+const SHORT: usize = 1 << 16;
+
+/// A query's row in signed bytes.
+#[derive(Clone, Debug, Default)]
+pub struct SignedCodes {
+    values: Vec<i8>,
+    /// What the records' 128 adds to every sum.
+    surplus: i64,
+}
+
+impl SignedCodes {
+    /// Pads the codes of a row.
+    pub fn new(mut values: Vec<i8>) -> SignedCodes {
+        values.resize(values.len().next_multiple_of(STRIDE), 0);
+        let surplus = 128 * values.iter().map(|&value| i64::from(value)).sum::<i64>();
+        SignedCodes { values, surplus }
+    }
+
+    /// Takes a record's row as the query.
+    pub fn set_row(&mut self, row: &[u8]) {
+        self.values.clear();
+        self.values.extend(row.iter().map(|&code| (code ^ 128) as i8));
+        self.surplus = 128 * self.values.iter().map(|&value| i64::from(value)).sum::<i64>();
+    }
+
+    /// Bytes of a record's row that fits.
+    pub fn stride(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The inner product with one row of records.
+    ///
+    /// # Panics
+    /// When the row has another length.
+    pub fn dot(&self, row: &[u8]) -> i64 {
+        assert_eq!(row.len(), self.values.len(), "rows of different lengths");
+        raw(&self.values, row) - self.surplus
+    }
+
+    /// The inner products with four rows, as fast as the memory brings them.
+    ///
+    /// # Panics
+    /// When a row has another length.
+    pub fn dot4(&self, rows: [&[u8]; 4]) -> [i64; 4] {
+        assert!(rows.iter().all(|row| row.len() == self.values.len()), "rows of different lengths");
+        raw4(&self.values, rows).map(|sum| sum - self.surplus)
+    }
+}
+
+fn raw(query: &[i8], row: &[u8]) -> i64 {
+    match Level::current() {
+        // SAFETY: the level was found on this machine; the lengths are equal and multiples of STRIDE.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 if vnni::is_available() => blocks(query, row, |query, row| unsafe { vnni::dot(query, row) }),
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 | Level::Avx512 => blocks(query, row, |query, row| unsafe { avx2::dot(query, row) }),
+        Level::Scalar => blocks(query, row, scalar),
+    }
+}
+
+fn raw4(query: &[i8], rows: [&[u8]; 4]) -> [i64; 4] {
+    #[cfg(target_arch = "x86_64")]
+    if Level::current() == Level::Avx512 && vnni::is_available() && query.len() <= BLOCK {
+        // SAFETY: the features were found on this machine; the lengths are equal and multiples of STRIDE.
+        return unsafe { vnni::dot4(query, rows) };
+    }
+    rows.map(|row| raw(query, row))
+}
+
+fn blocks(query: &[i8], row: &[u8], dot: impl Fn(&[i8], &[u8]) -> i64) -> i64 {
+    if query.len() <= BLOCK {
+        return dot(query, row);
+    }
+    query.chunks(BLOCK).zip(row.chunks(BLOCK)).map(|(query, row)| dot(query, row)).sum()
+}
+
+fn scalar(query: &[i8], row: &[u8]) -> i64 {
+    query.iter().zip(row).map(|(&query, &row)| i64::from(i32::from(query) * i32::from(row))).sum()
+}
+
+/// Asks the machine to bring these bytes into its caches.
+#[inline]
+pub fn prefetch<T>(values: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let start = values.as_ptr().cast::<i8>();
+        for at in (0..std::mem::size_of_val(values)).step_by(64) {
+            // SAFETY: within the slice; a prefetch has no effect beyond the caches.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(at)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn wanted(query: &[i8], row: &[u8]) -> i64 {
+        query.iter().zip(row).map(|(&q, &r)| i64::from(q) * (i64::from(r) - 128)).sum()
+    }
+
+    proptest! {
+        #[test]
+        fn sums_are_exact(query in prop::collection::vec(any::<i8>(), 1..700), seed in any::<u8>()) {
+            let codes = SignedCodes::new(query.clone());
+            let row: Vec<u8> = (0..codes.stride()).map(|at| (at as u8).wrapping_mul(seed)).collect();
+            let all = wanted(&codes.values, &row);
+            prop_assert_eq!(codes.dot(&row), all);
+            prop_assert_eq!(codes.dot4([&row; 4]), [all; 4]);
+            let blocks = scalar(&codes.values, &row) - codes.surplus;
+            prop_assert_eq!(blocks, all);
+            #[cfg(target_arch = "x86_64")]
+            if is_x86_feature_detected!("avx2") {
+                // SAFETY: the feature is there, the lengths fit.
+                prop_assert_eq!(unsafe { avx2::dot(&codes.values, &row) } - codes.surplus, all);
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_sums_do_not_overflow() {
+        for values in [vec![-128i8; 3 << 20], vec![127; (1 << 20) + 1]] {
+            let codes = SignedCodes::new(values);
+            let row = vec![255; codes.stride()];
+            assert_eq!(codes.dot(&row), wanted(&codes.values, &row));
+            assert_eq!(codes.dot4([&row; 4])[3], wanted(&codes.values, &row));
+        }
+    }
+}

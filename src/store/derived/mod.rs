@@ -1,0 +1,243 @@
+//! What is made of a segment, and of a view over it, and can be made again: rows, codes, indexes, fields in columns.
+//!
+//! # Words
+//! An *artefact* is one such thing, of one [`Kind`]. Its *sections* are runs of bytes of which this room knows nothing but
+//! their sums; its own room says what they mean ([`Artefact::read`]). Its *file* may vanish or rot at any time, which costs
+//! time and never an answer: so it needs no sync, no manifest and no pin.
+//!
+//! # In and out
+//! ```text
+//! asked for -> remembered by the segment (`cache`), else loaded, else built: into a file, or into memory
+//! ```
+//! A file is good if its sums fit, it names this segment's and this view's root, and its room finds nothing wrong with it;
+//! anything else is as if it were not there. It is checked in full when it is loaded, because an answer must not fail half-way
+//! for what can be made again. An artefact is built in memory where no file may be written (records in the log, a handle for
+//! reading), where writing one failed, and where it lacks something because of damage: a file could not say so.
+//!
+//! # Costs
+//! Remembered, or remembered not to be there: one lock and one lookup. Loading: every byte once, at the speed of memory; with
+//! [`Access::Read`] it is copied. Building into a file: what the builder holds, and a buffer of 1 MiB.
+
+mod cache;
+mod rows;
+mod sections;
+
+pub(crate) use cache::Cache;
+pub use rows::{Build, DerivedRows};
+pub(crate) use sections::{Sections, SectionsWriter};
+
+use super::container::{Counts, Identity, Writer};
+use super::damage::Damage;
+use super::files::{DERIVED, Files, TEMPORARY};
+use super::layout::{Kind, Sixteen};
+use super::manifest::{SegmentEntry, sixteen_digits};
+use super::vfs::MemoryVfs;
+use super::{Access, Segment, ViewFile};
+use crate::error::{Error, Result};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Something made of a segment and, unless it is of raw rows or fields, of a view.
+pub(crate) trait Artefact: Sized + Send + Sync + 'static {
+    /// What it is; no two types have the same.
+    const KIND: Kind;
+
+    /// Takes over sections whose sums fit, of this very segment and view; [`Counts::records`] are the segment's. Checks
+    /// everything else that an answer relies on.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], see [`Sections::corrupt`]: then it is built anew.
+    fn read(sections: Sections) -> Result<Self>;
+}
+
+/// Writes the sections of an artefact and gives their counts; [`Counts::records`] must be the segment's. Called again,
+/// to write into memory, when a file cannot be written.
+pub(crate) type Make<'a> = dyn Fn(&mut SectionsWriter<'_>) -> Result<Counts> + 'a;
+
+/// Where artefacts come from and go to.
+#[derive(Debug)]
+pub(crate) struct Derived {
+    files: Files,
+    access: Access,
+    database: Sixteen,
+    /// Whether files may be written.
+    writable: AtomicBool,
+}
+
+/// Which artefact: what its file is called and says.
+#[derive(Debug)]
+pub(crate) struct Address {
+    pub kind: Kind,
+    pub name: String,
+    pub identity: Identity,
+    pub records: u32,
+    /// Whether it may have a file; not so for records in the log, which will be in another segment before long.
+    sealed: bool,
+}
+
+/// What a derived file's name says: the numbers of segment and view, 0 for no view, and what it holds.
+pub(crate) fn parse(name: &str) -> Option<(u64, u64, Kind)> {
+    let mut parts = name.strip_suffix(".odrv")?.splitn(3, '-');
+    let (segment, view) = (sixteen_digits(parts.next()?)?, sixteen_digits(parts.next()?)?);
+    let kind = parts.next()?;
+    let (kind, _) = Kind::DERIVED.iter().find(|(_, known)| *known == kind)?;
+    Some((segment, view, *kind))
+}
+
+fn name_of(segment: u64, view: u64, kind: Kind) -> String {
+    let kind = Kind::DERIVED.iter().find(|(known, _)| *known == kind).map_or("", |(_, name)| name);
+    format!("{DERIVED}/{segment:016x}-{view:016x}-{kind}.odrv")
+}
+
+impl Derived {
+    pub(crate) fn new(files: Files, access: Access, database: Sixteen, writable: bool) -> Derived {
+        Derived { files, access, database, writable: AtomicBool::new(writable) }
+    }
+
+    /// From now on what has no file is kept in memory. One that is being written is finished; that harms nobody.
+    pub(crate) fn stop_writing(&self) {
+        self.writable.store(false, Ordering::Relaxed);
+    }
+
+    /// Where an artefact of a segment in a file belongs; `view` is number and root of the view.
+    pub(crate) fn address(&self, entry: &SegmentEntry, view: Option<(u64, Sixteen)>, kind: Kind) -> Address {
+        let (view, view_root) = view.unwrap_or_default();
+        let identity = Identity {
+            database: self.database,
+            file: [0; 16],
+            segment: entry.uuid,
+            segment_root: entry.file.root,
+            view_root,
+        };
+        let name = name_of(entry.file.no(), view, kind);
+        Address { kind, name, identity, records: entry.records, sealed: true }
+    }
+
+    fn address_of(&self, segment: &Segment, view: Option<&ViewFile>, kind: Kind) -> Address {
+        match segment.entry() {
+            Some(entry) => self.address(entry, view.map(|view| (view.no, view.root)), kind),
+            None => {
+                let identity = Identity { database: self.database, ..Identity::default() };
+                let name = name_of(0, 0, kind);
+                Address { kind, name, identity, records: segment.records(), sealed: false }
+            }
+        }
+    }
+
+    /// An artefact that is remembered or in a file. Not there is remembered as well, until it is built or the segment
+    /// is met in a new manifest.
+    pub(crate) fn get<A: Artefact>(&self, segment: &Segment, view: Option<&ViewFile>) -> Option<Arc<A>> {
+        let slot = segment.derived.slot::<A>(view);
+        if let Some(known) = slot.known() {
+            return known;
+        }
+        let turns = slot.turns();
+        let _turn = turns.to_load();
+        if let Some(known) = slot.known() {
+            return known;
+        }
+        match self.load(&self.address_of(segment, view, A::KIND)) {
+            Ok(loaded) => Some(slot.remember(Arc::new(loaded))),
+            Err(_) => slot.remember_absence(),
+        }
+    }
+
+    /// An artefact: remembered, else from its file, else made.
+    ///
+    /// Of several threads one makes it and the others wait; but a thread of a rayon pool must not wait, because it may
+    /// itself be needed for the making, so it makes its own.
+    fn get_or<A: Artefact>(
+        &self,
+        segment: &Segment,
+        view: Option<&ViewFile>,
+        make: impl FnOnce(&Address) -> Result<A>,
+    ) -> Result<Arc<A>> {
+        let slot = segment.derived.slot::<A>(view);
+        if let Some(Some(known)) = slot.known() {
+            return Ok(known);
+        }
+        let turns = slot.turns();
+        let _turn = turns.to_build();
+        if let Some(Some(known)) = slot.known() {
+            return Ok(known);
+        }
+        Ok(slot.remember(Arc::new(make(&self.address_of(segment, view, A::KIND))?)))
+    }
+
+    /// An artefact: remembered, else from its file, else built.
+    pub(crate) fn get_or_build<A: Artefact>(
+        &self,
+        segment: &Segment,
+        view: Option<&ViewFile>,
+        make: &Make<'_>,
+    ) -> Result<Arc<A>> {
+        self.get_or(segment, view, |address| self.load_or_build(address, make))
+    }
+
+    /// The rows of a view over a segment: remembered, else from the file, else built. A record that cannot be read has
+    /// none, and says why when it is asked for them; the others have theirs.
+    pub(crate) fn rows(&self, segment: &Segment, view: &ViewFile, build: &Build<'_>) -> Result<Arc<DerivedRows>> {
+        self.get_or(segment, Some(view), |address| {
+            let damaged = RefCell::default();
+            let make =
+                |out: &mut SectionsWriter<'_>| rows::write(out, segment.records(), build, &mut damaged.borrow_mut());
+            let rows: DerivedRows = self.load_or_build(address, &make)?;
+            Ok(rows.without(damaged.into_inner()))
+        })
+    }
+
+    /// Loads an artefact from its file.
+    pub(crate) fn load<A: Artefact>(&self, address: &Address) -> Result<A> {
+        A::read(self.sections(address)?)
+    }
+
+    /// The sections of a file, checked in full as far as they can be without knowing what they mean.
+    pub(crate) fn sections(&self, address: &Address) -> Result<Sections> {
+        match address.sealed {
+            true => Sections::open(&self.files, self.access, address),
+            false => Err(Error::corrupt(self.files.path(&address.name), None, "no file of records in the log")),
+        }
+    }
+
+    fn load_or_build<A: Artefact>(&self, address: &Address, make: &Make<'_>) -> Result<A> {
+        if let Ok(found) = self.load(address) {
+            return Ok(found);
+        }
+        if address.sealed && self.writable.load(Ordering::Relaxed) {
+            match build(&self.files, address, make, true) {
+                // What cannot be read back is built in memory, like what cannot be written.
+                Ok(()) => {
+                    if let Ok(found) = self.load(address) {
+                        return Ok(found);
+                    }
+                }
+                Err(error) => match Damage::try_from(error) {
+                    Ok(_) | Err(Error::Io { .. } | Error::DiskFull { .. }) => {}
+                    Err(other) => return Err(other),
+                },
+            }
+        }
+        // The same file, on a file system that goes with it.
+        let vfs = MemoryVfs::default();
+        vfs.make_dirs(&self.files.path(DERIVED));
+        let files = Files::new(Arc::new(vfs), self.files.root());
+        build(&files, address, make, false)?;
+        A::read(Sections::open(&files, Access::Map, address)?)
+    }
+}
+
+/// Builds a file under a name of its own and gives it its right one when it is whole. `lasting` says whether others will
+/// see it.
+fn build(files: &Files, address: &Address, make: &Make<'_>, lasting: bool) -> Result<()> {
+    static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
+    let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
+    let temporary = format!("{}.{}-{attempt}{TEMPORARY}", address.name, std::process::id());
+    let mut out = Writer::new(files.create(&temporary)?, address.kind, &address.identity)?;
+    let written = make(&mut SectionsWriter::new(&mut out, lasting));
+    let finished = written.and_then(|counts| out.finish(counts));
+    finished.and_then(|_| files.rename(&temporary, &address.name)).inspect_err(|_| {
+        // Best effort: a leftover is swept when the database is opened for writing the next time.
+        let _ = files.remove(&temporary);
+    })
+}

@@ -1,0 +1,123 @@
+//! The bytes of an artefact: as they are written, and as they are found again.
+
+use super::Address;
+use crate::error::{Error, Result};
+use crate::store::Access;
+use crate::store::container::{Container, Counts, Expected, SectionEntry, Writer};
+use crate::store::files::Files;
+use crate::store::map::Region;
+use bytemuck::AnyBitPattern;
+use std::path::PathBuf;
+
+/// Sections of an artefact whose sums were compared, mapped or in memory. Each begins at a multiple of 64 bytes.
+#[derive(Debug)]
+pub(crate) struct Sections {
+    path: PathBuf,
+    counts: Counts,
+    entries: Vec<SectionEntry>,
+    bytes: Region,
+}
+
+impl Sections {
+    /// Opens a file and checks its sums, whose it is, and how many records it is of.
+    pub(super) fn open(files: &Files, access: Access, address: &Address) -> Result<Sections> {
+        let expected = Expected { kind: address.kind, database: address.identity.database, sealed: None };
+        let file = Container::open(files, &address.name, access, &expected, None)?;
+        if *file.identity() != address.identity {
+            return Err(file.corrupt(0, "made of another segment or view"));
+        }
+        if file.counts().records != u64::from(address.records) {
+            return Err(file.corrupt(0, format!("{} records instead of {}", file.counts().records, address.records)));
+        }
+        Ok(Sections {
+            path: files.path(&address.name),
+            counts: file.counts(),
+            entries: file.sections().to_vec(),
+            bytes: file.whole()?,
+        })
+    }
+
+    /// The counts that its builder gave.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Bytes of all sections together.
+    pub(crate) fn size(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.length).sum()
+    }
+
+    /// The bytes of a section.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when there is none of this number.
+    pub(crate) fn bytes(&self, section: u32) -> Result<&[u8]> {
+        match self.entries.iter().find(|entry| entry.kind == section) {
+            Some(entry) => Ok(&self.bytes.as_bytes()[entry.offset as usize..][..entry.length as usize]),
+            None => Err(Error::corrupt(&self.path, None, format!("there is no section {section}"))),
+        }
+    }
+
+    /// The same as numbers, in place.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], also when the section ends within one.
+    pub(crate) fn numbers<T: AnyBitPattern>(&self, section: u32) -> Result<&[T]> {
+        let bytes = self.bytes(section)?;
+        bytemuck::try_cast_slice(bytes).map_err(|_| self.corrupt(section, "it ends within a number"))
+    }
+
+    /// Says what is wrong with a section.
+    pub(crate) fn corrupt(&self, section: u32, what: impl Into<String>) -> Error {
+        let at = self.entries.iter().find(|entry| entry.kind == section).map(|entry| entry.offset);
+        Error::corrupt(&self.path, at, what)
+    }
+}
+
+/// Takes the sections of an artefact, one after the other.
+#[derive(Debug)]
+pub(crate) struct SectionsWriter<'a> {
+    out: &'a mut Writer,
+    lasting: bool,
+}
+
+impl<'a> SectionsWriter<'a> {
+    pub(super) fn new(out: &'a mut Writer, lasting: bool) -> SectionsWriter<'a> {
+        SectionsWriter { out, lasting }
+    }
+
+    /// Whether what is written will be in a file that outlasts this handle. What lacks something because a record cannot
+    /// be read must not: its builder gives the damage back as its error, and is called again to write into memory.
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.lasting
+    }
+
+    /// Begins a section.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::DiskFull`] of the file, to be given back by the builder; so below.
+    pub(crate) fn begin(&mut self, section: u32) -> Result<()> {
+        self.out.begin(section, 1)
+    }
+
+    /// Appends bytes to the section that was begun last.
+    ///
+    /// # Errors
+    /// As [`SectionsWriter::begin`].
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out.append(bytes)
+    }
+
+    /// Ends the section begun last.
+    pub(crate) fn end(&mut self) {
+        self.out.end();
+    }
+
+    /// Writes a whole section.
+    ///
+    /// # Errors
+    /// As [`SectionsWriter::begin`].
+    pub(crate) fn section(&mut self, section: u32, bytes: &[u8]) -> Result<()> {
+        self.out.section(section, bytes)
+    }
+}
