@@ -4,18 +4,20 @@
 //! Searching is done on one thread, building on all. Per size:
 //!
 //! - `build`: an index over the smallest size, again and again; for every size the first build is told as a `figure`.
-//! - `search`: ten hits exactly (`exact`), and with a recall of 0.95 by a database that has a graph (`hnsw`) or lists (`ivf`).
+//! - `search`: ten hits exactly (`exact`), and with a recall of 0.95 by a database that has a graph (`hnsw`).
 //!   What was found is compared with the exact answer, and told as a `figure`.
 //! - `filtered`: the same among the hundredth part of the records that a filter keeps.
 //! - `open`: opening the database with the graph, and the first answer.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)] // a bench tells its figures
 
 mod frames;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use frames::frames;
 use otolith::collection::IndexKind;
-use otolith::{Collection, Database, Matrix, Metric, Query, Record, Schema};
+use otolith::{Collection, Database, Hits, Matrix, Metric, Query, Record, Schema};
+use rayon::ThreadPool;
+use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -23,7 +25,7 @@ use tempfile::TempDir;
 const DIMS: [usize; 5] = [64, 384, 1_536, 32_768, 127_488];
 const SHORT: [usize; 3] = [2_000, 8_000, 32_000];
 const LONG: [usize; 3] = [200, 500, 2_000];
-const KINDS: [IndexKind; 2] = [IndexKind::Hnsw, IndexKind::Ivf];
+const KINDS: [IndexKind; 1] = [IndexKind::Hnsw];
 const QUERIES: usize = 50;
 const TARGET: f64 = 0.95;
 /// Fewer hits than this are found only by mistake: the target, less what fifty queries can be off by chance.
@@ -98,14 +100,12 @@ fn search(criterion: &mut Criterion) {
     for dim in DIMS {
         let counts = if dim < 10_000 { SHORT } else { LONG };
         for count in counts.map(|count| count * scale) {
-            let sets = Sets::new(dim, count);
-            one_thread.install(|| {
-                answers(criterion, "search", &sets, dim, count, |query| query);
-                answers(criterion, "filtered", &sets, dim, count, |query| query.filter("part = 7"));
-                opening(criterion, &sets, dim, count);
-            });
+            let (sets, size) = (Sets::new(dim, count), format!("{dim}x{count}"));
+            answers(criterion, "search", &sets, &size, &one_thread, |query| query);
+            answers(criterion, "filtered", &sets, &size, &one_thread, |query| query.filter("part = 7"));
+            opening(criterion, &sets, &size, &one_thread);
             if count == counts[0] * scale {
-                building(criterion, &sets, dim, count);
+                building(criterion, &sets, &size, count);
             }
         }
     }
@@ -115,44 +115,55 @@ fn answers(
     criterion: &mut Criterion,
     name: &str,
     sets: &Sets,
-    dim: usize,
-    count: usize,
-    ask: impl for<'q> Fn(Query<'q>) -> Query<'q> + Copy,
+    size: &str,
+    one_thread: &ThreadPool,
+    ask: impl for<'q> Fn(Query<'q>) -> Query<'q> + Copy + Sync,
 ) {
-    let size = format!("{dim}x{count}");
     let mut group = criterion.benchmark_group(name);
-    let mut queries = sets.queries.iter().cycle();
-    group.bench_function(BenchmarkId::new("exact", &size), |bencher| {
-        bencher.iter(|| ask(sets.plain.query(queries.next().unwrap())).run().unwrap());
-    });
+    let mut bench = |way: &str, query: &(dyn Fn(usize) -> Hits + Sync)| {
+        group.bench_function(BenchmarkId::new(way, size), |bencher| {
+            bencher.iter_custom(|times| timed(one_thread, times, query));
+        });
+    };
+    let asked = |collection: &Collection, number: usize| ask(collection.query(&sets.queries[number % QUERIES]));
+    bench("exact", &|number| asked(&sets.plain, number).run().unwrap());
     for (kind, collection) in &sets.indexed {
         let found = recall(sets, collection, ask);
         println!("figure recall_{name}_{}_{size} = {found:.4}", kind.name());
         assert!(found >= LEAST, "{name} by {}: recall {found}", kind.name());
-        group.bench_function(BenchmarkId::new(kind.name(), &size), |bencher| {
-            bencher.iter(|| ask(collection.query(queries.next().unwrap())).recall(TARGET).run().unwrap());
-        });
+        bench(kind.name(), &|number| asked(collection, number).recall(TARGET).run().unwrap());
     }
 }
 
-fn opening(criterion: &mut Criterion, sets: &Sets, dim: usize, count: usize) {
+fn opening(criterion: &mut Criterion, sets: &Sets, size: &str, one_thread: &ThreadPool) {
     let path = sets.path(IndexKind::Hnsw);
     let open = || Database::open_read_only(&path).unwrap().collection("records").unwrap();
     let mut group = criterion.benchmark_group("open");
-    let size = format!("{dim}x{count}");
-    group.bench_function(BenchmarkId::new("alone", &size), |bencher| bencher.iter(open));
-    group.bench_function(BenchmarkId::new("first_answer", &size), |bencher| {
-        bencher.iter(|| open().query(&sets.queries[0]).recall(TARGET).run().unwrap());
+    group.bench_function(BenchmarkId::new("alone", size), |bencher| bencher.iter(open));
+    group.bench_function(BenchmarkId::new("first_answer", size), |bencher| {
+        let first = |_| open().query(&sets.queries[0]).recall(TARGET).run().unwrap();
+        bencher.iter_custom(|times| timed(one_thread, times, &first));
     });
 }
 
+/// How long so many queries take on the thread of the pool.
+fn timed(one_thread: &ThreadPool, times: u64, query: &(dyn Fn(usize) -> Hits + Sync)) -> Duration {
+    one_thread.install(|| {
+        let begin = Instant::now();
+        for number in 0..times {
+            black_box(query(number as usize));
+        }
+        begin.elapsed()
+    })
+}
+
 /// Each build needs a database that has no index yet; making it is not timed.
-fn building(criterion: &mut Criterion, sets: &Sets, dim: usize, count: usize) {
+fn building(criterion: &mut Criterion, sets: &Sets, size: &str, count: usize) {
     let plain = Database::open_read_only(sets.folder.path().join("plain")).unwrap();
     let mut group = criterion.benchmark_group("build");
     group.throughput(Throughput::Elements(count as u64));
     for kind in KINDS {
-        group.bench_function(BenchmarkId::new(kind.name(), format!("{dim}x{count}")), |bencher| {
+        group.bench_function(BenchmarkId::new(kind.name(), size), |bencher| {
             bencher.iter_custom(|times| {
                 let once = |_| {
                     let copy = sets.folder.path().join("copy");

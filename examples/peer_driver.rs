@@ -4,7 +4,7 @@
 //! raw bytes as its `bytes` says. `build` puts an array (`.npy`: n x d vectors, or n x rows x d matrices, `f32` or `f16`)
 //! into a new database, `open` opens what is there, `params` lists search settings from the fastest to the most accurate,
 //! `run` searches one query after another on one thread and times nothing but [`otolith::Query::run`]. The argument says
-//! by which way is searched: `hnsw` (the default), `ivf`, `candidates` (for matrices), or `exact`.
+//! by which way is searched: `hnsw` (the default), or `exact`.
 //!
 //! ```text
 //! cargo build --release --example peer_driver
@@ -12,7 +12,7 @@
 //! ```
 
 use npyz::{DType, NpyFile, NpyHeader, Order, half::f16};
-use otolith::index::IndexKind;
+use otolith::collection::IndexKind;
 use otolith::{Collection, Database, Matrix, Metric, Record, Schema};
 use rayon::ThreadPoolBuilder;
 use serde_json::{Value, json};
@@ -46,10 +46,8 @@ impl Driver {
     fn new(way: &str) -> Result<Driver> {
         let (index, name) = match way {
             "hnsw" => (Some(IndexKind::Hnsw), "otolith"),
-            "ivf" => (Some(IndexKind::Ivf), "otolith-ivf"),
-            "candidates" => (Some(IndexKind::Candidates), "otolith-candidates"),
             "exact" => (None, "otolith-exact"),
-            _ => return Err(format!("{way}: not one of hnsw, ivf, candidates, exact").into()),
+            _ => return Err(format!("{way}: neither hnsw nor exact").into()),
         };
         Ok(Driver { index, name, collection: None, queries: None })
     }
@@ -89,20 +87,17 @@ impl Driver {
     fn hello(&self) -> Value {
         let does: &[&str] = match self.index {
             None => &["vectors", "filter", "multi"],
-            Some(IndexKind::Candidates) => &["filter", "multi"],
-            Some(_) => &["vectors", "filter"],
+            Some(IndexKind::Hnsw) => &["vectors", "filter"],
         };
         let version = env!("CARGO_PKG_VERSION");
         json!({ "ok": true, "name": self.name, "version": version, "does": does, "exact": self.index.is_none() })
     }
 
-    /// Searched widths, numbers of lists or of candidates: each about 1.4 times the one before.
+    /// Widths of search, each about 1.4 times the one before.
     fn settings(&self) -> Vec<u32> {
         let (first, last) = match self.index {
             None => (0, 0),
-            Some(IndexKind::Ivf) => (1, 512),
-            Some(IndexKind::Candidates) => (10, 1_000),
-            Some(_) => (10, 640),
+            Some(IndexKind::Hnsw) => (10, 640),
         };
         let ladder = (0..).map(|step| (f64::from(first) * 2f64.powf(f64::from(step) / 2.0)).round() as u32);
         let mut settings: Vec<u32> = ladder.take(32).take_while(|setting| *setting <= last).collect();

@@ -70,13 +70,13 @@ fn vectors_are_measured_by_every_way_and_drawn() {
     assert_eq!((&report["dim"], &report["metric"], &report["record_bytes"]), (&DIM.into(), &"l2".into(), &96.0.into()));
     assert!(number(&report["exact"]["queries_per_second"]) > 0.0);
     let ways = report["ways"].as_array().unwrap();
-    assert_eq!(ways.iter().map(|way| &way["way"]).collect::<Vec<_>>(), ["hnsw", "ivf"]);
+    assert_eq!(ways.iter().map(|way| &way["way"]).collect::<Vec<_>>(), ["hnsw"]);
     for way in ways {
         check_way(way);
         assert!(number(&way["build_seconds"]) > 0.0 && number(&way["bytes_per_record"]) >= DIM as f64, "{way}");
     }
     let svg = fs::read_to_string(&plot).unwrap();
-    assert!(svg.starts_with("<svg") && svg.contains("recall@10") && svg.contains("hnsw") && svg.contains("ivf"));
+    assert!(svg.starts_with("<svg") && svg.contains("recall@10") && svg.contains("hnsw"));
 }
 
 #[test]
@@ -94,16 +94,6 @@ fn queries_of_their_own_are_asked_and_only_the_ways_named_are_tried() {
     for word in ["1500 records of 24 numbers", "recall@5", "exact", "hnsw", "promised", "0.95"] {
         assert!(table.contains(word), "{word} is not in\n{table}");
     }
-}
-
-#[test]
-fn matrices_are_measured_by_candidates() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = write_npy(&folder.path().join("base.npy"), "(1200, 4, 24)", &vectors(1, 4_800));
-    let report = json(&["bench", text(&file), "--count", "20"]);
-    assert_eq!((&report["records"], &report["queries"]), (&1_180.into(), &20.into()));
-    assert_eq!(report["ways"][0]["way"], "candidates", "{report}");
-    check_way(&report["ways"][0]);
 }
 
 #[test]

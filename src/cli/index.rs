@@ -26,10 +26,6 @@ pub(super) enum Action {
 pub(super) enum Kind {
     /// A navigable graph over plain vectors: the fastest to search
     Hnsw,
-    /// Lists around centroids: faster to build, and for more than fits in memory
-    Ivf,
-    /// Candidates for matrices, scored exactly
-    Candidates,
 }
 
 const BUILD_HELP: &str = "\
@@ -38,14 +34,13 @@ beside its segment and may be deleted at any time: queries then take longer. Seg
 
 Examples:
   otolith index build vectors.otolith
-  otolith index build sounds.otolith --view mean --kind ivf
-  otolith index build sounds.otolith --kind candidates
+  otolith index build sounds.otolith --view mean
 
 With --json: as `index list`; `seconds` is null for an index that was there already.";
 
 const LIST_HELP: &str = "\
-Recall is that of the index's own test queries, which it asked when it was built: at which setting (a width of search, a number
-of lists, a number of candidates) it found which share of the exact answer.
+Recall is that of the index's own test queries, which it asked when it was built: at which setting (a width of search)
+it found which share of the exact answer.
 
 With --json: {\"indexes\": [{\"view\", \"segment\", \"kind\", \"records\", \"rows\", \"bytes\", \"seconds\", \"curve\": [{\"k\", \"setting\", \"recall\",
 \"deviation\", \"queries\"}]}]}";
@@ -85,8 +80,6 @@ impl From<Kind> for IndexKind {
     fn from(kind: Kind) -> IndexKind {
         match kind {
             Kind::Hnsw => IndexKind::Hnsw,
-            Kind::Ivf => IndexKind::Ivf,
-            Kind::Candidates => IndexKind::Candidates,
         }
     }
 }

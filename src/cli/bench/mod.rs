@@ -19,10 +19,10 @@ use super::model::COLLECTION;
 use super::output::Output;
 use super::scratch::Scratch;
 use crate::Database;
-use crate::collection::IndexKind;
 use crate::error::{Error, Result};
 use crate::score::Metric;
 use asking::{Asking, Effort};
+use clap::ValueEnum;
 use report::{Asked, Report, Setting, Way};
 use std::path::{Path, PathBuf};
 use subject::Subject;
@@ -34,9 +34,9 @@ const TARGETS: [f64; 3] = [0.9, 0.95, 0.99];
 const NEARLY_ALL: f64 = 0.999;
 
 const HELP: &str = "\
-FILE and --queries are read as `import` reads them: .npy, .npz, .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .parquet, a directory. Records of one row are searched
-exactly, by a graph (hnsw) and by lists (ivf); matrices exactly and by candidates. A setting is a width of search (hnsw), a
-number of lists (ivf), or a number of candidates; it is doubled until nearly all is found, or until the exact scan is faster.
+FILE and --queries are read as `import` reads them: .npy, .npz, .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .parquet, a directory. They are
+searched exactly and by a graph (hnsw). A setting is a width of search; it is doubled until nearly all is found, or until the
+exact scan is faster.
 Recall is the share of the exact answer that was found. The second table tells what `Query::recall` does when asked for 0.9,
 0.95, 0.99: what it chose, the recall that it promises (from where to where, with 90 % confidence), and the recall measured.
 
@@ -46,7 +46,6 @@ that are there are measured, and without --queries some records are the queries,
 Examples:
   otolith bench vectors.npy
   otolith bench base.fvecs --queries query.fvecs --metric l2 -k 100 --plot recall.svg
-  otolith bench frames.npy --ways candidates --count 20
   otolith bench --db sounds.otolith --view mean
 
 With --json: {\"otolith\", \"input\", \"records\", \"dim\", \"metric\", \"record_bytes\", \"queries\", \"k\", \"exact\": {\"queries_per_second\", \"p50_ms\",
@@ -106,7 +105,7 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     if args.db.is_some() {
         bench.try_existing()?;
     } else {
-        let kinds = if args.ways.is_empty() { bench.asking.subject.suitable()? } else { args.ways };
+        let kinds = if args.ways.is_empty() { Kind::value_variants().to_vec() } else { args.ways };
         for kind in kinds {
             bench.try_new(kind, &scratch.folder(kind.name()))?;
         }
@@ -138,9 +137,8 @@ impl Bench<'_> {
         let mut kinds: Vec<&str> = infos.iter().map(|info| info.kind.name()).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        let first = self.first_setting(infos.iter().any(|info| info.kind == IndexKind::Ivf));
         let bytes = infos.iter().map(|info| info.bytes).sum();
-        self.measure(kinds.join("+"), first, None, bytes)
+        self.measure(kinds.join("+"), None, bytes)
     }
 
     /// Builds an index in a database of its own, and measures it.
@@ -161,22 +159,16 @@ impl Bench<'_> {
         let seconds = infos.iter().filter_map(|info| info.built).map(|time| time.as_secs_f64()).sum();
         let bytes = infos.iter().map(|info| info.bytes).sum();
         let without = std::mem::replace(&mut self.asking.subject.collection, collection);
-        let measured =
-            self.measure(kind.name().to_owned(), self.first_setting(kind == Kind::Ivf), Some(seconds), bytes);
+        let measured = self.measure(kind.name().to_owned(), Some(seconds), bytes);
         self.asking.subject.collection = without;
         measured
     }
 
-    /// The least that an index is asked to look at: a list, or as many records as are wanted.
-    fn first_setting(&self, lists: bool) -> usize {
-        if lists { 1 } else { self.asking.k }
-    }
-
     /// Tries settings from the cheapest to the one that finds nearly all, then the recalls that a user may ask for.
-    fn measure(&mut self, way: String, first: usize, build_seconds: Option<f64>, bytes: u64) -> Result<()> {
+    fn measure(&mut self, way: String, build_seconds: Option<f64>, bytes: u64) -> Result<()> {
         let bytes_per_record = bytes as f64 / self.report.records.max(1) as f64;
         let mut result = Way { way, build_seconds, bytes_per_record, settings: Vec::new(), asked: Vec::new() };
-        let mut setting = first;
+        let mut setting = self.asking.k;
         loop {
             let pass = self.asking.ask(Effort::Budget(setting), Some(self.truth), self.output)?;
             let enough =

@@ -1,7 +1,6 @@
 //! What is searched in, and what for: a file put into a database, or a database as it is.
 
 use super::super::exchange::{self, Input, Naming};
-use super::super::index::Kind;
 use super::super::model::COLLECTION;
 use super::super::output::Output;
 use crate::error::{Error, Result};
@@ -90,16 +89,6 @@ impl Subject {
             return Err(Error::unusable(source, "no query with rows: give --queries"));
         }
         Ok(self)
-    }
-
-    /// Kinds of index for what the questions are like in the view: plain vectors, or matrices.
-    pub(super) fn suitable(&self) -> Result<Vec<Kind>> {
-        for question in &self.questions {
-            if self.collection.apply_view(&self.view, &question.rows)?.rows() > 1 {
-                return Ok(vec![Kind::Candidates]);
-            }
-        }
-        Ok(vec![Kind::Hnsw, Kind::Ivf])
     }
 }
 
