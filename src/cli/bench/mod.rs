@@ -80,10 +80,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     db: Option<PathBuf>,
     /// The collection in it
-    #[arg(long, short, value_name = "NAME", default_value = COLLECTION, requires = "db")]
+    #[arg(long, short, value_name = "NAME", default_value = COLLECTION, conflicts_with = "input")]
     collection: String,
     /// Search in this view of it
-    #[arg(long, value_name = "NAME", default_value = crate::store::RAW, requires = "db")]
+    #[arg(long, value_name = "NAME", default_value = crate::store::RAW, conflicts_with = "input")]
     view: String,
     /// Draw recall against queries a second
     #[arg(long, value_name = "FILE.svg")]

@@ -10,6 +10,11 @@ const COLOURS: [RGBColor; 3] = [RGBColor(0x2A, 0x78, 0xD6), RGBColor(0xC9, 0x74,
 
 type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
+/// A mark of an answer to a recall asked for.
+fn triangle<C>(at: C, colour: RGBColor) -> TriangleMarker<C, i32> {
+    TriangleMarker::new(at, 7, colour.mix(0.6).filled())
+}
+
 /// Draws each way as a line through its settings; triangles are what came of asking for a recall.
 pub(super) fn draw(report: &Report) -> String {
     let mut svg = String::new();
@@ -44,8 +49,11 @@ fn draw_on(area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>, report: &
         .build_cartesian_2d(recalls, (low / 1.5..high * 1.5).log_scale())?;
     chart
         .configure_mesh()
-        .light_line_style(BLACK.mix(0.04))
+        .max_light_lines(0)
         .bold_line_style(BLACK.mix(0.12))
+        .y_labels(8)
+        .x_label_formatter(&|recall| format!("{recall:.2}"))
+        .y_label_formatter(&|rate| if *rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") })
         .x_desc(format!("recall@{}", report.k))
         .y_desc("queries a second, one thread")
         .label_style(("sans-serif", 15))
@@ -57,8 +65,12 @@ fn draw_on(area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>, report: &
         let settings = points(&way.settings);
         chart.draw_series(LineSeries::new(settings.clone(), colour.stroke_width(2)))?;
         chart.draw_series(settings.into_iter().map(|point| dot(point, colour)))?.label(&way.way).legend(key(colour));
-        let triangle = |point| TriangleMarker::new(point, 7, colour.mix(0.6).filled());
-        chart.draw_series(asked(&way.asked).into_iter().map(triangle))?;
+        chart.draw_series(asked(&way.asked).into_iter().map(|point| triangle(point, colour)))?;
+    }
+    if !report.ways.is_empty() {
+        let none: [(f64, f64); 0] = [];
+        let key = |(x, y)| triangle((x + 8, y), EXACT);
+        chart.draw_series(none.map(|point| triangle(point, EXACT)))?.label("asked for a recall").legend(key);
     }
     chart
         .configure_series_labels()
