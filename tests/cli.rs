@@ -24,8 +24,8 @@ fn every_subcommand_explains_itself() {
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
     assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{help}");
     for command in [
-        "compare", "add", "search", "embed", "get", "list", "delete", "view", "info", "verify", "repair", "import",
-        "export",
+        "compare", "add", "search", "embed", "get", "list", "delete", "view", "info", "verify", "repair", "bench",
+        "index", "import", "export",
     ] {
         assert!(help.contains(command), "{command} is not in the help");
         let output = run(&[command, "--help"]);

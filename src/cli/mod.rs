@@ -5,6 +5,7 @@
 
 mod add;
 mod backup;
+mod bench;
 mod compact;
 mod compare;
 mod dataset;
@@ -14,6 +15,7 @@ mod exchange;
 mod exit;
 mod export;
 mod import;
+mod index;
 mod info;
 mod model;
 mod output;
@@ -87,6 +89,9 @@ enum Command {
     /// Create, list and drop views
     #[command(subcommand)]
     View(view::Action),
+    /// Build and list indexes
+    #[command(subcommand)]
+    Index(index::Action),
     /// Collections, views, sizes
     Info(info::Args),
     /// Look for damage
@@ -103,6 +108,8 @@ enum Command {
     Import(import::Args),
     /// Write records out as arrays and vectors
     Export(export::Args),
+    /// Measure recall and speed of exact and approximate search on your own data
+    Bench(bench::Args),
     /// Prepare data sets
     #[command(subcommand)]
     Dataset(dataset::Action),
@@ -154,6 +161,7 @@ fn dispatch(command: Command, opening: DatabaseOptions, output: &mut Output) -> 
         Command::List(args) => records::list(args, output),
         Command::Delete(args) => records::delete(args, opening, output),
         Command::View(action) => view::run(action, opening, output),
+        Command::Index(action) => index::run(action, opening, output),
         Command::Info(args) => info::run(args, output),
         Command::Verify(args) => verify::run(args, output),
         Command::Repair(args) => repair::run(args, output),
@@ -162,6 +170,7 @@ fn dispatch(command: Command, opening: DatabaseOptions, output: &mut Output) -> 
         Command::Backup(args) => backup::run(args, output),
         Command::Drop(args) => drop::run(args, opening, output),
         Command::Export(args) => export::run(args, output),
+        Command::Bench(args) => bench::run(args, output),
         Command::Dataset(action) => dataset::run(action, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -1,6 +1,7 @@
 //! Where a command prints: results on stdout, progress and remarks on stderr.
 
 use super::exit::Failure;
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 use std::fmt::Display;
@@ -85,6 +86,17 @@ impl Output {
         bar.set_message(what.to_owned());
         bar
     }
+}
+
+/// Rows under a head, each column as wide as it needs; the first `words` columns are words, the others numbers.
+pub(super) fn table(head: &[&str], words: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(head);
+    for column in table.column_iter_mut().skip(words) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.add_rows(rows);
+    format!("{table}\n")
 }
 
 impl Drop for Output {

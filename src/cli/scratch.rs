@@ -16,7 +16,12 @@ impl Scratch {
 
     /// Where a database may lie until the command ends.
     pub(super) fn database(&self) -> PathBuf {
-        self.folder.path().join("scratch.otolith")
+        self.folder("scratch.otolith")
+    }
+
+    /// Where a folder of that name may be made.
+    pub(super) fn folder(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// The set of sounds at `data`, or the built-in one.
