@@ -73,9 +73,15 @@ fn every_constant_is_what_the_specification_says() {
     ] {
         assert_eq!(constants[name], value.to_string(), "{name}");
     }
-    let kinds = table(&text, &["kind of file", "number"]);
-    let coded = [Kind::Segment, Kind::Deletes, Kind::View, Kind::Rows];
-    assert_eq!(kinds, coded.map(|kind| (format!("{kind:?}"), (kind as u32).to_string())).into());
+    let kinds = table(&text, &["kind of file", "number", "ending"]);
+    let truth = [(Kind::Segment, ".oseg"), (Kind::Deletes, ".odel"), (Kind::View, ".oview")];
+    let truth = truth.map(|(kind, ending)| (kind, ending.to_owned()));
+    let coded: Vec<_> =
+        truth.into_iter().chain(Kind::DERIVED.map(|(kind, name)| (kind, format!("-{name}.odrv")))).collect();
+    assert_eq!(kinds.len(), coded.len());
+    for (kind, ending) in coded {
+        assert!(text.contains(&format!("\n| {kind:?} | {} | `{ending}` |\n", kind as u32)), "{kind:?}");
+    }
     let sections = table(&text, &["kind of section", "number"]);
     let coded = [
         ("ABOUT", section::ABOUT),
@@ -86,6 +92,17 @@ fn every_constant_is_what_the_specification_says() {
         ("ID_TABLE", section::ID_TABLE),
         ("BITMAP", section::BITMAP),
         ("ROW_OFFSETS", section::ROW_OFFSETS),
+        ("CODES", section::CODES),
+        ("CODE_ENTRIES", section::CODE_ENTRIES),
+        ("ORDER", section::ORDER),
+        ("NEIGHBOURS", section::NEIGHBOURS),
+        ("LEVELS", section::LEVELS),
+        ("CURVE", section::CURVE),
+        ("CENTROIDS", section::CENTROIDS),
+        ("LIST_STARTS", section::LIST_STARTS),
+        ("FIELD_NAMES", section::FIELD_NAMES),
+        ("FIELD_VALUES", section::FIELD_VALUES),
+        ("FIELD_RECORDS", section::FIELD_RECORDS),
     ];
     assert_eq!(sections, coded.map(|(name, number)| (name.to_owned(), number.to_string())).into());
     let magics = [layout::MANIFEST_MAGIC, layout::CONTAINER_MAGIC, layout::FOOTER_MAGIC, layout::LOG_MAGIC];

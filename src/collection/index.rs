@@ -4,7 +4,7 @@ use super::Collection;
 use crate::error::Result;
 use crate::index::graph::Graph;
 use crate::index::{Curve, ViewRows};
-use crate::store::{Segment, SectionsWriter, Snapshot};
+use crate::store::{SectionsWriter, Segment, Snapshot};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -144,7 +144,8 @@ impl Collection {
         if let Some(unreadable) = selection.unreadable.first() {
             return Err(unreadable.error());
         }
-        let training = Training { places: selection.segments.iter().flat_map(Selected::places).collect(), snapshot: &snapshot };
+        let training =
+            Training { places: selection.segments.iter().flat_map(Selected::places).collect(), snapshot: &snapshot };
         let pipeline = Pipeline::fit(&view.steps, snapshot.schema().dim, &training)?;
         self.store.commit(vec![Change::CreateView {
             collection: self.name.clone(),

@@ -1,7 +1,10 @@
 //! What a filter is made of, how it is evaluated and how it is written.
 
-use super::number;
+use super::field_index::FieldIndex;
+use super::scalar::compare;
+use crate::error::Result;
 use crate::record::Fields;
+use roaring::RoaringBitmap;
 use serde_json::Value;
 use std::cmp::Ordering;
 use std::fmt::{self, Write};
@@ -80,16 +83,24 @@ impl Expression {
             }
         }
     }
-}
 
-/// The order of two scalars of one type.
-fn compare(a: &Value, b: &Value) -> Option<Ordering> {
-    match (a, b) {
-        (Value::Null, Value::Null) => Some(Ordering::Equal),
-        (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(b)),
-        (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
-        (Value::Number(a), Value::Number(b)) => Some(number::compare(a, b)),
-        _ => None,
+    /// The records that [`Expression::matches`] is true of.
+    pub(super) fn select(&self, index: &FieldIndex) -> Result<RoaringBitmap> {
+        match self {
+            Expression::Or(operands) => {
+                operands.iter().try_fold(RoaringBitmap::new(), |found, operand| Ok(found | operand.select(index)?))
+            }
+            Expression::And(operands) => {
+                operands.iter().try_fold(index.all(), |found, operand| match found.is_empty() {
+                    true => Ok(found),
+                    false => Ok(found & operand.select(index)?),
+                })
+            }
+            Expression::Not(operand) => Ok(index.all() - operand.select(index)?),
+            Expression::Exists(field) => index.exists(field),
+            Expression::In(field, values) => index.equal_to_any(field, values),
+            Expression::Compare(field, operator, value) => index.compare(field, *operator, value),
+        }
     }
 }
 

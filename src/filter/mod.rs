@@ -36,15 +36,27 @@
 //! A [`Filter`] is made from text, once, and asked for each record's [`Fields`]; its `Display` is an equivalent
 //! expression. Parsing takes time in proportion to the text, matching to the number of comparisons, each with one
 //! look-up of a field.
+//!
+//! A segment keeps a *field index* (`field_index.rs`), made when it is filtered for the second time. Through it a filter is asked of all
+//! records at once, and no fields are read: each comparison is a binary search and the set of the records that it finds, and
+//! these are joined, cut and complemented as the expression says.
 
+mod build;
 mod expression;
+mod field_index;
 mod lexer;
-mod number;
 mod parser;
+mod scalar;
+#[cfg(test)]
+#[allow(clippy::print_stdout)]
+mod tests;
+
+pub(crate) use field_index::FieldIndex;
 
 use crate::error::Result;
 use crate::record::Fields;
 use expression::Expression;
+use roaring::RoaringBitmap;
 use std::fmt;
 
 /// A parsed filter expression.
@@ -67,6 +79,14 @@ impl Filter {
     /// Whether a record with these fields passes.
     pub fn matches(&self, fields: &Fields) -> bool {
         self.expression.matches(fields)
+    }
+
+    /// The records of a segment that pass, deleted ones included.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::Error::Corrupt) when a forged index contradicts itself.
+    pub(crate) fn select(&self, index: &FieldIndex) -> Result<RoaringBitmap> {
+        self.expression.select(index)
     }
 }
 

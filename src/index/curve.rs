@@ -233,7 +233,15 @@ mod tests {
         assert!(Curve::from_bytes(&bytes[1..]).is_err());
         let swapped = [&bytes[ENTRY..2 * ENTRY], &bytes[..ENTRY]].concat();
         assert_eq!(Curve::from_bytes(&swapped), Err("a recall curve out of order"));
-        for (word, value) in [(0, 0), (1, 0), (2, f64::NAN.to_bits()), (2, 2f64.to_bits()), (3, u64::MAX), (4, 0), (5, f64::INFINITY.to_bits())] {
+        for (word, value) in [
+            (0, 0),
+            (1, 0),
+            (2, f64::NAN.to_bits()),
+            (2, 2f64.to_bits()),
+            (3, u64::MAX),
+            (4, 0),
+            (5, f64::INFINITY.to_bits()),
+        ] {
             let mut broken = bytes.clone();
             broken[8 * word..][..8].copy_from_slice(&u64::to_le_bytes(value));
             assert_eq!(Curve::from_bytes(&broken), Err("a recall that is none"), "word {word}");

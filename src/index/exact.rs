@@ -84,12 +84,7 @@ impl Gathered {
 }
 
 /// Scans the records at `places`.
-pub(crate) fn scan<'a>(
-    rows: &'a ViewRows<'_>,
-    places: &[Place],
-    query: &'a PreparedQuery,
-    gathered: &'a Gathered,
-) {
+pub(crate) fn scan<'a>(rows: &'a ViewRows<'_>, places: &[Place], query: &'a PreparedQuery, gathered: &'a Gathered) {
     let begin = || Worker::new(query, gathered);
     let step = |mut worker: Worker<'a>, &place: &Place| {
         match rows.matrix(place) {

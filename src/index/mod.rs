@@ -10,6 +10,7 @@
 //! ```
 //! Whatever way a record was met, its score is exact, and the same bits.
 
+mod candidates;
 pub(crate) mod codes;
 mod curve;
 pub(crate) mod exact;
@@ -21,6 +22,7 @@ mod select;
 pub(crate) mod table;
 mod top;
 
+pub use candidates::Candidates;
 pub use curve::{Curve, CurveEntry};
 pub(crate) use rows::{Place, ViewRows};
 pub(crate) use select::{Selected, Selection, select};

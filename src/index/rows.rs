@@ -1,9 +1,9 @@
 //! The rows of a view: raw ones from the segments, others derived and kept beside them.
 
-use crate::error::{Error, Result};
-use crate::matrix::{MatrixView, StoredMatrix};
 use super::one_row::Rows;
 use super::table::CodeTable;
+use crate::error::{Error, Result};
+use crate::matrix::{MatrixView, StoredMatrix};
 use crate::score::Metric;
 use crate::store::{DerivedRows, RAW, SectionsWriter, Snapshot, ViewFile};
 use rayon::prelude::*;
@@ -83,7 +83,8 @@ impl<'a> ViewRows<'a> {
     /// The plain vectors of a segment. Those that cannot be read are not among them.
     pub(crate) fn plain(&self, segment: u32) -> Result<Rows<'_>> {
         let all = self.snapshot.segments()[segment as usize].segment.records();
-        let is_plain = |&record: &u32| self.matrix(Place { segment, record }).is_ok_and(|matrix| matrix.view().rows() == 1);
+        let is_plain =
+            |&record: &u32| self.matrix(Place { segment, record }).is_ok_and(|matrix| matrix.view().rows() == 1);
         let records = (0..all).into_par_iter().filter(is_plain).collect();
         let dim = match &self.view {
             None => self.snapshot.schema().dim,

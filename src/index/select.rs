@@ -2,8 +2,8 @@
 
 use super::rows::Place;
 use crate::error::Result;
-use crate::filter::Filter;
-use crate::store::{Segment, Snapshot, Unreadable};
+use crate::filter::{FieldIndex, Filter};
+use crate::store::{Segment, SegmentRef, Snapshot, Unreadable};
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 use std::sync::Arc;
@@ -91,8 +91,11 @@ pub(crate) fn select(snapshot: &Snapshot, filter: Option<&Filter>) -> Result<Sel
             None => Records::Except(part.deleted.clone()),
             Some((filter, text)) => {
                 let live = || (0..all).filter(|record| !part.deleted.contains(*record)).collect();
-                let (matching, unreadable) =
-                    part.segment.matches.get(text, &part.deleted, || ask(&part.segment, filter, live()))?;
+                let find = || match look_up(snapshot, part, filter) {
+                    Some(matching) => Ok((matching, Vec::new())),
+                    None => ask(&part.segment, filter, live()),
+                };
+                let (matching, unreadable) = part.segment.matches.get(text, &part.deleted, find)?;
                 selection.unreadable.extend(unreadable);
                 Records::Only(matching)
             }
@@ -100,6 +103,12 @@ pub(crate) fn select(snapshot: &Snapshot, filter: Option<&Filter>) -> Result<Sel
         selection.segments.push(Selected { segment, all, records });
     }
     Ok(selection)
+}
+
+/// Which records meet the filter, by the segment's field index; none where there is none that can be used.
+fn look_up(snapshot: &Snapshot, part: &SegmentRef, filter: &Filter) -> Option<RoaringBitmap> {
+    let index = FieldIndex::of(snapshot, &part.segment)?;
+    Some(filter.select(&index).ok()? - &*part.deleted)
 }
 
 /// Which of these records meet the filter, and which cannot be asked.

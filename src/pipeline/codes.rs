@@ -1,16 +1,11 @@
 //! Centroids for coding rows: spherical k-means on a sample of training rows.
 
 use super::Pipeline;
-use super::apply::normalise;
+use super::kmeans::{Centroids, Likeness, choose};
 use super::source::Training;
 use crate::error::Result;
-use crate::kernel::{Strided, product};
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
-use rayon::prelude::*;
-
-/// Rows compared with all centroids at a time; the scores of a block stay in the cache.
-const BLOCK: usize = 256;
+use rand_chacha::rand_core::SeedableRng;
 
 /// Up to `count` centroids of length 1, row after row.
 pub(super) fn fit(
@@ -24,15 +19,7 @@ pub(super) fn fit(
     let mut draws = ChaCha8Rng::seed_from_u64(seed);
     let dim = steps.dim();
     let sample = sampled_rows(training, steps, sample, &mut draws)?;
-    let rows = sample.len() / dim;
-    let chosen = choose(rows, count, &mut draws);
-    let mut centroids: Vec<f32> = chosen.flat_map(|row| &sample[row * dim..][..dim]).copied().collect();
-    centroids.chunks_exact_mut(dim).for_each(normalise);
-    for _ in 0..rounds {
-        let nearest = assign(&sample, &centroids, dim);
-        recentre(&sample, &nearest, &mut centroids, dim);
-    }
-    Ok(centroids)
+    Ok(Centroids::fit(Likeness::Direction, &sample, dim, count, rounds, &mut draws).into_values())
 }
 
 /// `count` training rows drawn without repetition, in their order; all of them if there are no more.
@@ -63,57 +50,4 @@ fn sampled_rows(training: &Training<'_>, steps: &Pipeline, count: usize, draws: 
         },
     )?;
     Ok(sample)
-}
-
-/// `count` of the numbers below `total`, ascending, every choice equally likely; all of them if there are no more
-/// (Knuth, *The Art of Computer Programming* 2, 3.4.2, algorithm S).
-fn choose(total: usize, count: usize, draws: &mut ChaCha8Rng) -> impl Iterator<Item = usize> {
-    let mut wanted = count.min(total);
-    let drawn = (0..total).filter(move |number| {
-        let below = ((u128::from(draws.next_u64()) * (total - number) as u128) >> 64) as usize;
-        let taken = below < wanted;
-        wanted -= usize::from(taken);
-        taken
-    });
-    drawn.take(count.min(total))
-}
-
-/// For every row the number of the centroid with the largest inner product, the first of equals.
-fn assign(rows: &[f32], centroids: &[f32], dim: usize) -> Vec<usize> {
-    let count = centroids.len() / dim;
-    let right = Strided::new(centroids, count, dim).transposed();
-    rows.par_chunks(BLOCK * dim)
-        .map_init(Vec::new, |scores, block| {
-            let left = Strided::new(block, block.len() / dim, dim);
-            scores.resize(left.rows * count, 0.0);
-            product(scores, left, right, false);
-            scores.chunks_exact(count).map(largest).collect::<Vec<usize>>()
-        })
-        .flatten_iter()
-        .collect()
-}
-
-fn largest(scores: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, score) in scores.iter().enumerate() {
-        if *score > scores[best] {
-            best = index;
-        }
-    }
-    best
-}
-
-/// Moves each centroid to the direction of the sum of its rows; one without rows, or whose rows cancel, stays.
-fn recentre(rows: &[f32], nearest: &[usize], centroids: &mut [f32], dim: usize) {
-    let mut sums = vec![0.0f64; centroids.len()];
-    for (row, nearest) in rows.chunks_exact(dim).zip(nearest) {
-        let sum = &mut sums[nearest * dim..][..dim];
-        sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
-    }
-    for (centroid, sum) in centroids.chunks_exact_mut(dim).zip(sums.chunks_exact(dim)) {
-        let length = sum.iter().map(|value| value * value).sum::<f64>().sqrt();
-        if length > 0.0 {
-            centroid.iter_mut().zip(sum).for_each(|(value, sum)| *value = (sum / length) as f32);
-        }
-    }
 }

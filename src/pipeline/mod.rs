@@ -35,6 +35,7 @@ mod apply;
 mod codes;
 mod fit;
 mod fitted;
+pub(crate) mod kmeans;
 #[cfg(feature = "fit")]
 mod pca;
 mod pool;

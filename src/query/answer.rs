@@ -97,11 +97,7 @@ pub struct Tier {
 
 impl Certificate {
     /// Of a search, and what was left out before it.
-    pub(super) fn new(
-        found: &Found,
-        unreadable: &[Unreadable],
-        approximation: Option<Approximation>,
-    ) -> Certificate {
+    pub(super) fn new(found: &Found, unreadable: &[Unreadable], approximation: Option<Approximation>) -> Certificate {
         Certificate {
             unread: unreadable.iter().map(|left| left.records).sum::<u64>() + found.failed.len() as u64,
             kth_score: found.hits.last().map(|&(score, _)| score),

@@ -80,7 +80,16 @@ impl Snapshot {
 impl<'q> Query<'q> {
     /// A query to a snapshot; an error in taking it comes out of [`Query::run`].
     pub(crate) fn new(snapshot: Result<Snapshot>, rows: MatrixView<'q>) -> Query<'q> {
-        Query { snapshot, rows, view: RAW.to_owned(), k: None, min_score: None, filter: None, explain: false, effort: Effort::Exact }
+        Query {
+            snapshot,
+            rows,
+            view: RAW.to_owned(),
+            k: None,
+            min_score: None,
+            filter: None,
+            explain: false,
+            effort: Effort::Exact,
+        }
     }
 
     /// Searches in this view instead of the raw rows.

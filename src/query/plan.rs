@@ -116,7 +116,8 @@ impl Search<'_> {
             let choice = match &index {
                 None => {
                     by_rows.extend(selected.places());
-                    let why = if coded.is_some() { "few numbers, or rows of many records" } else { "several rows to match" };
+                    let why =
+                        if coded.is_some() { "few numbers, or rows of many records" } else { "several rows to match" };
                     Choice::exact(Way::Rows, why)
                 }
                 Some((index, query)) => {

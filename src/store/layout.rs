@@ -156,6 +156,20 @@ structure! {
 }
 
 structure! {
+    /// Start of one field in the names of a field index; the name follows.
+    field_entry 32 {
+        VALUES 0 8  TEXT_BYTES 8 8  RECORDS 16 8  NAME_BYTES 24 4  ZERO 28 4
+    }
+}
+
+structure! {
+    /// One value of a field in a field index.
+    value_entry 16 {
+        CONTENT 0 8  RECORDS_END 8 4  TYPE 12 1  ZERO 13 1  REST 14 2
+    }
+}
+
+structure! {
     /// Start of a log.
     log_header 64 {
         MAGIC 0 8  MAJOR 8 2  MINOR 10 2  ZERO_1 12 4  DATABASE 16 16  NUMBER 32 8  CHAIN 40 8  ZERO_2 48 12  CRC 60 4
@@ -208,6 +222,8 @@ pub const STRUCTURES: &[(&str, usize, &[Field])] = &[
     ("id entry", id_entry::BYTES, id_entry::FIELDS),
     ("step header", step_header::BYTES, step_header::FIELDS),
     ("array entry", array_entry::BYTES, array_entry::FIELDS),
+    ("field entry", field_entry::BYTES, field_entry::FIELDS),
+    ("value entry", value_entry::BYTES, value_entry::FIELDS),
     ("log header", log_header::BYTES, log_header::FIELDS),
     ("frame", frame::BYTES, frame::FIELDS),
     ("collection operation", collection_operation::BYTES, collection_operation::FIELDS),

@@ -22,6 +22,11 @@ struct Found {
 }
 
 impl Matches {
+    /// Whether nothing is remembered: nothing was asked yet, or there is damage.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// The records that meet the filter and are not in `deleted`, and those that cannot be asked; `ask` finds both where
     /// they are not remembered. Where there is damage nothing is, so that it is told each time.
     pub(crate) fn get(

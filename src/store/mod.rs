@@ -81,7 +81,9 @@ pub use bulk::BulkLoad;
 pub use change::{Change, Committed};
 pub(crate) use container::Counts;
 pub use damage::Unreadable;
-pub(crate) use derived::{Artefact, Sections, SectionsWriter};
+#[cfg(test)]
+pub(crate) use derived::sections_of;
+pub(crate) use derived::{Artefact, Sections, SectionsWriter, in_memory};
 #[doc(hidden)]
 pub use derived::{Build, DerivedRows};
 pub use options::{Access, Durability, Mode, Options, Tuning};

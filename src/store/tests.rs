@@ -1,5 +1,6 @@
 //! Promises of the store that need its insides; crashes, faults and damage are in `tests/durability.rs`.
 
+mod artefacts;
 mod damage;
 mod derived;
 mod guards;

@@ -125,6 +125,10 @@ impl Beam {
                     self.fresh.push(next);
                 }
             }
+            // Most likely the next to be looked at.
+            if let Some(next) = self.pool.get(at + 1) {
+                links.prefetch(next.node);
+            }
             at = self.take(probe, width).min(at + 1);
         }
         &self.pool

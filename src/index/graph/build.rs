@@ -16,10 +16,12 @@ pub(super) const DEGREE: usize = 32;
 pub(super) const UPPER_DEGREE: usize = 16;
 /// One node in so many is in the next layer too.
 pub(super) const SPARSER: u64 = 16;
-/// Nodes that a search for neighbours keeps.
-const WIDTH: usize = 128;
-/// How much nearer to a neighbour than to the node itself another node may be and stay: squared.
-const REACH: f32 = 1.2;
+/// Nodes that a search for neighbours keeps: at first, and when they are chosen again.
+const WIDTH: usize = 64;
+const SECOND_WIDTH: usize = 100;
+/// A candidate lies behind a neighbour when its squared distance from it, times this, is less than that from the node. First the
+/// few in the plainest sense of it, then others, up to the degree.
+const REACH: [f32; 2] = [1.0, 1.1];
 /// Neighbours that may gather at a node before they are chosen from again.
 const CROWD: usize = DEGREE + DEGREE / 2;
 /// Largest part of the nodes that is put in at once, and most nodes.
@@ -90,7 +92,7 @@ impl<'a> Builder<'a> {
         while at < until {
             let end = until.min(at + (at / BATCH_SHARE).clamp(1, BATCH));
             let nodes: Vec<u32> = (at as u32..end as u32).collect();
-            let chosen = self.choose_for(level, &nodes);
+            let chosen = self.choose_for(level, &nodes, WIDTH);
             self.layers[level].links.resize(end, Vec::new());
             self.connect(level, &nodes, chosen);
             at = end;
@@ -102,7 +104,7 @@ impl<'a> Builder<'a> {
         let count = self.layers[level].links.len();
         for start in (0..count).step_by(BATCH) {
             let nodes: Vec<u32> = (start as u32..count.min(start + BATCH) as u32).collect();
-            let chosen = self.choose_for(level, &nodes);
+            let chosen = self.choose_for(level, &nodes, SECOND_WIDTH);
             self.connect(level, &nodes, chosen);
         }
     }
@@ -123,14 +125,14 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn choose_for(&self, level: usize, nodes: &[u32]) -> Vec<Vec<u32>> {
+    fn choose_for(&self, level: usize, nodes: &[u32], width: usize) -> Vec<Vec<u32>> {
         let choose = |worker: &mut Worker, &node: &u32| {
             let layer = &self.layers[level];
             let mut beam = std::mem::take(&mut worker.beam);
             worker.query.set_row(self.codes.row(node as usize));
             let probe = self.probe(node, &worker.query);
             let start = self.descend(&mut beam, &probe, level);
-            let near = beam.search(layer, &probe, &[start], WIDTH);
+            let near = beam.search(layer, &probe, &[start], width);
             let known = layer.links.get(node as usize).map_or(&[][..], Vec::as_slice);
             let chosen = self.choose(worker, node, known, near, layer.degree);
             worker.beam = beam;
@@ -194,19 +196,22 @@ impl<'a> Builder<'a> {
         });
         candidates.sort_unstable_by(Near::order);
         let mut chosen: Vec<u32> = Vec::with_capacity(degree);
-        for candidate in &candidates {
-            worker.other.set_row(self.codes.row(candidate.node as usize));
-            let mut behind = false;
-            self.distances(&worker.other, candidate.node, &chosen, |_, distance| {
-                behind = REACH * distance < -candidate.key;
-                !behind
-            });
-            if !behind {
-                chosen.push(candidate.node);
+        for reach in REACH {
+            candidates.retain(|candidate| {
                 if chosen.len() == degree {
-                    break;
+                    return true;
                 }
-            }
+                worker.other.set_row(self.codes.row(candidate.node as usize));
+                let mut behind = false;
+                self.distances(&worker.other, candidate.node, &chosen, |_, distance| {
+                    behind = reach * distance < -candidate.key;
+                    !behind
+                });
+                if !behind {
+                    chosen.push(candidate.node);
+                }
+                behind
+            });
         }
         chosen
     }
@@ -241,7 +246,13 @@ impl<'a> Builder<'a> {
     }
 
     /// Searches the lowest layer for a row that is a node.
-    pub(super) fn search<'b>(&self, beam: &'b mut Beam, query: &mut SignedCodes, node: u32, width: usize) -> &'b [Near] {
+    pub(super) fn search<'b>(
+        &self,
+        beam: &'b mut Beam,
+        query: &mut SignedCodes,
+        node: u32,
+        width: usize,
+    ) -> &'b [Near] {
         query.set_row(self.codes.row(node as usize));
         let probe = Probe { lift: None, ..self.probe(node, query) };
         let start = self.descend(beam, &probe, 0);

@@ -11,7 +11,9 @@ use crate::score::{Metric, Outcome, PreparedQuery, Scratch};
 use rayon::prelude::*;
 
 /// Widths of the search that are measured.
-const WIDTHS: [u64; 15] = [10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 448, 640, 896, 1_280];
+const WIDTHS: [u64; 20] = [10, 12, 14, 17, 20, 24, 28, 34, 40, 48, 56, 68, 80, 112, 160, 224, 320, 448, 640, 1_280];
+/// Mean recall beyond which no wider search is measured.
+const ENOUGH: f64 = 0.999;
 /// Numbers of hits that are measured.
 const HITS: [u64; 3] = [1, 10, 100];
 /// Most rows that ask, and at most one in so many.
@@ -32,44 +34,45 @@ pub(super) fn curve(
     asking: usize,
 ) -> Result<Curve> {
     let inside = records.len() - asking;
-    let ask = |(beam, query): &mut (Beam, SignedCodes), node: usize| -> Result<Vec<(f64, [f64; HITS.len()])>> {
-        let truth = exact(builder, rows, metric, &records[..inside], records[node])?;
-        let mut at_width = Vec::with_capacity(WIDTHS.len());
-        for width in WIDTHS {
+    let truths: Vec<Vec<u32>> = (inside..records.len())
+        .into_par_iter()
+        .map(|node| exact(builder, rows, metric, &records[..inside], records[node]))
+        .collect::<Result<_>>()?;
+    let mut entries = Vec::new();
+    for width in WIDTHS {
+        let ask = |(beam, query): &mut (Beam, SignedCodes), (node, truth): (usize, &Vec<u32>)| {
             let before = beam.compared;
-            let mut near: Vec<u32> =
-                builder.search(beam, query, node as u32, width as usize).iter().map(|near| near.node).collect();
+            let found = builder.search(beam, query, node as u32, width as usize);
+            let mut near: Vec<u32> = found.iter().map(|near| near.node).collect();
             near.sort_unstable();
             let recall = HITS.map(|k| {
                 let wanted = &truth[..truth.len().min(k as usize)];
                 let found = wanted.iter().filter(|node| near.binary_search(node).is_ok()).count();
                 found as f64 / wanted.len().max(1) as f64
             });
-            at_width.push(((beam.compared - before) as f64, recall));
+            ((beam.compared - before) as f64, recall)
+        };
+        let asked: Vec<(f64, [f64; HITS.len()])> =
+            (inside..records.len()).into_par_iter().zip(&truths).map_init(Default::default, ask).collect();
+        let compared = asked.iter().map(|(compared, _)| compared).sum::<f64>() / asked.len().max(1) as f64;
+        let mut enough = !asked.is_empty();
+        for (which, k) in HITS.into_iter().enumerate().filter(|&(_, k)| k as usize <= inside) {
+            let recalls: Vec<f64> = asked.iter().map(|(_, recall)| recall[which]).collect();
+            let entry = CurveEntry::new(k, width, &recalls, compared);
+            enough &= entry.mean >= ENOUGH;
+            if k <= width {
+                entries.push(entry);
+            }
         }
-        Ok(at_width)
-    };
-    let asked: Vec<Vec<(f64, [f64; HITS.len()])>> =
-        (inside..records.len()).into_par_iter().map_init(Default::default, ask).collect::<Result<_>>()?;
-    let mut entries = Vec::new();
-    for (at, width) in WIDTHS.into_iter().enumerate() {
-        let compared = asked.iter().map(|widths| widths[at].0).sum::<f64>() / asked.len().max(1) as f64;
-        for (which, k) in HITS.into_iter().enumerate().filter(|&(_, k)| k <= width && k as usize <= inside) {
-            let recalls: Vec<f64> = asked.iter().map(|widths| widths[at].1[which]).collect();
-            entries.push(CurveEntry::new(k, width, &recalls, compared));
+        if enough {
+            break;
         }
     }
     Ok(Curve::new(entries))
 }
 
 /// The nodes that are most like a record, best first: as many as are measured.
-fn exact(
-    builder: &Builder<'_>,
-    rows: &Rows<'_>,
-    metric: Metric,
-    records: &[u32],
-    record: u32,
-) -> Result<Vec<u32>> {
+fn exact(builder: &Builder<'_>, rows: &Rows<'_>, metric: Metric, records: &[u32], record: u32) -> Result<Vec<u32>> {
     let most = HITS[HITS.len() - 1] as usize;
     let row = rows.matrix(record)?;
     let query = CodedQuery::new(metric, row.view().row(0));

@@ -16,7 +16,7 @@ mod build;
 mod measure;
 mod whole;
 
-use super::codes::{self, CodedQuery, Codes};
+use super::codes::{CodedQuery, Codes};
 use super::curve::Curve;
 use super::one_row::Rows;
 use super::pace::Pace;
@@ -252,9 +252,4 @@ fn geometry(
     let &mut longest = lengths.select_nth_unstable_by(usual, f32::total_cmp).1;
     let lifts = squares.iter().map(|square| (longest - square).max(0.0).sqrt()).collect();
     Ok((squares.iter().map(|square| square.max(longest)).collect(), Some(lifts)))
-}
-
-/// Bytes that a graph takes beside the rows.
-pub(crate) fn bytes_for(rows: u64, dim: usize) -> u64 {
-    rows * (codes::stride(dim) as u64 + 16 + 4 + 4 * DEGREE as u64)
 }

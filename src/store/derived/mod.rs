@@ -35,6 +35,7 @@ use super::vfs::MemoryVfs;
 use super::{Access, Segment, ViewFile};
 use crate::error::{Error, Result};
 use std::cell::RefCell;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -218,13 +219,31 @@ impl Derived {
                 },
             }
         }
-        // The same file, on a file system that goes with it.
-        let vfs = MemoryVfs::default();
-        vfs.make_dirs(&self.files.path(DERIVED));
-        let files = Files::new(Arc::new(vfs), self.files.root());
-        build(&files, address, make, false)?;
-        A::read(Sections::open(&files, Access::Map, address)?)
+        A::read(build_in_memory(self.files.root(), address, make)?)
     }
+}
+
+/// Builds the same file as on disk, on a file system that goes with it.
+fn build_in_memory(root: &Path, address: &Address, make: &Make<'_>) -> Result<Sections> {
+    let vfs = MemoryVfs::default();
+    vfs.make_dirs(&root.join(DERIVED));
+    let files = Files::new(Arc::new(vfs), root);
+    build(&files, address, make, false)?;
+    Sections::open(&files, Access::Map, address)
+}
+
+/// An artefact of records that are in no store.
+pub(crate) fn in_memory<A: Artefact>(records: u32, make: &Make<'_>) -> Result<A> {
+    let (kind, identity) = (A::KIND, Identity::default());
+    let address = Address { kind, name: name_of(0, 0, kind), identity, records, sealed: false };
+    A::read(build_in_memory(Path::new("memory"), &address, make)?)
+}
+
+/// Sections without a segment.
+#[cfg(test)]
+pub(crate) fn sections_of(kind: Kind, records: u32, make: &Make<'_>) -> Result<Sections> {
+    let address = Address { kind, name: name_of(0, 0, kind), identity: Identity::default(), records, sealed: false };
+    build_in_memory(Path::new("memory"), &address, make)
 }
 
 /// Builds a file under a name of its own and gives it its right one when it is whole. `lasting` says whether others will

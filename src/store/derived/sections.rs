@@ -9,6 +9,9 @@ use crate::store::map::Region;
 use bytemuck::AnyBitPattern;
 use std::path::PathBuf;
 
+/// Version of the content of every section. What is laid out otherwise gets another, and is as if it were not there here.
+const VERSION: u32 = 1;
+
 /// Sections of an artefact whose sums were compared, mapped or in memory. Each begins at a multiple of 64 bytes.
 #[derive(Debug)]
 pub(crate) struct Sections {
@@ -52,7 +55,7 @@ impl Sections {
     /// # Errors
     /// [`Error::Corrupt`] when there is none of this number.
     pub(crate) fn bytes(&self, section: u32) -> Result<&[u8]> {
-        match self.entries.iter().find(|entry| entry.kind == section) {
+        match self.entry(section) {
             Some(entry) => Ok(&self.bytes.as_bytes()[entry.offset as usize..][..entry.length as usize]),
             None => Err(Error::corrupt(&self.path, None, format!("there is no section {section}"))),
         }
@@ -69,8 +72,11 @@ impl Sections {
 
     /// Says what is wrong with a section.
     pub(crate) fn corrupt(&self, section: u32, what: impl Into<String>) -> Error {
-        let at = self.entries.iter().find(|entry| entry.kind == section).map(|entry| entry.offset);
-        Error::corrupt(&self.path, at, what)
+        Error::corrupt(&self.path, self.entry(section).map(|entry| entry.offset), what)
+    }
+
+    fn entry(&self, section: u32) -> Option<&SectionEntry> {
+        self.entries.iter().find(|entry| entry.kind == section && entry.version == VERSION)
     }
 }
 
@@ -97,7 +103,7 @@ impl<'a> SectionsWriter<'a> {
     /// # Errors
     /// [`Error::Io`] or [`Error::DiskFull`] of the file, to be given back by the builder; so below.
     pub(crate) fn begin(&mut self, section: u32) -> Result<()> {
-        self.out.begin(section, 1)
+        self.out.begin(section, VERSION)
     }
 
     /// Appends bytes to the section that was begun last.
@@ -118,6 +124,9 @@ impl<'a> SectionsWriter<'a> {
     /// # Errors
     /// As [`SectionsWriter::begin`].
     pub(crate) fn section(&mut self, section: u32, bytes: &[u8]) -> Result<()> {
-        self.out.section(section, bytes)
+        self.begin(section)?;
+        self.append(bytes)?;
+        self.end();
+        Ok(())
     }
 }

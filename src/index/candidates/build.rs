@@ -1,0 +1,156 @@
+//! Building: centroids of a sample, codes of all records, recall of some.
+
+use super::Rows;
+use super::measure::measure;
+use super::search::Parts;
+use super::space::{Space, finite};
+use crate::error::{Error, ErrorKind, Result};
+use crate::matrix::StoredMatrix;
+use crate::pipeline::kmeans::{BLOCK, Centroids, Likeness, choose};
+use crate::score::Metric;
+use crate::store::layout::section;
+use crate::store::{Counts, SectionsWriter};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rayon::prelude::*;
+
+/// Everything drawn is drawn from this.
+const SEED: u64 = 11;
+/// Records that the sample is drawn from.
+const SAMPLE_RECORDS: usize = 4_096;
+/// Rows of the sample, and their bytes.
+const SAMPLE_ROWS: usize = 1 << 16;
+const SAMPLE_BYTES: usize = 64 << 20;
+/// Rounds of k-means; more change little.
+const ROUNDS: usize = 8;
+/// Rows of the sample for each centroid at least.
+const ROWS_PER_CENTROID: usize = 8;
+/// Centroids at least and at most.
+const FEWEST: usize = 16;
+const MOST: usize = 4_096;
+/// Records whose codes are made before they are put down.
+const CHUNK: u32 = 1_024;
+
+/// Where the records come from.
+pub(super) struct Source<'r> {
+    pub(super) rows: &'r Rows<'r>,
+    pub(super) records: u32,
+    pub(super) dim: usize,
+    /// Whether a record that cannot be read is an error, or is left out.
+    pub(super) strict: bool,
+}
+
+impl<'r> Source<'r> {
+    /// The rows of a record, if it has some.
+    pub(super) fn matrix(&self, record: u32) -> Result<Option<StoredMatrix<'r>>> {
+        match (self.rows)(record) {
+            Err(error) if !self.strict && error.kind() == ErrorKind::Damage => Ok(None),
+            Err(error) => Err(error),
+            Ok(matrix) if matrix.view().rows() == 0 => Ok(None),
+            Ok(matrix) if matrix.view().dim() == self.dim => Ok(Some(matrix)),
+            Ok(matrix) => Err(Error::mismatch("record", format!("rows of {}", self.dim), matrix.view().dim())),
+        }
+    }
+}
+
+/// Writes the sections of the candidates of `records` records of rows of `dim` numbers.
+pub(super) fn build<'r>(
+    rows: &'r Rows<'r>,
+    records: u32,
+    dim: usize,
+    metric: Metric,
+    out: &mut SectionsWriter<'_>,
+) -> Result<Counts> {
+    let source = Source { rows, records, dim, strict: out.is_lasting() };
+    let mut draws = ChaCha8Rng::seed_from_u64(SEED);
+    let (space, centroids) = fit(&source, metric, &mut draws)?;
+    let (mut rests, mut starts, mut codes) = (Vec::new(), vec![0u64], Vec::new());
+    let mut total = 0;
+    for first in (0..records).step_by(CHUNK as usize) {
+        let chunk = first..records.min(first.saturating_add(CHUNK));
+        let coded = chunk.into_par_iter().map_init(Vec::new, |scores, record| match source.matrix(record)? {
+            Some(matrix) => Ok(code(&matrix, &space, &centroids, scores)),
+            None => Ok(Coded { rows: 0, rest: vec![0.0; space.width()], codes: Vec::new() }),
+        });
+        for coded in coded.collect::<Result<Vec<Coded>>>()? {
+            rests.extend_from_slice(&coded.rest);
+            codes.extend_from_slice(&coded.codes);
+            starts.push(codes.len() as u64);
+            total += coded.rows;
+        }
+    }
+    let centroids = centroids.values();
+    let parts = Parts { space: &space, centroids, rests: &rests, weight: 1.0, starts: &starts, codes: &codes };
+    let (weight, curve) = measure(&source, parts, total, &mut draws)?;
+    // A half of a number is exact, so that what is read ranks as what was measured.
+    rests.iter_mut().for_each(|value| *value *= weight as f32);
+    out.section(section::ABOUT, serde_json::json!({ "metric": metric.name() }).to_string().as_bytes())?;
+    out.begin(section::CENTROIDS)?;
+    out.append(bytemuck::cast_slice(space.origin()))?;
+    out.append(bytemuck::cast_slice(centroids))?;
+    out.end();
+    out.section(section::MATRICES, if weight > 0.0 { bytemuck::cast_slice(&rests) } else { &[] })?;
+    out.section(section::LIST_STARTS, bytemuck::cast_slice(&starts))?;
+    out.section(section::CODES, bytemuck::cast_slice(&codes))?;
+    out.section(section::CURVE, &curve.to_bytes())?;
+    Ok(Counts { records: u64::from(records), rows: codes.len() as u64, dim: dim as u64 })
+}
+
+/// The space, and centroids of rows in it.
+fn fit(source: &Source<'_>, metric: Metric, draws: &mut ChaCha8Rng) -> Result<(Space, Centroids)> {
+    let records: Vec<u32> =
+        choose(source.records as usize, SAMPLE_RECORDS, draws).map(|record| record as u32).collect();
+    let rows = SAMPLE_ROWS.min(SAMPLE_BYTES / size_of::<f32>() / source.dim).max(1);
+    let share = rows.div_ceil(records.len().max(1));
+    let drawn = records.par_iter().map(|&record| {
+        let Some(matrix) = source.matrix(record)? else { return Ok((0, Vec::new())) };
+        let matrix = matrix.view();
+        let rows = spread(matrix.rows(), share).flat_map(|row| matrix.row(row)).copied().collect();
+        Ok((matrix.rows(), rows))
+    });
+    let drawn = drawn.collect::<Result<Vec<(usize, Vec<f32>)>>>()?;
+    let total: usize = drawn.iter().map(|(rows, _)| rows).sum();
+    let sample: Vec<f32> = drawn.into_iter().flat_map(|(_, rows)| rows).collect();
+    let space = Space::fit(metric, source.dim, &sample);
+    let all = total as f64 / records.len().max(1) as f64 * f64::from(source.records);
+    let count = ((4.0 * all.sqrt()) as usize).next_power_of_two().clamp(FEWEST, MOST);
+    let count = count.min((sample.len() / source.dim).div_ceil(ROWS_PER_CENTROID));
+    let mut put = Vec::new();
+    space.records(&sample, &mut put);
+    drop(sample);
+    let centroids = Centroids::fit(Likeness::Distance, &put, space.width(), count, ROUNDS, draws);
+    Ok((space, centroids))
+}
+
+/// At most `count` of the numbers below `total`, evenly spread.
+fn spread(total: usize, count: usize) -> impl Iterator<Item = usize> {
+    let count = count.min(total);
+    (0..count).map(move |index| ((2 * index + 1) as u128 * total as u128 / (2 * count) as u128) as usize)
+}
+
+/// What is kept of a record.
+struct Coded {
+    rows: usize,
+    rest: Vec<f32>,
+    codes: Vec<u16>,
+}
+
+fn code(matrix: &StoredMatrix<'_>, space: &Space, centroids: &Centroids, scores: &mut Vec<f32>) -> Coded {
+    let (matrix, width) = (matrix.view(), space.width());
+    let (mut put, mut codes) = (Vec::new(), Vec::new());
+    let mut rests = vec![0.0f64; width];
+    for block in matrix.values().chunks(BLOCK * matrix.dim()) {
+        space.records(block, &mut put);
+        for (row, nearest) in put.chunks_exact(width).zip(centroids.nearest(&put, scores)) {
+            let centroid = &centroids.values()[nearest * width..][..width];
+            for ((rest, value), taken) in rests.iter_mut().zip(row).zip(centroid) {
+                *rest += f64::from(*value) - f64::from(*taken);
+            }
+            codes.push(nearest as u16); // below MOST
+        }
+        codes.sort_unstable();
+        codes.dedup();
+    }
+    let rest = rests.iter().map(|rest| finite(rest / matrix.rows() as f64)).collect();
+    Coded { rows: matrix.rows(), rest, codes }
+}

@@ -1,0 +1,170 @@
+//! Records that are likely to be among the best by MaxSim, to be scored exactly afterwards.
+//!
+//! **How.** A row is taken for the centroid nearest to it, and a record for the set of its rows' centroids and one row more,
+//! its *rest*: the mean of what its rows have beyond their centroids. So the score is estimated as
+//! ```text
+//! sum over query rows q of (largest <q, c> of the record's centroids c)  +  weight * <sum of the query rows, rest>
+//! ```
+//! The first term needs a table of all query rows against all centroids, made once a query, and then for each record the
+//! largest of a few numbers for each query row. The weight, 0 (then no rests are kept), 1/2 or 1, is the one that finds most
+//! when the records ask for each other. `space.rs` makes an inner product of every metric, `build.rs` finds centroids and
+//! codes, `search.rs` estimates, `measure.rs` says how good that is.
+//!
+//! This is the centroid interaction of PLAID (Santhanam et al., 2022, section 4) with the rest as a second stage. Chosen by
+//! measuring: the share of the true best 10 among so many candidates, by rows x dim of a record.
+//!
+//! | | bytes | 125 x 96 whitened: 20, 80, 320 | 249 x 64 log-mel: 20, 80, 320 | 249 x 512 synthetic: 20, 80, 320 |
+//! |---|---|---|---|---|
+//! | mean of the rows | 4 dim | .48 .60 .81 | .35 .49 .70 | .94 .99 1 |
+//! | centroids, 256 | 50 to 80 | .35 .70 .93 | .37 .68 .99 | .35 .66 .96 |
+//! | centroids, 1,024 | 80 to 105 | .53 .80 .96 | .62 .94 1 | .65 .83 .97 |
+//! | and half of the rest | + 4 dim | .56 .86 .99 | .46 .84 .98 | .88 1 1 |
+//! | and all of the rest | + 4 dim | .54 .85 .99 | .32 .73 .96 | .95 1 1 |
+//! | fixed-dimensional encodings (MUVERA, 2024), 10,240 numbers | 40,960 | .48 .73 .87 | .25 .51 .82 | .84 .99 1 |
+//!
+//! **Costs.** A search: `query rows x centroids x dim` multiplications, and for each record a pass over `query rows x codes`
+//! bytes and one inner product; no row of a record is read. Building: the rows are read three times and more, for a
+//! sample (at most 64 MiB), codes (`rows x centroids x dim` multiplications) and exact scans that measure the recall; it
+//! holds what it writes: a row and about 150 bytes a record.
+//!
+//! **Not here.** The exact scores of the candidates, and whether candidates are asked for at all.
+
+mod build;
+mod measure;
+mod search;
+mod space;
+#[cfg(test)]
+mod tests;
+
+use super::Curve;
+use crate::error::{Error, Result};
+use crate::matrix::{Matrix, MatrixView, StoredMatrix};
+use crate::score::Metric;
+use crate::store::layout::{Kind, section};
+use crate::store::{self, Artefact, Counts, Sections, SectionsWriter};
+use roaring::RoaringBitmap;
+use search::Parts;
+use space::Space;
+use std::borrow::Cow;
+
+/// Gives the rows of record `n`.
+pub(crate) type Rows<'r> = dyn Fn(u32) -> Result<StoredMatrix<'r>> + Sync + 'r;
+
+/// Codes of a run of records, and what is needed to compare a query with them.
+#[derive(Debug)]
+pub struct Candidates {
+    sections: Sections,
+    space: Space,
+    curve: Curve,
+}
+
+impl Candidates {
+    /// Of records in memory, numbered from 0.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] when their rows differ in dimension, [`Error::Invalid`] when they are more than can be numbered.
+    pub fn in_memory(matrices: &[Matrix], metric: Metric) -> Result<Candidates> {
+        let records = u32::try_from(matrices.len()).map_err(|_| Error::invalid("records", "more than 2^32"))?;
+        let dim = matrices.first().map_or(1, Matrix::dim);
+        let rows = |record: u32| {
+            let matrix = &matrices[record as usize];
+            Ok(StoredMatrix::trusted(matrix.rows(), matrix.dim(), Cow::Borrowed(matrix.values())))
+        };
+        store::in_memory(records, &|out| Candidates::build(&rows, records, dim, metric, out))
+    }
+
+    /// Writes the sections of the candidates of records `0..records`, whose rows have `dim` numbers. The same bytes for any
+    /// number of threads.
+    ///
+    /// # Errors
+    /// Those of `rows` and of the writer; damage in a record only where what is written lasts, else it is left out.
+    pub(crate) fn build<'r>(
+        rows: &'r Rows<'r>,
+        records: u32,
+        dim: usize,
+        metric: Metric,
+        out: &mut SectionsWriter<'_>,
+    ) -> Result<Counts> {
+        build::build(rows, records, dim, metric, out)
+    }
+
+    /// The numbers of the `count` records that are most likely to score best, most likely first, equally likely ones by
+    /// number: of those in `allowed`, when given, less those in `deleted` and those without rows.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] when the query's rows have another dimension than the records'.
+    pub fn best(
+        &self,
+        query: MatrixView<'_>,
+        count: usize,
+        allowed: Option<&RoaringBitmap>,
+        deleted: &RoaringBitmap,
+    ) -> Result<Vec<u32>> {
+        if query.dim() != self.space.dim() {
+            return Err(Error::mismatch("query", format!("rows of {}", self.space.dim()), query.dim()));
+        }
+        Ok(self.parts()?.best(query, count, allowed, deleted))
+    }
+
+    /// Recall measured at build; the setting is the number of candidates.
+    pub fn curve(&self) -> &Curve {
+        &self.curve
+    }
+
+    fn parts(&self) -> Result<Parts<'_>> {
+        let rows: &[f32] = self.sections.numbers(section::CENTROIDS)?;
+        Ok(Parts {
+            space: &self.space,
+            centroids: &rows[self.space.width()..],
+            rests: self.sections.numbers(section::MATRICES)?,
+            weight: 1.0,
+            starts: self.sections.numbers(section::LIST_STARTS)?,
+            codes: self.sections.numbers(section::CODES)?,
+        })
+    }
+}
+
+impl Artefact for Candidates {
+    const KIND: Kind = Kind::Centroids;
+
+    fn read(sections: Sections) -> Result<Candidates> {
+        let about: serde_json::Value = serde_json::from_slice(sections.bytes(section::ABOUT)?).unwrap_or_default();
+        let metric = about["metric"].as_str().and_then(|name| Metric::from_name(name).ok());
+        let metric = metric.ok_or_else(|| sections.corrupt(section::ABOUT, "no metric"))?;
+        let Counts { records, dim, .. } = sections.counts();
+        let rows: &[f32] = sections.numbers(section::CENTROIDS)?;
+        let width = usize::try_from(dim).ok().and_then(|dim| dim.checked_add(space::width(metric, 0)));
+        let origin = width.filter(|width| *width > 0).and_then(|width| rows.get(..width));
+        let space = origin.and_then(|origin| Space::new(metric, origin.to_vec()));
+        let space = space.ok_or_else(|| sections.corrupt(section::CENTROIDS, "no origin"))?;
+        let curve = Curve::from_bytes(sections.bytes(section::CURVE)?);
+        let curve = curve.map_err(|what| sections.corrupt(section::CURVE, what))?;
+        let candidates = Candidates { sections, space, curve };
+        candidates.check(records)?;
+        Ok(candidates)
+    }
+}
+
+impl Candidates {
+    /// Whether all that [`Parts`] relies on is so.
+    fn check(&self, records: u64) -> Result<()> {
+        let wrong = |section, what| Err(self.sections.corrupt(section, what));
+        let Parts { space, centroids, rests, starts, codes, .. } = self.parts()?;
+        let (width, count) = (space.width(), centroids.len() / space.width());
+        if !centroids.len().is_multiple_of(width) || !centroids.iter().all(|value| value.is_finite()) {
+            return wrong(section::CENTROIDS, "centroids that are none");
+        }
+        let fits = usize::try_from(records).ok().and_then(|records| records.checked_mul(width)) == Some(rests.len());
+        if !(fits || rests.is_empty()) || !rests.iter().all(|value| value.is_finite()) {
+            return wrong(section::MATRICES, "rests that are none");
+        }
+        let ends = starts.first() == Some(&0) && starts.last() == Some(&(codes.len() as u64));
+        if starts.len() as u64 != records.saturating_add(1) || !ends || !starts.is_sorted() {
+            return wrong(section::LIST_STARTS, "codes that belong to no record");
+        }
+        if codes.iter().any(|code| usize::from(*code) >= count) {
+            return wrong(section::CODES, "a code without a centroid");
+        }
+        Ok(())
+    }
+}
