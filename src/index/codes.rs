@@ -37,17 +37,15 @@ pub(crate) struct CodeEntry {
     pub(crate) size: f32,
 }
 
-/// An entry as it lies in a file: scale, offset, error, size.
-pub(crate) type Packed = [f32; 4];
-
-impl CodeEntry {
-    pub(crate) fn pack(self) -> Packed {
-        [self.scale, self.offset, self.error, self.size]
-    }
-
-    fn unpack([scale, offset, error, size]: Packed) -> CodeEntry {
-        CodeEntry { scale, offset, error, size }
-    }
+/// Entries as they lie in a file: all scales, then all offsets, errors, sizes. So the scales alone, which a walk needs of one row here and
+/// one there, stay in the caches.
+pub(crate) fn planes(entries: &[CodeEntry]) -> Vec<f32> {
+    let plane = |of: fn(&CodeEntry) -> f32| entries.iter().map(of);
+    plane(|entry| entry.scale)
+        .chain(plane(|entry| entry.offset))
+        .chain(plane(|entry| entry.error))
+        .chain(plane(|entry| entry.size))
+        .collect()
 }
 
 /// Bytes that the codes of a row of `dim` numbers take.
@@ -100,7 +98,10 @@ fn rounded_up(value: f64) -> f32 {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Codes<'a> {
     bytes: &'a [u8],
-    entries: &'a [Packed],
+    scales: &'a [f32],
+    offsets: &'a [f32],
+    errors: &'a [f32],
+    sizes: &'a [f32],
     stride: usize,
 }
 
@@ -109,18 +110,20 @@ impl<'a> Codes<'a> {
     ///
     /// # Errors
     /// What contradicts itself in them.
-    pub(crate) fn new(bytes: &'a [u8], entries: &'a [Packed], dim: usize) -> Result<Codes<'a>, &'static str> {
+    pub(crate) fn new(bytes: &'a [u8], planes: &'a [f32], dim: usize) -> Result<Codes<'a>, &'static str> {
         let stride = stride(dim);
-        if entries.len().checked_mul(stride) != Some(bytes.len()) {
+        let rows = planes.len() / 4;
+        if rows.checked_mul(stride) != Some(bytes.len()) || !planes.len().is_multiple_of(4) {
             return Err("codes that are not as many as their entries");
         }
-        Ok(Codes { bytes, entries, stride })
+        let plane = |number: usize| &planes[number * rows..][..rows];
+        Ok(Codes { bytes, scales: plane(0), offsets: plane(1), errors: plane(2), sizes: plane(3), stride })
     }
 
     /// Whether all numbers are such as [`encode`] gives. Forged ones would make bounds that prove nothing.
     pub(crate) fn are_sound(&self) -> bool {
-        let sound = |entry: &Packed| {
-            let entry = CodeEntry::unpack(*entry);
+        let sound = |row: usize| {
+            let entry = self.entry(row);
             entry.scale.is_finite()
                 && entry.scale >= 0.0
                 && entry.offset.is_finite()
@@ -129,16 +132,23 @@ impl<'a> Codes<'a> {
                 && entry.size.is_finite()
                 && entry.size >= 0.0
         };
-        self.entries.par_iter().with_min_len(1 << 14).all(sound)
+        (0..self.len()).into_par_iter().with_min_len(1 << 14).all(sound)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.scales.len()
     }
 
     /// The first rows.
     pub(crate) fn first(&self, count: usize) -> Codes<'a> {
-        Codes { bytes: &self.bytes[..count * self.stride], entries: &self.entries[..count], stride: self.stride }
+        Codes {
+            bytes: &self.bytes[..count * self.stride],
+            scales: &self.scales[..count],
+            offsets: &self.offsets[..count],
+            errors: &self.errors[..count],
+            sizes: &self.sizes[..count],
+            stride: self.stride,
+        }
     }
 
     pub(crate) fn row(&self, row: usize) -> &'a [u8] {
@@ -146,13 +156,18 @@ impl<'a> Codes<'a> {
     }
 
     pub(crate) fn entry(&self, row: usize) -> CodeEntry {
-        CodeEntry::unpack(self.entries[row])
+        CodeEntry { scale: self.scales[row], offset: self.offsets[row], error: self.errors[row], size: self.sizes[row] }
+    }
+
+    /// What a product with a row is worth, whose whole numbers stand for `step`: near its score, larger for a better one.
+    #[inline]
+    pub(crate) fn value(&self, row: usize, product: i64, step: f32) -> f32 {
+        product as f32 * (step * self.scales[row]) + self.offsets[row]
     }
 
     /// Has a row brought into the caches.
     pub(crate) fn prefetch(&self, row: usize) {
         prefetch(self.row(row));
-        prefetch(&self.entries[row]);
     }
 
     /// Of `rows` (positions, ascending; all when `None`) those that may score among the `k` best of at least `floor`, each with

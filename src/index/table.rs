@@ -3,7 +3,7 @@
 //! A row's place in the table is its *position*. A table of its own has rows in order of their records; an index has them in the
 //! order that suits it. Either serves the exact scan.
 
-use super::codes::{self, Codes, Packed};
+use super::codes::{self, CodeEntry, Codes};
 use super::one_row::Rows;
 use super::pace::Pace;
 use crate::error::Result;
@@ -98,7 +98,7 @@ impl CodeTable {
     /// Those of reading rows and of writing.
     pub(crate) fn build(rows: &Rows<'_>, metric: Metric, out: &mut SectionsWriter<'_>) -> Result<Counts> {
         let chunk = (CHUNK_BYTES / codes::stride(rows.dim())).max(1);
-        let mut entries: Vec<Packed> = Vec::with_capacity(rows.records().len());
+        let mut entries: Vec<CodeEntry> = Vec::with_capacity(rows.records().len());
         out.begin(section::CODES)?;
         for records in rows.records().chunks(chunk) {
             let (codes, some) = rows.encode(metric, records)?;
@@ -106,7 +106,7 @@ impl CodeTable {
             entries.extend(some);
         }
         out.end();
-        out.section(section::CODE_ENTRIES, bytemuck::cast_slice(&entries))?;
+        out.section(section::CODE_ENTRIES, bytemuck::cast_slice(&codes::planes(&entries)))?;
         out.section(section::ORDER, bytemuck::cast_slice(rows.records()))?;
         Ok(rows.counts())
     }

@@ -2,7 +2,7 @@
 //! is looked at next (Malkov and Yashunin, *Efficient and robust approximate nearest neighbor search using Hierarchical Navigable
 //! Small World graphs*, algorithm 2).
 
-use crate::index::codes::{CodeEntry, Codes};
+use crate::index::codes::Codes;
 use crate::kernel::SignedCodes;
 
 /// Which nodes a search has met: a byte each, of which only those with the present stamp count, so that forgetting them all
@@ -69,8 +69,7 @@ pub(super) struct Probe<'a> {
 
 impl Probe<'_> {
     fn key(&self, row: usize, product: i64) -> f32 {
-        let CodeEntry { scale, offset, .. } = self.codes.entry(row);
-        let key = product as f32 * (self.scale * scale) + offset;
+        let key = self.codes.value(row, product, self.scale);
         match self.lift {
             None => key,
             Some((lifts, lift)) => key + lifts[row] * lift,

@@ -16,7 +16,7 @@ mod build;
 mod measure;
 mod whole;
 
-use super::codes::{CodedQuery, Codes};
+use super::codes::{CodeEntry, CodedQuery, Codes, planes};
 use super::curve::Curve;
 use super::one_row::Rows;
 use super::pace::Pace;
@@ -160,7 +160,8 @@ impl Graph {
         let records: Vec<u32> = records.into_iter().map(|(_, record)| record).collect();
 
         let (bytes, entries) = rows.encode(metric, &records)?;
-        let codes = Codes::new(&bytes, &entries, rows.dim()).map_err(|what| Error::invalid("graph", what))?;
+        let in_planes = planes(&entries);
+        let codes = Codes::new(&bytes, &in_planes, rows.dim()).map_err(|what| Error::invalid("graph", what))?;
         let (squares, lifts) = geometry(metric, rows, &records, codes)?;
         let mut builder = Builder::new(codes, squares, lifts, &sizes);
         (1..sizes.len()).rev().for_each(|level| builder.insert(level, sizes[level]));
@@ -179,9 +180,8 @@ impl Graph {
         out.begin(section::CODES)?;
         order.iter().try_for_each(|&node| out.append(codes.row(node as usize)))?;
         out.end();
-        out.begin(section::CODE_ENTRIES)?;
-        order.iter().try_for_each(|&node| out.append(bytemuck::bytes_of(&codes.entry(node as usize).pack())))?;
-        out.end();
+        let entries: Vec<CodeEntry> = order.iter().map(|&node| codes.entry(node as usize)).collect();
+        out.section(section::CODE_ENTRIES, bytemuck::cast_slice(&planes(&entries)))?;
         let found: Vec<u32> = order.iter().map(|&node| records[node as usize]).collect();
         out.section(section::ORDER, bytemuck::cast_slice(&found))?;
         out.begin(section::NEIGHBOURS)?;
