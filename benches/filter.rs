@@ -75,7 +75,8 @@ fn main() {
                 let row = Matrix::from_vector(vec![1.0]).unwrap();
                 let unfiltered = || snapshot.query(&row).k(1).run().unwrap();
                 // First touches of blocks, whose sums are compared then.
-                (unfiltered(), asked(&snapshot, filter));
+                unfiltered();
+                asked(&snapshot, filter);
                 if turn == 0 {
                     turns[0].push(milliseconds(|| asked(&snapshot, filter)));
                     turns[1].push(milliseconds(|| query(&snapshot, filter)));

@@ -38,7 +38,7 @@ impl Sounds {
             let noise = self.row(dim);
             (0..dim).map(move |k| (place[k], noise[k], k)).collect::<Vec<_>>()
         });
-        let values: Vec<f32> = values.map(|(place, noise, k)| place + 0.5 * noise + 0.4 * own[k]).collect();
+        let values: Vec<f32> = values.map(|(place, noise, k)| place + 0.8 * noise + 0.4 * own[k]).collect();
         Matrix::from_rows(rows, dim, values).unwrap()
     }
 }

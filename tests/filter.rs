@@ -439,7 +439,8 @@ fn a_filter_by_a_field_index_reads_no_fields_and_damaged_ones_are_named_without_
     let (db, _) = sounds(&path);
     db.flush().unwrap();
     let sounds = db.collection("c").unwrap();
-    (ask(&sounds, "n = 1"), ask(&sounds, "n = 2"));
+    ask(&sounds, "n = 1");
+    ask(&sounds, "n = 2");
     let file = index(&path).unwrap();
     drop((sounds, db));
     damage_fields(&path);

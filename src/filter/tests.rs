@@ -1,3 +1,5 @@
+//! What an index selects is what asking each record finds, and no bytes make it panic.
+
 use super::expression::{Expression, Operator};
 use super::{FieldIndex, build};
 use crate::error::{Error, Result};

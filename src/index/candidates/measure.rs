@@ -14,11 +14,12 @@ use std::convert::Infallible;
 /// Records that serve as queries at most; and at least, whatever it costs.
 const QUERIES: usize = 100;
 const FEWEST: usize = 10;
-/// Multiplications that all their exact scans may take: about 20 s of one core.
-const WORK: f64 = 1e12;
+/// Multiplications that all their exact scans may take: 10 to 20 s of one core. Not seconds, or the bytes would depend on
+/// the machine's load.
+const WORK: f64 = 5e11;
 /// Hits wanted.
 const HITS: [usize; 3] = [1, 10, 100];
-/// Candidates: these and their doubles.
+/// Candidates at least and at most; between them doubles of the least, and halfway from each to the next.
 const LEAST: usize = 16;
 const MOST: usize = 4_096;
 
@@ -65,7 +66,7 @@ pub(super) fn measure(
 
 /// What is measured among so many records: hits wanted, and candidates.
 fn pairs(records: usize) -> Vec<(usize, usize)> {
-    let settings = std::iter::successors(Some(LEAST), |setting| Some(2 * setting));
+    let settings = std::iter::successors(Some(LEAST), |setting| Some(2 * setting)).flat_map(|c| [c, c + c / 2]);
     let settings = settings.take_while(|setting| *setting <= MOST && *setting < records);
     let pairs = settings.flat_map(|setting| HITS.map(|k| (k, setting)));
     pairs.filter(|(k, setting)| k <= setting).collect()

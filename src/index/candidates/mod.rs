@@ -27,6 +27,19 @@
 //! sample (at most 64 MiB), codes (`rows x centroids x dim` multiplications) and exact scans that measure the recall; it
 //! holds what it writes: a row and about 150 bytes a record.
 //!
+//! One thread of a busy machine, on 1,980 clips of ESC-50: milliseconds a query for the best 10, and the recall of 20 queries
+//! that were no records, at the setting that the measured curve gave for the recall asked for:
+//!
+//! | | exact scan | 0.9 | 0.95 | 0.99 |
+//! |---|---|---|---|---|
+//! | 125 x 96 whitened | 99 | 10 (.905, 128 candidates) | 14 (.955, 192) | 30 (1, 512) |
+//! | 125 x 448 centred | 569 | 51 (.930, 96) | 67 (.965, 128) | 122 (.995, 256) |
+//! | 249 x 64 log-mel | 468 | 28 (.900, 64) | 35 (.970, 96) | 99 (1, 384) |
+//!
+//! **On disk** (kind Centroids): ABOUT, JSON `{"metric": ..}`; CENTROIDS, f32: a row for the origin of the space, then the
+//! centroids, all `DIM` numbers long and one more for `l2`; MATRICES, f32: a rest for each record, weighted, or nothing;
+//! LIST_STARTS, u64: where each record's codes begin, and the end; CODES, u16: rising numbers of centroids; CURVE.
+//!
 //! **Not here.** The exact scores of the candidates, and whether candidates are asked for at all.
 
 mod build;
@@ -109,6 +122,12 @@ impl Candidates {
     /// Recall measured at build; the setting is the number of candidates.
     pub fn curve(&self) -> &Curve {
         &self.curve
+    }
+
+    /// How many bytes it takes.
+    pub fn bytes(&self) -> usize {
+        let sections = [section::CENTROIDS, section::MATRICES, section::LIST_STARTS, section::CODES, section::CURVE];
+        sections.iter().map(|section| self.sections.bytes(*section).map_or(0, <[u8]>::len)).sum()
     }
 
     fn parts(&self) -> Result<Parts<'_>> {
