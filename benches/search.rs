@@ -46,13 +46,14 @@ impl Sets {
         let db = Database::open(folder.path().join("plain")).unwrap();
         let plain = db.create_collection("records", Schema::new(dim).metric(Metric::Cosine)).unwrap();
         let (rows, every) = (frames(7, count + QUERIES, dim), (count + QUERIES) / QUERIES);
-        let (mut load, mut queries) = (plain.bulk_load().unwrap(), Vec::new());
+        let (mut load, mut queries, mut records) = (plain.bulk_load().unwrap(), Vec::new(), 0..);
         for (number, row) in rows.values().chunks_exact(dim).enumerate() {
             let row = Matrix::from_vector(row.to_vec()).unwrap();
             if number % every == every / 2 && queries.len() < QUERIES {
                 queries.push(row);
             } else {
-                load.push(Record::new(format!("{number:08}"), row).field("part", number % 100)).unwrap();
+                let record: u32 = records.next().unwrap();
+                load.push(Record::new(format!("{record:08}"), row).field("part", record % 100)).unwrap();
             }
         }
         load.finish().unwrap();
@@ -93,8 +94,8 @@ fn recall(sets: &Sets, collection: &Collection, ask: impl for<'q> Fn(Query<'q>) 
     let of_one = |query: &Matrix| {
         let truth = ids(ask(sets.plain.query(query)));
         let found = ids(ask(collection.query(query)).recall(TARGET));
-        assert_eq!(found.len(), truth.len());
-        truth.iter().filter(|id| found.contains(id)).count() as f64 / truth.len().max(1) as f64
+        assert!(!truth.is_empty() && found.len() == truth.len());
+        truth.iter().filter(|id| found.contains(id)).count() as f64 / truth.len() as f64
     };
     sets.queries.iter().map(of_one).sum::<f64>() / sets.queries.len() as f64
 }
