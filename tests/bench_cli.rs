@@ -139,6 +139,7 @@ fn indexes_are_built_listed_and_measured_in_place() {
     );
     assert_eq!((&after["ways"][0]["way"], &after["ways"][0]["build_seconds"]), (&"hnsw".into(), &Value::Null));
     check_way(&after["ways"][0]);
+    assert!(error(&["bench", "--db", db, "-k", "1"], 1).contains("--queries"), "each would find itself only");
 }
 
 #[test]

@@ -66,6 +66,9 @@ impl fmt::Display for Effort {
 
 impl Asking {
     pub(super) fn new(subject: Subject, k: usize) -> Result<Asking> {
+        if k == 1 && subject.questions.iter().any(|question| question.own.is_some()) {
+            return Err(Error::invalid("-k 1", "a record finds itself first: give --queries, or a larger k"));
+        }
         let thread = rayon::ThreadPoolBuilder::new().num_threads(1).build();
         let thread = thread.map_err(|error| Error::invalid("threads", error.to_string()))?;
         Ok(Asking { subject, k, thread })
@@ -88,15 +91,14 @@ impl Asking {
         bar.finish_and_clear();
         let (hits, seconds): (Vec<Hits>, Vec<f64>) = answers?.into_iter().unzip();
         let answers: Vec<Vec<String>> =
-            hits.iter().zip(questions).map(|(hits, question)| self.ids(hits, question)).collect();
+            hits.iter().zip(questions).map(|(hits, question)| ids(hits, question)).collect();
         let recall = truth.map_or(1.0, |truth| mean_recall(&answers, truth));
         Ok(Pass { answers, recall, speed: Speed::of(seconds), chosen: most_chosen(&hits), promised: promised(&hits) })
     }
 
     /// An answer, and the seconds that it took.
     fn answer(&self, question: &Question, effort: Effort) -> Result<(Hits, f64)> {
-        let k = self.k + usize::from(question.own.is_some());
-        let query = effort.of(self.subject.collection.query(&question.rows).view(&self.subject.view).k(k));
+        let query = effort.of(self.subject.collection.query(&question.rows).view(&self.subject.view).k(self.k));
         let begin = Instant::now();
         let hits = query.run()?;
         let seconds = begin.elapsed().as_secs_f64();
@@ -105,11 +107,11 @@ impl Asking {
             Some(record) => Err(record.error()),
         }
     }
+}
 
-    fn ids(&self, hits: &Hits, question: &Question) -> Vec<String> {
-        let others = hits.iter().filter(|hit| question.own.as_ref() != Some(&hit.id));
-        others.take(self.k).map(|hit| hit.id.clone()).collect()
-    }
+/// What was found besides the question itself.
+fn ids(hits: &Hits, question: &Question) -> Vec<String> {
+    hits.iter().filter(|hit| question.own.as_ref() != Some(&hit.id)).map(|hit| hit.id.clone()).collect()
 }
 
 fn mean_recall(answers: &[Vec<String>], truth: &[Vec<String>]) -> f64 {

@@ -41,7 +41,7 @@ Recall is the share of the exact answer that was found. The second table tells w
 0.95, 0.99: what it chose, the recall that it promises (from where to where, with 90 % confidence), and the recall measured.
 
 FILE is copied into a temporary database (TMPDIR says where). With --db nothing is copied or built: the exact scan and the indexes
-that are there are measured, and without --queries some records are the queries, themselves left out of their answers.
+that are there are measured, and without --queries some records are the queries, each left out of what it finds.
 
 Examples:
   otolith bench vectors.npy
