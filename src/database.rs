@@ -134,13 +134,21 @@ impl Database {
         if self.store.is_writable() { self.flush() } else { Ok(()) }
     }
 
-    /// Rewrites segments in which much is deleted and joins small ones, while reading and writing go on. It stops early,
-    /// keeping what is done, once `keep_going` says false.
+    /// Rewrites segments in which much is deleted and joins small ones, while reading and writing go on. Views that had
+    /// [indexes](Collection::build_index) get them again for the new segments. It stops early, keeping what is done,
+    /// once `keep_going` says false.
     ///
     /// # Errors
     /// Those of [`Collection::upsert`].
     pub fn compact(&self, keep_going: &(dyn Fn() -> bool + Sync)) -> Result<Compacted> {
-        self.store.compact(keep_going)
+        let names = self.collections().into_iter();
+        let indexed: Vec<_> =
+            names.map(|name| Collection::new(&self.store, &name)).map(|of| (of.indexed(), of)).collect();
+        let compacted = self.store.compact(keep_going)?;
+        if compacted.segments > 0 {
+            indexed.iter().for_each(|(views, collection)| collection.index_again(views, keep_going));
+        }
+        Ok(compacted)
     }
 
     /// Makes a copy of the database in the directory `dir`, which must be new or empty: one committed version, whole, while

@@ -4,7 +4,7 @@ use super::Collection;
 use crate::error::Result;
 use crate::index::graph::Graph;
 use crate::index::{Curve, ViewRows};
-use crate::store::{SectionsWriter, Segment, Snapshot};
+use crate::store::{RAW, SectionsWriter, Segment, Snapshot};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,10 @@ impl Collection {
         if self.store.is_writable() {
             self.store.flush()?;
         }
+        self.build_missing(view, kind)
+    }
+
+    fn build_missing(&self, view: &str, kind: IndexKind) -> Result<Vec<IndexInfo>> {
         let snapshot = self.snapshot()?;
         let rows = ViewRows::open(&snapshot, view)?;
         let mut infos = Vec::new();
@@ -86,13 +90,37 @@ impl Collection {
         Ok(infos)
     }
 
+    /// The views, `raw` among them, over which there are indexes, and their kinds. A damaged view has none.
+    pub(crate) fn indexed(&self) -> Vec<(String, IndexKind)> {
+        let views: Vec<String> = match self.snapshot() {
+            Ok(snapshot) => std::iter::once(RAW).chain(snapshot.view_names()).map(str::to_owned).collect(),
+            Err(_) => Vec::new(),
+        };
+        let mut indexed = Vec::new();
+        for view in views {
+            for IndexInfo { kind, .. } in self.indexes(&view).unwrap_or_default() {
+                if !indexed.contains(&(view.clone(), kind)) {
+                    indexed.push((view.clone(), kind));
+                }
+            }
+        }
+        indexed
+    }
+
+    /// Builds such indexes where there are none. One that cannot be built costs speed and no answer, so nobody needs to hear of it here.
+    pub(crate) fn index_again(&self, indexed: &[(String, IndexKind)], keep_going: &dyn Fn() -> bool) {
+        for (view, kind) in indexed.iter().take_while(|_| keep_going()) {
+            let _ = self.build_missing(view, *kind);
+        }
+    }
+
     /// The indexes that there are over a view.
     ///
     /// # Errors
     /// As [`Collection::build_index`].
     pub fn indexes(&self, view: &str) -> Result<Vec<IndexInfo>> {
         let snapshot = self.snapshot()?;
-        let view = if view == crate::store::RAW { None } else { Some(snapshot.view(view)?) };
+        let view = if view == RAW { None } else { Some(snapshot.view(view)?) };
         let known = worthy(&snapshot).filter_map(|(number, segment)| {
             let graph: Arc<Graph> = snapshot.artefact(segment, view.map(Arc::as_ref))?;
             Some(info(number, segment, &graph))

@@ -151,18 +151,29 @@ impl Graph {
     /// # Errors
     /// Those of reading rows and of writing.
     pub(crate) fn build(rows: &Rows<'_>, metric: Metric, out: &mut SectionsWriter<'_>) -> Result<Counts> {
-        // In the order in which they are put in.
-        let mut records: Vec<(u32, u32)> = rows.records().iter().map(|&record| (level(record), record)).collect();
-        records.sort_unstable_by_key(|&(level, record)| (std::cmp::Reverse(level), mixed(record), record));
-        let top = records.first().map_or(0, |&(level, _)| level);
+        let lengths = if metric == Metric::Dot { Some(lengths(rows)?) } else { None };
+        // In the order in which they are put in. By inner product the longest rows are in most answers, so the graph is measured
+        // with all of them in it: other rows ask.
+        let place = |&at: &usize| {
+            let usual = lengths.as_ref().is_none_or(|lengths| lengths.squares[at] <= lengths.usual);
+            let record = rows.records()[at];
+            (std::cmp::Reverse(level(record)), usual, mixed(record), record)
+        };
+        let mut order: Vec<usize> = (0..rows.records().len()).collect();
+        order.sort_by_cached_key(place);
+        let records: Vec<u32> = order.iter().map(|&at| rows.records()[at]).collect();
+        let top = records.first().map_or(0, |&record| level(record));
         let sizes: Vec<usize> =
-            (0..=top).map(|level| records.partition_point(|&(highest, _)| highest >= level)).collect();
-        let records: Vec<u32> = records.into_iter().map(|(_, record)| record).collect();
+            (0..=top).map(|lowest| records.partition_point(|&record| level(record) >= lowest)).collect();
+        let lengths = lengths.map(|Lengths { squares, usual }| {
+            let squares = order.iter().map(|&at| squares[at]).collect();
+            Lengths { squares, usual }
+        });
 
         let (bytes, entries) = rows.encode(metric, &records)?;
         let in_planes = planes(&entries);
         let codes = Codes::new(&bytes, &in_planes, rows.dim()).map_err(|what| Error::invalid("graph", what))?;
-        let (squares, lifts) = geometry(metric, rows, &records, codes)?;
+        let (squares, lifts) = geometry(metric, codes, lengths);
         let mut builder = Builder::new(codes, squares, lifts, &sizes);
         (1..sizes.len()).rev().for_each(|level| builder.insert(level, sizes[level]));
         let asking = measure::queries(records.len()).min(records.len() - sizes.get(1).copied().unwrap_or(1));
@@ -229,27 +240,36 @@ fn level(record: u32) -> u32 {
     level
 }
 
-/// The squared length of each row as the graph sees it, and by inner product the coordinate that brings it there.
-fn geometry(
-    metric: Metric,
-    rows: &Rows<'_>,
-    records: &[u32],
-    codes: Codes<'_>,
-) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
-    let entries = || (0..codes.len()).map(|row| codes.entry(row));
-    let squares = match metric {
-        Metric::Cosine => return Ok((entries().map(|entry| entry.size * entry.size).collect(), None)),
-        Metric::L2 => return Ok((entries().map(|entry| -2.0 * entry.offset).collect(), None)),
-        Metric::Dot => {
-            let square = |&record: &u32| {
-                rows.matrix(record).map(|row| ordered::dot(row.view().values(), row.view().values()) as f32)
-            };
-            records.par_iter().with_min_len(64).map(square).collect::<Result<Vec<f32>>>()?
-        }
-    };
-    let mut lengths = squares.clone();
-    let usual = ((lengths.len() - 1) as f64 * USUAL) as usize;
-    let &mut longest = lengths.select_nth_unstable_by(usual, f32::total_cmp).1;
-    let lifts = squares.iter().map(|square| (longest - square).max(0.0).sqrt()).collect();
-    Ok((squares.iter().map(|square| square.max(longest)).collect(), Some(lifts)))
+/// How long rows are.
+struct Lengths {
+    /// The squared length of each.
+    squares: Vec<f32>,
+    /// The one that few exceed.
+    usual: f32,
 }
+
+fn lengths(rows: &Rows<'_>) -> Result<Lengths> {
+    let square =
+        |&record: &u32| rows.matrix(record).map(|row| ordered::dot(row.view().values(), row.view().values()) as f32);
+    let squares = rows.records().par_iter().with_min_len(64).map(square).collect::<Result<Vec<f32>>>()?;
+    let mut sorted = squares.clone();
+    let usual = (sorted.len().saturating_sub(1) as f64 * USUAL) as usize;
+    let usual = if sorted.is_empty() { 0.0 } else { *sorted.select_nth_unstable_by(usual, f32::total_cmp).1 };
+    Ok(Lengths { squares, usual })
+}
+
+/// The squared length of each row as the graph sees it, and by inner product the coordinate that brings it there.
+fn geometry(metric: Metric, codes: Codes<'_>, lengths: Option<Lengths>) -> (Vec<f32>, Option<Vec<f32>>) {
+    let entries = || (0..codes.len()).map(|row| codes.entry(row));
+    match (metric, lengths) {
+        (_, Some(Lengths { squares, usual })) => {
+            let lifts = squares.iter().map(|square| (usual - square).max(0.0).sqrt()).collect();
+            (squares.iter().map(|square| square.max(usual)).collect(), Some(lifts))
+        }
+        (Metric::L2, None) => (entries().map(|entry| -2.0 * entry.offset).collect(), None),
+        (_, None) => (entries().map(|entry| entry.size * entry.size).collect(), None),
+    }
+}
+
+#[cfg(test)]
+mod tests;
