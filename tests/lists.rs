@@ -102,6 +102,7 @@ fn lists_that_rotted_are_as_if_they_were_not_there_and_made_again() {
     collection.build_index("raw", IndexKind::Ivf).unwrap();
     let query = vector(9_999, 24, 0.0);
     let exact = answer(&collection.query(&query).run().unwrap());
+    drop(collection);
     database.close().unwrap();
     let mut files = fs::read_dir(folder.path().join("db/derived")).unwrap().map(|file| file.unwrap().path());
     let file = files.find(|path| path.to_str().unwrap().ends_with("-lists.odrv")).unwrap();
