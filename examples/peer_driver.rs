@@ -4,7 +4,7 @@
 //! raw bytes as its `bytes` says. `build` puts an array (`.npy`: n x d vectors, or n x rows x d matrices, `f32` or `f16`)
 //! into a new database, `open` opens what is there, `params` lists search settings from the fastest to the most accurate,
 //! `run` searches one query after another on one thread and times nothing but [`otolith::Query::run`]. The argument says
-//! by which way is searched: `hnsw` (the default), or `exact`.
+//! by which way is searched: `hnsw` (the default), `ivf`, or `exact`.
 //!
 //! ```text
 //! cargo build --release --example peer_driver
@@ -46,8 +46,9 @@ impl Driver {
     fn new(way: &str) -> Result<Driver> {
         let (index, name) = match way {
             "hnsw" => (Some(IndexKind::Hnsw), "otolith"),
+            "ivf" => (Some(IndexKind::Ivf), "otolith-ivf"),
             "exact" => (None, "otolith-exact"),
-            _ => return Err(format!("{way}: neither hnsw nor exact").into()),
+            _ => return Err(format!("{way}: neither hnsw, ivf nor exact").into()),
         };
         Ok(Driver { index, name, collection: None, queries: None })
     }
@@ -87,17 +88,18 @@ impl Driver {
     fn hello(&self) -> Value {
         let does: &[&str] = match self.index {
             None => &["vectors", "filter", "multi"],
-            Some(IndexKind::Hnsw) => &["vectors", "filter"],
+            Some(IndexKind::Hnsw | IndexKind::Ivf) => &["vectors", "filter"],
         };
         let version = env!("CARGO_PKG_VERSION");
         json!({ "ok": true, "name": self.name, "version": version, "does": does, "exact": self.index.is_none() })
     }
 
-    /// Widths of search, each about 1.4 times the one before.
+    /// Widths of search or numbers of lists, each about 1.4 times the one before.
     fn settings(&self) -> Vec<u32> {
         let (first, last) = match self.index {
             None => (0, 0),
             Some(IndexKind::Hnsw) => (10, 640),
+            Some(IndexKind::Ivf) => (1, 512),
         };
         let ladder = (0..).map(|step| (f64::from(first) * 2f64.powf(f64::from(step) / 2.0)).round() as u32);
         let mut settings: Vec<u32> = ladder.take(32).take_while(|setting| *setting <= last).collect();

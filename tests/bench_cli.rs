@@ -70,7 +70,7 @@ fn vectors_are_measured_by_every_way_and_drawn() {
     assert_eq!((&report["dim"], &report["metric"], &report["record_bytes"]), (&DIM.into(), &"l2".into(), &96.0.into()));
     assert!(number(&report["exact"]["queries_per_second"]) > 0.0);
     let ways = report["ways"].as_array().unwrap();
-    assert_eq!(ways.iter().map(|way| &way["way"]).collect::<Vec<_>>(), ["hnsw"]);
+    assert_eq!(ways.iter().map(|way| &way["way"]).collect::<Vec<_>>(), ["hnsw", "ivf"]);
     for way in ways {
         check_way(way);
         assert!(number(&way["build_seconds"]) > 0.0 && number(&way["bytes_per_record"]) >= DIM as f64, "{way}");

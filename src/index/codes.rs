@@ -170,7 +170,7 @@ impl<'a> Codes<'a> {
         prefetch(self.row(row));
     }
 
-    /// Of `rows` (positions, ascending; all when `None`) those that may score among the `k` best of at least `floor`, each with
+    /// Of `rows` (positions, best in runs that rise; all when `None`) those that may score among the `k` best of at least `floor`, each with
     /// the most that it can score, the best first; and the most that any other can.
     pub(crate) fn candidates(
         &self,

@@ -5,8 +5,8 @@
 //! an answer. A record that is itself damaged is left out and named, and the others are found as if it were not there.
 //!
 //! ```text
-//! selection -> [graph walk: some] -> codes: an interval each -> the few that may be best: exact scores -> hits
-//!              rows: f32 and its bound -> exact scores ----------------------------------------------------^
+//! selection -> [graph walk, or lists: some] -> codes: an interval each -> the few that may be best: exact scores -> hits
+//!              rows: f32 and its bound -> exact scores --------------------------------------------------------------^
 //! ```
 //! Whatever way a record was met, its score is exact, and the same bits.
 
@@ -15,12 +15,15 @@ pub(crate) mod codes;
 mod curve;
 pub(crate) mod exact;
 pub(crate) mod graph;
+pub(crate) mod lists;
 pub(crate) mod one_row;
 pub(crate) mod pace;
+pub(crate) mod plain;
 mod rows;
 mod select;
 pub(crate) mod table;
 mod top;
+mod truth;
 
 pub use candidates::Candidates;
 pub use curve::{Curve, CurveEntry};

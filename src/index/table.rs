@@ -17,6 +17,11 @@ const NONE: u32 = u32::MAX;
 /// Bytes of codes made before they are written.
 const CHUNK_BYTES: usize = 16 << 20;
 
+/// Rows whose codes are made before they are written.
+pub(crate) fn chunk_rows(dim: usize) -> usize {
+    (CHUNK_BYTES / codes::stride(dim)).max(1)
+}
+
 /// Codes, and which record each row is.
 #[derive(Debug)]
 pub(crate) struct CodeTable {
@@ -75,6 +80,11 @@ impl CodeTable {
         self.positions.len() - self.others.len() as usize
     }
 
+    /// Numbers in a row.
+    pub(crate) fn dim(&self) -> usize {
+        self.dim
+    }
+
     /// The codes, by position.
     pub(crate) fn codes(&self) -> Result<Codes<'_>> {
         let codes = self.sections.bytes(section::CODES)?;
@@ -97,10 +107,9 @@ impl CodeTable {
     /// # Errors
     /// Those of reading rows and of writing.
     pub(crate) fn build(rows: &Rows<'_>, metric: Metric, out: &mut SectionsWriter<'_>) -> Result<Counts> {
-        let chunk = (CHUNK_BYTES / codes::stride(rows.dim())).max(1);
         let mut entries: Vec<CodeEntry> = Vec::with_capacity(rows.records().len());
         out.begin(section::CODES)?;
-        for records in rows.records().chunks(chunk) {
+        for records in rows.records().chunks(chunk_rows(rows.dim())) {
             let (codes, some) = rows.encode(metric, records)?;
             out.append(&codes)?;
             entries.extend(some);

@@ -173,7 +173,7 @@ fn map_rows(map: &Fitted, block: &mut Vec<f32>, spare: &mut Vec<f32>, dim: usize
 }
 
 /// Scales to length 1; zeros stay.
-pub(super) fn normalise(row: &mut [f32]) {
+pub(crate) fn normalise(row: &mut [f32]) {
     let squares: f64 = row.iter().map(|value| f64::from(*value) * f64::from(*value)).sum();
     if squares > 0.0 {
         let factor = 1.0 / squares.sqrt();

@@ -3,7 +3,7 @@
 //! Lloyd's rounds from rows drawn of the sample. The number of threads changes nothing: each row's nearest centroid is
 //! found on one thread, a block of fixed size at a time, and rows are summed in their order.
 
-use super::apply::normalise;
+pub(crate) use super::apply::normalise;
 use crate::kernel::{Strided, product};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
@@ -57,13 +57,10 @@ impl Centroids {
 
     /// Takes centroids, row after row.
     pub(crate) fn new(likeness: Likeness, dim: usize, values: Vec<f32>) -> Centroids {
-        let half = |row: &[f32]| match likeness {
-            Likeness::Direction => 0.0,
-            Likeness::Distance => {
-                (0.5 * row.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>()) as f32
-            }
+        let halves = match likeness {
+            Likeness::Direction => vec![0.0; values.len() / dim],
+            Likeness::Distance => half_squares(&values, dim),
         };
-        let halves = values.chunks_exact(dim).map(half).collect();
         Centroids { dim, values, halves }
     }
 
@@ -100,6 +97,12 @@ impl Centroids {
             .flatten_iter()
             .collect()
     }
+}
+
+/// Half of the squared length of each row.
+pub(crate) fn half_squares(rows: &[f32], dim: usize) -> Vec<f32> {
+    let square = |row: &[f32]| row.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>();
+    rows.chunks_exact(dim).map(|row| (0.5 * square(row)) as f32).collect()
 }
 
 fn largest(scores: &[f32], halves: &[f32]) -> usize {

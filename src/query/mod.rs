@@ -130,8 +130,8 @@ impl<'q> Query<'q> {
         self
     }
 
-    /// Fixes by hand how much an index looks at: the width of a graph's search (`ef`), the lists looked into (`nprobe`). For
-    /// measuring; [`Query::recall`] chooses it.
+    /// Fixes by hand how much an index looks at: the width of a graph's search (`ef`), the lists looked into (`nprobe`); of a segment that
+    /// has both, the graph is used. For measuring; [`Query::recall`] chooses it.
     pub fn budget(mut self, setting: usize) -> Self {
         self.effort = Effort::Budget(setting);
         self

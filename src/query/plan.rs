@@ -5,6 +5,8 @@ use crate::error::Result;
 use crate::index::codes::CodedQuery;
 use crate::index::exact::{Gathered, scan, settle};
 use crate::index::graph::Graph;
+use crate::index::lists::Lists;
+use crate::index::plain::{PlainIndex, PlainQuery};
 use crate::index::table::CodeTable;
 use crate::index::{Place, Selected, Selection};
 use std::borrow::Cow;
@@ -44,6 +46,11 @@ pub enum Way {
         /// Rows kept on the way; `ef`.
         width: u64,
     },
+    /// The lists nearest to the query were looked into, this many of them.
+    Lists {
+        /// Lists, or more than there are; `nprobe`.
+        probes: u64,
+    },
 }
 
 impl Way {
@@ -59,6 +66,7 @@ impl fmt::Display for Way {
             Way::Rows => f.write_str("rows"),
             Way::Codes => f.write_str("codes"),
             Way::Graph { width } => write!(f, "graph, width {width}"),
+            Way::Lists { probes } => write!(f, "lists, probes {probes}"),
         }
     }
 }
@@ -72,17 +80,24 @@ impl fmt::Display for Plan {
     }
 }
 
-/// An index of a segment, or the codes alone.
-enum Index {
-    Graph(Arc<Graph>),
+/// What there is to search the plain vectors of a segment by: indexes, or the codes alone.
+enum Means {
+    Indexes(Vec<PlainIndex>),
     Codes(Arc<CodeTable>),
 }
 
-impl Index {
+impl Means {
     fn table(&self) -> &CodeTable {
         match self {
-            Index::Graph(graph) => &graph.table,
-            Index::Codes(table) => table,
+            Means::Indexes(indexes) => indexes[0].table(), // there is one at least
+            Means::Codes(table) => table,
+        }
+    }
+
+    fn indexes(&self) -> &[PlainIndex] {
+        match self {
+            Means::Indexes(indexes) => indexes,
+            Means::Codes(_) => &[],
         }
     }
 }
@@ -101,6 +116,27 @@ impl Choice {
     }
 }
 
+/// A way to find some of a segment's records by an index.
+struct Approach<'i> {
+    index: &'i PlainIndex,
+    /// The index's knob.
+    setting: u64,
+    /// Nanoseconds.
+    cost: f64,
+    recall: (f64, f64),
+    /// Selected records that it should lead to at least.
+    wanted: u64,
+}
+
+impl Approach<'_> {
+    fn way(&self) -> Way {
+        match self.index {
+            PlainIndex::Graph(_) => Way::Graph { width: self.setting },
+            PlainIndex::Lists(_) => Way::Lists { probes: self.setting },
+        }
+    }
+}
+
 impl Search<'_> {
     /// Looks at what is selected, and hands what may be among the best to `gathered`.
     pub(super) fn look(&self, selection: &Selection, gathered: &Gathered) -> Result<(Plan, Option<Approximation>)> {
@@ -109,21 +145,21 @@ impl Search<'_> {
         let (mut plan, mut interval) = (Plan::default(), None);
         let mut by_rows: Vec<Place> = Vec::new();
         for selected in selection.segments.iter().filter(|selected| selected.count() > 0) {
-            let index = match &coded {
-                Some(query) => self.index(selected)?.map(|index| (index, query)),
+            let means = match &coded {
+                Some(query) => self.means(selected)?.map(|means| (means, query)),
                 None => None,
             };
-            let choice = match &index {
+            let choice = match &means {
                 None => {
                     by_rows.extend(selected.places());
                     let why =
                         if coded.is_some() { "few numbers, or rows of many records" } else { "several rows to match" };
                     Choice::exact(Way::Rows, why)
                 }
-                Some((index, query)) => {
-                    let others = index.table().others.iter().filter(|&record| selected.contains(record));
+                Some((means, query)) => {
+                    let others = means.table().others.iter().filter(|&record| selected.contains(record));
                     by_rows.extend(others.map(|record| Place { segment: selected.segment, record }));
-                    self.look_by(index, query, selected, gathered)?
+                    self.look_by(means, query, selected, gathered)?
                 }
             };
             let Choice { way, why, recall } = choice;
@@ -139,70 +175,99 @@ impl Search<'_> {
     }
 
     /// What there is to search a segment by; its codes are made when they are worth it and there is none.
-    fn index(&self, selected: &Selected) -> Result<Option<Index>> {
+    fn means(&self, selected: &Selected) -> Result<Option<Means>> {
         let (segment, view) = (&self.snapshot.segments()[selected.segment as usize].segment, self.rows.view());
-        if let Some(graph) = self.snapshot.artefact::<Graph>(segment, view) {
-            return Ok(Some(Index::Graph(graph)));
+        let graph = self.snapshot.artefact::<Graph>(segment, view).map(PlainIndex::Graph);
+        let lists = self.snapshot.artefact::<Lists>(segment, view).map(PlainIndex::Lists);
+        // Only a forged file is of another dimension.
+        let fits = |table: &CodeTable| table.dim() == self.query.dim();
+        let indexes: Vec<PlainIndex> = graph.into_iter().chain(lists).filter(|index| fits(index.table())).collect();
+        if !indexes.is_empty() {
+            return Ok(Some(Means::Indexes(indexes)));
         }
-        Ok(self.rows.codes(selected.segment)?.map(Index::Codes))
+        Ok(self.rows.codes(selected.segment)?.filter(|table| fits(table)).map(Means::Codes))
     }
 
-    fn look_by(&self, index: &Index, query: &CodedQuery, selected: &Selected, gathered: &Gathered) -> Result<Choice> {
-        if let Index::Graph(graph) = index {
-            let (choice, setting) = self.choose(graph, selected);
-            let Way::Graph { width } = choice.way else {
-                self.look_at_codes(&graph.table, query, selected, gathered)?;
-                return Ok(choice);
-            };
-            let positions = self.walk(graph, query, width, selected)?;
-            // Much fewer than was counted on: what the filter keeps lies elsewhere.
-            let wanted = selected.count().min((setting / 2).max(self.k.unwrap_or(0) as u64));
-            if positions.len() as u64 >= wanted {
-                self.settle(&graph.table, query, Some(&positions), selected, gathered)?;
-                return Ok(choice);
+    fn look_by(&self, means: &Means, query: &CodedQuery, selected: &Selected, gathered: &Gathered) -> Result<Choice> {
+        let (approach, why) = match self.choose(means, selected) {
+            Ok(chosen) => chosen,
+            Err(why) => {
+                self.look_at_codes(means.table(), query, selected, gathered)?;
+                return Ok(Choice::exact(Way::Codes, why));
             }
-            self.look_at_codes(&graph.table, query, selected, gathered)?;
-            let why = format!("a walk of width {width} met {} of the {wanted} it should", positions.len());
-            return Ok(Choice::exact(Way::Codes, why));
+        };
+        let positions = self.near(&approach, query, selected)?;
+        let way = approach.way();
+        if positions.len() as u64 >= approach.wanted {
+            self.settle(approach.index.table(), query, Some(&positions), selected, gathered)?;
+            return Ok(Choice { way, why, recall: Some(approach.recall) });
         }
-        self.look_at_codes(index.table(), query, selected, gathered)?;
-        let why = if self.effort == Effort::Exact { "exact" } else { "no index over this segment" };
+        // Much fewer than was counted on: what the filter keeps lies elsewhere.
+        self.look_at_codes(means.table(), query, selected, gathered)?;
+        let why = format!("{way} led to {} of the {} records it should", positions.len(), approach.wanted);
         Ok(Choice::exact(Way::Codes, why))
     }
 
-    /// A walk if it is sure enough and cheaper than looking at all codes.
-    fn choose(&self, graph: &Graph, selected: &Selected) -> (Choice, u64) {
-        let codes = |why: Cow<'static, str>| (Choice::exact(Way::Codes, why), 0);
-        let Some(k) = self.k else { return codes("every record above a score".into()) };
-        let setting = match self.effort {
-            Effort::Exact => return codes("exact".into()),
-            Effort::Budget(setting) => setting as u64,
-            Effort::Recall(target) => match graph.curve.setting(k as u64, target) {
-                None => return codes(format!("no width measured has recall {target} for {k} hits").into()),
-                Some(setting) => setting,
-            },
+    /// The cheapest index that is sure enough, if it is cheaper than looking at all codes; and why, or why not.
+    fn choose<'i>(
+        &self,
+        means: &'i Means,
+        selected: &Selected,
+    ) -> Result<(Approach<'i>, Cow<'static, str>), Cow<'static, str>> {
+        let Some(k) = self.k else { return Err("every record above a score".into()) };
+        if self.effort == Effort::Exact {
+            return Err("exact".into());
+        }
+        // By hand: the first index, since a setting says something else to each.
+        let by_hand = matches!(self.effort, Effort::Budget(_));
+        let indexes = if by_hand { means.indexes().get(..1).unwrap_or_default() } else { means.indexes() };
+        let approaches = indexes.iter().filter_map(|index| self.approach(index, k as u64, selected));
+        let Some(best) = approaches.min_by(|a, b| a.cost.total_cmp(&b.cost)) else {
+            return Err(match (indexes, self.effort) {
+                ([_, ..], Effort::Recall(target)) => {
+                    format!("no setting measured has recall {target} for {k} hits").into()
+                }
+                _ => "no index over this segment".into(),
+            });
         };
-        let setting = setting.max(k as u64);
-        let (low, high) = graph.curve.interval(k as u64, setting);
-        // Among all rows the walk must meet as many that are selected as it would meet rows if all were.
-        let share = selected.count() as f64 / graph.table.len().max(1) as f64;
-        let width = (setting as f64 / share.min(1.0)).ceil() as u64;
-        let compared = graph.curve.compared(setting) / share.min(1.0);
-        let (walk, scan) = (graph.walking.of(compared), graph.table.scanning.of(selected.count() as f64));
-        let (walk_us, scan_us) = (walk / 1e3, scan / 1e3);
-        let why = format!("recall {low:.3} to {high:.3} measured; walk {walk_us:.0} us, codes {scan_us:.0} us");
-        let by_hand = matches!(self.effort, Effort::Budget(_)) && selected.is_all();
-        match by_hand || walk < scan {
-            true => (Choice { way: Way::Graph { width }, why: why.into(), recall: Some((low, high)) }, setting),
-            false => codes(why.into()),
+        let scan = means.table().scanning.of(selected.count() as f64);
+        let ((low, high), cost_us, scan_us) = (best.recall, best.cost / 1e3, scan / 1e3);
+        let why = format!("recall {low:.3} to {high:.3} measured; index {cost_us:.0} us, codes {scan_us:.0} us");
+        match by_hand && selected.is_all() || best.cost < scan {
+            true => Ok((best, why.into())),
+            false => Err(why.into()),
         }
     }
 
-    /// Positions of the selected rows that a walk meets.
-    fn walk(&self, graph: &Graph, query: &CodedQuery, width: u64, selected: &Selected) -> Result<Vec<u32>> {
-        let mut near = graph.near(query, usize::try_from(width).unwrap_or(usize::MAX))?;
+    /// How an index would be asked; nothing when no setting that it measured is sure enough.
+    fn approach<'i>(&self, index: &'i PlainIndex, k: u64, selected: &Selected) -> Option<Approach<'i>> {
+        let setting = match self.effort {
+            Effort::Exact => return None,
+            Effort::Budget(setting) => setting as u64,
+            Effort::Recall(target) => index.curve().setting(k, target)?,
+        };
+        // A graph's setting is a number of rows, which should include the hits.
+        let (setting, wanted) = match index {
+            PlainIndex::Graph(_) => (setting.max(k), (setting / 2).max(k)),
+            PlainIndex::Lists(_) => (setting.max(1), k),
+        };
+        // Among all rows it must lead to as many that are selected as it would lead to rows if all were.
+        let share = (selected.count() as f64 / index.table().len().max(1) as f64).min(1.0);
+        Some(Approach {
+            index,
+            setting: (setting as f64 / share).ceil() as u64,
+            cost: index.cost(index.curve().compared(setting) / share),
+            recall: index.curve().interval(k, setting),
+            wanted: wanted.min(selected.count()),
+        })
+    }
+
+    /// Positions of the selected rows that an index leads to.
+    fn near(&self, approach: &Approach<'_>, coded: &CodedQuery, selected: &Selected) -> Result<Vec<u32>> {
+        let query = PlainQuery { metric: self.metric, row: self.query.row(0), coded };
+        let mut near = approach.index.near(query, approach.setting)?;
         if !selected.is_all() {
-            let records = graph.table.records()?;
+            let records = approach.index.table().records()?;
             near.retain(|&position| selected.contains(records[position as usize]));
         }
         Ok(near)

@@ -19,6 +19,7 @@ use super::model::COLLECTION;
 use super::output::Output;
 use super::scratch::Scratch;
 use crate::Database;
+use crate::collection::IndexKind;
 use crate::error::{Error, Result};
 use crate::score::Metric;
 use asking::{Asking, Effort};
@@ -35,8 +36,8 @@ const NEARLY_ALL: f64 = 0.999;
 
 const HELP: &str = "\
 FILE and --queries are read as `import` reads them: .npy, .npz, .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .parquet, a directory. They are
-searched exactly and by a graph (hnsw). A setting is a width of search; it is doubled until nearly all is found, or until the
-exact scan is faster.
+searched exactly, by a graph (hnsw) and by lists (ivf). A setting is a width of search, or a number of lists; it is doubled until nearly all
+is found, or until the exact scan is faster.
 Recall is the share of the exact answer that was found. The second table tells what `Query::recall` does when asked for 0.9,
 0.95, 0.99: what it chose, the recall that it promises (from where to where, with 90 % confidence), and the recall measured.
 
@@ -134,11 +135,12 @@ impl Bench<'_> {
             self.report.skip("index", "the view has none: `otolith index build` makes one");
             return Ok(());
         }
-        let mut kinds: Vec<&str> = infos.iter().map(|info| info.kind.name()).collect();
-        kinds.sort_unstable();
+        let mut kinds: Vec<IndexKind> = infos.iter().map(|info| info.kind).collect();
+        kinds.sort_unstable_by_key(|kind| kind.name());
         kinds.dedup();
         let bytes = infos.iter().map(|info| info.bytes).sum();
-        self.measure(kinds.join("+"), None, bytes)
+        let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+        self.measure(names.join("+"), self.first(&kinds), None, bytes)
     }
 
     /// Builds an index in a database of its own, and measures it.
@@ -159,16 +161,21 @@ impl Bench<'_> {
         let seconds = infos.iter().filter_map(|info| info.built).map(|time| time.as_secs_f64()).sum();
         let bytes = infos.iter().map(|info| info.bytes).sum();
         let without = std::mem::replace(&mut self.asking.subject.collection, collection);
-        let measured = self.measure(kind.name().to_owned(), Some(seconds), bytes);
+        let measured = self.measure(kind.name().to_owned(), self.first(&[kind.into()]), Some(seconds), bytes);
         self.asking.subject.collection = without;
         measured
     }
 
-    /// Tries settings from the cheapest to the one that finds nearly all, then the recalls that a user may ask for.
-    fn measure(&mut self, way: String, build_seconds: Option<f64>, bytes: u64) -> Result<()> {
+    /// The setting to begin with: a graph has to find as many rows as hits are wanted, a single list may do.
+    fn first(&self, kinds: &[IndexKind]) -> usize {
+        if kinds.contains(&IndexKind::Hnsw) { self.asking.k } else { 1 }
+    }
+
+    /// Tries settings from the first to the one that finds nearly all, then the recalls that a user may ask for.
+    fn measure(&mut self, way: String, first: usize, build_seconds: Option<f64>, bytes: u64) -> Result<()> {
         let bytes_per_record = bytes as f64 / self.report.records.max(1) as f64;
         let mut result = Way { way, build_seconds, bytes_per_record, settings: Vec::new(), asked: Vec::new() };
-        let mut setting = self.asking.k;
+        let mut setting = first;
         loop {
             let pass = self.asking.ask(Effort::Budget(setting), Some(self.truth), self.output)?;
             let enough =

@@ -4,27 +4,16 @@ use super::Rows;
 use super::beam::Beam;
 use super::build::Builder;
 use crate::error::Result;
-use crate::index::codes::CodedQuery;
 use crate::index::curve::{Curve, CurveEntry};
+use crate::index::truth::{HITS, Truth};
 use crate::kernel::SignedCodes;
-use crate::score::{Metric, Outcome, PreparedQuery, Scratch};
+use crate::score::Metric;
 use rayon::prelude::*;
 
 /// Widths of the search that are measured.
 const WIDTHS: [u64; 20] = [10, 12, 14, 17, 20, 24, 28, 34, 40, 48, 56, 68, 80, 112, 160, 224, 320, 448, 640, 1_280];
 /// Mean recall beyond which no wider search is measured.
 const ENOUGH: f64 = 0.999;
-/// Numbers of hits that are measured.
-const HITS: [u64; 3] = [1, 10, 100];
-/// Most rows that ask, and at most one in so many.
-const QUERIES: usize = 500;
-const SHARE: usize = 10;
-
-/// How many rows ask.
-pub(super) fn queries(rows: usize) -> usize {
-    (rows / SHARE).min(QUERIES)
-}
-
 /// Asks the graph of the first nodes by the last `asking` ones.
 pub(super) fn curve(
     builder: &Builder<'_>,
@@ -73,19 +62,7 @@ pub(super) fn curve(
 
 /// The nodes that are most like a record, best first: as many as are measured.
 fn exact(builder: &Builder<'_>, rows: &Rows<'_>, metric: Metric, records: &[u32], record: u32) -> Result<Vec<u32>> {
-    let most = HITS[HITS.len() - 1] as usize;
-    let row = rows.matrix(record)?;
-    let query = CodedQuery::new(metric, row.view().row(0));
-    let (candidates, _) = builder.codes().first(records.len()).candidates(&query, None, Some(most), f64::NEG_INFINITY);
-    let prepared = PreparedQuery::new(metric, row.view())?;
-    let mut scratch = Scratch::default();
-    let mut scored = Vec::with_capacity(candidates.len());
-    for &(_, node) in &candidates {
-        let other = rows.matrix(records[node as usize])?;
-        if let Outcome::Exact { score } = prepared.score(other.view(), f64::NEG_INFINITY, &mut scratch) {
-            scored.push((score, node));
-        }
-    }
-    scored.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    Ok(scored.into_iter().take(most).map(|(_, node)| node).collect())
+    let truth = Truth::new(metric, rows, record)?;
+    truth.look_at(builder.codes().first(records.len()), rows, records, 0)?;
+    Ok(truth.finish())
 }

@@ -21,6 +21,7 @@ use super::curve::Curve;
 use super::one_row::Rows;
 use super::pace::Pace;
 use super::table::CodeTable;
+use super::truth;
 use crate::error::{Error, Result};
 use crate::kernel::ordered;
 use crate::score::Metric;
@@ -176,7 +177,7 @@ impl Graph {
         let (squares, lifts) = geometry(metric, codes, lengths);
         let mut builder = Builder::new(codes, squares, lifts, &sizes);
         (1..sizes.len()).rev().for_each(|level| builder.insert(level, sizes[level]));
-        let asking = measure::queries(records.len()).min(records.len() - sizes.get(1).copied().unwrap_or(1));
+        let asking = truth::queries(records.len()).min(records.len() - sizes.get(1).copied().unwrap_or(1));
         builder.insert(0, records.len() - asking);
         builder.refine(0);
         builder.thin();

@@ -1,0 +1,63 @@
+//! Indexes over plain vectors, whichever kind: a curve, a cost, and rows that are near a query.
+
+use super::codes::CodedQuery;
+use super::curve::Curve;
+use super::graph::Graph;
+use super::lists::Lists;
+use super::table::CodeTable;
+use crate::error::Result;
+use crate::score::Metric;
+use std::sync::Arc;
+
+/// An index over the plain vectors of one segment in one view.
+#[derive(Clone, Debug)]
+pub(crate) enum PlainIndex {
+    Graph(Arc<Graph>),
+    Lists(Arc<Lists>),
+}
+
+/// A query's row, in numbers and in codes.
+#[derive(Clone, Copy)]
+pub(crate) struct PlainQuery<'a> {
+    pub(crate) metric: Metric,
+    pub(crate) row: &'a [f32],
+    pub(crate) coded: &'a CodedQuery,
+}
+
+impl PlainIndex {
+    /// The codes of all its rows.
+    pub(crate) fn table(&self) -> &CodeTable {
+        match self {
+            PlainIndex::Graph(graph) => &graph.table,
+            PlainIndex::Lists(lists) => &lists.table,
+        }
+    }
+
+    /// The recall that it measured of itself, by setting.
+    pub(crate) fn curve(&self) -> &Curve {
+        match self {
+            PlainIndex::Graph(graph) => &graph.curve,
+            PlainIndex::Lists(lists) => &lists.curve,
+        }
+    }
+
+    /// Nanoseconds that a search takes which compares with so many rows.
+    pub(crate) fn cost(&self, compared: f64) -> f64 {
+        match self {
+            PlainIndex::Graph(graph) => graph.walking.of(compared),
+            PlainIndex::Lists(lists) => lists.cost(compared),
+        }
+    }
+
+    /// The positions of rows that may be the nearest ones, as many as this setting leads to.
+    ///
+    /// # Errors
+    /// None in practice: what it reads was checked when it was loaded.
+    pub(crate) fn near(&self, query: PlainQuery<'_>, setting: u64) -> Result<Vec<u32>> {
+        let setting = usize::try_from(setting).unwrap_or(usize::MAX);
+        match self {
+            PlainIndex::Graph(graph) => graph.near(query.coded, setting),
+            PlainIndex::Lists(lists) => lists.near(query.metric, query.row, setting),
+        }
+    }
+}

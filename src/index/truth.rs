@@ -1,0 +1,67 @@
+//! What an index measures its recall by: rows that ask, and which others are truly the most like them.
+
+use super::codes::{CodedQuery, Codes};
+use super::one_row::Rows;
+use super::top::{Ranked, Top};
+use crate::error::Result;
+use crate::score::{Metric, Outcome, PreparedQuery, Scratch};
+use std::convert::Infallible;
+
+/// Numbers of hits that are measured.
+pub(super) const HITS: [u64; 3] = [1, 10, 100];
+/// The most of them.
+const MOST: usize = 100;
+/// Most rows that ask, and at most one in so many.
+const QUERIES: usize = 500;
+const SHARE: usize = 10;
+
+/// How many of so many rows ask.
+pub(super) fn queries(rows: usize) -> usize {
+    (rows / SHARE).min(QUERIES)
+}
+
+/// The rows most like one, found as they go by.
+pub(super) struct Truth {
+    own: u32,
+    query: CodedQuery,
+    prepared: PreparedQuery,
+    top: Top<u32>,
+}
+
+impl Truth {
+    /// Nothing has gone by yet of what is like the row of record `own`, which is none of it itself.
+    ///
+    /// # Errors
+    /// Those of reading the row.
+    pub(super) fn new(metric: Metric, rows: &Rows<'_>, own: u32) -> Result<Truth> {
+        let row = rows.matrix(own)?;
+        let query = CodedQuery::new(metric, row.view().row(0));
+        Ok(Truth { own, query, prepared: PreparedQuery::new(metric, row.view())?, top: Top::new(Some(MOST), None) })
+    }
+
+    /// Looks at the rows of `records`, of which these are the codes; they are numbered from `first` on.
+    ///
+    /// # Errors
+    /// Those of reading rows.
+    pub(super) fn look_at(&self, codes: Codes<'_>, rows: &Rows<'_>, records: &[u32], first: u32) -> Result<()> {
+        // One more than wanted, since the row's own may be among them.
+        let (candidates, _) = codes.candidates(&self.query, None, Some(MOST + 1), self.top.threshold());
+        let mut scratch = Scratch::default();
+        for (_, at) in candidates {
+            let record = records[at as usize];
+            if record != self.own
+                && let Outcome::Exact { score } =
+                    self.prepared.score(rows.matrix(record)?.view(), self.top.threshold(), &mut scratch)
+            {
+                self.top.push(score, first + at);
+            }
+        }
+        Ok(())
+    }
+
+    /// The numbers of the rows most like this one, best first: as many as are measured.
+    pub(super) fn finish(self) -> Vec<u32> {
+        let Ok(Ranked { hits, .. }) = self.top.finish(|&number| Ok::<u32, Infallible>(number));
+        hits.into_iter().map(|(_, number)| number).collect()
+    }
+}
