@@ -207,7 +207,7 @@ impl<'a> Codes<'a> {
                 (at + 4..end.min(at + 8)).for_each(|next| self.prefetch(row_at(next)));
             }
             let bytes = four.map(|row| self.row(row));
-            let (high, low) = (query.high.dot4(bytes), query.low.dot4(bytes));
+            let [high, low] = query.high.dot4_both(&query.low, bytes);
             for next in 0..4 {
                 kept.consider(query.interval(self.entry(four[next]), high[next], low[next]), four[next] as u32);
             }

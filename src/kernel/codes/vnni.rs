@@ -46,7 +46,33 @@ pub(super) unsafe fn dot4(query: &[i8], rows: [&[u8]; 4]) -> [i64; 4] {
             }
         }
     }
-    if query.len() > super::SHORT {
+    totals(sums, query.len())
+}
+
+/// # Safety
+/// As [`dot`], for both queries.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2")]
+pub(super) unsafe fn dot4_both(queries: [&[i8]; 2], rows: [&[u8]; 4]) -> [[i64; 4]; 2] {
+    let mut sums = [[_mm512_setzero_si512(); 4]; 2];
+    let len = queries[0].len();
+    for at in (0..len).step_by(64) {
+        // SAFETY: `at` stays below the lengths, which are multiples of 64.
+        unsafe {
+            let both = queries.map(|query| load(query.as_ptr().add(at)));
+            for (which, row) in rows.iter().enumerate() {
+                let row = load(row.as_ptr().add(at));
+                sums[0][which] = _mm512_dpbusd_epi32(sums[0][which], row, both[0]);
+                sums[1][which] = _mm512_dpbusd_epi32(sums[1][which], row, both[1]);
+            }
+        }
+    }
+    [totals(sums[0], len), totals(sums[1], len)]
+}
+
+/// The sums of lanes that took products of rows of this length.
+#[target_feature(enable = "avx512f,avx2")]
+fn totals(sums: [__m512i; 4], len: usize) -> [i64; 4] {
+    if len > super::SHORT {
         return sums.map(|one| sum(one));
     }
     let halves = sums.map(|sum| _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum)));
