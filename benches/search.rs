@@ -25,7 +25,6 @@ use tempfile::TempDir;
 const DIMS: [usize; 5] = [64, 384, 1_536, 32_768, 127_488];
 const SHORT: [usize; 3] = [2_000, 8_000, 32_000];
 const LONG: [usize; 3] = [200, 500, 2_000];
-
 const QUERIES: usize = 50;
 const TARGET: f64 = 0.95;
 /// Fewer hits than this are found only by mistake: the target, less what fifty queries can be off by chance.
