@@ -4,7 +4,7 @@
 //! Searching is done on one thread, building on all. Per size:
 //!
 //! - `build`: an index over the smallest size, if it gets one, again and again; of every size the first build is told as a `figure`.
-//! - `search`: ten hits exactly (`exact`), and with a recall of 0.95 by a database that has a graph (`hnsw`).
+//! - `search`: ten hits exactly (`exact`), and with a recall of 0.95 by a database that has a graph (`hnsw`) or lists (`ivf`).
 //!   What was found is compared with the exact answer, and told as a `figure`.
 //! - `filtered`: the same among the hundredth part of the records that a filter keeps.
 //! - `open`: opening the database, with its graph if it has one, and the first answer.
@@ -25,7 +25,6 @@ use tempfile::TempDir;
 const DIMS: [usize; 5] = [64, 384, 1_536, 32_768, 127_488];
 const SHORT: [usize; 3] = [2_000, 8_000, 32_000];
 const LONG: [usize; 3] = [200, 500, 2_000];
-const KINDS: [IndexKind; 1] = [IndexKind::Hnsw];
 const QUERIES: usize = 50;
 const TARGET: f64 = 0.95;
 /// Fewer hits than this are found only by mistake: the target, less what fifty queries can be off by chance.
@@ -58,7 +57,7 @@ impl Sets {
         }
         load.finish().unwrap();
         let built = |kind| Some((kind, build(&db, folder.path(), kind, dim, count)?));
-        let indexed = KINDS.into_iter().filter_map(built).collect();
+        let indexed = IndexKind::ALL.into_iter().filter_map(built).collect();
         Sets { folder, plain, indexed, queries }
     }
 
