@@ -1,7 +1,7 @@
 //! Recall while records come and go: deleted, replaced, compacted, in several segments, in the log, of no row and of two.
 
 use super::numbers::{Random, Rows};
-use super::sets::clustered;
+use super::sets::{clustered, even};
 use super::{CHANCE, Hits, TARGETS, World, id, ids, recall, record, walked};
 use otolith::collection::IndexKind;
 use otolith::{Matrix, Metric, Query, Record};
@@ -20,7 +20,7 @@ fn ten(query: Query<'_>) -> Query<'_> {
 #[test]
 fn twenty_rounds_of_deleting_and_inserting_leave_a_graph_and_files_as_good_as_new() {
     // Enough for every round to put other vectors in.
-    let (pool, queries) = clustered(DIM, COUNT * 7, 21);
+    let (pool, queries) = even(DIM, COUNT * 7, 21);
     let (world, _) = World::of(&pool.first(COUNT), Metric::L2);
     let mut random = Random::new(22);
     // Which row of the pool each record is.

@@ -1,5 +1,6 @@
 //! Ten sets of vectors: real ones, as they are and changed; sounds in three views; drawn ones of the kinds that graphs find
-//! hard. Queries are drawn as the records are, and are none of them.
+//! hard. Queries are drawn as the records are, and are none of them. A set is made in full size or small; there is none where what
+//! it is made of is not there.
 
 use super::numbers::{Random, Rows, normalise, read_halves};
 use otolith::{Database, Metric};
@@ -17,22 +18,6 @@ pub(super) struct Set {
     pub(super) queries: Rows,
 }
 
-/// Makes a set, of full size or small; none where what it is made of is not there.
-pub(super) type Make = fn(full: bool) -> Option<Set>;
-
-pub(super) const ALL: [Make; 10] = [
-    texts,
-    centred_texts,
-    principal_texts,
-    log_mel_frames,
-    whitened_frames,
-    codes,
-    gaussian,
-    clustered_gaussian,
-    skewed_norms,
-    decaying_clusters,
-];
-
 fn pick(full: bool, large: usize, small: usize) -> usize {
     if full { large } else { small }
 }
@@ -48,12 +33,12 @@ fn text_rows(full: bool) -> Option<(Rows, Rows)> {
     Some((records.first(pick(full, usize::MAX, 6_000)), queries.first(pick(full, usize::MAX, QUERIES))))
 }
 
-fn texts(full: bool) -> Option<Set> {
+pub(super) fn texts(full: bool) -> Option<Set> {
     let (records, queries) = text_rows(full)?;
     Some(Set { name: "texts", metric: Metric::Dot, records, queries })
 }
 
-fn centred_texts(full: bool) -> Option<Set> {
+pub(super) fn centred_texts(full: bool) -> Option<Set> {
     let (records, queries) = text_rows(full)?;
     let mean = records.mean();
     Some(Set {
@@ -64,7 +49,7 @@ fn centred_texts(full: bool) -> Option<Set> {
     })
 }
 
-fn principal_texts(full: bool) -> Option<Set> {
+pub(super) fn principal_texts(full: bool) -> Option<Set> {
     let Set { records, queries, .. } = centred_texts(full)?;
     let axes = records.principal_axes(64, &mut Random::new(3));
     Some(Set {
@@ -103,15 +88,15 @@ fn sounds(name: &'static str, view: &str, each: usize, metric: Metric, split: us
     Some(Set { name, metric, records, queries })
 }
 
-fn log_mel_frames(full: bool) -> Option<Set> {
+pub(super) fn log_mel_frames(full: bool) -> Option<Set> {
     sounds("log_mel_frames", "raw", pick(full, 25, 4), Metric::L2, pick(full, 101, 17))
 }
 
-fn whitened_frames(full: bool) -> Option<Set> {
+pub(super) fn whitened_frames(full: bool) -> Option<Set> {
     sounds("whitened_frames", "white", pick(full, 25, 4), Metric::Cosine, pick(full, 101, 17))
 }
 
-fn codes(_: bool) -> Option<Set> {
+pub(super) fn codes(_: bool) -> Option<Set> {
     sounds("codes", "codes", 1, Metric::Cosine, 5)
 }
 
@@ -121,9 +106,14 @@ fn drawn(dim: usize, records: usize, mut row: impl FnMut() -> Vec<f32>) -> (Rows
     (draw(records), draw(QUERIES))
 }
 
-fn gaussian(full: bool) -> Option<Set> {
-    let mut random = Random::new(11);
-    let (records, queries) = drawn(32, pick(full, 50_000, 8_000), || random.normals(32));
+/// Rows without any structure.
+pub(super) fn even(dim: usize, count: usize, seed: u64) -> (Rows, Rows) {
+    let mut random = Random::new(seed);
+    drawn(dim, count, || random.normals(dim))
+}
+
+pub(super) fn gaussian(full: bool) -> Option<Set> {
+    let (records, queries) = even(32, pick(full, 50_000, 8_000), 11);
     Some(Set { name: "gaussian", metric: Metric::L2, records, queries })
 }
 
@@ -137,7 +127,7 @@ pub(super) fn clustered(dim: usize, count: usize, seed: u64) -> (Rows, Rows) {
     })
 }
 
-fn clustered_gaussian(full: bool) -> Option<Set> {
+pub(super) fn clustered_gaussian(full: bool) -> Option<Set> {
     let (records, queries) = clustered(128, pick(full, 50_000, 8_000), 12);
     Some(Set { name: "clustered_gaussian", metric: Metric::L2, records, queries })
 }
@@ -154,13 +144,13 @@ pub(super) fn skewed(count: usize, seed: u64) -> (Rows, Rows) {
     })
 }
 
-fn skewed_norms(full: bool) -> Option<Set> {
+pub(super) fn skewed_norms(full: bool) -> Option<Set> {
     let (records, queries) = skewed(pick(full, 50_000, 8_000), 13);
     Some(Set { name: "skewed_norms", metric: Metric::Dot, records, queries })
 }
 
 /// Rows of length one from clusters of unequal sizes, each with axes of its own along which its spread decays.
-fn decaying_clusters(full: bool) -> Option<Set> {
+pub(super) fn decaying_clusters(full: bool) -> Option<Set> {
     const DIM: usize = 128;
     let (records, clusters) = (pick(full, 100_000, 8_000), pick(full, 2_000, 160));
     let mut random = Random::new(14);
