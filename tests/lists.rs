@@ -97,6 +97,21 @@ fn a_recall_asked_for_is_found_in_some_of_the_lists() {
 }
 
 #[test]
+fn beside_a_graph_whichever_is_cheaper_is_used_and_by_hand_the_graph() {
+    let (_folder, _database, collection) = vectors(4_000, 24, Metric::L2, 0.0);
+    for kind in [IndexKind::Ivf, IndexKind::Hnsw] {
+        assert_eq!(collection.build_index("raw", kind).unwrap()[0].kind, kind);
+    }
+    let kinds: Vec<IndexKind> = collection.indexes("raw").unwrap().iter().map(|info| info.kind).collect();
+    assert_eq!(kinds, [IndexKind::Hnsw, IndexKind::Ivf]);
+    let query = vector(9_999, 24, 0.0);
+    let way = |hits: Hits| hits.plan.segments[0].way;
+    assert_eq!(way(collection.query(&query).budget(50).run().unwrap()), Way::Graph { width: 50 });
+    assert!(!way(collection.query(&query).recall(0.9).run().unwrap()).is_exact());
+    assert_eq!(way(collection.query(&query).run().unwrap()), Way::Codes);
+}
+
+#[test]
 fn lists_that_rotted_are_as_if_they_were_not_there_and_made_again() {
     let (folder, database, collection) = vectors(1_500, 24, Metric::L2, 0.0);
     collection.build_index("raw", IndexKind::Ivf).unwrap();

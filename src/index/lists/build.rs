@@ -76,8 +76,9 @@ fn fit(rows: &Rows<'_>, metric: Metric, asking: &[u32], draws: &mut ChaCha8Rng) 
     let (count, dim) = (rows.records().len(), rows.dim());
     let lists = ((2.0 * (count as f64).sqrt()) as usize).max(1);
     let wanted = (lists * MOST_PER_LIST).min(SAMPLE_BYTES / size_of::<f32>() / dim).max(1);
-    let drawn = choose(count, wanted, draws).map(|number| rows.records()[number]);
-    let drawn: Vec<u32> = drawn.filter(|record| asking.binary_search(record).is_err()).collect();
+    let asks = |record: &&u32| asking.binary_search(record).is_ok();
+    let others: Vec<u32> = rows.records().iter().filter(|record| !asks(record)).copied().collect();
+    let drawn: Vec<u32> = choose(others.len(), wanted, draws).map(|number| others[number]).collect();
     let mut sample = vec![0.0f32; drawn.len() * dim];
     let places = sample.par_chunks_exact_mut(dim).zip(&drawn);
     places.try_for_each(|(place, &record)| {
