@@ -46,6 +46,7 @@ impl Driver {
     fn new(way: &str) -> Result<Driver> {
         let (index, name) = match way {
             "hnsw" => (Some(IndexKind::Hnsw), "otolith"),
+            "candidates" => (Some(IndexKind::Candidates), "otolith-candidates"),
             "exact" => (None, "otolith-exact"),
             _ => return Err(format!("{way}: neither hnsw nor exact").into()),
         };
@@ -88,6 +89,7 @@ impl Driver {
         let does: &[&str] = match self.index {
             None => &["vectors", "filter", "multi"],
             Some(IndexKind::Hnsw) => &["vectors", "filter"],
+            Some(IndexKind::Candidates) => &["filter", "multi"],
         };
         let version = env!("CARGO_PKG_VERSION");
         json!({ "ok": true, "name": self.name, "version": version, "does": does, "exact": self.index.is_none() })
@@ -98,6 +100,7 @@ impl Driver {
         let (first, last) = match self.index {
             None => (0, 0),
             Some(IndexKind::Hnsw) => (10, 640),
+            Some(IndexKind::Candidates) => (10, 4096),
         };
         let ladder = (0..).map(|step| (f64::from(first) * 2f64.powf(f64::from(step) / 2.0)).round() as u32);
         let mut settings: Vec<u32> = ladder.take(32).take_while(|setting| *setting <= last).collect();

@@ -28,12 +28,17 @@
 
 mod align;
 mod answer;
+mod batch;
+mod candidates;
 mod explain;
+mod fusion;
 mod plan;
 
 pub use align::Alignment;
 pub use answer::{Approximation, Certificate, Hit, Hits, Tier};
+pub use batch::run_all;
 pub use explain::{Explanation, RowMatch, Run};
+pub use fusion::{Arm, Fused, FusedHit, InArm, fuse};
 pub use plan::{Plan, SegmentPlan, Way};
 
 use crate::error::{Error, Result};

@@ -56,6 +56,8 @@ pub struct Candidates {
     sections: Sections,
     space: Space,
     curve: Curve,
+    /// Records that have no codes: those of no rows, and those that could not be read.
+    others: RoaringBitmap,
 }
 
 impl Candidates {
@@ -111,6 +113,22 @@ impl Candidates {
         &self.curve
     }
 
+    /// Records that it never names: those of no rows, and those that could not be read.
+    pub(crate) fn others(&self) -> &RoaringBitmap {
+        &self.others
+    }
+
+    /// Distinct rows of a record, in the mean: a row counts as the centroid it is nearest to.
+    pub(crate) fn rows_per_record(&self) -> f64 {
+        let Counts { records, rows, .. } = self.sections.counts();
+        rows as f64 / records.saturating_sub(self.others.len()).max(1) as f64
+    }
+
+    /// Bytes of all that it keeps.
+    pub(crate) fn size(&self) -> u64 {
+        self.sections.size()
+    }
+
     fn parts(&self) -> Result<Parts<'_>> {
         let rows: &[f32] = self.sections.numbers(section::CENTROIDS)?;
         Ok(Parts {
@@ -139,8 +157,10 @@ impl Artefact for Candidates {
         let space = space.ok_or_else(|| sections.corrupt(section::CENTROIDS, "no origin"))?;
         let curve = Curve::from_bytes(sections.bytes(section::CURVE)?);
         let curve = curve.map_err(|what| sections.corrupt(section::CURVE, what))?;
-        let candidates = Candidates { sections, space, curve };
+        let mut candidates = Candidates { sections, space, curve, others: RoaringBitmap::new() };
         candidates.check(records)?;
+        let parts = candidates.parts()?;
+        candidates.others = (0..parts.records()).filter(|record| parts.codes_of(*record).is_empty()).collect();
         Ok(candidates)
     }
 }
