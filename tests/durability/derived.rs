@@ -8,6 +8,7 @@ use otolith::store::Tuning;
 use otolith::store::vfs::{MemoryVfs, Vfs};
 use otolith::{Collection, Database, Hits, Matrix, Metric, Record, Result, Schema, View};
 use rayon::prelude::*;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,7 +34,7 @@ struct Made {
 }
 
 /// What is done to a file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 enum Harm<'a> {
     /// A bit of this byte is flipped.
     Flipped(usize),
@@ -44,6 +45,21 @@ enum Harm<'a> {
     Gone,
     /// It changes places with this other file.
     Exchanged(&'a Path),
+    /// It is the one that another database has under this name.
+    Foreign(&'a Made),
+}
+
+impl fmt::Display for Harm<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Harm::Flipped(at) => write!(f, "a bit of byte {at}"),
+            Harm::Cut(length) => write!(f, "cut to {length} bytes"),
+            Harm::Zeroed(from) => write!(f, "zeros from {from}"),
+            Harm::Gone => f.write_str("gone"),
+            Harm::Exchanged(other) => write!(f, "exchanged with {}", other.display()),
+            Harm::Foreign(_) => f.write_str("of another database"),
+        }
+    }
 }
 
 impl<'a> Harm<'a> {
@@ -54,6 +70,7 @@ impl<'a> Harm<'a> {
             Harm::Flipped(at) => bytes[at] ^= 1 << (at % 8),
             Harm::Cut(length) => bytes.truncate(length),
             Harm::Zeroed(from) => bytes[from..].fill(0),
+            Harm::Foreign(other) => bytes = other.vfs.read(path).unwrap(),
             Harm::Gone => {
                 vfs.remove(path).unwrap();
                 return None;
@@ -91,7 +108,8 @@ fn open(vfs: &MemoryVfs, read_only: bool) -> Result<Database> {
 }
 
 impl Made {
-    fn new() -> Made {
+    /// `seed` makes the records other ones.
+    fn new(seed: u64) -> Made {
         let vfs = MemoryVfs::default();
         let db = open(&vfs, false).unwrap();
         // By name: view, records, rows of a record, numbers of a row, index.
@@ -105,8 +123,11 @@ impl Made {
         let subjects = subjects.map(|(name, view, records, rows, dim, index)| {
             let collection = db.create_collection(name, Schema::new(dim).metric(Metric::Cosine)).unwrap();
             let class = |n: u64| ["dog", "rain", "bird"][n as usize % 3];
-            let record =
-                |n| Record::new(format!("{n:04}"), matrix(n, rows, dim)).field("class", class(n)).field("n", n as f64);
+            let record = |n| {
+                Record::new(format!("{n:04}"), matrix(seed + n, rows, dim))
+                    .field("class", class(n))
+                    .field("n", n as f64)
+            };
             collection.upsert((0..records).map(record)).unwrap();
             collection.delete(["0003", "0005"]).unwrap();
             db.flush().unwrap();
@@ -195,7 +216,7 @@ fn try_one(made: &Made, vfs: &MemoryVfs, path: &Path, harm: Harm<'_>, writes: bo
     let other = harm.befall(made, vfs, path);
     let hit: Vec<&Path> = std::iter::once(path).chain(other).collect();
     for subject in hit.iter().map(|path| made.subject(path)) {
-        let wrong = |why| panic!("{}: {harm:?}: {}: {why}", path.display(), subject.name);
+        let wrong = |why| panic!("{}: {harm}: {}: {why}", path.display(), subject.name);
         check(&open(vfs, true).unwrap(), subject).unwrap_or_else(wrong);
         if writes {
             let vfs = vfs.copy().unwrap();
@@ -216,7 +237,7 @@ fn places(len: usize, most: usize) -> impl Iterator<Item = usize> {
 
 #[test]
 fn a_derived_file_that_is_broken_stale_or_gone_costs_no_answer() {
-    let made = Made::new();
+    let (made, other) = (Made::new(0), Made::new(100_000));
     let files = made.files();
     let kinds =
         |kind: &str| files.iter().filter(|path| path.to_string_lossy().ends_with(&format!("-{kind}.odrv"))).count();
@@ -237,6 +258,7 @@ fn a_derived_file_that_is_broken_stale_or_gone_costs_no_answer() {
         places(len, crate::count(flips, 300 * flips)).map(Harm::Flipped).for_each(&mut add);
         places(len, crate::count(cuts, cuts)).flat_map(|at| [Harm::Cut(at), Harm::Zeroed(at)]).for_each(&mut add);
         add(Harm::Gone);
+        add(Harm::Foreign(&other));
         files.iter().filter(|other| *other > path).map(|other| Harm::Exchanged(other)).for_each(&mut add);
     }
     let next = AtomicUsize::new(0);
