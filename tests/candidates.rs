@@ -180,6 +180,31 @@ fn queries_that_ask_for_a_recall_get_it_from_candidates_and_their_certificate_sa
     }
 }
 
+#[test]
+fn damaged_records_are_named_and_others_take_their_places() {
+    let vfs = MemoryVfs::default();
+    let options = || Database::options().vfs(Arc::new(vfs.clone()));
+    let mut sounds = Sounds::new(32);
+    let records: Vec<Matrix> = (0..300).map(|_| sounds.sound(48)).collect();
+    let db = options().open("/sounds.otolith").unwrap();
+    let collection = db.create_collection("sounds", Schema::new(32)).unwrap();
+    collection.upsert((0..).zip(&records).map(|(n, matrix)| Record::new(format!("{n:03}"), matrix.clone()))).unwrap();
+    collection.build_index("raw", IndexKind::Candidates).unwrap();
+    db.close().unwrap();
+    let path = vfs.files().into_iter().find(|path| path.extension().is_some_and(|ending| ending == "oseg")).unwrap();
+    let mut bytes = vfs.read(&path).unwrap();
+    let start: Vec<u8> = records[7].values()[..4].iter().flat_map(|value| value.to_le_bytes()).collect();
+    let at = bytes.windows(16).position(|window| window == start).unwrap();
+    bytes[at] ^= 1;
+    vfs.write(&path, &bytes).unwrap();
+    let db = options().read_only().open("/sounds.otolith").unwrap();
+    let hits = db.collection("sounds").unwrap().query(&records[7]).budget(10).run().unwrap();
+    assert_eq!(hits.plan.segments[0].way, Way::Candidates { count: 10 });
+    assert_eq!(hits.len(), 10, "another record for each that is damaged");
+    assert!(hits.unreadable.iter().any(|left| left.id.as_deref() == Some("007")));
+    assert_eq!(hits.certificate.unread, hits.unreadable.len() as u64);
+}
+
 fn cut(query: &Matrix, rows: usize) -> Matrix {
     Matrix::from_rows(rows, query.dim(), query.values()[..rows * query.dim()].to_vec()).unwrap()
 }

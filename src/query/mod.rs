@@ -218,6 +218,11 @@ impl Search<'_> {
             let gathered = Gathered::new(self.k, self.min_score);
             let (plan, approximation) = self.look(&selection, &gathered)?;
             let found = gathered.finish(|place| self.segment(place).id(place.record).ok());
+            // Where an index led to records that cannot be read, it has to lead to others.
+            if approximation.is_some() && !found.failed.is_empty() {
+                self.leave_out(found.failed.into_iter().collect(), &mut selection)?;
+                continue;
+            }
             let (mut hits, mut untold) = (Vec::with_capacity(found.hits.len()), BTreeMap::new());
             for &(score, place) in &found.hits {
                 match self.hit(score, place) {
