@@ -74,7 +74,7 @@ fn candidates(criterion: &mut Criterion) {
     let start = Instant::now();
     let index = Candidates::in_memory(&records, Metric::Cosine).unwrap();
     println!("figure candidates_build = {:.2} s", start.elapsed().as_secs_f64());
-    println!("figure candidates_bytes = {} bytes a record", index.bytes() / records.len());
+    println!("figure candidates_bytes = {} bytes a record", index.size() / records.len() as u64);
     let prepared: Vec<PreparedQuery> =
         queries.iter().map(|query| PreparedQuery::new(Metric::Cosine, query.view()).unwrap()).collect();
     let all = || 0..records.len() as u32;

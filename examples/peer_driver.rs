@@ -47,6 +47,7 @@ impl Driver {
         let (index, name) = match way {
             "hnsw" => (Some(IndexKind::Hnsw), "otolith"),
             "ivf" => (Some(IndexKind::Ivf), "otolith-ivf"),
+            "candidates" => (Some(IndexKind::Candidates), "otolith-candidates"),
             "exact" => (None, "otolith-exact"),
             _ => return Err(format!("{way}: neither hnsw, ivf nor exact").into()),
         };
@@ -89,6 +90,7 @@ impl Driver {
         let does: &[&str] = match self.index {
             None => &["vectors", "filter", "multi"],
             Some(IndexKind::Hnsw | IndexKind::Ivf) => &["vectors", "filter"],
+            Some(IndexKind::Candidates) => &["filter", "multi"],
         };
         let version = env!("CARGO_PKG_VERSION");
         json!({ "ok": true, "name": self.name, "version": version, "does": does, "exact": self.index.is_none() })
@@ -100,6 +102,7 @@ impl Driver {
             None => (0, 0),
             Some(IndexKind::Hnsw) => (10, 640),
             Some(IndexKind::Ivf) => (1, 512),
+            Some(IndexKind::Candidates) => (10, 4096),
         };
         let ladder = (0..).map(|step| (f64::from(first) * 2f64.powf(f64::from(step) / 2.0)).round() as u32);
         let mut settings: Vec<u32> = ladder.take(32).take_while(|setting| *setting <= last).collect();

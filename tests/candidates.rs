@@ -1,10 +1,14 @@
 //! Candidates for MaxSim: how much of the exact answer is among them, and that they say so themselves.
 #![allow(clippy::unwrap_used)]
 
+use otolith::collection::IndexKind;
 use otolith::index::Candidates;
+use otolith::query::Way;
 use otolith::score::{Outcome, PreparedQuery, Scratch};
-use otolith::{Error, Matrix, Metric};
+use otolith::store::vfs::MemoryVfs;
+use otolith::{Collection, Database, Error, Hits, Matrix, Metric, Record, Schema};
 use roaring::RoaringBitmap;
+use std::sync::Arc;
 
 /// Sounds of a kind: rows that wander among places of their own, from a stock shared by all.
 struct Sounds {
@@ -116,4 +120,170 @@ fn no_records_no_rows_and_other_dimensions_are_answered() {
     let other = Matrix::from_vector(vec![1.0]).unwrap();
     assert!(matches!(one.best(other.view(), 5, None, &none), Err(Error::Mismatch { .. })));
     assert!(matches!(Candidates::in_memory(&[query, other], Metric::Dot), Err(Error::Mismatch { .. })));
+}
+
+/// A collection of sounds, in two segments; some records are of one row or none.
+fn collection(sounds: &mut Sounds, metric: Metric) -> (Database, Collection) {
+    let db = Database::options().vfs(Arc::new(MemoryVfs::default())).open("/sounds.otolith").unwrap();
+    let collection = db.create_collection("sounds", Schema::new(32).metric(metric)).unwrap();
+    for part in 0..2 {
+        let record = |n: usize| {
+            let rows = if n % 200 == 7 { n / 200 % 2 } else { 48 };
+            Record::new(format!("{part}-{n:03}"), sounds.sound(rows)).field("n", n as f64)
+        };
+        collection.upsert((0..500).map(record)).unwrap();
+        db.flush().unwrap();
+    }
+    (db, collection)
+}
+
+/// The share of the exact answer in another; what is in both must have the same score.
+fn share(found: &Hits, exact: &Hits) -> f64 {
+    assert_eq!(found.len(), exact.len());
+    let both = exact.iter().filter(|hit| {
+        let again = found.iter().find(|other| other.id == hit.id);
+        assert!(again.is_none_or(|other| other.score.to_bits() == hit.score.to_bits()));
+        again.is_some()
+    });
+    both.count() as f64 / exact.len() as f64
+}
+
+#[test]
+fn queries_that_ask_for_a_recall_get_it_from_candidates_and_their_certificate_says_so() {
+    for metric in [Metric::Cosine, Metric::L2] {
+        let mut sounds = Sounds::new(32);
+        let (_db, collection) = collection(&mut sounds, metric);
+        let queries: Vec<Matrix> = (0..20).map(|_| sounds.sound(48)).collect();
+        let before = collection.query(&queries[0]).recall(0.9).run().unwrap();
+        assert!(before.certificate.is_exact(), "without an index everything is scanned");
+        let built = collection.build_index("raw", IndexKind::Candidates).unwrap();
+        assert_eq!(built.iter().map(|info| (info.records, info.rows)).collect::<Vec<_>>(), [(500, 498); 2]);
+        assert_eq!(collection.indexes("raw").unwrap().len(), 2);
+        for (rows, target) in [(48, 0.8), (48, 0.9), (48, 0.95), (12, 0.9)] {
+            let queries = queries.iter().map(|query| cut(query, rows));
+            let recalls = queries.map(|query| {
+                let exact = collection.query(&query).run().unwrap();
+                let found = collection.query(&query).recall(target).run().unwrap();
+                let said = found.certificate.approximation.unwrap();
+                assert!(!found.certificate.is_exact() && said.target == Some(target));
+                assert!((target..=said.high).contains(&said.low) && said.high <= 1.0);
+                for segment in &found.plan.segments {
+                    assert!(matches!(segment.way, Way::Candidates { count } if count < 250), "{}", found.plan);
+                }
+                share(&found, &exact)
+            });
+            let recall = recalls.sum::<f64>() / 20.0;
+            let (name, percent) = (metric.name(), 100.0 * target);
+            println!("figure candidates_query_{name}_{rows}_rows_recall_{percent:.0} = {recall:.4}");
+            assert!(recall >= target - 0.01, "{metric:?}: {recall} of {target}");
+        }
+    }
+}
+
+#[test]
+fn damaged_records_are_named_and_others_take_their_places() {
+    let vfs = MemoryVfs::default();
+    let options = || Database::options().vfs(Arc::new(vfs.clone()));
+    let mut sounds = Sounds::new(32);
+    let records: Vec<Matrix> = (0..300).map(|_| sounds.sound(48)).collect();
+    let db = options().open("/sounds.otolith").unwrap();
+    let collection = db.create_collection("sounds", Schema::new(32)).unwrap();
+    collection.upsert((0..).zip(&records).map(|(n, matrix)| Record::new(format!("{n:03}"), matrix.clone()))).unwrap();
+    collection.build_index("raw", IndexKind::Candidates).unwrap();
+    db.close().unwrap();
+    let path = vfs.files().into_iter().find(|path| path.extension().is_some_and(|ending| ending == "oseg")).unwrap();
+    let mut bytes = vfs.read(&path).unwrap();
+    let start: Vec<u8> = records[7].values()[..4].iter().flat_map(|value| value.to_le_bytes()).collect();
+    let at = bytes.windows(16).position(|window| window == start).unwrap();
+    bytes[at] ^= 1;
+    vfs.write(&path, &bytes).unwrap();
+    let db = options().read_only().open("/sounds.otolith").unwrap();
+    let hits = db.collection("sounds").unwrap().query(&records[7]).budget(10).run().unwrap();
+    assert_eq!(hits.plan.segments[0].way, Way::Candidates { count: 10 });
+    assert_eq!(hits.len(), 10, "another record for each that is damaged");
+    assert!(hits.unreadable.iter().any(|left| left.id.as_deref() == Some("007")));
+    assert_eq!(hits.certificate.unread, hits.unreadable.len() as u64);
+}
+
+fn cut(query: &Matrix, rows: usize) -> Matrix {
+    Matrix::from_rows(rows, query.dim(), query.values()[..rows * query.dim()].to_vec()).unwrap()
+}
+
+#[test]
+fn filters_and_deletes_leave_candidates_as_good_and_answers_as_long() {
+    let mut sounds = Sounds::new(32);
+    let (_db, collection) = collection(&mut sounds, Metric::Cosine);
+    collection.build_index("raw", IndexKind::Candidates).unwrap();
+    let queries: Vec<Matrix> = (0..20).map(|_| sounds.sound(48)).collect();
+    collection.delete((0..100).map(|n| format!("0-{:03}", 3 * n))).unwrap();
+    // Of the first segment's 400 records and the second's 500: all, most, a part, and fewer than are wanted.
+    for (filter, candidates, matching) in
+        [(None, true, 896), (Some("n >= 100"), true, 0), (Some("n >= 350"), true, 0), (Some("n = 8"), false, 2)]
+    {
+        let mut recalls = 0.0;
+        for query in &queries {
+            let ask = || {
+                let query = collection.query(query);
+                match filter {
+                    Some(filter) => query.filter(filter),
+                    None => query,
+                }
+            };
+            let (exact, found) = (ask().run().unwrap(), ask().recall(0.9).run().unwrap());
+            assert!(exact.certificate.is_exact());
+            assert_eq!(!found.certificate.is_exact(), candidates, "{}", found.plan);
+            recalls += share(&found, &exact);
+            let all = ask().recall(0.9).k(10_000).run().unwrap();
+            assert!(all.certificate.is_exact() && (matching == 0 || all.len() == matching), "{}", all.len());
+        }
+        let recall = recalls / queries.len() as f64;
+        println!("figure candidates_query_filtered_recall_90 = {recall:.4}");
+        assert!(recall >= 0.89, "{filter:?}: {recall}");
+    }
+}
+
+#[test]
+fn queries_that_candidates_were_not_measured_for_are_answered_exactly() {
+    let mut sounds = Sounds::new(32);
+    let (_db, collection) = collection(&mut sounds, Metric::Dot);
+    collection.build_index("raw", IndexKind::Candidates).unwrap();
+    let query = sounds.sound(48);
+    let ask = || collection.query(&query);
+    let (few, one) = (cut(&query, 2), cut(&query, 1));
+    for (query, why) in [
+        (collection.query(&few).recall(0.9), "too few rows"),
+        (collection.query(&one).recall(0.9), "rows of many records"),
+        (ask().recall(0.9).k(101), "no number of candidates"),
+        (ask().recall(0.9).min_score(1.0), "above a score"),
+        (ask().recall(0.9).exact(), "exact"),
+        (ask().budget(300), "half of the records"),
+    ] {
+        let hits = query.run().unwrap();
+        assert!(hits.certificate.is_exact());
+        assert!(hits.plan.segments.iter().all(|part| part.why.contains(why)), "{} for {why}", hits.plan);
+    }
+    let by_hand = ask().budget(50).run().unwrap();
+    assert_eq!(by_hand.plan.segments[1].way, Way::Candidates { count: 50 });
+    let said = by_hand.certificate.approximation.unwrap();
+    assert!(said.target.is_none() && said.low > 0.5, "{said:?}");
+    let unsure = collection.query(&few).budget(50).run().unwrap().certificate.approximation.unwrap();
+    assert_eq!((unsure.low, unsure.high), (0.0, 1.0));
+}
+
+#[test]
+fn an_index_of_a_kind_that_does_not_fit_is_refused_with_the_one_that_does() {
+    let db = Database::options().vfs(Arc::new(MemoryVfs::default())).open("/kinds.otolith").unwrap();
+    let make = |name: &str, rows: usize, count: usize| {
+        let collection = db.create_collection(name, Schema::new(4)).unwrap();
+        let record = |n: usize| Matrix::from_rows(rows, 4, (0..rows * 4).map(|at| (n * 7 + at * 3) as f32).collect());
+        collection.upsert((0..count).map(|n| Record::auto(record(n).unwrap()))).unwrap();
+        collection
+    };
+    let (vectors, sounds, empty) = (make("vectors", 1, 300), make("sounds", 3, 300), make("empty", 0, 300));
+    let refused = |collection: &Collection, kind| collection.build_index("raw", kind).unwrap_err().to_string();
+    assert!(refused(&vectors, IndexKind::Candidates).contains("build hnsw"));
+    assert!(refused(&sounds, IndexKind::Hnsw).contains("build candidates"));
+    assert!(vectors.build_index("raw", IndexKind::Hnsw).unwrap().is_empty(), "too few to be worth it");
+    assert!(empty.build_index("raw", IndexKind::Hnsw).unwrap().is_empty());
+    assert!(make("few", 3, 100).build_index("raw", IndexKind::Candidates).unwrap().is_empty());
 }

@@ -60,8 +60,16 @@ fn sounds_go_in_are_found_listed_and_deleted() {
     assert_eq!(found["hits"].as_array().unwrap().len(), 3);
     assert_eq!((&found["hits"][0]["id"], &found["hits"][0]["fields"]["class"]), (&"dog/03.wav".into(), &"dog".into()));
     assert_eq!(found["certificate"]["exact"], true);
-    let run = &found["hits"][0]["runs"][0];
-    assert_eq!(run["query_seconds"], run["record_seconds"], "a sound matches itself in place");
+    let first = &found["hits"][0]["runs"][0];
+    assert_eq!(first["query_seconds"], first["record_seconds"], "a sound matches itself in place");
+    assert!(found["certificate"]["approximation"].is_null() && found["plan"][0]["way"] == "rows");
+    let shown = run(&["search", db, &query, "--recall", "0.9", "--plan"]);
+    assert!(
+        String::from_utf8_lossy(&shown.stdout).ends_with("records: rows; no index over this segment\n"),
+        "{shown:?}"
+    );
+    assert!(error(&["search", db, &query, "--recall", "95"], 1).contains("from 0 to 1"));
+    error(&["search", db, &query, "--recall", "0.9", "--budget", "5"], 2);
     let rain = json(&["search", db, &query, "--filter", "class = 'rain'"]);
     let hits = rain["hits"].as_array().unwrap();
     assert!(hits.len() == 4 && hits.iter().all(|hit| hit["fields"]["class"] == "rain"));

@@ -7,6 +7,7 @@
 //! - `io_error_nth`: the n-th operation fails, for every n and in every way.
 //! - `kill9`: a real process on a real disk is killed at random moments.
 //! - `bit_flip`, `truncate`: every byte of a small database gets a bit flipped; files are cut, swapped, zeroed, replaced.
+//! - `derived`: the same is done to files that can be made again, and every answer stays what it is.
 //! - `full_disk`: a small file system is filled.
 //! - `model`: random histories, crashes among them, against maps in memory.
 //! - `readers`: processes read while another writes and compacts.
@@ -23,6 +24,8 @@ mod bit_flip;
 mod calls;
 #[path = "durability/damaged.rs"]
 mod damaged;
+#[path = "durability/derived.rs"]
+mod derived;
 #[path = "durability/full_disk.rs"]
 mod full_disk;
 #[path = "durability/images.rs"]

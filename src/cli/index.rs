@@ -28,6 +28,8 @@ pub(super) enum Kind {
     Hnsw,
     /// Plain vectors in lists: quickly built, for collections larger than memory
     Ivf,
+    /// For records of several rows: which of them are likely to be among the best
+    Candidates,
 }
 
 const BUILD_HELP: &str = "\
@@ -38,11 +40,12 @@ Examples:
   otolith index build vectors.otolith
   otolith index build sounds.otolith --view mean
   otolith index build large.otolith --kind ivf
+  otolith index build sounds.otolith --view white --kind candidates
 
 With --json: as `index list`; `seconds` is null for an index that was there already.";
 
 const LIST_HELP: &str = "\
-Recall is that of the index's own test queries, which it asked when it was built: at which setting (a width of search, a number of lists)
+Recall is that of the index's own test queries, which it asked when it was built: at which setting (a width of search, a number of lists or of candidates)
 it found which share of the exact answer.
 
 With --json: {\"indexes\": [{\"view\", \"segment\", \"kind\", \"records\", \"rows\", \"bytes\", \"seconds\", \"curve\": [{\"k\", \"setting\", \"recall\",
@@ -84,6 +87,7 @@ impl From<Kind> for IndexKind {
         match kind {
             Kind::Hnsw => IndexKind::Hnsw,
             Kind::Ivf => IndexKind::Ivf,
+            Kind::Candidates => IndexKind::Candidates,
         }
     }
 }
@@ -99,7 +103,7 @@ pub(super) fn run(action: Action, opening: DatabaseOptions, output: &mut Output)
             bar.finish_and_clear();
             let built = built?;
             if built.is_empty() {
-                output.remark("nothing built: too few records to be worth an index, or of another number of rows");
+                output.remark("nothing built: too few records to be worth an index");
             }
             show(built.iter().map(|info| (args.view.as_str(), info)), output)
         }

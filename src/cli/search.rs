@@ -7,9 +7,10 @@ use super::output::Output;
 use crate::embed;
 use crate::error::Error;
 use crate::matrix::Matrix;
-use crate::query::{Certificate, Explanation, Hit, Run, Unreadable};
+use crate::query::{Approximation, Certificate, Explanation, Hit, Plan, Run, SegmentPlan, Unreadable};
 use crate::{Database, Schema};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -21,9 +22,14 @@ const HELP: &str = "\
 Examples:
   otolith search sounds.otolith bark.wav -k 5 --filter \"class != 'rain'\" --explain
   otolith search sounds.otolith bark.wav --view white --min-score 120
+  otolith search sounds.otolith bark.wav --view white --recall 0.95 --plan
+
+The answer is exact unless --recall or --budget asks for less and there is an index (see `otolith index`). Scores are exact in any case.
 
 With --json: {\"hits\": [{\"id\", \"score\", \"score_per_row\", \"fields\", \"runs\", \"alignment\"}], \"certificate\": {\"exact\",
-\"kth_score\", \"best_excluded\", \"unread\", \"tiers\"}, \"unreadable\", \"milliseconds\"}. With --explain, `runs` tell which rows matched which (query_rows,
+\"kth_score\", \"best_excluded\", \"unread\", \"tiers\", \"approximation\"}, \"plan\", \"unreadable\", \"milliseconds\"}. `approximation` is null where every
+record was looked at, else {\"target\", \"low\", \"high\"}: the recall asked for (null with --budget), and between which its mean lies nine times of ten,
+as the indexes measured of themselves. `plan` tells of each segment what was done and why: [{\"segment\", \"records\", \"way\", \"why\"}]. With --explain, `runs` tell which rows matched which (query_rows,
 record_rows, query_seconds, record_seconds, score, share), `alignment` where the query as a whole lies (record_rows,
 record_seconds, similarity); seconds are null where rows are no moments.
 
@@ -53,6 +59,15 @@ pub(super) struct Args {
     /// Search in this view instead of the raw rows
     #[arg(long, value_name = "NAME")]
     view: Option<String>,
+    /// Let indexes leave out what they hold unlikely, if this share of the exact answer is to be expected: 0.95
+    #[arg(long, value_name = "SHARE", conflicts_with = "budget")]
+    recall: Option<f64>,
+    /// Fix how much indexes look at: the width of a graph's search, or the number of candidates
+    #[arg(long, value_name = "N")]
+    budget: Option<usize>,
+    /// Tell how each segment was searched, and why so
+    #[arg(long)]
+    plan: bool,
     /// Tell which moments matched
     #[arg(long)]
     explain: bool,
@@ -75,6 +90,12 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     if let Some(view) = args.view {
         query = query.view(view);
     }
+    if let Some(target) = args.recall {
+        query = query.recall(target);
+    }
+    if let Some(setting) = args.budget {
+        query = query.budget(setting);
+    }
     if args.explain {
         query = query.explain();
     }
@@ -85,7 +106,7 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     if output.is_json() {
         let listed: Vec<Value> = hits.iter().map(hit_json).collect();
         output.document(&json!({
-            "hits": listed, "certificate": certificate_json(&hits.certificate),
+            "hits": listed, "certificate": certificate_json(&hits.certificate), "plan": plan_json(&hits.plan),
             "unreadable": hits.unreadable.iter().map(unreadable_json).collect::<Vec<_>>(), "milliseconds": milliseconds,
         }))?;
         return output.damage(&hits.unreadable, hits.certificate.unread);
@@ -101,10 +122,13 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
             output.line(format_args!("                 {}", run_text(run)))?;
         }
     }
-    let kind = match (hits.certificate.is_exact(), hits.certificate.unread) {
-        (true, _) => "exact",
-        (false, 0) => "approximate",
-        (false, _) => "of the records that can be read",
+    if args.plan {
+        output.text(&hits.plan.to_string())?;
+    }
+    let kind: Cow<'_, str> = match (hits.certificate.approximation, hits.certificate.unread) {
+        (Some(Approximation { low, high, .. }), _) => format!("recall {low:.3} to {high:.3}").into(),
+        (None, 0) => "exact".into(),
+        (None, _) => "of the records that can be read".into(),
     };
     output.remark(format_args!("{} hits, {kind}, {milliseconds:.1} ms (score per query row)", hits.len()));
     output.damage(&hits.unreadable, hits.certificate.unread)
@@ -169,7 +193,15 @@ fn certificate_json(certificate: &Certificate) -> Value {
     json!({
         "exact": certificate.is_exact(), "kth_score": certificate.kth_score,
         "best_excluded": certificate.best_excluded, "unread": certificate.unread, "tiers": tiers,
+        "approximation": certificate.approximation.map(|Approximation { target, low, high }| {
+            json!({ "target": target, "low": low, "high": high })
+        }),
     })
+}
+
+fn plan_json(plan: &Plan) -> Value {
+    let segment = |part: &SegmentPlan| json!({ "segment": part.segment, "records": part.records, "way": part.way.to_string(), "why": part.why });
+    plan.segments.iter().map(segment).collect()
 }
 
 fn unreadable_json(left: &Unreadable) -> Value {

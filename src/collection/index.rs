@@ -1,13 +1,13 @@
 //! Indexes of a collection: built on request, kept beside the segments, used by queries that allow an approximate answer.
 
-use super::Collection;
-use crate::error::Result;
+use super::{Collection, candidates};
+use crate::error::{Error, Result};
 use crate::index::graph::Graph;
 use crate::index::lists::Lists;
+use crate::index::one_row::Rows;
 use crate::index::plain::PlainIndex;
-use crate::index::{Curve, ViewRows};
+use crate::index::{Curve, Place, ViewRows};
 use crate::store::{RAW, Segment, Snapshot, ViewFile};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Fewest records of a segment that get an index: fewer are scanned before a walk through a graph would have begun.
@@ -21,6 +21,8 @@ pub enum IndexKind {
     /// Plain vectors in lists, each near one centroid: built in a fraction of the time that a graph takes and in little memory, and read
     /// from front to back, so that it suits collections larger than memory; slower to search.
     Ivf,
+    /// For records of several rows: which of them are likely to score best by MaxSim.
+    Candidates,
 }
 
 /// An index over one segment.
@@ -32,7 +34,7 @@ pub struct IndexInfo {
     pub kind: IndexKind,
     /// Records in the segment, deleted ones included.
     pub records: u32,
-    /// Records that the index knows: those of exactly one row.
+    /// Records that the index knows: those of exactly one row, of candidates those of any.
     pub rows: usize,
     /// Bytes of its file.
     pub bytes: u64,
@@ -44,36 +46,38 @@ pub struct IndexInfo {
 
 impl IndexKind {
     /// All kinds.
-    pub const ALL: [IndexKind; 2] = [IndexKind::Hnsw, IndexKind::Ivf];
+    pub const ALL: [IndexKind; 3] = [IndexKind::Hnsw, IndexKind::Ivf, IndexKind::Candidates];
 
-    /// Its name: `hnsw`, `ivf`.
+    /// Its name: `hnsw`, `ivf`, `candidates`.
     pub fn name(self) -> &'static str {
         match self {
             IndexKind::Hnsw => "hnsw",
             IndexKind::Ivf => "ivf",
+            IndexKind::Candidates => "candidates",
         }
     }
 
-    /// The index of this kind that a segment has.
-    fn of(self, snapshot: &Snapshot, segment: &Segment, view: Option<&ViewFile>) -> Option<PlainIndex> {
+    /// The index of this kind over plain vectors that a segment has.
+    fn plain(self, snapshot: &Snapshot, segment: &Segment, view: Option<&ViewFile>) -> Option<PlainIndex> {
         match self {
             IndexKind::Hnsw => snapshot.artefact::<Graph>(segment, view).map(PlainIndex::Graph),
             IndexKind::Ivf => snapshot.artefact::<Lists>(segment, view).map(PlainIndex::Lists),
+            IndexKind::Candidates => None,
         }
     }
 }
 
 impl Collection {
     /// Builds an index over each segment of enough records, where there is none yet. Records that are still in the log are written
-    /// out first. Queries of one row that ask for a [recall](crate::Query::recall) then use it. An index knows the records of exactly one row; others
-    /// are scanned beside it.
+    /// out first. Queries that ask for a [recall](crate::Query::recall) then use it: those of one row a graph, which knows the records of
+    /// exactly one row (others are scanned beside it), and those of several rows candidates.
     ///
     /// It lasts as long as the segment: a compaction that joins segments builds it again for what it wrote, see
     /// [`Collection::indexes`]. Time, of one core, for each record of 384 numbers: some 0.3 ms ([`IndexKind::Hnsw`]) or 0.06 ms ([`IndexKind::Ivf`]), by all
     /// threads of the rayon pool.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for an unknown view, [`Error::Corrupt`] for a damaged one, and those of flushing. An index that cannot be written is kept in
+    /// [`Error::Invalid`] when this kind is for other records than the view has. [`Error::NotFound`] for an unknown view, [`Error::Corrupt`] for a damaged one, and those of flushing. An index that cannot be written is kept in
     /// memory. Damaged records are left out.
     pub fn build_index(&self, view: &str, kind: IndexKind) -> Result<Vec<IndexInfo>> {
         if self.store.is_writable() {
@@ -85,32 +89,19 @@ impl Collection {
     fn build_missing(&self, view: &str, kind: IndexKind) -> Result<Vec<IndexInfo>> {
         let snapshot = self.snapshot()?;
         let rows = ViewRows::open(&snapshot, view)?;
-        let mut infos = Vec::new();
-        for (number, segment) in worthy(&snapshot) {
-            let (begun, known) = (Instant::now(), kind.of(&snapshot, segment, rows.view()));
-            let there = known.is_some();
-            let index = match known {
-                Some(index) => index,
-                None => {
-                    let plain = rows.plain(number)?;
-                    if plain.records().len() < WORTH as usize {
-                        continue;
-                    }
-                    let (metric, view) = (rows.metric()?, rows.view());
-                    match kind {
-                        IndexKind::Hnsw => PlainIndex::Graph(
-                            snapshot.build_artefact(segment, view, &|out| Graph::build(&plain, metric, out))?,
-                        ),
-                        IndexKind::Ivf => PlainIndex::Lists(
-                            snapshot.build_artefact(segment, view, &|out| Lists::build(&plain, metric, out))?,
-                        ),
-                    }
-                }
-            };
-            let built = (!there).then(|| begun.elapsed());
-            infos.push(IndexInfo { built, ..info(kind, number, segment, &index) });
+        kind.check(&snapshot, &rows)?;
+        let metric = rows.metric()?;
+        match kind {
+            IndexKind::Candidates => candidates::build(&snapshot, &rows),
+            IndexKind::Hnsw => build_plain(&snapshot, &rows, kind, &|segment, plain| {
+                let graph = snapshot.build_artefact(segment, rows.view(), &|out| Graph::build(plain, metric, out));
+                graph.map(PlainIndex::Graph)
+            }),
+            IndexKind::Ivf => build_plain(&snapshot, &rows, kind, &|segment, plain| {
+                let lists = snapshot.build_artefact(segment, rows.view(), &|out| Lists::build(plain, metric, out));
+                lists.map(PlainIndex::Lists)
+            }),
         }
-        Ok(infos)
     }
 
     /// The views, `raw` among them, over which there are indexes, and their kinds. A damaged view has none.
@@ -143,18 +134,68 @@ impl Collection {
     /// As [`Collection::build_index`].
     pub fn indexes(&self, view: &str) -> Result<Vec<IndexInfo>> {
         let snapshot = self.snapshot()?;
-        let view = if view == RAW { None } else { Some(snapshot.view(view)?) };
-        let known = worthy(&snapshot).flat_map(|(number, segment)| {
-            let of = |kind: IndexKind| Some((kind, kind.of(&snapshot, segment, view.map(Arc::as_ref))?));
+        let view = if view == RAW { None } else { Some(snapshot.view(view)?.as_ref()) };
+        let known = worthy(&snapshot, WORTH).flat_map(|(number, segment)| {
+            let of = |kind: IndexKind| Some((kind, kind.plain(&snapshot, segment, view)?));
             IndexKind::ALL.into_iter().filter_map(of).map(move |(kind, index)| info(kind, number, segment, &index))
         });
-        Ok(known.collect())
+        Ok(known.chain(candidates::known(&snapshot, view)).collect())
     }
 }
 
-fn worthy(snapshot: &Snapshot) -> impl Iterator<Item = (u32, &Segment)> {
+impl IndexKind {
+    /// Refuses an index that would know no record of the view.
+    fn check(self, snapshot: &Snapshot, rows: &ViewRows<'_>) -> Result<()> {
+        let mut others = false;
+        for (segment, part) in worthy(snapshot, 1) {
+            for record in 0..part.records() {
+                match rows.matrix(Place { segment, record }).map_or(0, |matrix| matrix.view().rows()) {
+                    0 => {}
+                    count if (count == 1) == (self != IndexKind::Candidates) => return Ok(()),
+                    _ => others = true,
+                }
+            }
+        }
+        match (others, self) {
+            (false, _) => Ok(()),
+            (true, IndexKind::Candidates) => Err(Error::invalid(
+                "candidates",
+                "no record has several rows here: build hnsw, which is for records of one",
+            )),
+            (true, IndexKind::Hnsw | IndexKind::Ivf) => Err(Error::invalid(
+                self.name(),
+                "no record has exactly one row here: build candidates, which are for records of several",
+            )),
+        }
+    }
+}
+
+/// Has an index over plain vectors built for each segment that is to have one and has none.
+fn build_plain(
+    snapshot: &Snapshot,
+    rows: &ViewRows<'_>,
+    kind: IndexKind,
+    build: &dyn Fn(&Segment, &Rows<'_>) -> Result<PlainIndex>,
+) -> Result<Vec<IndexInfo>> {
+    let mut infos = Vec::new();
+    for (number, segment) in worthy(snapshot, WORTH) {
+        if let Some(index) = kind.plain(snapshot, segment, rows.view()) {
+            infos.push(info(kind, number, segment, &index));
+            continue;
+        }
+        let (begun, plain) = (Instant::now(), rows.plain(number)?);
+        if plain.records().len() >= WORTH as usize {
+            let index = build(segment, &plain)?;
+            infos.push(IndexInfo { built: Some(begun.elapsed()), ..info(kind, number, segment, &index) });
+        }
+    }
+    Ok(infos)
+}
+
+/// The segments that may have an index over so many records at least.
+pub(super) fn worthy(snapshot: &Snapshot, records: u32) -> impl Iterator<Item = (u32, &Segment)> {
     let segments = (0..).zip(snapshot.segments()).map(|(number, part)| (number, &*part.segment));
-    segments.filter(|(_, segment)| segment.is_sealed() && segment.damage().is_none() && segment.records() >= WORTH)
+    segments.filter(move |(_, part)| part.is_sealed() && part.damage().is_none() && part.records() >= records)
 }
 
 fn info(kind: IndexKind, segment: u32, of: &Segment, index: &PlainIndex) -> IndexInfo {

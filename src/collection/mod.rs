@@ -8,6 +8,7 @@
 //! fitted parameters are kept, its rows can be rebuilt at any time, so changing one's mind about them never means embedding
 //! again.
 
+mod candidates;
 mod index;
 mod view;
 

@@ -375,3 +375,58 @@ impl CodedQuery {
         self.interval(codes.entry(row), self.high.dot(codes.row(row)), self.low.dot(codes.row(row)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::Matrix;
+    use crate::score::reference;
+    use proptest::prelude::*;
+
+    const METRICS: [Metric; 3] = [Metric::Dot, Metric::Cosine, Metric::L2];
+
+    /// Numbers of very different sizes, zeros among them.
+    fn row(dim: usize) -> impl Strategy<Value = Vec<f32>> {
+        let number = prop_oneof![4 => -1f32..1.0, 1 => Just(0.0), 1 => -1e4f32..1e4, 1 => -1e-6f32..1e-6];
+        prop::collection::vec(number, dim)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn every_score_lies_in_its_interval(
+            (query, rows) in (1usize..200).prop_flat_map(|dim| (row(dim), prop::collection::vec(row(dim), 1..9))),
+            scale in prop_oneof![Just(1.0f32), Just(1e-20), Just(1e15), Just(0.0)],
+            k in 1usize..4,
+        ) {
+            let query: Vec<f32> = query.iter().map(|value| value * scale).collect();
+            let dim = query.len();
+            for metric in METRICS {
+                let mut bytes = vec![0; rows.len() * stride(dim)];
+                let coded = bytes.chunks_exact_mut(stride(dim)).zip(&rows);
+                let entries: Vec<CodeEntry> = coded.map(|(codes, row)| encode(metric, row, codes)).collect();
+                let planes = planes(&entries);
+                let codes = Codes::new(&bytes, &planes, dim).unwrap();
+                prop_assert!(codes.are_sound());
+                let coded = CodedQuery::new(metric, &query);
+                let query = Matrix::from_vector(query.clone()).unwrap();
+                let score = |row: &Vec<f32>| {
+                    reference(metric, query.view(), Matrix::from_vector(row.clone()).unwrap().view()).unwrap()
+                };
+                let scores: Vec<f64> = rows.iter().map(score).collect();
+                for (row, &score) in scores.iter().enumerate() {
+                    let (lower, upper) = coded.interval_of(&codes, row);
+                    prop_assert!(lower <= score && score <= upper, "{metric:?} {lower} {score} {upper}");
+                }
+                let (candidates, excluded) = codes.candidates(&coded, None, Some(k), f64::NEG_INFINITY);
+                let mut ranked = scores.clone();
+                ranked.sort_by(|a, b| b.total_cmp(a));
+                let kth = ranked[k.min(ranked.len()) - 1];
+                for (row, &score) in scores.iter().enumerate() {
+                    let is_candidate = candidates.iter().any(|&(_, candidate)| candidate as usize == row);
+                    prop_assert!(is_candidate || (score <= excluded && score < kth), "{metric:?}: row {row} is lost");
+                }
+            }
+        }
+    }
+}

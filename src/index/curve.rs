@@ -7,11 +7,13 @@
 //! `mean ± 1.645 * deviation / sqrt(queries)` to hold it nine times of ten, and to lie above its lower end 19 times
 //! of 20.
 
+use crate::store::layout::curve_entry;
+
 /// Standard errors on either side of a mean within which the true one lies nine times of ten.
 const CONFIDENCE: f64 = 1.645;
 
 /// Bytes of one entry in a file.
-const ENTRY: usize = 48;
+const ENTRY: usize = curve_entry::BYTES;
 
 /// Measured recall by number of hits wanted and setting.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -86,11 +86,15 @@ impl<'a> ViewRows<'a> {
         let is_plain =
             |&record: &u32| self.matrix(Place { segment, record }).is_ok_and(|matrix| matrix.view().rows() == 1);
         let records = (0..all).into_par_iter().filter(is_plain).collect();
-        let dim = match &self.view {
-            None => self.snapshot.schema().dim,
-            Some(view) => view.pipeline()?.dim(),
-        };
-        Ok(Rows::new(Box::new(move |record| self.matrix(Place { segment, record })), all, records, dim))
+        Ok(Rows::new(Box::new(move |record| self.matrix(Place { segment, record })), all, records, self.dim()?))
+    }
+
+    /// Numbers in a row of this view.
+    pub(crate) fn dim(&self) -> Result<usize> {
+        match &self.view {
+            None => Ok(self.snapshot.schema().dim),
+            Some(view) => Ok(view.pipeline()?.dim()),
+        }
     }
 
     /// How rows of this view are compared.

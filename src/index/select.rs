@@ -6,6 +6,7 @@ use crate::filter::{FieldIndex, Filter};
 use crate::store::{Segment, SegmentRef, Snapshot, Unreadable};
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Records to be looked at.
@@ -68,6 +69,14 @@ impl Selected {
     /// The records as places.
     pub(crate) fn places(&self) -> impl Iterator<Item = Place> + '_ {
         self.iter().map(|record| Place { segment: self.segment, record })
+    }
+
+    /// The records among them when they were asked for one by one, and those that are not when all others are.
+    pub(crate) fn bitmaps(&self) -> (Option<&RoaringBitmap>, Cow<'_, RoaringBitmap>) {
+        match &self.records {
+            Records::Except(deleted) => (None, Cow::Borrowed(deleted)),
+            Records::Only(records) => (Some(records), Cow::default()),
+        }
     }
 
     /// Leaves out those of which `stays` says so.

@@ -28,12 +28,17 @@
 
 mod align;
 mod answer;
+mod batch;
+mod candidates;
 mod explain;
+mod fusion;
 mod plan;
 
 pub use align::Alignment;
 pub use answer::{Approximation, Certificate, Hit, Hits, Tier};
+pub use batch::run_all;
 pub use explain::{Explanation, RowMatch, Run};
+pub use fusion::{Arm, Fused, FusedHit, InArm, fuse};
 pub use plan::{Plan, SegmentPlan, Way};
 
 use crate::error::{Error, Result};
@@ -213,6 +218,11 @@ impl Search<'_> {
             let gathered = Gathered::new(self.k, self.min_score);
             let (plan, approximation) = self.look(&selection, &gathered)?;
             let found = gathered.finish(|place| self.segment(place).id(place.record).ok());
+            // Where an index led to records that cannot be read, it has to lead to others.
+            if approximation.is_some() && !found.failed.is_empty() {
+                self.leave_out(found.failed.into_iter().collect(), &mut selection)?;
+                continue;
+            }
             let (mut hits, mut untold) = (Vec::with_capacity(found.hits.len()), BTreeMap::new());
             for &(score, place) in &found.hits {
                 match self.hit(score, place) {

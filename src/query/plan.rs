@@ -51,6 +51,11 @@ pub enum Way {
         /// Lists, or more than there are; `nprobe`.
         probes: u64,
     },
+    /// Records of several rows were ranked by an estimate, and this many of them scored.
+    Candidates {
+        /// Records scored.
+        count: u64,
+    },
 }
 
 impl Way {
@@ -67,6 +72,7 @@ impl fmt::Display for Way {
             Way::Codes => f.write_str("codes"),
             Way::Graph { width } => write!(f, "graph, width {width}"),
             Way::Lists { probes } => write!(f, "lists, probes {probes}"),
+            Way::Candidates { count } => write!(f, "candidates, {count}"),
         }
     }
 }
@@ -103,15 +109,15 @@ impl Means {
 }
 
 /// A decision.
-struct Choice {
-    way: Way,
-    why: Cow<'static, str>,
+pub(super) struct Choice {
+    pub(super) way: Way,
+    pub(super) why: Cow<'static, str>,
     /// Mean recall at this effort, if not every record is looked at.
-    recall: Option<(f64, f64)>,
+    pub(super) recall: Option<(f64, f64)>,
 }
 
 impl Choice {
-    fn exact(way: Way, why: impl Into<Cow<'static, str>>) -> Choice {
+    pub(super) fn exact(way: Way, why: impl Into<Cow<'static, str>>) -> Choice {
         Choice { way, why: why.into(), recall: None }
     }
 }
@@ -140,7 +146,7 @@ impl Approach<'_> {
 impl Search<'_> {
     /// Looks at what is selected, and hands what may be among the best to `gathered`.
     pub(super) fn look(&self, selection: &Selection, gathered: &Gathered) -> Result<(Plan, Option<Approximation>)> {
-        // Several rows against several: nothing but the rows themselves.
+        // Several rows against several: the rows themselves, of all records or of candidates.
         let coded = (self.prepared.rows() == 1).then(|| CodedQuery::new(self.metric, self.query.row(0)));
         let (mut plan, mut interval) = (Plan::default(), None);
         let mut by_rows: Vec<Place> = Vec::new();
@@ -150,11 +156,14 @@ impl Search<'_> {
                 None => None,
             };
             let choice = match &means {
-                None => {
+                None if coded.is_some() => {
                     by_rows.extend(selected.places());
-                    let why =
-                        if coded.is_some() { "few numbers, or rows of many records" } else { "several rows to match" };
-                    Choice::exact(Way::Rows, why)
+                    Choice::exact(Way::Rows, "few numbers, or rows of many records")
+                }
+                None => {
+                    let (choice, records) = self.likely(selected);
+                    by_rows.extend(records.into_iter().map(|record| Place { segment: selected.segment, record }));
+                    choice
                 }
                 Some((means, query)) => {
                     let others = means.table().others.iter().filter(|&record| selected.contains(record));

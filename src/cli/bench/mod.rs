@@ -20,7 +20,7 @@ use super::output::Output;
 use super::scratch::Scratch;
 use crate::Database;
 use crate::collection::IndexKind;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::score::Metric;
 use asking::{Asking, Effort};
 use clap::ValueEnum;
@@ -153,9 +153,16 @@ impl Bench<'_> {
         bar.tick();
         let built = collection.build_index(&subject.view, kind.into());
         bar.finish_and_clear();
-        let infos = built?;
+        let infos = match built {
+            // Of plain vectors there are no candidates, and of matrices no graph.
+            Err(error) if error.kind() == ErrorKind::Caller => {
+                self.report.skip(kind.name(), &error.to_string());
+                return Ok(());
+            }
+            built => built?,
+        };
         if infos.is_empty() {
-            self.report.skip(kind.name(), "nothing to build it over: too few records, or of another number of rows");
+            self.report.skip(kind.name(), "too few records to be worth it");
             return Ok(());
         }
         let seconds = infos.iter().filter_map(|info| info.built).map(|time| time.as_secs_f64()).sum();

@@ -69,6 +69,8 @@ pub struct Candidates {
     sections: Sections,
     space: Space,
     curve: Curve,
+    /// Records that have no codes: those of no rows, and those that could not be read.
+    others: RoaringBitmap,
 }
 
 impl Candidates {
@@ -124,10 +126,20 @@ impl Candidates {
         &self.curve
     }
 
-    /// How many bytes it takes.
-    pub fn bytes(&self) -> usize {
-        let sections = [section::CENTROIDS, section::MATRICES, section::LIST_STARTS, section::CODES, section::CURVE];
-        sections.iter().map(|section| self.sections.bytes(*section).map_or(0, <[u8]>::len)).sum()
+    /// Records that it never names: those of no rows, and those that could not be read.
+    pub(crate) fn others(&self) -> &RoaringBitmap {
+        &self.others
+    }
+
+    /// Distinct rows of a record, in the mean: a row counts as the centroid it is nearest to.
+    pub(crate) fn rows_per_record(&self) -> f64 {
+        let Counts { records, rows, .. } = self.sections.counts();
+        rows as f64 / records.saturating_sub(self.others.len()).max(1) as f64
+    }
+
+    /// Bytes of all that it keeps.
+    pub fn size(&self) -> u64 {
+        self.sections.size()
     }
 
     fn parts(&self) -> Result<Parts<'_>> {
@@ -158,8 +170,10 @@ impl Artefact for Candidates {
         let space = space.ok_or_else(|| sections.corrupt(section::CENTROIDS, "no origin"))?;
         let curve = Curve::from_bytes(sections.bytes(section::CURVE)?);
         let curve = curve.map_err(|what| sections.corrupt(section::CURVE, what))?;
-        let candidates = Candidates { sections, space, curve };
+        let mut candidates = Candidates { sections, space, curve, others: RoaringBitmap::new() };
         candidates.check(records)?;
+        let parts = candidates.parts()?;
+        candidates.others = (0..parts.records()).filter(|record| parts.codes_of(*record).is_empty()).collect();
         Ok(candidates)
     }
 }
