@@ -57,7 +57,7 @@ impl Sets {
         }
         load.finish().unwrap();
         let built = |kind| Some((kind, build(&db, folder.path(), kind, dim, count)?));
-        let indexed = IndexKind::ALL.into_iter().filter_map(built).collect();
+        let indexed = [IndexKind::Hnsw, IndexKind::Ivf].into_iter().filter_map(built).collect();
         Sets { folder, plain, indexed, queries }
     }
 

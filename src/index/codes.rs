@@ -23,6 +23,8 @@ use std::ops::Range;
 
 /// Rows scanned by one thread at a time.
 const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes of a row that are asked for ahead of time.
+const PREFETCHED: usize = 4_096;
 
 /// What goes with the codes of a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -165,9 +167,9 @@ impl<'a> Codes<'a> {
         product as f32 * (step * self.scales[row]) + self.offsets[row]
     }
 
-    /// Has a row brought into the caches.
+    /// Has a row brought into the caches, of a long one the beginning: the machine sees by itself how it goes on.
     pub(crate) fn prefetch(&self, row: usize) {
-        prefetch(self.row(row));
+        prefetch(&self.row(row)[..self.stride.min(PREFETCHED)]);
     }
 
     /// Of `rows` (positions, best in runs that rise; all when `None`) those that may score among the `k` best of at least `floor`, each with
@@ -180,7 +182,7 @@ impl<'a> Codes<'a> {
         floor: f64,
     ) -> (Vec<(f64, u32)>, f64) {
         let count = rows.map_or(self.len(), <[u32]>::len);
-        let chunk = (CHUNK_BYTES / self.stride).max(4);
+        let chunk = (CHUNK_BYTES / self.stride).max(1).next_multiple_of(8);
         if count <= chunk {
             let mut kept = Kept::new(k, floor);
             self.look_at(query, rows, 0..count, &mut kept);
@@ -201,17 +203,16 @@ impl<'a> Codes<'a> {
         let row_at = |at: usize| rows.map_or(at, |rows| rows[at] as usize);
         let end = part.end;
         let mut at = part.start;
-        while at + 4 <= end {
-            let four: [usize; 4] = std::array::from_fn(|next| row_at(at + next));
+        while at + 8 <= end {
+            let eight: [usize; 8] = std::array::from_fn(|next| row_at(at + next));
             if rows.is_some() {
-                (at + 4..end.min(at + 8)).for_each(|next| self.prefetch(row_at(next)));
+                (at + 8..end.min(at + 16)).for_each(|next| self.prefetch(row_at(next)));
             }
-            let bytes = four.map(|row| self.row(row));
-            let [high, low] = query.high.dot4_both(&query.low, bytes);
-            for next in 0..4 {
-                kept.consider(query.interval(self.entry(four[next]), high[next], low[next]), four[next] as u32);
+            let [high, low] = query.high.dot8_both(&query.low, eight.map(|row| self.row(row)));
+            for next in 0..8 {
+                kept.consider(query.interval(self.entry(eight[next]), high[next], low[next]), eight[next] as u32);
             }
-            at += 4;
+            at += 8;
         }
         for row in (at..end).map(row_at) {
             let (high, low) = (query.high.dot(self.row(row)), query.low.dot(self.row(row)));

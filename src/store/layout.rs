@@ -198,13 +198,6 @@ structure! {
 }
 
 structure! {
-    /// What goes with the codes of a row in a derived file.
-    code_entry 16 {
-        SCALE 0 4  OFFSET 4 4  ERROR 8 4  SIZE 12 4
-    }
-}
-
-structure! {
     /// The recall that an index measured of itself with one setting.
     curve_entry 48 {
         K 0 8  SETTING 8 8  MEAN 16 8  DEVIATION 24 8  QUERIES 32 8  COMPARED 40 8
@@ -236,7 +229,6 @@ pub const STRUCTURES: &[(&str, usize, &[Field])] = &[
     ("id entry", id_entry::BYTES, id_entry::FIELDS),
     ("step header", step_header::BYTES, step_header::FIELDS),
     ("array entry", array_entry::BYTES, array_entry::FIELDS),
-    ("code entry", code_entry::BYTES, code_entry::FIELDS),
     ("curve entry", curve_entry::BYTES, curve_entry::FIELDS),
     ("field entry", field_entry::BYTES, field_entry::FIELDS),
     ("value entry", value_entry::BYTES, value_entry::FIELDS),

@@ -52,8 +52,8 @@ pub(super) unsafe fn dot4(query: &[i8], rows: [&[u8]; 4]) -> [i64; 4] {
 /// # Safety
 /// As [`dot`], for both queries.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2")]
-pub(super) unsafe fn dot4_both(queries: [&[i8]; 2], rows: [&[u8]; 4]) -> [[i64; 4]; 2] {
-    let mut sums = [[_mm512_setzero_si512(); 4]; 2];
+pub(super) unsafe fn dot8_both(queries: [&[i8]; 2], rows: [&[u8]; 8]) -> [[i64; 8]; 2] {
+    let mut sums = [[_mm512_setzero_si512(); 8]; 2];
     let len = queries[0].len();
     for at in (0..len).step_by(64) {
         // SAFETY: `at` stays below the lengths, which are multiples of 64.
@@ -66,7 +66,11 @@ pub(super) unsafe fn dot4_both(queries: [&[i8]; 2], rows: [&[u8]; 4]) -> [[i64; 
             }
         }
     }
-    [totals(sums[0], len), totals(sums[1], len)]
+    let eight = |[a, b, c, d, e, f, g, h]: [__m512i; 8]| {
+        let ([a, b, c, d], [e, f, g, h]) = (totals([a, b, c, d], len), totals([e, f, g, h], len));
+        [a, b, c, d, e, f, g, h]
+    };
+    sums.map(eight)
 }
 
 /// The sums of lanes that took products of rows of this length.
