@@ -1,4 +1,4 @@
-//! What is made of the records and can be made again: codes, graphs, candidates, fields in columns, rows of views. Whatever happens
+//! What is made of the records and can be made again: codes, graphs, lists, candidates, fields in columns, rows of views. Whatever happens
 //! to these files, answers stay what they are.
 
 use crate::damaged::is_derived;
@@ -119,6 +119,7 @@ impl Made {
             ("graph", "raw", 1_100, 1, 8, Some(IndexKind::Hnsw)),
             ("sounds", "raw", 240, 6, 8, Some(IndexKind::Candidates)),
             ("viewed", "mean", 1_030, 2, 8, Some(IndexKind::Hnsw)),
+            ("lists", "raw", 2_000, 1, 24, Some(IndexKind::Ivf)),
         ];
         let subjects = subjects.map(|(name, view, records, rows, dim, index)| {
             let collection = db.create_collection(name, Schema::new(dim).metric(Metric::Cosine)).unwrap();
@@ -241,7 +242,7 @@ fn a_derived_file_that_is_broken_stale_or_gone_costs_no_answer() {
     let files = made.files();
     let kinds =
         |kind: &str| files.iter().filter(|path| path.to_string_lossy().ends_with(&format!("-{kind}.odrv"))).count();
-    assert_eq!(["codes", "graph", "centroids", "fields", "rows"].map(kinds), [1, 2, 1, 3, 1], "{files:?}");
+    assert_eq!(["codes", "graph", "lists", "centroids", "fields", "rows"].map(kinds), [1, 2, 1, 1, 4, 1], "{files:?}");
     let db = open(&made.vfs, true).unwrap();
     for subject in &made.subjects {
         let approximate = check(&db, subject).unwrap();
@@ -255,7 +256,7 @@ fn a_derived_file_that_is_broken_stale_or_gone_costs_no_answer() {
         // Asking takes as long as there are numbers.
         let (flips, cuts) = if made.subject(path).name == "codes" { (60, 8) } else { (330, 30) };
         let mut add = |harm| cases.push((path, harm));
-        places(len, crate::count(flips, 300 * flips)).map(Harm::Flipped).for_each(&mut add);
+        places(len, crate::count(flips, 60 * flips)).map(Harm::Flipped).for_each(&mut add);
         places(len, crate::count(cuts, cuts)).flat_map(|at| [Harm::Cut(at), Harm::Zeroed(at)]).for_each(&mut add);
         add(Harm::Gone);
         add(Harm::Foreign(&other));
