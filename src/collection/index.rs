@@ -72,13 +72,15 @@ impl Collection {
     /// out first. Queries that ask for a [recall](crate::Query::recall) then use it: those of one row a graph, which knows the records of
     /// exactly one row (others are scanned beside it), and those of several rows candidates.
     ///
-    /// It lasts as long as the segment: a compaction that joins segments builds it again for what it wrote, see
-    /// [`Collection::indexes`]. Time, of one core, for each record of 384 numbers: some 0.3 ms ([`IndexKind::Hnsw`]) or 0.06 ms ([`IndexKind::Ivf`]), by all
+    /// It lasts as long as the segment. [`Database::compact`](crate::Database::compact) builds it again for what it wrote; when the
+    /// store by itself joins small segments or writes out the log, the new segments are scanned until this is called again.
+    /// Time, of one core, for each record of 384 numbers: some 0.4 ms ([`IndexKind::Hnsw`]) or 0.06 ms ([`IndexKind::Ivf`]), by all
     /// threads of the rayon pool.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when this kind is for other records than the view has. [`Error::NotFound`] for an unknown view, [`Error::Corrupt`] for a damaged one, and those of flushing. An index that cannot be written is kept in
-    /// memory. Damaged records are left out.
+    /// [`Error::Invalid`] when this kind is for other records than the view has. [`Error::NotFound`] for an unknown view,
+    /// [`Error::Corrupt`] for a damaged one, and those of flushing. An index that cannot be written is kept in memory. Damaged
+    /// records are left out.
     pub fn build_index(&self, view: &str, kind: IndexKind) -> Result<Vec<IndexInfo>> {
         if self.store.is_writable() {
             self.store.flush()?;
