@@ -14,6 +14,7 @@
 //! So a scan reads a quarter of the bytes that the rows take, and leaves the few rows whose interval reaches the k-th best lower
 //! end to be scored exactly: the answer is the reference's.
 
+use super::top::Score;
 use crate::kernel::{STRIDE, SignedCodes, ordered, prefetch};
 use crate::score::Metric;
 use rayon::prelude::*;
@@ -227,26 +228,9 @@ struct Kept {
     /// No row whose upper end is below this can be.
     tau: f64,
     /// The best lower ends.
-    lowest: BinaryHeap<Reverse<Ordered>>,
+    lowest: BinaryHeap<Reverse<Score>>,
     candidates: Vec<(f64, u32)>,
     excluded: f64,
-}
-
-#[derive(PartialEq)]
-struct Ordered(f64);
-
-impl Eq for Ordered {}
-
-impl PartialOrd for Ordered {
-    fn partial_cmp(&self, other: &Ordered) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Ordered {
-    fn cmp(&self, other: &Ordered) -> std::cmp::Ordering {
-        self.0.total_cmp(&other.0)
-    }
 }
 
 impl Kept {
@@ -269,12 +253,12 @@ impl Kept {
         if lower <= self.tau && self.lowest.len() >= k {
             return;
         }
-        self.lowest.push(Reverse(Ordered(lower)));
+        self.lowest.push(Reverse(Score(lower)));
         if self.lowest.len() > k {
             self.lowest.pop();
         }
         if self.lowest.len() == k
-            && let Some(Reverse(Ordered(kth))) = self.lowest.peek()
+            && let Some(Reverse(Score(kth))) = self.lowest.peek()
         {
             self.tau = self.tau.max(*kth);
         }
@@ -282,7 +266,7 @@ impl Kept {
 
     fn join(mut self, other: Kept) -> Kept {
         self.excluded = self.excluded.max(other.excluded);
-        other.lowest.into_iter().for_each(|Reverse(Ordered(lower))| self.raise(lower));
+        other.lowest.into_iter().for_each(|Reverse(Score(lower))| self.raise(lower));
         self.tau = self.tau.max(other.tau);
         self.candidates.extend(other.candidates);
         self

@@ -35,8 +35,9 @@ pub struct Ranked<T> {
     pub best_excluded: f64,
 }
 
+/// A score as a key: every two numbers are in order.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Score(f64);
+pub(super) struct Score(pub(super) f64);
 
 impl Eq for Score {}
 
