@@ -218,8 +218,8 @@ impl Search<'_> {
             let gathered = Gathered::new(self.k, self.min_score);
             let (plan, approximation) = self.look(&selection, &gathered)?;
             let found = gathered.finish(|place| self.segment(place).id(place.record).ok());
-            // Where an index led to records that cannot be read, it has to lead to others.
-            if approximation.is_some() && !found.failed.is_empty() {
+            // Where codes or an index led to records that cannot be read, they have to lead to others.
+            if !found.failed.is_empty() && plan.segments.iter().any(|segment| segment.way != Way::Rows) {
                 self.leave_out(found.failed.into_iter().collect(), &mut selection)?;
                 continue;
             }

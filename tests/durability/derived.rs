@@ -273,3 +273,32 @@ fn a_derived_file_that_is_broken_stale_or_gone_costs_no_answer() {
     println!("figure bit_flip_derived_cases = {} cases", cases.len());
     assert!(cases.len() >= crate::count(2_000, 100_000));
 }
+
+#[test]
+fn a_damaged_vector_leaves_its_place_to_others() {
+    let made = Made::new(0);
+    for subject in made.subjects.iter().filter(|subject| ["codes", "graph", "lists"].contains(&subject.name)) {
+        let vfs = made.vfs.copy().unwrap();
+        let (best, _) = &subject.exact[0][0][0];
+        let row = matrix(best.parse().unwrap(), 1, subject.queries[0].dim());
+        let bytes: Vec<u8> = row.values().iter().flat_map(|value| value.to_le_bytes()).collect();
+        let segments = vfs.files().into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "oseg"));
+        let hit = segments.filter(|path| {
+            let mut all = vfs.read(path).unwrap();
+            let Some(at) = all.windows(bytes.len()).position(|window| window == bytes) else { return false };
+            all[at] ^= 1;
+            vfs.write(path, &all).unwrap();
+            true
+        });
+        // Others begin with the same numbers.
+        assert!(hit.count() > 0, "{}: record {best} lies in no segment", subject.name);
+        let db = open(&vfs, true).unwrap();
+        let collection = db.collection(subject.name).unwrap();
+        for recall in [None, Some(0.95)] {
+            let hits = ask(&collection, subject.view, &subject.queries[0], None, recall).unwrap();
+            assert_eq!(hits.len(), K, "{} {recall:?}: {}", subject.name, hits.plan);
+            assert!(hits.iter().all(|hit| hit.id != *best) && !hits.certificate.is_exact(), "{}", subject.name);
+            assert!(!hits.unreadable.is_empty(), "{}", subject.name);
+        }
+    }
+}
