@@ -11,6 +11,8 @@ use std::convert::Infallible;
 pub(super) const HITS: [u64; 3] = [1, 10, 100];
 /// The most of them.
 const MOST: usize = 100;
+/// Mean recall beyond which no larger setting is measured.
+pub(super) const ENOUGH: f64 = 0.999;
 /// Most rows that ask, and at most one in so many.
 const QUERIES: usize = 500;
 const SHARE: usize = 10;

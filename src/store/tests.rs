@@ -466,3 +466,28 @@ fn one_of_each() -> (MemoryVfs, Manifest) {
     let manifest = Manifest::clone(&store.version().manifest);
     (vfs, manifest)
 }
+
+/// Makes a database, opens it for writing again and tries something during which one operation fails, whichever: the store must write on
+/// afterwards.
+fn with_each_failing_operation(make: impl Fn(&MemoryVfs), attempt: impl Fn(&Store)) {
+    for fault in [Fault::Io, Fault::NoSpace] {
+        for at in 0.. {
+            let vfs = MemoryVfs::default();
+            make(&vfs);
+            let counting = FaultyVfs::new(vfs.clone(), u64::MAX, fault, false);
+            let open = |vfs: &FaultyVfs| {
+                let options = Options { vfs: Arc::new(vfs.clone()), access: Access::Map, ..Options::default() };
+                Store::open(Path::new(DB), Mode::Write { create: false }, options).unwrap()
+            };
+            drop(open(&counting));
+            let faulty = FaultyVfs::new(vfs.clone(), counting.operation_count() + at, fault, false);
+            let store = open(&faulty);
+            attempt(&store);
+            if faulty.fired().is_none() {
+                assert!(at > 8, "files were written");
+                break;
+            }
+            store.commit(vec![delete("c", &["1"])]).unwrap();
+        }
+    }
+}

@@ -1,9 +1,9 @@
 //! Building: centroids of a sample, codes of all records, recall of some.
 
-use super::Rows;
 use super::measure::measure;
 use super::search::Parts;
 use super::space::{Space, finite};
+use super::{Candidates, Rows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::matrix::StoredMatrix;
 use crate::pipeline::kmeans::{BLOCK, Centroids, Likeness, choose};
@@ -53,47 +53,53 @@ impl<'r> Source<'r> {
     }
 }
 
-/// Writes the sections of the candidates of `records` records of rows of `dim` numbers.
-pub(super) fn build<'r>(
-    rows: &'r Rows<'r>,
-    records: u32,
-    dim: usize,
-    metric: Metric,
-    out: &mut SectionsWriter<'_>,
-) -> Result<Counts> {
-    let source = Source { rows, records, dim, strict: out.is_lasting() };
-    let mut draws = ChaCha8Rng::seed_from_u64(SEED);
-    let (space, centroids) = fit(&source, metric, &mut draws)?;
-    let (mut rests, mut starts, mut codes) = (Vec::new(), vec![0u64], Vec::new());
-    let mut total = 0;
-    for first in (0..records).step_by(CHUNK as usize) {
-        let chunk = first..records.min(first.saturating_add(CHUNK));
-        let coded = chunk.into_par_iter().map_init(Vec::new, |scores, record| match source.matrix(record)? {
-            Some(matrix) => Ok(code(&matrix, &space, &centroids, scores)),
-            None => Ok(Coded { rows: 0, rest: vec![0.0; space.width()], codes: Vec::new() }),
-        });
-        for coded in coded.collect::<Result<Vec<Coded>>>()? {
-            rests.extend_from_slice(&coded.rest);
-            codes.extend_from_slice(&coded.codes);
-            starts.push(codes.len() as u64);
-            total += coded.rows;
+impl Candidates {
+    /// Writes the sections of the candidates of records `0..records`, whose rows have `dim` numbers. The same bytes for any
+    /// number of threads.
+    ///
+    /// # Errors
+    /// Those of `rows` and of the writer; damage in a record only where what is written lasts, else it is left out.
+    pub(crate) fn build<'r>(
+        rows: &'r Rows<'r>,
+        records: u32,
+        dim: usize,
+        metric: Metric,
+        out: &mut SectionsWriter<'_>,
+    ) -> Result<Counts> {
+        let source = Source { rows, records, dim, strict: out.is_lasting() };
+        let mut draws = ChaCha8Rng::seed_from_u64(SEED);
+        let (space, centroids) = fit(&source, metric, &mut draws)?;
+        let (mut rests, mut starts, mut codes) = (Vec::new(), vec![0u64], Vec::new());
+        let mut total = 0;
+        for first in (0..records).step_by(CHUNK as usize) {
+            let chunk = first..records.min(first.saturating_add(CHUNK));
+            let coded = chunk.into_par_iter().map_init(Vec::new, |scores, record| match source.matrix(record)? {
+                Some(matrix) => Ok(code(&matrix, &space, &centroids, scores)),
+                None => Ok(Coded { rows: 0, rest: vec![0.0; space.width()], codes: Vec::new() }),
+            });
+            for coded in coded.collect::<Result<Vec<Coded>>>()? {
+                rests.extend_from_slice(&coded.rest);
+                codes.extend_from_slice(&coded.codes);
+                starts.push(codes.len() as u64);
+                total += coded.rows;
+            }
         }
+        let centroids = centroids.values();
+        let parts = Parts { space: &space, centroids, rests: &rests, weight: 1.0, starts: &starts, codes: &codes };
+        let (weight, curve) = measure(&source, parts, total, &mut draws)?;
+        // A half of a number is exact, so that what is read ranks as what was measured.
+        rests.iter_mut().for_each(|value| *value *= weight as f32);
+        out.section(section::ABOUT, serde_json::json!({ "metric": metric.name() }).to_string().as_bytes())?;
+        out.begin(section::CENTROIDS)?;
+        out.append(bytemuck::cast_slice(space.origin()))?;
+        out.append(bytemuck::cast_slice(centroids))?;
+        out.end();
+        out.section(section::MATRICES, if weight > 0.0 { bytemuck::cast_slice(&rests) } else { &[] })?;
+        out.section(section::LIST_STARTS, bytemuck::cast_slice(&starts))?;
+        out.section(section::CODES, bytemuck::cast_slice(&codes))?;
+        out.section(section::CURVE, &curve.to_bytes())?;
+        Ok(Counts { records: u64::from(records), rows: codes.len() as u64, dim: dim as u64 })
     }
-    let centroids = centroids.values();
-    let parts = Parts { space: &space, centroids, rests: &rests, weight: 1.0, starts: &starts, codes: &codes };
-    let (weight, curve) = measure(&source, parts, total, &mut draws)?;
-    // A half of a number is exact, so that what is read ranks as what was measured.
-    rests.iter_mut().for_each(|value| *value *= weight as f32);
-    out.section(section::ABOUT, serde_json::json!({ "metric": metric.name() }).to_string().as_bytes())?;
-    out.begin(section::CENTROIDS)?;
-    out.append(bytemuck::cast_slice(space.origin()))?;
-    out.append(bytemuck::cast_slice(centroids))?;
-    out.end();
-    out.section(section::MATRICES, if weight > 0.0 { bytemuck::cast_slice(&rests) } else { &[] })?;
-    out.section(section::LIST_STARTS, bytemuck::cast_slice(&starts))?;
-    out.section(section::CODES, bytemuck::cast_slice(&codes))?;
-    out.section(section::CURVE, &curve.to_bytes())?;
-    Ok(Counts { records: u64::from(records), rows: codes.len() as u64, dim: dim as u64 })
 }
 
 /// The space, and centroids of rows in it.

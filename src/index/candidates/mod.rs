@@ -54,7 +54,7 @@ use crate::error::{Error, Result};
 use crate::matrix::{Matrix, MatrixView, StoredMatrix};
 use crate::score::Metric;
 use crate::store::layout::{Kind, section};
-use crate::store::{self, Artefact, Counts, Sections, SectionsWriter};
+use crate::store::{self, Artefact, Counts, Sections};
 use roaring::RoaringBitmap;
 use search::Parts;
 use space::Space;
@@ -86,21 +86,6 @@ impl Candidates {
             Ok(StoredMatrix::trusted(matrix.rows(), matrix.dim(), Cow::Borrowed(matrix.values())))
         };
         store::in_memory(records, &|out| Candidates::build(&rows, records, dim, metric, out))
-    }
-
-    /// Writes the sections of the candidates of records `0..records`, whose rows have `dim` numbers. The same bytes for any
-    /// number of threads.
-    ///
-    /// # Errors
-    /// Those of `rows` and of the writer; damage in a record only where what is written lasts, else it is left out.
-    pub(crate) fn build<'r>(
-        rows: &'r Rows<'r>,
-        records: u32,
-        dim: usize,
-        metric: Metric,
-        out: &mut SectionsWriter<'_>,
-    ) -> Result<Counts> {
-        build::build(rows, records, dim, metric, out)
     }
 
     /// The numbers of the `count` records that are most likely to score best, most likely first, equally likely ones by

@@ -5,15 +5,14 @@ use super::beam::Beam;
 use super::build::Builder;
 use crate::error::Result;
 use crate::index::curve::{Curve, CurveEntry};
-use crate::index::truth::{HITS, Truth};
+use crate::index::truth::{ENOUGH, HITS, Truth};
 use crate::kernel::SignedCodes;
 use crate::score::Metric;
 use rayon::prelude::*;
 
 /// Widths of the search that are measured.
 const WIDTHS: [u64; 20] = [10, 12, 14, 17, 20, 24, 28, 34, 40, 48, 56, 68, 80, 112, 160, 224, 320, 448, 640, 1_280];
-/// Mean recall beyond which no wider search is measured.
-const ENOUGH: f64 = 0.999;
+
 /// Asks the graph of the first nodes by the last `asking` ones.
 pub(super) fn curve(
     builder: &Builder<'_>,

@@ -4,14 +4,12 @@ use super::{Places, Rows};
 use crate::error::Result;
 use crate::index::codes::Codes;
 use crate::index::curve::{Curve, CurveEntry};
-use crate::index::truth::{HITS, Truth};
+use crate::index::truth::{ENOUGH, HITS, Truth};
 use crate::score::Metric;
 use rayon::prelude::*;
 
 /// Numbers of lists that are measured, the doubles of the last two after them, up to all lists.
 const PROBES: [u64; 6] = [1, 2, 3, 4, 6, 8];
-/// Mean recall beyond which no more lists are measured.
-const ENOUGH: f64 = 0.999;
 
 /// What some rows ask, while the rows of all lists go by.
 pub(super) struct Questions<'a> {

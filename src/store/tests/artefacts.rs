@@ -221,27 +221,13 @@ fn neither_what_is_there_nor_what_is_not_is_asked_of_the_disk_again() {
 
 #[test]
 fn what_cannot_be_written_is_kept_in_memory_and_poisons_nothing() {
-    for fault in [Fault::Io, Fault::NoSpace] {
-        for at in 0.. {
-            let vfs = MemoryVfs::default();
-            drop(two_segments(&vfs));
-            let counting = FaultyVfs::new(vfs.clone(), u64::MAX, fault, false);
-            let open = |vfs: &FaultyVfs| {
-                let options = Options { vfs: Arc::new(vfs.clone()), access: Access::Map, ..Options::default() };
-                Store::open(Path::new(DB), Mode::Write { create: false }, options).unwrap()
-            };
-            drop(open(&counting));
-            let faulty = FaultyVfs::new(vfs.clone(), counting.operation_count() + at, fault, false);
-            let store = open(&faulty);
-            built(&store);
-            assert_eq!((there(&store), built(&store)), (4, 0));
-            if faulty.fired().is_none() {
-                assert!(at > 8, "files were written");
-                break;
-            }
-            store.commit(vec![delete("c", &["1"])]).unwrap();
-        }
-    }
+    with_each_failing_operation(
+        |vfs| drop(two_segments(vfs)),
+        |store| {
+            built(store);
+            assert_eq!((there(store), built(store)), (4, 0));
+        },
+    );
 }
 
 #[test]

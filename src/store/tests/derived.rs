@@ -35,26 +35,12 @@ fn derived_rows_are_built_once_and_whatever_happens_to_their_file_they_are_right
 
 #[test]
 fn derived_rows_that_cannot_be_written_are_kept_in_memory_and_poison_nothing() {
-    for fault in [Fault::Io, Fault::NoSpace] {
-        for at in 0.. {
-            let vfs = MemoryVfs::default();
-            drop(with_view(&vfs));
-            let counting = FaultyVfs::new(vfs.clone(), u64::MAX, fault, false);
-            let open = |vfs: &FaultyVfs| {
-                let options = Options { vfs: Arc::new(vfs.clone()), access: Access::Map, ..Options::default() };
-                Store::open(Path::new(DB), Mode::Write { create: false }, options).unwrap()
-            };
-            drop(open(&counting));
-            let faulty = FaultyVfs::new(vfs.clone(), counting.operation_count() + at, fault, false);
-            let store = open(&faulty);
-            derive(&store);
-            if faulty.fired().is_none() {
-                assert!(at > 8, "the file was written");
-                break;
-            }
-            store.commit(vec![delete("c", &["1"])]).unwrap();
-        }
-    }
+    with_each_failing_operation(
+        |vfs| drop(with_view(vfs)),
+        |store| {
+            derive(store);
+        },
+    );
 }
 
 #[test]
