@@ -9,6 +9,8 @@
 //! **Costs.** A [`LinearProbe`] on 1,600 samples of 448 features and 50 classes is fitted in about five seconds on two
 //! cores; while cross-validation runs, the features are held four times over in double precision.
 
+#[cfg(feature = "models")]
+pub mod fine_tune;
 mod lbfgs;
 mod linear_probe;
 

@@ -20,7 +20,7 @@ mod tile;
 
 pub use codes::{STRIDE, SignedCodes, prefetch};
 pub use dot::{dot, roundings};
-pub use gelu::gelu;
+pub use gelu::{gelu, gelu_backward};
 pub use level::Level;
 pub use product::{Strided, product, product_f64};
 pub use softmax::softmax;

@@ -77,7 +77,7 @@ fn row(values: &mut [f32]) {
 
 /// `e^x` for `x <= 0`, NaN for NaN; 0 below -87, where the result would leave the normal range.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     const LN_2_HIGH: f32 = 0.693_359_4; // 355 / 512
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     /// Adding and subtracting 1.5 * 2^23 rounds to a whole number, and leaves it in the low bits of the sum.

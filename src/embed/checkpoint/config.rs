@@ -103,6 +103,44 @@ pub struct Config {
     pub labels: Vec<String>,
     /// Who saved it.
     pub generation: Generation,
+    /// What is random while training.
+    pub regularisation: Regularisation,
+}
+
+/// What is random while training; none of it matters afterwards. Shares are from 0 to 1.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Regularisation {
+    /// Share of numbers dropped behind the feature projection.
+    pub feat_proj_dropout: f64,
+    /// Share dropped at the input of the transformer and at the output of its blocks.
+    pub hidden_dropout: f64,
+    /// Share of attention weights dropped.
+    pub attention_dropout: f64,
+    /// Share dropped inside the feed-forward blocks.
+    pub activation_dropout: f64,
+    /// Chance of a layer to be skipped.
+    pub layerdrop: f64,
+    /// Whether spans of frames and features are masked.
+    pub apply_spec_augment: bool,
+    /// Share of frames masked, overlaps counted twice.
+    pub mask_time_prob: f64,
+    /// Frames of a span.
+    pub mask_time_length: usize,
+    /// Least spans of a clip.
+    pub mask_time_min_masks: usize,
+    /// Share of features masked, overlaps counted twice.
+    pub mask_feature_prob: f64,
+    /// Features of a span.
+    pub mask_feature_length: usize,
+    /// Least spans of features of a clip.
+    pub mask_feature_min_masks: usize,
+}
+
+impl Regularisation {
+    /// Whether the checkpoint has a vector for masked frames (`masked_spec_embed`).
+    pub fn has_mask_vector(&self) -> bool {
+        self.mask_time_prob > 0.0 || self.mask_feature_prob > 0.0
+    }
 }
 
 impl Config {
@@ -114,7 +152,11 @@ impl Config {
         Config::from_json(path, &read_json(path)?)
     }
 
-    fn from_json(path: &Path, json: &Value) -> Result<Config> {
+    /// What a `config.json` with this content says; `path` names it in errors.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] when a field is malformed or asks for what is not built.
+    pub fn from_json(path: &Path, json: &Value) -> Result<Config> {
         let fields = Fields { path, json };
         let family = match fields.text("model_type", "")? {
             "wav2vec2" => Family::Wav2Vec2,
@@ -154,6 +196,7 @@ impl Config {
                 version if version.starts_with("4.") => Generation::Normed,
                 _ => Generation::Raw,
             },
+            regularisation: fields.regularisation()?,
         };
         fields.refuse_what_is_not_built()?;
         if config.span().is_none() {
@@ -256,6 +299,38 @@ impl<'a> Fields<'a> {
             Some(value) => value.as_f64().filter(|eps| (0.0..1.0).contains(eps)),
         };
         value.ok_or_else(|| self.refuse(format!("{name} is not a number from 0 to 1")))
+    }
+
+    fn share(&self, name: &str, default: f64) -> Result<f64> {
+        let value = match self.get(name) {
+            None => return Ok(default),
+            Some(value) => value.as_f64().filter(|share| (0.0..1.0).contains(share)),
+        };
+        value.ok_or_else(|| self.refuse(format!("{name} is not a number from 0 up to 1")))
+    }
+
+    fn regularisation(&self) -> Result<Regularisation> {
+        let least = |name, default: u64| match self.get(name) {
+            None => Ok(default as usize),
+            Some(value) => match value.as_u64() {
+                Some(number) if number <= LARGEST => Ok(number as usize),
+                _ => Err(self.refuse(format!("{name} is {value}, not a whole number from 0 to {LARGEST}"))),
+            },
+        };
+        Ok(Regularisation {
+            feat_proj_dropout: self.share("feat_proj_dropout", 0.0)?,
+            hidden_dropout: self.share("hidden_dropout", 0.1)?,
+            attention_dropout: self.share("attention_dropout", 0.1)?,
+            activation_dropout: self.share("activation_dropout", 0.1)?,
+            layerdrop: self.share("layerdrop", 0.1)?,
+            apply_spec_augment: self.flag("apply_spec_augment", true)?,
+            mask_time_prob: self.share("mask_time_prob", 0.05)?,
+            mask_time_length: self.count("mask_time_length", 10)?,
+            mask_time_min_masks: least("mask_time_min_masks", 2)?,
+            mask_feature_prob: self.share("mask_feature_prob", 0.0)?,
+            mask_feature_length: self.count("mask_feature_length", 10)?,
+            mask_feature_min_masks: least("mask_feature_min_masks", 0)?,
+        })
     }
 
     fn list(&self, name: &str, default: &[usize], largest: u64) -> Result<Vec<usize>> {

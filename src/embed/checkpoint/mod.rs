@@ -14,9 +14,10 @@ mod config;
 mod pickle;
 mod preprocessor;
 mod safetensors;
+pub mod save;
 mod weights;
 
-pub use config::{Config, ConvLayer, Family, FeatureNorm, Generation};
+pub use config::{Config, ConvLayer, Family, FeatureNorm, Generation, Regularisation};
 pub use preprocessor::Preprocessor;
 pub use weights::Weights;
 
@@ -40,7 +41,7 @@ fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
 }
 
 /// Reads a JSON object.
-fn read_json(path: &Path) -> Result<Value> {
+pub(crate) fn read_json(path: &Path) -> Result<Value> {
     let value: Value = serde_json::from_slice(&read_limited(path, JSON_BYTES)?)
         .map_err(|e| Error::unusable(path, format!("not JSON: {e}")))?;
     if value.is_object() { Ok(value) } else { Err(Error::unusable(path, "not a JSON object")) }

@@ -120,6 +120,11 @@ impl Weights {
         Ok(Weights { dir: dir.to_path_buf(), places })
     }
 
+    /// Whether there is a tensor of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.places.contains_key(name)
+    }
+
     /// Reads a tensor as `f32`, row-major.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use super::encoder::kept_frames;
 use super::layers::Linear;
-use super::loader::internal;
+use super::loader::{Loader, internal};
 use super::{Layer, States, Wav2Vec2};
 use crate::embed::checkpoint::Generation;
 use crate::error::Result;
@@ -27,14 +27,19 @@ impl Classifier {
     /// As [`Wav2Vec2::open`]; a folder without a head lacks the tensor `projector.weight`.
     pub fn open(dir: &Path) -> Result<Classifier> {
         let (model, mut loader) = Wav2Vec2::load(dir, Layer::Mean)?;
+        Classifier::build(model, &mut loader)
+    }
+
+    /// The head on top of a network with all its layers.
+    pub(super) fn build(model: Wav2Vec2, loader: &mut Loader) -> Result<Classifier> {
         let config = model.config();
         let (width, inner, labels) = (config.hidden_size, config.classifier_proj_size, config.labels.len());
         let layer_weights = config
             .use_weighted_layer_sum
             .then(|| loader.tensor("layer_weights", &[config.num_hidden_layers + 1]))
             .transpose()?;
-        let projector = Linear::load(&mut loader, "projector", width, inner)?;
-        let classifier = Linear::load(&mut loader, "classifier", inner, labels)?;
+        let projector = Linear::load(loader, "projector", width, inner)?;
+        let classifier = Linear::load(loader, "classifier", inner, labels)?;
         Ok(Classifier { model, layer_weights, projector, classifier })
     }
 
@@ -53,9 +58,16 @@ impl Classifier {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) for states of another shape.
     pub fn logits(&self, states: &States, kept: Option<&[usize]>) -> Result<Tensor> {
-        let pooled = self.summed(states).and_then(|hidden| pool(&hidden, kept));
-        let logits = pooled.and_then(|pooled| self.classifier.forward(&self.projector.forward(&pooled)?));
-        logits.map_err(internal)
+        self.classifier.forward(&self.pooled(states, kept)?).map_err(internal)
+    }
+
+    /// What the classes are told apart by, one row a clip, `[batch, classifier_proj_size]`.
+    ///
+    /// # Errors
+    /// As [`Classifier::logits`].
+    pub fn pooled(&self, states: &States, kept: Option<&[usize]>) -> Result<Tensor> {
+        let pooled = self.summed(states).and_then(|hidden| self.projector.forward(&pool(&hidden, kept)?));
+        pooled.map_err(internal)
     }
 
     /// What is classified, `[batch, rows, width]`.

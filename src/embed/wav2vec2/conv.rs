@@ -6,10 +6,12 @@
 //! cache. The one thing that looks at the whole clip, the channel norm after layer 0, is folded into that layer's weight.
 
 use super::loader::Loader;
-use super::ops::norm_row;
+use super::ops::{self, Values, norm_row};
+use super::parameter::Form;
 use crate::embed::checkpoint::{Config, FeatureNorm};
 use crate::error::Result;
 use crate::kernel::{self, Strided};
+use candle_core::{Result as Computed, Tensor};
 use std::borrow::Cow;
 
 /// Frames a block: as fast as any size from 32 to 256, and bounds the memory of a clip (12 MB of activations at 512
@@ -26,11 +28,19 @@ struct ConvLayer {
     outputs: usize,
     kernel: usize,
     stride: usize,
-    /// `[kernel * inputs, outputs]`
-    weight: Vec<f32>,
-    bias: Option<Vec<f32>>,
+    /// `[kernel, inputs, outputs]`
+    weight: Tensor,
+    bias: Option<Tensor>,
     /// Scale and shift, where the layer has a norm.
-    layer_norm: Option<[Vec<f32>; 2]>,
+    layer_norm: Option<[Tensor; 2]>,
+}
+
+/// The numbers of a [`ConvLayer`], borrowed for a pass.
+struct Lent<'a> {
+    layer: &'a ConvLayer,
+    weight: Values<'a>,
+    bias: Option<Values<'a>>,
+    layer_norm: Option<[Values<'a>; 2]>,
 }
 
 /// The stack of convolutions; in the checkpoint `feature_extractor`.
@@ -47,15 +57,14 @@ impl FeatureExtractor {
         for (index, layer) in config.conv_layers.iter().enumerate() {
             let name = |part: &str| format!("feature_extractor.conv_layers.{index}.{part}");
             let (outputs, kernel) = (layer.dim, layer.kernel);
-            let weight = loader.values(&name("conv.weight"), &[outputs, inputs, kernel])?;
-            let bias = config.conv_bias.then(|| loader.values(&name("conv.bias"), &[outputs])).transpose()?;
+            let weight = loader.formed(&name("conv.weight"), &[outputs, inputs, kernel], Form::ByTap)?;
+            let bias = config.conv_bias.then(|| loader.tensor(&name("conv.bias"), &[outputs])).transpose()?;
             let layer_norm = if index == 0 || config.feat_extract_norm == FeatureNorm::Layer {
-                let scale = loader.values(&name("layer_norm.weight"), &[outputs])?;
-                Some([scale, loader.values(&name("layer_norm.bias"), &[outputs])?])
+                let scale = loader.tensor(&name("layer_norm.weight"), &[outputs])?;
+                Some([scale, loader.tensor(&name("layer_norm.bias"), &[outputs])?])
             } else {
                 None
             };
-            let weight = by_tap(&weight, outputs, inputs, kernel);
             conv_layers.push(ConvLayer { inputs, outputs, kernel, stride: layer.stride, weight, bias, layer_norm });
             inputs = outputs;
         }
@@ -63,27 +72,48 @@ impl FeatureExtractor {
     }
 
     /// Frames of a clip of prepared samples, `[frames, channels]`; none for fewer samples than the receptive field.
-    pub(super) fn forward(&self, samples: &[f32]) -> Vec<f32> {
+    pub(super) fn forward(&self, samples: &[f32]) -> Computed<Vec<f32>> {
         let rows = self.conv_layers.iter().fold(samples.len(), |length, layer| layer.rows(length));
         let outputs = self.conv_layers.last().map_or(0, |layer| layer.outputs);
         let mut frames = vec![0.0; rows * outputs];
         if rows == 0 {
-            return frames;
+            return Ok(frames);
         }
+        let layers: Vec<Lent<'_>> = self.conv_layers.iter().map(ConvLayer::lend).collect::<Computed<_>>()?;
         let folded = match self.norm {
-            FeatureNorm::Group => self.conv_layers.first().and_then(|layer| layer.fold_channel_norm(samples)),
+            FeatureNorm::Group => layers.first().and_then(|layer| layer.fold_channel_norm(samples)),
             FeatureNorm::Layer => None,
         };
         let mut buffers = [Vec::new(), Vec::new()];
         for (block, out) in frames.chunks_mut(BLOCK * outputs).enumerate() {
-            self.block(samples, folded.as_ref(), block * BLOCK, out, &mut buffers);
+            self.block(&layers, samples, folded.as_ref(), block * BLOCK, out, &mut buffers);
         }
-        frames
+        Ok(frames)
+    }
+
+    /// The same for a batch `[clips, samples]` of clips of equal length, keeping what a backward pass needs: `[clips,
+    /// frames, channels]`. Whole layers at a time, so memory grows with the clip.
+    pub(super) fn forward_for_training(&self, samples: &Tensor) -> Computed<Tensor> {
+        let mut x = samples.unsqueeze(2)?;
+        for layer in &self.conv_layers {
+            x = ops::convolution(&x, &layer.weight, layer.stride)?;
+            if let Some(bias) = &layer.bias {
+                x = x.broadcast_add(bias)?;
+            }
+            x = match (&layer.layer_norm, self.norm) {
+                (Some([scale, shift]), FeatureNorm::Group) => ops::channel_norm(&x, scale, shift, EPS)?,
+                (Some([scale, shift]), FeatureNorm::Layer) => ops::layer_norm(&x, scale, shift, EPS)?,
+                (None, _) => x,
+            };
+            x = ops::gelu(&x)?;
+        }
+        Ok(x)
     }
 
     /// All layers for the frames from `first` on that `out` has room for.
     fn block(
         &self,
+        layers: &[Lent<'_>],
         samples: &[f32],
         folded: Option<&(Vec<f32>, Vec<f32>)>,
         first: usize,
@@ -100,13 +130,14 @@ impl FeatureExtractor {
         }
         input.clear();
         input.extend_from_slice(&samples[start..start + rows]);
-        for (index, (layer, rows)) in self.conv_layers.iter().zip(spans.into_iter().rev()).enumerate() {
+        for (index, (lent, rows)) in layers.iter().zip(spans.into_iter().rev()).enumerate() {
+            let layer = lent.layer;
             output.resize(rows * layer.outputs, 0.0);
             match folded.filter(|_| index == 0) {
                 Some((weight, bias)) => layer.convolve(input, weight, Some(bias.as_slice()), output),
-                None => layer.convolve(input, &layer.weight, layer.bias.as_deref(), output),
+                None => layer.convolve(input, &lent.weight, lent.bias.as_deref(), output),
             }
-            match &layer.layer_norm {
+            match &lent.layer_norm {
                 Some([scale, shift]) if self.norm == FeatureNorm::Layer => {
                     for row in output.chunks_exact_mut(layer.outputs) {
                         norm_row(row, scale, shift, EPS);
@@ -119,16 +150,6 @@ impl FeatureExtractor {
         }
         out.copy_from_slice(input);
     }
-}
-
-/// `[outputs, inputs, kernel]` to `[kernel, inputs, outputs]`.
-fn by_tap(weight: &[f32], outputs: usize, inputs: usize, kernel: usize) -> Vec<f32> {
-    let mut by_tap = vec![0.0; weight.len()];
-    for (index, value) in weight.iter().enumerate() {
-        let (tap, input, output) = (index % kernel, index / kernel % inputs, index / kernel / inputs);
-        by_tap[(tap * inputs + input) * outputs + output] = *value;
-    }
-    by_tap
 }
 
 impl ConvLayer {
@@ -152,6 +173,20 @@ impl ConvLayer {
         kernel::product(out, left, Strided::new(weight, left.cols, self.outputs), bias.is_some());
     }
 
+    fn lend(&self) -> Computed<Lent<'_>> {
+        Ok(Lent {
+            layer: self,
+            weight: Values::of(&self.weight)?,
+            bias: self.bias.as_ref().map(Values::of).transpose()?,
+            layer_norm: match &self.layer_norm {
+                Some([scale, shift]) => Some([Values::of(scale)?, Values::of(shift)?]),
+                None => None,
+            },
+        })
+    }
+}
+
+impl Lent<'_> {
     /// Weight and bias that give the output of the convolution already normed channel by channel over the whole clip.
     ///
     /// With `m` the mean of the input rows and `Q` their covariance, the output of a channel with weight `w` has mean
@@ -159,19 +194,20 @@ impl ConvLayer {
     /// layer has no norm.
     fn fold_channel_norm(&self, samples: &[f32]) -> Option<(Vec<f32>, Vec<f32>)> {
         let [scale, shift] = self.layer_norm.as_ref()?;
-        let (rows, taps) = (self.rows(samples.len()), self.kernel);
+        let ConvLayer { kernel: taps, outputs, stride, .. } = *self.layer;
+        let rows = self.layer.rows(samples.len());
         // Centred first: the covariance is then not a small difference of large numbers.
         let centre = samples.iter().map(|&sample| f64::from(sample)).sum::<f64>() / samples.len() as f64;
         let centred: Vec<f64> = samples.iter().map(|&sample| f64::from(sample) - centre).collect();
-        let windows = Strided { values: &centred, rows, cols: taps, row_stride: self.stride, col_stride: 1 };
+        let windows = Strided { values: &centred, rows, cols: taps, row_stride: stride, col_stride: 1 };
         let mut mean = vec![0.0; taps];
         kernel::product_f64(&mut mean, Strided::new(&vec![1.0 / rows as f64; rows], 1, rows), windows, false);
         let mut moments = vec![0.0; taps * taps];
         kernel::product_f64(&mut moments, windows.transposed(), windows, false);
 
-        let (mut weight, mut bias) = (vec![0.0; self.weight.len()], vec![0.0; self.outputs]);
-        for channel in 0..self.outputs {
-            let w: Vec<f64> = (0..taps).map(|tap| f64::from(self.weight[tap * self.outputs + channel])).collect();
+        let (mut weight, mut bias) = (vec![0.0; self.weight.len()], vec![0.0; outputs]);
+        for channel in 0..outputs {
+            let w: Vec<f64> = (0..taps).map(|tap| f64::from(self.weight[tap * outputs + channel])).collect();
             let mut variance = 0.0;
             for (a, row) in moments.chunks_exact(taps).enumerate() {
                 let covariances = row.iter().zip(&mean).map(|(moment, m)| moment / rows as f64 - mean[a] * m);
@@ -180,7 +216,7 @@ impl ConvLayer {
             let gain = f64::from(scale[channel]) / (variance.max(0.0) + EPS).sqrt();
             let level: f64 = w.iter().zip(&mean).map(|(w, m)| w * (m + centre)).sum();
             for (tap, w) in w.iter().enumerate() {
-                weight[tap * self.outputs + channel] = (gain * w) as f32;
+                weight[tap * outputs + channel] = (gain * w) as f32;
             }
             bias[channel] = (f64::from(shift[channel]) - gain * level) as f32;
         }

@@ -2,6 +2,7 @@
 
 use super::layers::{LayerNorm, Linear};
 use super::loader::Loader;
+use super::noise::{Noise, Place};
 use super::ops;
 use super::positional::PositionalConvEmbedding;
 use crate::embed::checkpoint::Config;
@@ -32,11 +33,14 @@ impl Attention {
     }
 
     /// `x` `[batch, rows, width]`; of clip `i` only the first `kept[i]` rows are keys.
-    fn forward(&self, x: &Tensor, kept: Option<&[usize]>) -> Computed<Tensor> {
-        let size = x.dim(2)? / self.heads;
+    fn forward(&self, x: &Tensor, kept: Option<&[usize]>, noise: &mut dyn Noise, layer: usize) -> Computed<Tensor> {
+        let (batch, rows, width) = x.dims3()?;
+        let size = width / self.heads;
         let q = (self.q_proj.forward(x)? * (size as f64).powf(-0.5))?;
         let (k, v) = (self.k_proj.forward(x)?, self.v_proj.forward(x)?);
-        self.out_proj.forward(&ops::attention(&q, &k, &v, self.heads, kept)?)
+        let factors = noise.dropout(Place::Attention(layer), &[batch, self.heads, rows, rows]);
+        let x = self.out_proj.forward(&ops::attention(&q, &k, &v, self.heads, kept, factors)?)?;
+        dropout(x, noise, Place::AttentionOutput(layer))
     }
 }
 
@@ -56,8 +60,10 @@ impl FeedForward {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Computed<Tensor> {
-        self.output_dense.forward(&ops::gelu(&self.intermediate_dense.forward(x)?)?)
+    fn forward(&self, x: &Tensor, noise: &mut dyn Noise, layer: usize) -> Computed<Tensor> {
+        let x = ops::gelu(&self.intermediate_dense.forward(x)?)?;
+        let x = self.output_dense.forward(&dropout(x, noise, Place::Activation(layer))?)?;
+        dropout(x, noise, Place::FeedForwardOutput(layer))
     }
 }
 
@@ -82,14 +88,29 @@ impl EncoderLayer {
     }
 
     /// The same parts in the two orders: norms before each block (`stable`) or after it.
-    fn forward(&self, x: &Tensor, kept: Option<&[usize]>, stable: bool) -> Computed<Tensor> {
+    fn forward(
+        &self,
+        x: &Tensor,
+        kept: Option<&[usize]>,
+        stable: bool,
+        noise: &mut dyn Noise,
+        layer: usize,
+    ) -> Computed<Tensor> {
         if stable {
-            let x = (x + self.attention.forward(&self.layer_norm.forward(x)?, kept)?)?;
-            &x + self.feed_forward.forward(&self.final_layer_norm.forward(&x)?)?
+            let x = (x + self.attention.forward(&self.layer_norm.forward(x)?, kept, noise, layer)?)?;
+            &x + self.feed_forward.forward(&self.final_layer_norm.forward(&x)?, noise, layer)?
         } else {
-            let x = self.layer_norm.forward(&(x + self.attention.forward(x, kept)?)?)?;
-            self.final_layer_norm.forward(&(&x + self.feed_forward.forward(&x)?)?)
+            let x = self.layer_norm.forward(&(x + self.attention.forward(x, kept, noise, layer)?)?)?;
+            self.final_layer_norm.forward(&(&x + self.feed_forward.forward(&x, noise, layer)?)?)
         }
+    }
+}
+
+/// Multiplies by what the noise says.
+pub(super) fn dropout(x: Tensor, noise: &mut dyn Noise, place: Place) -> Computed<Tensor> {
+    match noise.dropout(place, x.dims()) {
+        Some(factors) => &x * Tensor::from_vec(factors, x.shape(), &Device::Cpu)?,
+        None => Ok(x),
     }
 }
 
@@ -128,7 +149,7 @@ impl Encoder {
 
     /// `x` is the projected features `[batch, rows, width]`; of each clip only the first `kept` rows count, the others
     /// are silenced and seen by no row.
-    pub(super) fn forward(&self, x: &Tensor, kept: Option<&[usize]>) -> Computed<States> {
+    pub(super) fn forward(&self, x: &Tensor, kept: Option<&[usize]>, noise: &mut dyn Noise) -> Computed<States> {
         let x = match kept {
             Some(kept) => x.broadcast_mul(&kept_frames(kept, x.dim(1)?)?)?,
             None => x.clone(),
@@ -138,9 +159,12 @@ impl Encoder {
         if !self.stable {
             h = norm(h)?;
         }
+        h = dropout(h, noise, Place::Encoder)?;
         let mut states = vec![h.clone()];
-        for layer in &self.layers {
-            h = layer.forward(&h, kept, self.stable)?;
+        for (number, layer) in self.layers.iter().enumerate() {
+            if !noise.skips(number) {
+                h = layer.forward(&h, kept, self.stable, noise, number)?;
+            }
             states.push(h.clone());
         }
         let last = if self.stable { norm(h)? } else { h };

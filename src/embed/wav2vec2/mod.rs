@@ -17,13 +17,20 @@
 mod classifier;
 mod conv;
 mod encoder;
+mod initial;
 mod layers;
 mod loader;
+mod noise;
 mod ops;
+mod parameter;
 mod positional;
+mod trainable;
 
 pub use classifier::Classifier;
 pub use encoder::States;
+pub use noise::{Drawn, Noise, Place, Still};
+pub use parameter::Parameter;
+pub use trainable::{Input, Trainable};
 
 use self::conv::FeatureExtractor;
 use self::encoder::Encoder;
@@ -53,6 +60,19 @@ pub enum Layer {
     State(usize),
     /// The mean of states 0 to N - 1 and the last hidden state.
     Mean,
+}
+
+impl Layer {
+    /// Refuses a layer that a network does not have.
+    fn check(self, config: &Config) -> Result<()> {
+        match self {
+            Layer::State(n) if n > config.num_hidden_layers => {
+                let last = config.num_hidden_layers;
+                Err(Error::invalid("layer", format!("{n} is beyond {last}, the last of this model")))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl FromStr for Layer {
@@ -114,31 +134,32 @@ impl Wav2Vec2 {
     fn load(dir: &Path, layer: Layer) -> Result<(Wav2Vec2, Loader)> {
         let config = Config::read(&dir.join("config.json"))?;
         let preprocessor = Preprocessor::read(&dir.join("preprocessor_config.json"))?;
+        layer.check(&config)?;
+        let weights = Weights::open(dir, config.family)?;
+        let mut loader = Loader::new(weights, &recipe(&config, &preprocessor, layer));
+        let model = Wav2Vec2::build(config, preprocessor, layer, &mut loader)?;
+        Ok((model, loader))
+    }
+
+    fn build(config: Config, preprocessor: Preprocessor, layer: Layer, loader: &mut Loader) -> Result<Wav2Vec2> {
         let depth = match layer {
             Layer::Features | Layer::Projected => None,
-            Layer::State(n) if n > config.num_hidden_layers => {
-                let last = config.num_hidden_layers;
-                return Err(Error::invalid("layer", format!("{n} is beyond {last}, the last of this model")));
-            }
             Layer::State(n) => Some(n),
             Layer::Mean => Some(config.num_hidden_layers),
         };
-        let weights = Weights::open(dir, config.family)?;
-        let mut loader = Loader::new(weights, &recipe(&config, &preprocessor, layer));
-        let feature_extractor = FeatureExtractor::load(&mut loader, &config)?;
+        let feature_extractor = FeatureExtractor::load(loader, &config)?;
         let (channels, width) = (config.conv_dim(), config.hidden_size);
         let layer_norm = config
             .feat_proj_layer_norm
-            .then(|| LayerNorm::load(&mut loader, "feature_projection.layer_norm", channels, &config))
+            .then(|| LayerNorm::load(loader, "feature_projection.layer_norm", channels, &config))
             .transpose()?;
         let projection = (layer != Layer::Features)
-            .then(|| Linear::load(&mut loader, "feature_projection.projection", channels, width))
+            .then(|| Linear::load(loader, "feature_projection.projection", channels, width))
             .transpose()?;
-        let encoder = depth.map(|depth| Encoder::load(&mut loader, &config, depth)).transpose()?;
+        let encoder = depth.map(|depth| Encoder::load(loader, &config, depth)).transpose()?;
         let identity = format!("{}/{layer}/{:032x}", config.family.name(), loader.digest());
         let feature_projection = FeatureProjection { layer_norm, projection };
-        let model = Wav2Vec2 { config, preprocessor, layer, identity, feature_extractor, feature_projection, encoder };
-        Ok((model, loader))
+        Ok(Wav2Vec2 { config, preprocessor, layer, identity, feature_extractor, feature_projection, encoder })
     }
 
     /// What the checkpoint's `config.json` says.
@@ -171,7 +192,7 @@ impl Wav2Vec2 {
             let (found, least) = (samples.len(), self.config.receptive_field());
             return Err(Error::mismatch("clip", format!("at least {least} samples"), found));
         }
-        let values = self.feature_extractor.forward(samples);
+        let values = self.feature_extractor.forward(samples).map_err(internal)?;
         Tensor::from_vec(values, (1, frames, self.config.conv_dim()), &Device::Cpu).map_err(internal)
     }
 
@@ -207,7 +228,7 @@ impl Wav2Vec2 {
         if let Some(kept) = kept.filter(|kept| kept.len() != batch || kept.iter().any(|k| !(1..=frames).contains(k))) {
             return Err(Error::invalid("kept frames", format!("{kept:?} do not fit {batch} clips of {frames} frames")));
         }
-        encoder.forward(projected, kept).map_err(internal)
+        encoder.forward(projected, kept, &mut Still).map_err(internal)
     }
 
     fn not_loaded(&self, what: &str) -> Error {

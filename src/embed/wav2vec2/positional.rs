@@ -3,17 +3,25 @@
 use super::loader::{Loader, internal};
 use super::ops;
 use crate::embed::checkpoint::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use candle_core::{Device, Tensor};
 
 /// In the checkpoint `encoder.pos_conv_embed`.
 #[derive(Debug)]
 pub(super) struct PositionalConvEmbedding {
-    /// `[groups, taps, inputs, outputs]`, the weight norm folded in.
-    weight: Tensor,
+    weight: Weight,
+    groups: usize,
     bias: Tensor,
     /// Scale and shift of the batch norm before the convolution, in place of the weight norm.
     batch_norm: Option<[Tensor; 2]>,
+}
+
+#[derive(Debug)]
+enum Weight {
+    /// `[groups, taps, inputs, outputs]`, the weight norm folded in.
+    Folded(Tensor),
+    /// While it is trained: a gain `[1, 1, taps]` and a direction `[width, width / groups, taps]`.
+    Normed { gain: Tensor, direction: Tensor },
 }
 
 impl PositionalConvEmbedding {
@@ -23,6 +31,19 @@ impl PositionalConvEmbedding {
             (config.hidden_size, config.num_conv_pos_embeddings, config.num_conv_pos_embedding_groups);
         let channels = width / groups;
         let shape = [width, channels, taps];
+        if loader.is_training() {
+            if config.conv_pos_batch_norm {
+                return Err(Error::invalid(
+                    "training",
+                    "networks with a batch norm (conv_pos_batch_norm) are not built",
+                ));
+            }
+            let gain = loader.tensor(&name("conv.weight_g"), &[1, 1, taps])?;
+            let direction = loader.tensor(&name("conv.weight_v"), &shape)?;
+            let bias = loader.tensor(&name("conv.bias"), &[width])?;
+            let weight = Weight::Normed { gain, direction };
+            return Ok(PositionalConvEmbedding { weight, groups, bias, batch_norm: None });
+        }
         let (weight, batch_norm) = if config.conv_pos_batch_norm {
             (loader.values(&name("conv.weight"), &shape)?, Some(batch_norm(loader, &name, width)?))
         } else {
@@ -31,22 +52,32 @@ impl PositionalConvEmbedding {
             fold_weight_norm(&mut weight, &gains);
             (weight, None)
         };
-        let by_output = Tensor::from_vec(weight, (groups, channels, channels, taps), &Device::Cpu);
-        let by_tap = by_output.and_then(|weight| weight.permute((0, 3, 2, 1))?.contiguous());
+        let weight = Tensor::from_vec(weight, &shape, &Device::Cpu).and_then(|weight| by_tap(&weight, groups));
         let bias = loader.tensor(&name("conv.bias"), &[width])?;
-        Ok(PositionalConvEmbedding { weight: by_tap.map_err(internal)?, bias, batch_norm })
+        Ok(PositionalConvEmbedding { weight: Weight::Folded(weight.map_err(internal)?), groups, bias, batch_norm })
     }
 
     /// What is added to `x` `[batch, rows, width]`.
     pub(super) fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let convolved = match &self.batch_norm {
-            Some([scale, shift]) => {
-                ops::grouped_convolution(&x.broadcast_mul(scale)?.broadcast_add(shift)?, &self.weight)?
+        let weight = match &self.weight {
+            Weight::Folded(weight) => weight.clone(),
+            Weight::Normed { gain, direction } => {
+                let norm = direction.sqr()?.sum_keepdim((0, 1))?.sqrt()?;
+                by_tap(&direction.broadcast_mul(&gain.div(&norm)?)?, self.groups)?
             }
-            None => ops::grouped_convolution(x, &self.weight)?,
+        };
+        let convolved = match &self.batch_norm {
+            Some([scale, shift]) => ops::grouped_convolution(&x.broadcast_mul(scale)?.broadcast_add(shift)?, &weight)?,
+            None => ops::grouped_convolution(x, &weight)?,
         };
         ops::gelu(&convolved.broadcast_add(&self.bias)?)
     }
+}
+
+/// `[width, width / groups, taps]` to `[groups, taps, inputs, outputs]`.
+fn by_tap(weight: &Tensor, groups: usize) -> candle_core::Result<Tensor> {
+    let (width, inputs, taps) = weight.dims3()?;
+    weight.reshape((groups, width / groups, inputs, taps))?.permute((0, 3, 2, 1))?.contiguous()
 }
 
 /// `w[.., k] = g[k] * v[.., k] / |v[.., k]|`: one norm and one gain for each kernel tap. Sums in f64.
