@@ -180,6 +180,18 @@ impl Trainable {
         replaced(x).map_err(internal)
     }
 
+    /// Replaces every variable by what a checkpoint folder of the same network holds.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] or [`Error::Mismatch`] when it is damaged or another network's.
+    pub fn load(&self, dir: &Path) -> Result<()> {
+        let weights = Weights::open(dir, self.classifier.model().config().family)?;
+        for parameter in self.parameters.iter().filter(|parameter| parameter.variable().is_some()) {
+            parameter.set(weights.tensor(parameter.name(), parameter.shape())?)?;
+        }
+        Ok(())
+    }
+
     /// Writes `config.json`, `preprocessor_config.json` and `model.safetensors` into a folder, each under a temporary name
     /// first: a checkpoint in the common layout, with the tensor names of today (`parametrizations.weight.original0`).
     ///

@@ -1,0 +1,105 @@
+//! The clips that are learnt from, and what a frozen convolution encoder makes of them, computed once.
+
+use super::step::{Shard, internal};
+use crate::embed::wav2vec2::{Input, Trainable};
+use crate::error::{Error, Result};
+use candle_core::{Device, Tensor};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Clips of a shard: fixed, so that results do not depend on the number of threads.
+const SHARD: usize = 4;
+
+/// Most that is kept of convolution outputs, in bytes; further clips are computed again each time.
+const CACHE: usize = 3 << 30;
+
+/// Labelled sounds, by number.
+pub trait Clips: Sync {
+    /// How many.
+    fn count(&self) -> usize;
+
+    /// What a clip is called, for errors.
+    fn name(&self, clip: usize) -> String;
+
+    /// Its class.
+    fn label(&self, clip: usize) -> usize;
+
+    /// Its samples, at the rate that the network takes.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    fn samples(&self, clip: usize) -> Result<Vec<f32>>;
+}
+
+/// Clips, with the convolution outputs known so far. Networks that share a frozen convolution encoder may share it.
+pub struct Corpus<'a> {
+    clips: &'a dyn Clips,
+    conv: Vec<OnceLock<Tensor>>,
+    cached: AtomicUsize,
+}
+
+impl<'a> Corpus<'a> {
+    /// Nothing is read yet.
+    pub fn new(clips: &'a dyn Clips) -> Corpus<'a> {
+        Corpus { conv: vec![OnceLock::new(); clips.count()], clips, cached: AtomicUsize::new(0) }
+    }
+
+    /// The class of a clip.
+    pub fn label(&self, clip: usize) -> usize {
+        self.clips.label(clip)
+    }
+
+    /// The clips as shards: of equal length each, so that nothing is padded, and at most [`SHARD`] long.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a clip shorter than the network's receptive field, and those of reading.
+    pub(super) fn shards(&self, network: &Trainable, clips: &[usize], training: bool) -> Result<Vec<Shard>> {
+        let mut inputs = clips.iter().map(|clip| self.input(network, *clip, training)).collect::<Result<Vec<_>>>()?;
+        // Stable: clips of equal length keep their order.
+        inputs.sort_by_key(|(_, input)| input.dims()[1]);
+        let mut shards: Vec<(Vec<usize>, Vec<Tensor>)> = Vec::new();
+        for (clip, input) in inputs {
+            match shards.last_mut() {
+                Some((numbers, tensors)) if numbers.len() < SHARD && tensors[0].dims() == input.dims() => {
+                    numbers.push(clip);
+                    tensors.push(input);
+                }
+                _ => shards.push((vec![clip], vec![input])),
+            }
+        }
+        let frozen = network.is_conv_frozen();
+        let shards = shards.into_iter().map(|(numbers, tensors)| {
+            let together = Tensor::cat(&tensors, 0).map_err(internal)?;
+            let labels = numbers.iter().map(|clip| self.clips.label(*clip) as u32).collect();
+            let input = if frozen || !training { Input::Conv(together) } else { Input::Samples(together) };
+            Ok(Shard { input, kept: None, labels })
+        });
+        shards.collect()
+    }
+
+    /// Prepared samples `[1, samples]`, or where no gradient is wanted of them convolution outputs `[1, frames, channels]`.
+    fn input(&self, network: &Trainable, clip: usize, training: bool) -> Result<(usize, Tensor)> {
+        let frozen = network.is_conv_frozen();
+        if let Some(conv) = self.conv[clip].get().filter(|_| frozen) {
+            return Ok((clip, conv.clone()));
+        }
+        let model = network.classifier().model();
+        let samples = self.clips.samples(clip)?;
+        let least = model.config().receptive_field();
+        if samples.len() < least {
+            let why = format!("{} samples: the network needs {least} at least", samples.len());
+            return Err(Error::invalid(format!("clip `{}`", self.clips.name(clip)), why));
+        }
+        let prepared = model.prepare(&samples);
+        if training && !frozen {
+            let samples = Tensor::from_slice(&prepared, (1, prepared.len()), &Device::Cpu).map_err(internal)?;
+            return Ok((clip, samples));
+        }
+        let conv = model.conv(&prepared)?;
+        let size = conv.elem_count() * size_of::<f32>();
+        if frozen && self.cached.fetch_add(size, Ordering::Relaxed) + size <= CACHE {
+            let _ = self.conv[clip].set(conv.clone()); // another thread may have been first, with the same numbers
+        }
+        Ok((clip, conv))
+    }
+}
