@@ -85,5 +85,5 @@ fn supervised_contrast(rows: &Tensor, labels: &[u32]) -> Computed<Tensor> {
     let fellows = |a: usize| labels.iter().filter(|label| **label == labels[a]).count() - 1;
     let weights = pairs(&|a, b| if a != b && labels[a] == labels[b] { 1.0 / fellows(a) as f32 } else { 0.0 })?;
     let chances = candle_nn::ops::log_softmax(&(scores + oneself)?, D::Minus1)?;
-    ((chances * weights)?.sum_all()? * (-1.0 / count as f64))
+    (chances * weights)?.sum_all()? * (-1.0 / count as f64)
 }

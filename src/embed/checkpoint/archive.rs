@@ -1,7 +1,7 @@
 //! `pytorch_model.bin`: a zip archive of one pickle that names the tensors, and one entry of raw bytes per storage.
 
 use super::pickle::{self, Tensor};
-use super::weights::{Place, span};
+use super::weights::{Origin, Place, span};
 use crate::error::{Error, Result};
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -81,7 +81,7 @@ fn place(path: &Path, archive: &mut Archive, stem: &str, tensor: Tensor<'_>, len
         return Err(format!("shape {:?} with strides {:?} is outside its storage", tensor.shape, tensor.strides));
     }
     Ok(Place {
-        file: path.to_path_buf(),
+        file: Origin::File(path.to_path_buf()),
         start: start + (tensor.offset * bytes) as u64,
         dtype: tensor.storage.dtype,
         shape: tensor.shape,

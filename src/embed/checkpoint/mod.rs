@@ -26,6 +26,34 @@ use serde_json::Value;
 use std::io::Read;
 use std::path::Path;
 
+/// The files of a checkpoint, opened: what it says of itself, and where its tensors lie.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// `config.json` as it is.
+    pub json: Value,
+    /// What that says, checked.
+    pub config: Config,
+    /// How samples are prepared.
+    pub preprocessor: Preprocessor,
+    /// The tensors.
+    pub weights: Weights,
+}
+
+impl Checkpoint {
+    /// Opens a folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Unusable`] naming the file or field that is missing or malformed.
+    pub fn open(dir: &Path) -> Result<Checkpoint> {
+        let path = dir.join("config.json");
+        let json = read_json(&path)?;
+        let config = Config::from_json(&path, &json)?;
+        let preprocessor = Preprocessor::read(&dir.join("preprocessor_config.json"))?;
+        let weights = Weights::open(dir, config.family)?;
+        Ok(Checkpoint { json, config, preprocessor, weights })
+    }
+}
+
 /// Largest JSON file or header that is read: real ones stay below 1 MB, and a parsed value takes many times its text.
 const JSON_BYTES: u64 = 16 << 20;
 

@@ -2,6 +2,7 @@
 
 use super::read_json;
 use crate::error::{Error, Result};
+use serde_json::Value;
 use std::path::Path;
 
 /// What `preprocessor_config.json` says, checked. Only single-channel sound is supported; padding is the caller's.
@@ -22,6 +23,11 @@ impl Preprocessor {
     /// [`Error::Io`] when it exists and cannot be read, [`Error::Unusable`] when a field is malformed.
     pub fn read(path: &Path) -> Result<Preprocessor> {
         let json = if path.exists() { read_json(path)? } else { serde_json::json!({}) };
+        Preprocessor::from_json(path, &json)
+    }
+
+    /// What such a file with this content says; `path` names it in errors.
+    pub(super) fn from_json(path: &Path, json: &Value) -> Result<Preprocessor> {
         let field = |name| json.get(name).filter(|value| !value.is_null());
         let refuse = |name, wanted| {
             let found = field(name).map(ToString::to_string).unwrap_or_default();

@@ -1,33 +1,28 @@
 //! The safetensors format: 8 bytes of header length, a JSON header of names to type, shape and range, then the bytes.
 
 use super::JSON_BYTES;
-use super::weights::{Dtype, Place, row_major};
+use super::weights::{Dtype, Origin, Place, row_major};
 use crate::error::{Error, Result};
 use crate::matrix::Precision;
 use serde_json::Value;
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 
 /// Every tensor that the header names.
 ///
 /// # Errors
 /// [`Error::Io`] when the file cannot be read, [`Error::Unusable`] when its header is not one or a tensor reaches outside
 /// the file.
-pub(super) fn index(path: &Path) -> Result<Vec<(String, Place)>> {
-    let mut file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
-    let length = file.metadata().map_err(|e| Error::io(path, "read", e))?.len();
-    let mut prefix = [0; 8];
-    file.read_exact(&mut prefix).map_err(|e| Error::io(path, "read", e))?;
-    let header = u64::from_le_bytes(prefix);
+pub(super) fn index(file: &Origin) -> Result<Vec<(String, Place)>> {
+    let path = file.path();
+    let length = file.length().map_err(|e| Error::io(path, "open", e))?;
+    let prefix = file.read(0, 8).map_err(|e| Error::io(path, "read", e))?;
+    let header = prefix.first_chunk().map_or(u64::MAX, |prefix| u64::from_le_bytes(*prefix));
     if header > JSON_BYTES || header > length.saturating_sub(8) {
         return Err(Error::unusable(
             path,
             format!("not safetensors: a header of {header} bytes in a file of {length}"),
         ));
     }
-    let mut text = vec![0; header as usize];
-    file.read_exact(&mut text).map_err(|e| Error::io(path, "read", e))?;
+    let text = file.read(8, header as usize).map_err(|e| Error::io(path, "read", e))?;
     let json: Value =
         serde_json::from_slice(&text).map_err(|e| Error::unusable(path, format!("not safetensors: header: {e}")))?;
     let entries = json.as_object().ok_or_else(|| Error::unusable(path, "not safetensors: header is not an object"))?;
@@ -35,14 +30,14 @@ pub(super) fn index(path: &Path) -> Result<Vec<(String, Place)>> {
     entries
         .iter()
         .filter(|(name, _)| *name != "__metadata__")
-        .map(|(name, entry)| match place(path, entry, data, length - data) {
+        .map(|(name, entry)| match place(file, entry, data, length - data) {
             Some(place) => Ok((name.clone(), place)),
             None => Err(Error::unusable(path, format!("tensor `{name}`: type, shape and range do not fit: {entry}"))),
         })
         .collect()
 }
 
-fn place(path: &Path, entry: &Value, data: u64, available: u64) -> Option<Place> {
+fn place(file: &Origin, entry: &Value, data: u64, available: u64) -> Option<Place> {
     let numbers = |name: &str| -> Option<Vec<u64>> { entry[name].as_array()?.iter().map(Value::as_u64).collect() };
     let dtype = match entry["dtype"].as_str()? {
         "F64" => Dtype::Double,
@@ -61,5 +56,5 @@ fn place(path: &Path, entry: &Value, data: u64, available: u64) -> Option<Place>
         return None;
     }
     let strides = row_major(&shape);
-    Some(Place { file: path.to_path_buf(), start: data + start, dtype, shape, strides })
+    Some(Place { file: file.clone(), start: data + start, dtype, shape, strides })
 }

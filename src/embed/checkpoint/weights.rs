@@ -41,11 +41,54 @@ impl Dtype {
     }
 }
 
+/// What tensors are read from.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    File(PathBuf),
+    /// A file inside the program.
+    Bundled(&'static [u8]),
+}
+
+impl Origin {
+    /// What it is called in errors.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Origin::File(path) => path,
+            Origin::Bundled(_) => Path::new("(bundled)"),
+        }
+    }
+
+    pub(super) fn length(&self) -> std::io::Result<u64> {
+        match self {
+            Origin::File(path) => Ok(std::fs::metadata(path)?.len()),
+            Origin::Bundled(bytes) => Ok(bytes.len() as u64),
+        }
+    }
+
+    /// `count` bytes from `start` on.
+    pub(super) fn read(&self, start: u64, count: usize) -> std::io::Result<Vec<u8>> {
+        match self {
+            Origin::File(path) => {
+                let mut file = File::open(path)?;
+                file.seek(SeekFrom::Start(start))?;
+                let mut bytes = vec![0; count];
+                file.read_exact(&mut bytes)?;
+                Ok(bytes)
+            }
+            Origin::Bundled(bytes) => {
+                let start = usize::try_from(start).ok();
+                let inside = start.and_then(|start| bytes.get(start..start.checked_add(count)?));
+                inside.map(<[u8]>::to_vec).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+            }
+        }
+    }
+}
+
 /// Where a tensor lies. Whoever makes one has checked that `start .. start + span * bytes` is inside the file, and that
 /// there are no more elements than the file has room for.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
-    pub(super) file: PathBuf,
+    pub(super) file: Origin,
     /// Offset of the first element in bytes.
     pub(super) start: u64,
     pub(super) dtype: Dtype,
@@ -73,12 +116,8 @@ pub(super) fn span(shape: &[usize], strides: &[usize]) -> Option<usize> {
 
 impl Place {
     fn read(&self) -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(&self.file)?;
-        file.seek(SeekFrom::Start(self.start))?;
         let elements = span(&self.shape, &self.strides).unwrap_or(0);
-        let mut bytes = vec![0; elements * self.dtype.bytes()];
-        file.read_exact(&mut bytes)?;
-        Ok(bytes)
+        self.file.read(self.start, elements * self.dtype.bytes())
     }
 
     /// The elements of a span in row-major order.
@@ -97,6 +136,7 @@ impl Place {
 /// The tensors of a checkpoint folder, found but not yet read.
 #[derive(Debug)]
 pub struct Weights {
+    /// What they are called in errors.
     dir: PathBuf,
     places: BTreeMap<String, Place>,
 }
@@ -109,10 +149,19 @@ impl Weights {
     /// # Errors
     /// [`Error::Unusable`] when there is none of the files, or one is malformed, or holds anything but tensors.
     pub fn open(dir: &Path, family: Family) -> Result<Weights> {
+        Weights::of(dir, find(dir)?, family)
+    }
+
+    /// The weights of a safetensors file inside the program, called `name` in errors.
+    pub(super) fn bundled(name: &Path, bytes: &'static [u8], family: Family) -> Result<Weights> {
+        Weights::of(name, safetensors::index(&Origin::Bundled(bytes))?, family)
+    }
+
+    fn of(dir: &Path, found: Vec<(String, Place)>, family: Family) -> Result<Weights> {
         let mut places = BTreeMap::new();
-        for (name, place) in find(dir)? {
+        for (name, place) in found {
             let name = canonical(&name, family);
-            let file = place.file.clone();
+            let file = place.file.path().to_path_buf();
             if places.insert(name.clone(), place).is_some() {
                 return Err(Error::unusable(file, format!("tensor `{name}` is there twice")));
             }
@@ -139,7 +188,7 @@ impl Weights {
         if place.dtype == Dtype::Other {
             return Err(mismatch("a type that is none of F64, F32, F16 and BF16".into()));
         }
-        let bytes = place.read().map_err(|e| Error::io(&place.file, "read", e))?;
+        let bytes = place.read().map_err(|e| Error::io(place.file.path(), "read", e))?;
         let values = place.dtype.decode(&bytes).unwrap_or_default();
         Ok(place.gather(values))
     }
@@ -160,8 +209,8 @@ type Indexer = fn(&Path) -> Result<Vec<(String, Place)>>;
 
 /// Every tensor of the folder with the name that its file gives it.
 fn find(dir: &Path) -> Result<Vec<(String, Place)>> {
-    let kinds: [(&str, Indexer); 2] =
-        [("model.safetensors", safetensors::index), ("pytorch_model.bin", archive::index)];
+    let safetensors: Indexer = |path| safetensors::index(&Origin::File(path.to_path_buf()));
+    let kinds: [(&str, Indexer); 2] = [("model.safetensors", safetensors), ("pytorch_model.bin", archive::index)];
     for (name, read) in kinds {
         let (whole, index) = (dir.join(name), dir.join(format!("{name}.index.json")));
         if whole.exists() {
@@ -208,7 +257,7 @@ mod tests {
         let bytes: Vec<u8> = (0..14).flat_map(|value| (value as f32).to_le_bytes()).collect();
         std::fs::write(&file, bytes).unwrap();
         let place = |shape: &[usize], strides: &[usize]| Place {
-            file: file.clone(),
+            file: Origin::File(file.clone()),
             start: 8,
             dtype: Dtype::Float(Precision::F32),
             shape: shape.to_vec(),

@@ -4,7 +4,7 @@ use super::encoder::kept_frames;
 use super::layers::Linear;
 use super::loader::{Loader, internal};
 use super::{Layer, States, Wav2Vec2};
-use crate::embed::checkpoint::Generation;
+use crate::embed::checkpoint::{Checkpoint, Generation};
 use crate::error::Result;
 use candle_core::{Result as Computed, Tensor};
 use std::path::Path;
@@ -26,7 +26,15 @@ impl Classifier {
     /// # Errors
     /// As [`Wav2Vec2::open`]; a folder without a head lacks the tensor `projector.weight`.
     pub fn open(dir: &Path) -> Result<Classifier> {
-        let (model, mut loader) = Wav2Vec2::load(dir, Layer::Mean)?;
+        Classifier::of(Checkpoint::open(dir)?)
+    }
+
+    /// Loads a checkpoint that was saved with a head.
+    ///
+    /// # Errors
+    /// As [`Classifier::open`].
+    pub fn of(checkpoint: Checkpoint) -> Result<Classifier> {
+        let (model, mut loader) = Wav2Vec2::load(checkpoint, Layer::Mean)?;
         Classifier::build(model, &mut loader)
     }
 

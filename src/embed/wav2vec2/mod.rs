@@ -36,7 +36,7 @@ use self::conv::FeatureExtractor;
 use self::encoder::Encoder;
 use self::layers::{LayerNorm, Linear};
 use self::loader::{Loader, internal};
-use super::checkpoint::{Config, FeatureNorm, Preprocessor, Weights};
+use super::checkpoint::{Checkpoint, Config, FeatureNorm, Preprocessor};
 use super::{Embedder, Window};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
@@ -127,15 +127,21 @@ impl Wav2Vec2 {
     /// [`Error::Io`], [`Error::Unusable`] or [`Error::Mismatch`] naming the file, field or tensor that is missing,
     /// malformed or of another shape; [`Error::Invalid`] for a layer beyond the last.
     pub fn open(dir: &Path, layer: Layer) -> Result<Wav2Vec2> {
-        Wav2Vec2::load(dir, layer).map(|(model, _)| model)
+        Wav2Vec2::of(Checkpoint::open(dir)?, layer)
+    }
+
+    /// Loads a checkpoint as far as `layer` needs it.
+    ///
+    /// # Errors
+    /// As [`Wav2Vec2::open`].
+    pub fn of(checkpoint: Checkpoint, layer: Layer) -> Result<Wav2Vec2> {
+        Wav2Vec2::load(checkpoint, layer).map(|(model, _)| model)
     }
 
     /// The network, and the loader for what belongs on top.
-    fn load(dir: &Path, layer: Layer) -> Result<(Wav2Vec2, Loader)> {
-        let config = Config::read(&dir.join("config.json"))?;
-        let preprocessor = Preprocessor::read(&dir.join("preprocessor_config.json"))?;
+    fn load(checkpoint: Checkpoint, layer: Layer) -> Result<(Wav2Vec2, Loader)> {
+        let Checkpoint { config, preprocessor, weights, .. } = checkpoint;
         layer.check(&config)?;
-        let weights = Weights::open(dir, config.family)?;
         let mut loader = Loader::new(weights, &recipe(&config, &preprocessor, layer));
         let model = Wav2Vec2::build(config, preprocessor, layer, &mut loader)?;
         Ok((model, loader))

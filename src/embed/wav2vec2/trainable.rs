@@ -5,7 +5,7 @@ use super::initial::Initial;
 use super::loader::{Loader, Training, internal};
 use super::noise::{Noise, Place};
 use super::{Classifier, Layer, Parameter, Wav2Vec2, recipe};
-use crate::embed::checkpoint::{Config, Preprocessor, Weights, read_json, save};
+use crate::embed::checkpoint::{Checkpoint, Config, Preprocessor, Weights, save};
 use crate::error::{Error, Result};
 use crate::matrix::Precision;
 use candle_core::{Device, Result as Computed, Tensor};
@@ -44,12 +44,16 @@ impl Trainable {
     /// # Errors
     /// As [`Wav2Vec2::open`]; [`Error::Invalid`] for networks that cannot be trained here, and for fewer than two labels.
     pub fn open(dir: &Path, labels: &[String], frozen: bool, seed: u64) -> Result<Trainable> {
-        let path = dir.join("config.json");
-        let json = read_json(&path)?;
-        let preprocessor = Preprocessor::read(&dir.join("preprocessor_config.json"))?;
-        let saved = Config::from_json(&path, &json)?;
-        let weights = Weights::open(dir, saved.family)?;
-        Trainable::build(&path, json, preprocessor, labels, Some(weights), frozen, seed)
+        Trainable::of(Checkpoint::open(dir)?, labels, frozen, seed)
+    }
+
+    /// Loads a checkpoint to be trained, likewise.
+    ///
+    /// # Errors
+    /// As [`Trainable::open`].
+    pub fn of(checkpoint: Checkpoint, labels: &[String], frozen: bool, seed: u64) -> Result<Trainable> {
+        let Checkpoint { json, preprocessor, weights, .. } = checkpoint;
+        Trainable::build(json, preprocessor, labels, Some(weights), frozen, seed)
     }
 
     /// A network as a `config.json` with this content describes it, drawn from the seed.
@@ -58,11 +62,10 @@ impl Trainable {
     /// [`Error::Unusable`] for a configuration that makes no sense, and as [`Trainable::open`].
     pub fn random(json: Value, labels: &[String], seed: u64) -> Result<Trainable> {
         let preprocessor = Preprocessor { sampling_rate: 16_000, do_normalize: true, return_attention_mask: false };
-        Trainable::build(Path::new("config.json"), json, preprocessor, labels, None, false, seed)
+        Trainable::build(json, preprocessor, labels, None, false, seed)
     }
 
     fn build(
-        path: &Path,
         json: Value,
         preprocessor: Preprocessor,
         labels: &[String],
@@ -73,6 +76,7 @@ impl Trainable {
         if labels.len() < 2 {
             return Err(Error::invalid("labels", format!("a classifier needs two classes at least, found {labels:?}")));
         }
+        let path = Path::new("config.json");
         let saved_labels = Config::from_json(path, &json)?.labels;
         let Value::Object(mut json) = json else { return Err(Error::unusable(path, "not a JSON object")) };
         let id = |(id, label): (usize, &String)| (id.to_string(), Value::from(label.as_str()));
