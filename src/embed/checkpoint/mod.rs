@@ -17,6 +17,8 @@ mod safetensors;
 pub mod save;
 mod weights;
 
+#[cfg(feature = "whisper")]
+pub(super) use config::Fields;
 pub use config::{Config, ConvLayer, Family, FeatureNorm, Generation, Regularisation};
 pub use preprocessor::Preprocessor;
 pub use weights::Weights;

@@ -19,7 +19,7 @@ mod conv;
 mod encoder;
 mod initial;
 mod layers;
-mod loader;
+pub(super) mod loader;
 mod noise;
 mod ops;
 mod parameter;
@@ -135,7 +135,7 @@ impl Wav2Vec2 {
         let config = Config::read(&dir.join("config.json"))?;
         let preprocessor = Preprocessor::read(&dir.join("preprocessor_config.json"))?;
         layer.check(&config)?;
-        let weights = Weights::open(dir, config.family)?;
+        let weights = Weights::open(dir, config.family.name())?;
         let mut loader = Loader::new(weights, &recipe(&config, &preprocessor, layer));
         let model = Wav2Vec2::build(config, preprocessor, layer, &mut loader)?;
         Ok((model, loader))

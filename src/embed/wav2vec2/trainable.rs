@@ -48,7 +48,7 @@ impl Trainable {
         let json = read_json(&path)?;
         let preprocessor = Preprocessor::read(&dir.join("preprocessor_config.json"))?;
         let saved = Config::from_json(&path, &json)?;
-        let weights = Weights::open(dir, saved.family)?;
+        let weights = Weights::open(dir, saved.family.name())?;
         Trainable::build(&path, json, preprocessor, labels, Some(weights), frozen, seed)
     }
 
