@@ -212,3 +212,11 @@ fn layers_of_one_checkpoint_have_the_shapes_its_config_says() {
         assert_eq!(wide("features"), *config["conv_dim"].as_array().unwrap().last().unwrap());
     }
 }
+
+#[cfg(not(feature = "whisper"))]
+#[test]
+fn a_whisper_checkpoint_says_which_feature_it_needs() {
+    let wav = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/whisper/sound.wav");
+    let error = error(&["embed", text(&wav), "--model", text(&wav.with_file_name("tiny"))], 1);
+    assert!(error.contains("tiny") && error.contains("without the feature `whisper`"), "{error}");
+}

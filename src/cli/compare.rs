@@ -62,7 +62,7 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
         set: &set,
         protocol: args.protocol,
         embedder: embedder.as_ref(),
-        model: args.model.label(),
+        model: args.model.label(embedder.as_ref()),
         short_frames: args.model.model == embed::LOG_MEL,
         arms,
         seed: args.seed,

@@ -9,26 +9,28 @@ pub(super) const COLLECTION: &str = "clips";
 
 #[derive(clap::Args)]
 pub(super) struct ModelArgs {
-    /// What makes rows of sound: `logmel`, or a directory with a wav2vec2 or HuBERT checkpoint
+    /// What makes rows of sound: `logmel`, or a directory with a wav2vec2, HuBERT or Whisper checkpoint
     #[arg(long, value_name = "logmel|DIR", default_value = "logmel")]
     pub(super) model: String,
-    /// Which rows of a checkpoint: `features` (conv encoder), `projected`, a layer's number, or `mean` of all layers
-    #[arg(long, value_name = "features|projected|mean|N", default_value = "features")]
-    pub(super) layer: String,
+    /// Which rows of a checkpoint: `features` (conv encoder; unless given), `projected`, a layer's number, or `mean` of all
+    /// layers; Whisper has `last`
+    #[arg(long, value_name = "features|projected|mean|N|last")]
+    pub(super) layer: Option<String>,
 }
 
 impl ModelArgs {
-    /// Name and layer as they stand in results.
-    pub(super) fn label(&self) -> (String, Option<String>) {
+    /// Name and layer of the opened model as they stand in results.
+    pub(super) fn label(&self, embedder: &dyn Embedder) -> (String, Option<String>) {
         if self.model == embed::LOG_MEL {
             return (self.model.clone(), None);
         }
         let name = Path::new(&self.model).file_name().map(|name| name.to_string_lossy().into_owned());
-        (name.unwrap_or_else(|| self.model.clone()), Some(self.layer.clone()))
+        let layer = embedder.identity().split('/').nth(1).map(str::to_owned);
+        (name.unwrap_or_else(|| self.model.clone()), layer)
     }
 
     pub(super) fn open(&self) -> Result<Box<dyn Embedder>> {
-        embed::open(&self.model, &self.layer)
+        embed::open(&self.model, self.layer.as_deref())
     }
 }
 

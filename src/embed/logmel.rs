@@ -36,7 +36,7 @@ pub struct LogMel {
 }
 
 /// A triangle over power bins: weights from bin `first` on.
-struct Band {
+pub(super) struct Band {
     first: usize,
     weights: Vec<f64>,
 }
@@ -104,16 +104,26 @@ impl Embedder for LogMel {
             for (out, bin) in power.iter_mut().zip(&spectrum) {
                 *out = Complex::norm_sqr(bin);
             }
-            values.extend(self.bands.iter().map(|band| band.log_energy(&power)));
+            values.extend(self.bands.iter().map(|band| (band.energy(&power) + FLOOR).ln() as f32));
         }
         Matrix::from_rows(rows, BANDS, values)
     }
 }
 
 impl Band {
-    fn log_energy(&self, power: &[f64]) -> f32 {
-        let energy: f64 = self.weights.iter().zip(&power[self.first..]).map(|(weight, power)| weight * power).sum();
-        (energy + FLOOR).ln() as f32
+    /// Rises from `left` to 1 at `peak` and falls to `right`, all in Hz, over bins from 0 to `last`, `bin_hz` apart.
+    pub(super) fn triangle([left, peak, right]: [f64; 3], bin_hz: f64, last: usize) -> Band {
+        let weight = |bin: usize| {
+            let hz = bin as f64 * bin_hz;
+            ((hz - left) / (peak - left)).min((right - hz) / (right - peak)).max(0.0)
+        };
+        let first = (0..=last).find(|bin| weight(*bin) > 0.0).unwrap_or(0);
+        Band { first, weights: (first..=last).map(weight).take_while(|weight| *weight > 0.0).map(single).collect() }
+    }
+
+    /// The power under the triangle.
+    pub(super) fn energy(&self, power: &[f64]) -> f64 {
+        self.weights.iter().zip(&power[self.first..]).map(|(weight, power)| weight * power).sum()
     }
 }
 
@@ -125,17 +135,8 @@ fn bands() -> Vec<Band> {
         let mel = low + (high - low) * at as f64 / (BANDS + 1) as f64;
         700.0 * (10_f64.powf(mel / 2_595.0) - 1.0)
     };
-    let band = |b: usize| {
-        let (left, peak, right) = (edge(b), edge(b + 1), edge(b + 2));
-        let weight = |bin: usize| {
-            let hz = bin as f64 * f64::from(RATE) / FIELD as f64;
-            ((hz - left) / (peak - left)).min((right - hz) / (right - peak)).max(0.0)
-        };
-        let first = (0..=FIELD / 2).find(|bin| weight(*bin) > 0.0).unwrap_or(0);
-        let weights = (first..=FIELD / 2).map(weight).take_while(|weight| *weight > 0.0).map(single).collect();
-        Band { first, weights }
-    };
-    (0..BANDS).map(band).collect()
+    let bin_hz = f64::from(RATE) / FIELD as f64;
+    (0..BANDS).map(|b| Band::triangle([edge(b), edge(b + 1), edge(b + 2)], bin_hz, FIELD / 2)).collect()
 }
 
 /// Rounded to f32, as window and bands are in the definition of these frames.

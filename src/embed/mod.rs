@@ -7,7 +7,8 @@
 //!   field - hop samples, so that their rows, laid end to end, are the rows of the whole.
 //! - [`Loudness`] is measured over the whole sound before any window is computed. An embedder that scales by it ([`LogMel`]) makes
 //!   the same rows in windows as at once; wav2vec2 scales each window by itself, as it was trained to, so that the rows of a
-//!   sound of more than 30 seconds depend a little on where its windows begin.
+//!   sound of more than 30 seconds depend a little on where its windows begin; so do those of Whisper, whose rows see the
+//!   whole window.
 //!
 //! ```text
 //! file --(audio::Reader, first pass)--> loudness, length --(second pass, or memory)--> windows -> embed -> Matrix
@@ -25,6 +26,8 @@ mod open;
 mod sound;
 #[cfg(feature = "models")]
 pub mod wav2vec2;
+#[cfg(feature = "whisper")]
+pub mod whisper;
 mod windows;
 
 pub use ingest::check_same;
@@ -50,7 +53,7 @@ pub struct Window<'a> {
 
 /// Something that makes rows of samples.
 pub trait Embedder: Send + Sync {
-    /// Name, layer and, where there are weights, their hash: equal identities give equal rows.
+    /// Name and, where there are weights, layer and hash (`name/layer/hash`): equal identities give equal rows.
     fn identity(&self) -> &str;
 
     /// Samples a second that it takes.

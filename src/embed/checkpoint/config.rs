@@ -253,22 +253,22 @@ impl Config {
 }
 
 /// Typed access to the fields of one JSON object, with errors that name file and field.
-struct Fields<'a> {
-    path: &'a Path,
-    json: &'a Value,
+pub(in crate::embed) struct Fields<'a> {
+    pub(in crate::embed) path: &'a Path,
+    pub(in crate::embed) json: &'a Value,
 }
 
 impl<'a> Fields<'a> {
-    fn refuse(&self, why: impl Into<String>) -> Error {
+    pub(in crate::embed) fn refuse(&self, why: impl Into<String>) -> Error {
         Error::unusable(self.path, why)
     }
 
     /// A field that is there and not null.
-    fn get(&self, name: &str) -> Option<&'a Value> {
+    pub(in crate::embed) fn get(&self, name: &str) -> Option<&'a Value> {
         self.json.get(name).filter(|value| !value.is_null())
     }
 
-    fn text(&self, name: &str, default: &'static str) -> Result<&'a str> {
+    pub(in crate::embed) fn text(&self, name: &str, default: &'static str) -> Result<&'a str> {
         match self.get(name) {
             None => Ok(default),
             Some(value) => value.as_str().ok_or_else(|| self.refuse(format!("{name} is {value}, not text"))),
@@ -282,11 +282,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn count(&self, name: &str, default: usize) -> Result<usize> {
+    pub(in crate::embed) fn count(&self, name: &str, default: usize) -> Result<usize> {
         self.get(name).map_or(Ok(default), |value| self.number(name, value, LARGEST))
     }
 
-    fn number(&self, name: &str, value: &Value, largest: u64) -> Result<usize> {
+    pub(in crate::embed) fn number(&self, name: &str, value: &Value, largest: u64) -> Result<usize> {
         match value.as_u64() {
             Some(number) if (1..=largest).contains(&number) => Ok(number as usize),
             _ => Err(self.refuse(format!("{name} is {value}, not a whole number from 1 to {largest}"))),

@@ -17,6 +17,8 @@ mod safetensors;
 pub mod save;
 mod weights;
 
+#[cfg(feature = "whisper")]
+pub(super) use config::Fields;
 pub use config::{Config, ConvLayer, Family, FeatureNorm, Generation, Regularisation};
 pub use preprocessor::Preprocessor;
 pub use weights::Weights;
@@ -49,7 +51,7 @@ impl Checkpoint {
         let json = read_json(&path)?;
         let config = Config::from_json(&path, &json)?;
         let preprocessor = Preprocessor::read(&dir.join("preprocessor_config.json"))?;
-        let weights = Weights::open(dir, config.family)?;
+        let weights = Weights::open(dir, config.family.name())?;
         Ok(Checkpoint { json, config, preprocessor, weights })
     }
 }

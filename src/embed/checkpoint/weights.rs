@@ -1,6 +1,6 @@
 //! Tensors by name, whichever file holds them.
 
-use super::{archive, config::Family, read_json, safetensors};
+use super::{archive, read_json, safetensors};
 use crate::error::{Error, Result};
 use crate::matrix::Precision;
 use std::collections::BTreeMap;
@@ -143,24 +143,24 @@ pub struct Weights {
 
 impl Weights {
     /// Finds the weights in a folder: the first of `model.safetensors`, `model.safetensors.index.json`,
-    /// `pytorch_model.bin` and `pytorch_model.bin.index.json`. Names lose the family's prefix, and the newer names of the
+    /// `pytorch_model.bin` and `pytorch_model.bin.index.json`. Names lose `prefix` and the point behind it, and the newer names of the
     /// weight norm (`parametrizations.weight.original0`, `original1`) become the older ones (`weight_g`, `weight_v`).
     ///
     /// # Errors
     /// [`Error::Unusable`] when there is none of the files, or one is malformed, or holds anything but tensors.
-    pub fn open(dir: &Path, family: Family) -> Result<Weights> {
-        Weights::of(dir, find(dir)?, family)
+    pub fn open(dir: &Path, prefix: &str) -> Result<Weights> {
+        Weights::of(dir, find(dir)?, prefix)
     }
 
     /// The weights of a safetensors file inside the program, called `name` in errors.
-    pub(super) fn bundled(name: &Path, bytes: &'static [u8], family: Family) -> Result<Weights> {
-        Weights::of(name, safetensors::index(&Origin::Bundled(bytes))?, family)
+    pub(super) fn bundled(name: &Path, bytes: &'static [u8], prefix: &str) -> Result<Weights> {
+        Weights::of(name, safetensors::index(&Origin::Bundled(bytes))?, prefix)
     }
 
-    fn of(dir: &Path, found: Vec<(String, Place)>, family: Family) -> Result<Weights> {
+    fn of(dir: &Path, found: Vec<(String, Place)>, prefix: &str) -> Result<Weights> {
         let mut places = BTreeMap::new();
         for (name, place) in found {
-            let name = canonical(&name, family);
+            let name = canonical(&name, prefix);
             let file = place.file.path().to_path_buf();
             if places.insert(name.clone(), place).is_some() {
                 return Err(Error::unusable(file, format!("tensor `{name}` is there twice")));
@@ -199,8 +199,8 @@ fn describe(shape: &[usize]) -> String {
     format!("[{}]", dims.join(", "))
 }
 
-fn canonical(name: &str, family: Family) -> String {
-    let bare = name.strip_prefix(family.name()).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name);
+fn canonical(name: &str, prefix: &str) -> String {
+    let bare = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name);
     bare.replace("parametrizations.weight.original0", "weight_g")
         .replace("parametrizations.weight.original1", "weight_v")
 }
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn names_lose_their_prefix_and_take_the_older_form() {
-        let canonical = |name| canonical(name, Family::Hubert);
+        let canonical = |name| canonical(name, "hubert");
         assert_eq!(canonical("hubert.encoder.layer_norm.bias"), "encoder.layer_norm.bias");
         assert_eq!(canonical("encoder.layer_norm.bias"), "encoder.layer_norm.bias");
         assert_eq!(canonical("hubertx.w"), "hubertx.w");

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// Hands out tensors and keeps a hash of names, shapes and values: two checkpoints that give the same tensors get the
 /// same hash, whatever files and types they were stored in.
-pub(super) struct Loader {
+pub(in crate::embed) struct Loader {
     weights: Option<Weights>,
     training: Option<Training>,
     hash: Xxh3,
@@ -29,7 +29,7 @@ pub(super) struct Training {
 
 impl Loader {
     /// `recipe` says everything that enters the result beside the tensors.
-    pub(super) fn new(weights: Weights, recipe: &str) -> Loader {
+    pub(in crate::embed) fn new(weights: Weights, recipe: &str) -> Loader {
         Loader::with(Some(weights), None, recipe)
     }
 
@@ -63,7 +63,7 @@ impl Loader {
         Ok(values)
     }
 
-    pub(super) fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
+    pub(in crate::embed) fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
         self.formed(name, shape, Form::Stored)
     }
 
@@ -84,7 +84,7 @@ impl Loader {
     }
 
     /// The hash of everything handed out.
-    pub(super) fn digest(&self) -> u128 {
+    pub(in crate::embed) fn digest(&self) -> u128 {
         self.hash.digest128()
     }
 }

@@ -19,7 +19,7 @@ mod conv;
 mod encoder;
 mod initial;
 mod layers;
-mod loader;
+pub(super) mod loader;
 mod noise;
 mod ops;
 mod parameter;

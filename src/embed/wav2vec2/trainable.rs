@@ -189,7 +189,7 @@ impl Trainable {
     /// # Errors
     /// [`Error::Unusable`] or [`Error::Mismatch`] when it is damaged or another network's.
     pub fn load(&self, dir: &Path) -> Result<()> {
-        let weights = Weights::open(dir, self.classifier.model().config().family)?;
+        let weights = Weights::open(dir, self.classifier.model().config().family.name())?;
         for parameter in self.parameters.iter().filter(|parameter| parameter.variable().is_some()) {
             parameter.set(weights.tensor(parameter.name(), parameter.shape())?)?;
         }
