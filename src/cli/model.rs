@@ -1,5 +1,7 @@
 //! The options that choose an embedder, and the one that chooses a collection.
 
+use super::download::Bar;
+use super::output::Output;
 use crate::embed::{self, Embedder};
 use crate::error::Result;
 use std::path::{Path, PathBuf};
@@ -9,8 +11,9 @@ pub(super) const COLLECTION: &str = "clips";
 
 #[derive(clap::Args)]
 pub(super) struct ModelArgs {
-    /// What makes rows of sound: `logmel`, or a directory with a wav2vec2 or HuBERT checkpoint
-    #[arg(long, value_name = "logmel|DIR", default_value = "logmel")]
+    /// What makes rows of sound: `logmel`, a directory with a wav2vec2 or HuBERT checkpoint, or the name of one on the
+    /// Hugging Face hub (`owner/name`, `owner/name@revision`), which is downloaded into the hub's cache
+    #[arg(long, value_name = "logmel|DIR|HUB-ID", default_value = "logmel")]
     pub(super) model: String,
     /// Which rows of a checkpoint: `features` (conv encoder), `projected`, a layer's number, or `mean` of all layers
     #[arg(long, value_name = "features|projected|mean|N", default_value = "features")]
@@ -27,8 +30,18 @@ impl ModelArgs {
         (name.unwrap_or_else(|| self.model.clone()), Some(self.layer.clone()))
     }
 
-    pub(super) fn open(&self) -> Result<Box<dyn Embedder>> {
-        embed::open(&self.model, &self.layer)
+    /// Opens the embedder, downloading it where it has to be.
+    pub(super) fn open(&self, output: &Output) -> Result<Box<dyn Embedder>> {
+        if self.model == embed::LOG_MEL {
+            return embed::open(&self.model, &self.layer);
+        }
+        let bar = Bar::new(output);
+        let located = embed::locate(&self.model, &|progress| bar.show(progress))?;
+        drop(bar);
+        if let Some(remark) = located.remark {
+            output.remark(format_args!("{}: {remark}", self.model));
+        }
+        embed::open_checkpoint(&located.folder, &self.layer)
     }
 }
 

@@ -30,7 +30,7 @@ mod windows;
 pub use ingest::check_same;
 pub use logmel::LogMel;
 pub use loudness::Loudness;
-pub use open::{LOG_MEL, open};
+pub use open::{LOG_MEL, Located, locate, open, open_checkpoint};
 pub use sound::{Embedded, Sound};
 
 use crate::audio::Clip;

@@ -1,0 +1,8 @@
+//! What comes from the network, from a server on a loopback address: no test here asks anybody else.
+#![cfg(feature = "hub")]
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+#[path = "download/server.rs"]
+mod server;
+#[path = "download/transfer.rs"]
+mod transfer;
