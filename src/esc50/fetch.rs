@@ -54,26 +54,34 @@ pub struct Fetched {
 /// [`Error::Download`]; [`Error::Unusable`] when `folder` holds something else, or the archive is damaged or lacks something
 /// (the message says what; the archive is removed then); [`Error::Io`], [`Error::DiskFull`].
 pub fn fetch(source: &Source<'_>, folder: &Path, on_progress: &dyn Fn(Progress<'_>)) -> Result<Fetched> {
+    if let Some(set) = present(folder)? {
+        return Ok(Fetched { set, was_there: true });
+    }
     let mut part = folder.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
     fs::create_dir_all(&part).map_err(|e| Error::io(&part, "create", e))?;
-    // One process at a time; the second finds the set complete.
+    // One process at a time; whoever waited finds the set complete.
     let lock = part.join("lock");
     let held = File::create(&lock).and_then(|file| file.lock().map(|()| file));
     let held = held.map_err(|e| Error::io(&lock, "lock", e))?;
-
-    let was_there = folder.read_dir().is_ok_and(|mut entries| entries.next().is_some());
-    let set = if was_there {
-        let advice = "move it away or choose another folder";
-        complete(folder)
-            .map_err(|error| Error::unusable(folder, format!("holds no complete set ({error}): {advice}")))?
-    } else {
-        fresh(source, folder, &part, on_progress)?
+    let fetched = match present(folder)? {
+        Some(set) => Fetched { set, was_there: true },
+        None => Fetched { set: fresh(source, folder, &part, on_progress)?, was_there: false },
     };
     drop(held);
     let _ = fs::remove_dir_all(&part); // of no more use, and no harm
-    Ok(Fetched { set, was_there })
+    Ok(fetched)
+}
+
+/// The set that is in the folder already; an error when something else is.
+fn present(folder: &Path) -> Result<Option<DataSet>> {
+    if !folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        return Ok(None);
+    }
+    let advice = "move it away or choose another folder";
+    let refuse = |error| Error::unusable(folder, format!("holds no complete set ({error}): {advice}"));
+    complete(folder).map(Some).map_err(refuse)
 }
 
 fn fresh(source: &Source<'_>, folder: &Path, part: &Path, on_progress: &dyn Fn(Progress<'_>)) -> Result<DataSet> {
