@@ -80,7 +80,7 @@ pub(super) struct Reply {
     /// knows nothing of commits.
     pub(super) said: HeaderMap,
     pub(super) response: Response<Body>,
-    /// Whether the answer came from the host that was asked.
+    /// Whether the answer is the file's own host's, not that of one that leads on.
     pub(super) at_home: bool,
 }
 
@@ -116,7 +116,7 @@ impl Client {
 
     /// Asks for an address. `token` goes to its host and to no other.
     ///
-    /// Only the statuses 200, 206 and 416 come back as a reply.
+    /// Only the statuses 200, 206 and 416 come back as a reply, and to HEAD a redirect to another host.
     pub(super) fn send(
         &self,
         method: &Method,
@@ -141,6 +141,10 @@ impl Client {
                     let next = join(&url, to)?;
                     if url.scheme_str() == Some("https") && next.scheme_str() != Some("https") {
                         return Err(Fault::Lasting(format!("redirected from https to {}", shown(&next))));
+                    }
+                    if method == Method::HEAD && origin(&next) != origin(&first) {
+                        // all that is asked for has been said; what leads on may be signed for GET only
+                        return Ok(Reply { said, response, at_home: false });
                     }
                     url = next;
                 }

@@ -54,7 +54,10 @@ fn not_found(model: &str) -> Error {
 fn hub(model: &str, on_progress: &dyn Fn(Progress<'_>)) -> Result<Located> {
     use crate::download::Hub;
     let id = model.parse().map_err(|_| not_found(model))?;
-    let found = Hub::from_env()?.checkpoint(&id, on_progress)?;
+    let found = Hub::from_env()?.checkpoint(&id, on_progress).map_err(|error| match error {
+        Error::Download { url, why } => Error::Download { url, why: format!("{why} (no directory `{model}` either)") },
+        error => error,
+    })?;
     Ok(Located { folder: found.folder, remark: found.remark })
 }
 

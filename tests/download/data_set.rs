@@ -7,7 +7,7 @@ use flate2::write::DeflateEncoder;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 type Entry = (String, Vec<u8>);
 
@@ -203,7 +203,8 @@ fn two_at_once_end_with_one_set() {
     let folder = tempfile::tempdir().unwrap();
     let server = serve(archive(&entries()));
     let out = folder.path().join("ESC");
-    let running: Vec<_> = (0..2).map(|_| fetch(&server, &out).spawn().unwrap()).collect();
+    let start = |_| fetch(&server, &out).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let running: Vec<_> = (0..2).map(start).collect();
     assert!(running.into_iter().all(|mut process| process.wait().unwrap().success()));
     assert_eq!(names(&out), ["LICENSE", "README.md", "audio", "meta"]);
 }
