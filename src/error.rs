@@ -79,6 +79,14 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// Something could not be fetched.
+    #[error("{url}: {why}")]
+    Download {
+        /// Where from.
+        url: String,
+        /// What the server or the network did, and what to do.
+        why: String,
+    },
     /// The database was opened for reading only.
     #[error("{}: opened for reading only: open it with `Database::open` to write", path.display())]
     ReadOnly {
@@ -162,7 +170,8 @@ impl Error {
             | Error::Exists { .. }
             | Error::Unusable { .. }
             | Error::ReadOnly { .. } => ErrorKind::Caller,
-            Error::Io { .. }
+            Error::Download { .. }
+            | Error::Io { .. }
             | Error::Locked { .. }
             | Error::Poisoned { .. }
             | Error::DiskFull { .. }

@@ -25,6 +25,8 @@ pub mod classify;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(any(feature = "audio", feature = "hub"))]
+pub mod download;
 #[cfg(feature = "audio")]
 pub mod embed;
 #[cfg(feature = "esc50")]

@@ -35,7 +35,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> Result<(), Failure> {
-    let embedder = args.model.open()?;
+    let embedder = args.model.open(output)?;
     let sounds = ingest::find_sounds(&args.files)?;
     let db = opening.open(&args.target.db)?;
     let collection = ingest::collection_for(&db, &args.target.collection, embedder.as_ref())?;

@@ -54,7 +54,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> Result<(), Failure> {
     let arms = if args.arms.is_empty() { Arm::ALL.to_vec() } else { Arm::named(&args.arms)? };
-    let embedder = args.model.open()?;
+    let embedder = args.model.open(output)?;
     let scratch = Scratch::new()?;
     let set = scratch.data_set(args.data.as_deref(), args.seed)?;
     let db = opening.open(args.db.unwrap_or_else(|| scratch.database()))?;

@@ -1,4 +1,4 @@
-//! `dataset prepare`: a set of sounds in the folders that training scripts expect.
+//! `dataset fetch`: ESC-50 from the network. `dataset prepare`: a set of sounds in the folders that training scripts expect.
 
 use super::exit::Failure;
 use super::output::Output;
@@ -9,8 +9,47 @@ use std::path::PathBuf;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Action {
+    /// Download ESC-50
+    Fetch(FetchArgs),
     /// Write DIR/{train,test,val}/CLASS/*.wav
     Prepare(PrepareArgs),
+}
+
+/// What can be fetched.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(super) enum Name {
+    /// 2,000 environmental sounds of 50 classes, five seconds each; some 650 MB to download
+    Esc50,
+}
+
+const FETCH_HELP: &str = "\
+Downloads the archive of the data set into DIR.part, going on where an interrupted download ended, unpacks the table and the
+sounds, checks that every sound the table names is there and can be read, and only then makes DIR. A complete set that is
+there already is left alone. ESC-50 is under CC BY-NC 3.0.
+
+Examples:
+  otolith dataset fetch esc50
+  otolith dataset fetch esc50 --out sounds/ESC-50
+  otolith dataset fetch esc50 --url https://mirror.example/ESC-50-master.zip --sha256 HEX
+  otolith compare --data ESC-50
+
+With --json: {\"folder\", \"clips\", \"classes\", \"was_there\", \"licence\"}";
+
+/// Download a data set.
+#[derive(clap::Args)]
+#[command(after_help = FETCH_HELP)]
+pub(super) struct FetchArgs {
+    /// Which
+    name: Name,
+    /// Where it goes; made when missing
+    #[arg(long, value_name = "DIR", default_value = "ESC-50")]
+    out: PathBuf,
+    /// Another address of the archive than the author's
+    #[arg(long)]
+    url: Option<String>,
+    /// What the archive must add up to
+    #[arg(long, value_name = "HEX")]
+    sha256: Option<String>,
 }
 
 /// Write DIR/{train,test,val}/CLASS/*.wav: of each class 34 clips to train, 5 to test, 1 to validate.
@@ -28,7 +67,10 @@ pub(super) struct PrepareArgs {
 }
 
 pub(super) fn run(action: Action, output: &mut Output) -> Result<(), Failure> {
-    let Action::Prepare(args) = action;
+    let args = match action {
+        Action::Fetch(args) => return fetch(args, output),
+        Action::Prepare(args) => args,
+    };
     let scratch = Scratch::new()?;
     let set = scratch.data_set(args.data.as_deref(), args.seed)?;
     let prepared = prepare(&set, &args.out)?;
@@ -36,4 +78,40 @@ pub(super) fn run(action: Action, output: &mut Output) -> Result<(), Failure> {
         return output.document(&json!({ "train": prepared.train, "test": prepared.test, "val": prepared.val }));
     }
     output.line(format_args!("{} train, {} test, {} val", prepared.train, prepared.test, prepared.val))
+}
+
+#[cfg(feature = "hub")]
+fn fetch(args: FetchArgs, output: &mut Output) -> Result<(), Failure> {
+    use super::download::Bar;
+    use crate::download::{Checksum, Retries};
+    use crate::error::Error;
+    use crate::esc50::fetch::{LICENCE, Source, URL, fetch};
+
+    let Name::Esc50 = args.name;
+    let checksum = args.sha256.map(|text| text.parse()).transpose()?;
+    if matches!(checksum, Some(Checksum::GitBlob(_))) {
+        return Err(Error::invalid("--sha256", "expected 64 hexadecimal digits").into());
+    }
+    let source = Source { url: args.url.as_deref().unwrap_or(URL), sha256: checksum, retries: Retries::default() };
+    let bar = Bar::new(output);
+    let fetched = fetch(&source, &args.out, &|progress| bar.show(progress))?;
+    drop(bar);
+    let (clips, classes) = (fetched.set.clips.len(), fetched.set.classes.len());
+    let folder = args.out.display().to_string();
+    if output.is_json() {
+        return output.document(&json!({
+            "folder": folder, "clips": clips, "classes": classes, "was_there": fetched.was_there, "licence": LICENCE,
+        }));
+    }
+    if fetched.was_there {
+        output.remark(format_args!("{folder}: a complete set is there already"));
+    }
+    output.line(format_args!("{folder}: {clips} clips of {classes} classes"))?;
+    output.line(format_args!("licence: {LICENCE}"))?;
+    output.line(format_args!("next: otolith compare --data {folder}"))
+}
+
+#[cfg(not(feature = "hub"))]
+fn fetch(_args: FetchArgs, _output: &mut Output) -> Result<(), Failure> {
+    Err(crate::error::Error::invalid("dataset fetch", "this otolith was built without the feature `hub`").into())
 }

@@ -10,7 +10,9 @@ use std::path::PathBuf;
 
 /// Print or save the rows that a model makes of a sound.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  otolith embed bark.wav --model wav2vec2-large/ --layer features --out bark.npy")]
+#[command(
+    after_help = "Examples:\n  otolith embed bark.wav --model wav2vec2-large/ --layer features --out bark.npy\n  otolith embed bark.wav --model facebook/wav2vec2-base --out bark.npy"
+)]
 pub(super) struct Args {
     /// A sound file
     file: PathBuf,
@@ -22,7 +24,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
-    let embedder = args.model.open()?;
+    let embedder = args.model.open(output)?;
     let embedded = embed::embed_file(embedder.as_ref(), &args.file)?;
     let matrix = embedded.matrix.view();
     if let Some(path) = &args.out {

@@ -9,6 +9,7 @@ mod bench;
 mod compact;
 mod compare;
 mod dataset;
+mod download;
 mod drop;
 mod embed;
 mod exchange;
@@ -110,7 +111,7 @@ enum Command {
     Export(export::Args),
     /// Measure recall and speed of exact and approximate search on your own data
     Bench(bench::Args),
-    /// Prepare data sets
+    /// Fetch and prepare data sets
     #[command(subcommand)]
     Dataset(dataset::Action),
     /// Print a completion script for a shell

@@ -1,6 +1,8 @@
 //! The options that choose an embedder, and the one that chooses a collection.
 
-use crate::embed::{self, Embedder};
+use super::download::Bar;
+use super::output::Output;
+use crate::embed::{self, Embedder, Located};
 use crate::error::Result;
 use std::path::{Path, PathBuf};
 
@@ -9,8 +11,10 @@ pub(super) const COLLECTION: &str = "clips";
 
 #[derive(clap::Args)]
 pub(super) struct ModelArgs {
-    /// What makes rows of sound: `logmel`, or a directory with a wav2vec2, HuBERT or Whisper checkpoint
-    #[arg(long, value_name = "logmel|DIR", default_value = "logmel")]
+    /// What makes rows of sound: `mini` (a small wav2vec2 that comes with the program), `logmel`, a directory with a
+    /// wav2vec2, HuBERT or Whisper checkpoint, or the name of one on the Hugging Face hub (`owner/name`,
+    /// `owner/name@revision`), which is downloaded into the hub's cache
+    #[arg(long, value_name = "mini|logmel|DIR|HUB-ID", default_value = embed::DEFAULT)]
     pub(super) model: String,
     /// Which rows of a checkpoint: `features` (conv encoder; unless given), `projected`, a layer's number, or `mean` of all
     /// layers; Whisper has `last`
@@ -29,8 +33,26 @@ impl ModelArgs {
         (name.unwrap_or_else(|| self.model.clone()), layer)
     }
 
-    pub(super) fn open(&self) -> Result<Box<dyn Embedder>> {
-        embed::open(&self.model, self.layer.as_deref())
+    /// Opens the embedder, downloading it where it has to be.
+    pub(super) fn open(&self, output: &Output) -> Result<Box<dyn Embedder>> {
+        match self.locate(output)? {
+            Some(located) => located.embedder(self.layer.as_deref()),
+            None => embed::open(&self.model, self.layer.as_deref()),
+        }
+    }
+
+    /// The checkpoint, downloaded where it has to be; `None` where the model has none.
+    pub(super) fn locate(&self, output: &Output) -> Result<Option<Located>> {
+        if self.model == embed::LOG_MEL {
+            return Ok(None);
+        }
+        let bar = Bar::new(output);
+        let located = embed::locate(&self.model, &|progress| bar.show(progress))?;
+        drop(bar);
+        if let Some(remark) = &located.remark {
+            output.remark(format_args!("{}: {remark}", self.model));
+        }
+        Ok(Some(located))
     }
 }
 

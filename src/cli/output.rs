@@ -86,6 +86,16 @@ impl Output {
         bar.set_message(what.to_owned());
         bar
     }
+
+    /// A bar for bytes on stderr, when stderr is a terminal.
+    pub(super) fn bytes(&self) -> ProgressBar {
+        let bar = self.progress(0, "");
+        let style = "{msg:26} {bar:24} {bytes}/{total_bytes}  {bytes_per_sec:12} {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        bar
+    }
 }
 
 /// Rows under a head, each column as wide as it needs; the first `words` columns are words, the others numbers.

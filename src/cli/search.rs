@@ -76,7 +76,7 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     let db = Database::open_read_only(&args.target.db)?;
     let collection = db.collection(&args.target.collection)?;
-    let rows = query_rows(&args, &collection.schema()?)?;
+    let rows = query_rows(&args, &collection.schema()?, output)?;
     let mut query = collection.query(&rows);
     if let Some(k) = args.k {
         query = query.k(k);
@@ -135,11 +135,11 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
 }
 
 /// The raw rows of the query: an array as it is, a sound through the model that made the collection.
-fn query_rows(args: &Args, schema: &Schema) -> Result<Matrix, Error> {
+fn query_rows(args: &Args, schema: &Schema, output: &Output) -> Result<Matrix, Error> {
     if args.file.extension().is_some_and(|ending| ending == "npy") {
         return ArrayReader::open(&args.file)?.into_matrix();
     }
-    let embedder = args.model.open()?;
+    let embedder = args.model.open(output)?;
     embed::check_same(schema, embedder.as_ref())?;
     Ok(embed::embed_file(embedder.as_ref(), &args.file)?.matrix)
 }

@@ -33,7 +33,7 @@ mod windows;
 pub use ingest::check_same;
 pub use logmel::LogMel;
 pub use loudness::Loudness;
-pub use open::{LOG_MEL, open};
+pub use open::{DEFAULT, LOG_MEL, Located, MINI, locate, open};
 pub use sound::{Embedded, Sound};
 
 use crate::audio::Clip;

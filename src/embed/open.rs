@@ -1,35 +1,114 @@
 //! Embedders by name.
 
 use super::{Embedder, LogMel};
+use crate::download::Progress;
 use crate::error::{Error, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Name of the embedder that needs no model.
 pub const LOG_MEL: &str = "logmel";
 
-/// Opens an embedder: [`LOG_MEL`], or a directory with a checkpoint and one of its layers: of wav2vec2 and HuBERT
+/// Name of the network that comes with this library.
+pub const MINI: &str = "mini";
+
+/// The embedder where none is named.
+pub const DEFAULT: &str = if cfg!(feature = "models") { MINI } else { LOG_MEL };
+
+/// Layer of [`MINI`] where none is named: the one that searches best.
+#[cfg(feature = "models")]
+const MINI_LAYER: &str = "features";
+
+/// A checkpoint that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The folder that holds it; `None` for [`MINI`].
+    pub folder: Option<PathBuf>,
+    /// What its user should know: that the hub could not be asked whether there is a newer one, say.
+    pub remark: Option<String>,
+}
+
+/// Opens an embedder: [`LOG_MEL`], or a checkpoint as [`locate`] finds it and one of its layers: of wav2vec2 and HuBERT
 /// `features` (unless given), `projected`, `mean`, or a number; of Whisper `last`.
 ///
 /// # Errors
-/// [`Error::NotFound`] when there is no such directory, [`Error::Unusable`] for a checkpoint that is damaged or of another
-/// kind, [`Error::Invalid`] for a layer that it does not have.
+/// Those of [`locate`] and [`Located::embedder`].
 pub fn open(model: &str, layer: Option<&str>) -> Result<Box<dyn Embedder>> {
     if model == LOG_MEL {
         return Ok(Box::new(LogMel::new()));
     }
+    locate(model, &|_| {})?.embedder(layer)
+}
+
+/// Finds a checkpoint by its name: [`MINI`], a directory, or else a model of the Hugging Face hub (`owner/name`, with
+/// `@revision` where it is not `main`), which is fetched into the hub's cache unless it is there.
+///
+/// # Errors
+/// [`Error::NotFound`] when it is none of them; [`Error::Unusable`] for a name of the hub in a build without the feature
+/// `hub`; what the download gives.
+pub fn locate(model: &str, on_progress: &dyn Fn(Progress<'_>)) -> Result<Located> {
     let folder = Path::new(model);
-    if !folder.is_dir() {
-        return Err(Error::not_found("model", model, [LOG_MEL, "or a directory that holds config.json and weights"]));
+    if model == MINI {
+        return Ok(Located { folder: None, remark: None });
     }
-    checkpoint(folder, layer)
+    if folder.is_dir() {
+        return Ok(Located { folder: Some(folder.to_owned()), remark: None });
+    }
+    hub(model, on_progress)
+}
+
+/// What a model can be.
+fn not_found(model: &str) -> Error {
+    let others =
+        [LOG_MEL, MINI, "a directory that holds config.json and weights", "owner/name on the Hugging Face hub"];
+    Error::not_found("model", model, others)
+}
+
+#[cfg(feature = "hub")]
+fn hub(model: &str, on_progress: &dyn Fn(Progress<'_>)) -> Result<Located> {
+    use crate::download::Hub;
+    let id = model.parse().map_err(|_| not_found(model))?;
+    let found = Hub::from_env()?.checkpoint(&id, on_progress).map_err(|error| match error {
+        Error::Download { url, why } => Error::Download { url, why: format!("{why} (no directory `{model}` either)") },
+        error => error,
+    })?;
+    Ok(Located { folder: Some(found.folder), remark: found.remark })
+}
+
+#[cfg(not(feature = "hub"))]
+fn hub(model: &str, _on_progress: &dyn Fn(Progress<'_>)) -> Result<Located> {
+    match model.split('/').count() {
+        2 => Err(Error::unusable(model, "no such directory, and this otolith was built without the feature `hub`")),
+        _ => Err(not_found(model)),
+    }
 }
 
 #[cfg(feature = "models")]
-fn checkpoint(folder: &Path, layer: Option<&str>) -> Result<Box<dyn Embedder>> {
-    if super::checkpoint::read_json(&folder.join("config.json"))?["model_type"] == "whisper" {
-        return whisper(folder, layer);
+impl Located {
+    /// Opens a wav2vec2 or HuBERT checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] for one that is damaged or of another kind.
+    pub fn checkpoint(&self) -> Result<super::checkpoint::Checkpoint> {
+        match &self.folder {
+            Some(folder) => super::checkpoint::Checkpoint::open(folder),
+            None => super::checkpoint::Checkpoint::mini(),
+        }
     }
-    Ok(Box::new(super::wav2vec2::Wav2Vec2::open(folder, layer.unwrap_or("features").parse()?)?))
+
+    /// Opens its embedder.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] for a checkpoint that is damaged or of another kind, [`Error::Invalid`] for a layer that it does
+    /// not have.
+    pub fn embedder(&self, layer: Option<&str>) -> Result<Box<dyn Embedder>> {
+        if let Some(folder) = &self.folder
+            && super::checkpoint::read_json(&folder.join("config.json"))?["model_type"] == "whisper"
+        {
+            return whisper(folder, layer);
+        }
+        let layer = layer.unwrap_or(if self.folder.is_none() { MINI_LAYER } else { "features" });
+        Ok(Box::new(super::wav2vec2::Wav2Vec2::of(self.checkpoint()?, layer.parse()?)?))
+    }
 }
 
 #[cfg(feature = "whisper")]
@@ -48,6 +127,13 @@ fn whisper(folder: &Path, _layer: Option<&str>) -> Result<Box<dyn Embedder>> {
 }
 
 #[cfg(not(feature = "models"))]
-fn checkpoint(folder: &Path, _layer: Option<&str>) -> Result<Box<dyn Embedder>> {
-    Err(Error::unusable(folder, "this otolith was built without the feature `models`"))
+impl Located {
+    /// Opens no checkpoint: that takes the feature `models`.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`], always.
+    pub fn embedder(&self, _layer: Option<&str>) -> Result<Box<dyn Embedder>> {
+        let name = self.folder.clone().unwrap_or_else(|| MINI.into());
+        Err(Error::unusable(name, "this otolith was built without the feature `models`"))
+    }
 }

@@ -16,6 +16,8 @@
 pub mod arms;
 pub mod compare;
 pub mod data_set;
+#[cfg(feature = "hub")]
+pub mod fetch;
 pub mod frames;
 pub mod measure;
 pub mod prepare;

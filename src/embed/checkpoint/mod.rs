@@ -54,6 +54,23 @@ impl Checkpoint {
         let weights = Weights::open(dir, config.family.name())?;
         Ok(Checkpoint { json, config, preprocessor, weights })
     }
+
+    /// The miniature that comes with this library.
+    ///
+    /// # Errors
+    /// None that could be expected.
+    pub fn mini() -> Result<Checkpoint> {
+        let dir = Path::new("(bundled)/mini");
+        let parse = |name: &str, text: &str| {
+            serde_json::from_str::<Value>(text).map_err(|e| Error::unusable(dir.join(name), format!("not JSON: {e}")))
+        };
+        let json = parse("config.json", include_str!("../mini/config.json"))?;
+        let config = Config::from_json(&dir.join("config.json"), &json)?;
+        let preprocessor = parse("preprocessor_config.json", include_str!("../mini/preprocessor_config.json"))?;
+        let preprocessor = Preprocessor::from_json(&dir.join("preprocessor_config.json"), &preprocessor)?;
+        let weights = Weights::bundled(dir, include_bytes!("../mini/model.safetensors"), config.family.name())?;
+        Ok(Checkpoint { json, config, preprocessor, weights })
+    }
 }
 
 /// Largest JSON file or header that is read: real ones stay below 1 MB, and a parsed value takes many times its text.

@@ -1,0 +1,117 @@
+//! The hub's cache on disk, one repository's part of it, as the Python library lays it out:
+//!
+//! ```text
+//! models--OWNER--NAME/refs/main                       the commit that the branch was at, as text
+//!                     blobs/ETAG                      the bytes
+//!                     snapshots/COMMIT/config.json -> ../../blobs/ETAG
+//!                     .no_exist/COMMIT/config.json    empty: the hub has no such file at that commit
+//! .locks/models--OWNER--NAME/ETAG.lock                held while blobs/ETAG is written
+//! ```
+
+use super::HubId;
+use crate::error::{Error, Result};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+pub(super) struct Cache {
+    repository: PathBuf,
+    locks: PathBuf,
+}
+
+impl Cache {
+    pub(super) fn of(root: &Path, id: &HubId) -> Cache {
+        Cache { repository: root.join(id.folder()), locks: root.join(".locks").join(id.folder()) }
+    }
+
+    /// The commit that a branch or tag was at when it was last looked up.
+    pub(super) fn commit(&self, id: &HubId) -> Option<String> {
+        if id.is_pinned() {
+            return Some(id.revision().to_owned());
+        }
+        let commit = fs::read_to_string(self.repository.join("refs").join(id.revision())).ok()?;
+        let commit = commit.trim();
+        is_plain(commit).then(|| commit.to_owned())
+    }
+
+    /// Notes which commit a branch or tag is at.
+    pub(super) fn set_commit(&self, id: &HubId, commit: &str) -> Result<()> {
+        if id.is_pinned() || self.commit(id).as_deref() == Some(commit) {
+            return Ok(());
+        }
+        let path = self.repository.join("refs").join(id.revision());
+        make_parent(&path)?;
+        replace(&path, |new| fs::write(new, commit))
+    }
+
+    pub(super) fn snapshot(&self, commit: &str) -> PathBuf {
+        self.repository.join("snapshots").join(commit)
+    }
+
+    pub(super) fn blob(&self, etag: &str) -> PathBuf {
+        self.repository.join("blobs").join(etag)
+    }
+
+    /// Whether the hub said that there is no such file.
+    pub(super) fn is_absent(&self, commit: &str, file: &str) -> bool {
+        self.absent(commit, file).exists()
+    }
+
+    pub(super) fn set_absent(&self, commit: &str, file: &str) -> Result<()> {
+        let path = self.absent(commit, file);
+        make_parent(&path)?;
+        fs::write(&path, "").map_err(|e| Error::io(&path, "create", e))
+    }
+
+    fn absent(&self, commit: &str, file: &str) -> PathBuf {
+        self.repository.join(".no_exist").join(commit).join(file)
+    }
+
+    /// Waits until no other process writes the blob; it is ours until the handle is dropped.
+    pub(super) fn lock(&self, etag: &str) -> Result<File> {
+        let path = self.locks.join(format!("{etag}.lock"));
+        make_parent(&path)?;
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(|e| Error::io(&path, "open", e))?;
+        file.lock().map_err(|e| Error::io(&path, "lock", e))?;
+        Ok(file)
+    }
+
+    /// Lets a file of a snapshot be the blob: a link, or a copy where there are none. The caller holds the blob's lock.
+    pub(super) fn point(&self, commit: &str, file: &str, etag: &str) -> Result<()> {
+        let path = self.snapshot(commit).join(file);
+        make_parent(&path)?;
+        let blob = self.blob(etag);
+        replace(&path, |new| {
+            link(&Path::new("../../blobs").join(etag), new).or_else(|_| fs::copy(&blob, new).map(|_| ()))
+        })
+    }
+}
+
+/// Makes a file under another name and then gives it its own, so that nobody sees half of it.
+fn replace(path: &Path, make: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
+    let new = path.with_extension(format!("{}.new", std::process::id()));
+    let _ = fs::remove_file(&new); // of an earlier process of the same number
+    make(&new).and_then(|()| fs::rename(&new, path)).map_err(|e| Error::io(path, "write", e))
+}
+
+pub(super) fn make_parent(path: &Path) -> Result<()> {
+    let parent = path.parent().unwrap_or(path);
+    fs::create_dir_all(parent).map_err(|e| Error::io(parent, "create", e))
+}
+
+#[cfg(unix)]
+fn link(to: &Path, at: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(to, at)
+}
+
+#[cfg(not(unix))]
+fn link(_to: &Path, _at: &Path) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+/// Whether a server's word can be the name of a file.
+pub(super) fn is_plain(name: &str) -> bool {
+    (1..=255).contains(&name.len())
+        && !name.starts_with('.')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}

@@ -1,0 +1,219 @@
+//! One address to one file, surviving cuts.
+
+use super::client::{Client, Fault, Reply, Retries, number, text};
+use super::{Checksum, Progress};
+use crate::error::{Error, Result};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use ureq::http::Method;
+
+/// Getting further by this many bytes takes back the failures counted so far.
+const STEP: u64 = 1 << 20;
+
+/// A file to be fetched. An earlier file of the name is replaced once the new one is whole.
+#[derive(Clone, Debug)]
+pub struct Download<'a> {
+    /// The address, `http` or `https`.
+    pub url: &'a str,
+    /// The file to be made; its folder exists. One process at a time: callers lock.
+    pub to: &'a Path,
+    /// Its name in progress.
+    pub what: &'a str,
+    /// A token for the host of the address, sent to no other.
+    pub token: Option<&'a str>,
+    /// Its length in bytes, where known beforehand.
+    pub length: Option<u64>,
+    /// What it adds up to, where known beforehand.
+    pub checksum: Option<Checksum>,
+    /// How often is tried again.
+    pub retries: Retries,
+}
+
+impl Download<'_> {
+    /// Fetches the file, going on where an earlier try ended if the server allows it and has the same file still.
+    ///
+    /// # Errors
+    /// [`Error::Download`] for what the server or the network did, a wrong length or checksum among it; [`Error::Io`] and
+    /// [`Error::DiskFull`] for what the disk did. What has arrived is kept as `FILE.incomplete`, unless its sum is wrong.
+    pub fn run(&self, on_progress: &dyn Fn(Progress<'_>)) -> Result<()> {
+        self.run_with(&Client::new(), on_progress).map_err(|fault| fault.into_error(self.url))
+    }
+
+    pub(super) fn run_with(&self, client: &Client, on_progress: &dyn Fn(Progress<'_>)) -> Result<(), Fault> {
+        let part = Part::beside(self.to);
+        let (mut furthest, mut failures) = (0, 0);
+        while let Err(fault) = self.attempt(client, &part, on_progress) {
+            let Fault::Passing(why) = fault else { return Err(fault) };
+            let here = part.length();
+            if here >= furthest + STEP {
+                (furthest, failures) = (here, 0);
+            }
+            if failures == self.retries.times {
+                let kept =
+                    if here > 0 { format!(" ({here} bytes are kept; the next try goes on)") } else { String::new() };
+                return Err(Fault::Passing(format!("{why}{kept}")));
+            }
+            self.retries.wait(&mut failures);
+        }
+        self.check(&part)?;
+        File::open(&part.file).and_then(|file| file.sync_all()).map_err(|e| Error::io(&part.file, "sync", e))?;
+        fs::rename(&part.file, self.to).map_err(|e| Error::io(self.to, "rename", e))?;
+        part.forget_tag();
+        Ok(())
+    }
+
+    /// One connection. Success: the part is whole, as far as lengths tell.
+    fn attempt(&self, client: &Client, part: &Part, on_progress: &dyn Fn(Progress<'_>)) -> Result<(), Fault> {
+        let (here, tag) = (part.length(), part.tag());
+        // Only what surely is the beginning of the same file is gone on with: the tag says so, or the sum will.
+        let here = if tag.is_some() || self.checksum.is_some() { here } else { 0 };
+        if here > 0 && self.length == Some(here) {
+            return Ok(());
+        }
+        let range = format!("bytes={here}-");
+        let mut headers = Vec::new();
+        if here > 0 {
+            headers.push(("range", range.as_str()));
+            headers.extend(tag.as_deref().map(|tag| ("if-range", tag)));
+        }
+        let reply = client.send(&Method::GET, self.url, self.token, &headers)?;
+        let new_tag = strong_tag(&reply);
+        let (from, total) = match reply.response.status().as_u16() {
+            200 => (0, number(reply.response.headers(), "content-length")),
+            status => {
+                let (from, total) = range_of(&reply);
+                if status == 416 && here > 0 && total == Some(here) {
+                    return Ok(()); // all of it was here
+                }
+                let other = tag.is_some() && new_tag.is_some() && tag != new_tag;
+                if status == 416 || from != Some(here) || other {
+                    part.remove();
+                    return Err(Fault::Passing(format!(
+                        "{}: not the part that was asked for",
+                        reply.response.status()
+                    )));
+                }
+                (here, total)
+            }
+        };
+        if let (Some(total), Some(length)) = (total, self.length)
+            && total != length
+        {
+            return Err(Fault::Lasting(format!("the server has {total} bytes, expected {length}: try again later")));
+        }
+        let total = total.or(self.length);
+        let file = if from == 0 { part.begin(new_tag.as_deref())? } else { part.go_on()? };
+        let bytes = self.copy(reply, file, part, from, total, on_progress)?;
+        match total {
+            Some(total) if bytes < total => Err(Fault::Passing(format!("truncated: {bytes} of {total} bytes came"))),
+            Some(total) if bytes > total => {
+                part.remove();
+                Err(Fault::Lasting(format!("{bytes} bytes came, expected {total}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Appends what comes; gives the length of the part.
+    fn copy(
+        &self,
+        reply: Reply,
+        mut file: File,
+        part: &Part,
+        mut bytes: u64,
+        total: Option<u64>,
+        on_progress: &dyn Fn(Progress<'_>),
+    ) -> Result<u64, Fault> {
+        let mut body = reply.response.into_body().into_reader();
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            on_progress(Progress { what: self.what, bytes, total });
+            let count = match body.read(&mut buffer) {
+                Ok(0) => return Ok(bytes),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
+                    return Err(Fault::Passing(format!("truncated: connection lost after {bytes}{of} bytes: {error}")));
+                }
+            };
+            file.write_all(&buffer[..count]).map_err(|e| Error::io(&part.file, "write", e))?;
+            bytes += count as u64;
+        }
+    }
+
+    fn check(&self, part: &Part) -> Result<(), Fault> {
+        let Some(expected) = &self.checksum else { return Ok(()) };
+        let found = expected.of(&part.file)?;
+        if found == *expected {
+            return Ok(());
+        }
+        part.remove();
+        let advice = "what came was removed: try again, and if that does not help, the server has another file";
+        Err(Fault::Lasting(format!(
+            "{}: wrong checksum: expected {expected}, found {found}: {advice}",
+            self.to.display()
+        )))
+    }
+}
+
+/// The ETag of what is sent, if it promises the same bytes.
+fn strong_tag(reply: &Reply) -> Option<String> {
+    text(reply.response.headers(), "etag").filter(|tag| tag.starts_with('"')).map(str::to_owned)
+}
+
+/// `bytes FROM-TO/TOTAL`, or `bytes */TOTAL`.
+fn range_of(reply: &Reply) -> (Option<u64>, Option<u64>) {
+    let range = text(reply.response.headers(), "content-range").and_then(|range| range.strip_prefix("bytes "));
+    let Some((places, total)) = range.and_then(|range| range.split_once('/')) else { return (None, None) };
+    (places.split_once('-').and_then(|(from, _)| from.parse().ok()), total.parse().ok())
+}
+
+/// What there is of a file so far, and beside it the tag of what it is a part of.
+struct Part {
+    file: PathBuf,
+    tag: PathBuf,
+}
+
+impl Part {
+    fn beside(path: &Path) -> Part {
+        let with = |ending: &str| {
+            let mut name = path.file_name().unwrap_or_default().to_owned();
+            name.push(ending);
+            path.with_file_name(name)
+        };
+        Part { file: with(".incomplete"), tag: with(".incomplete.etag") }
+    }
+
+    fn length(&self) -> u64 {
+        fs::metadata(&self.file).map_or(0, |about| about.len())
+    }
+
+    fn tag(&self) -> Option<String> {
+        fs::read_to_string(&self.tag).ok()
+    }
+
+    fn forget_tag(&self) {
+        let _ = fs::remove_file(&self.tag); // without a file it means nothing
+    }
+
+    fn remove(&self) {
+        let _ = fs::remove_file(&self.file); // the next try empties what is left
+        self.forget_tag();
+    }
+
+    /// Empties it before it gets its new tag: at no time does a tag stand beside bytes of something else.
+    fn begin(&self, tag: Option<&str>) -> Result<File> {
+        self.forget_tag();
+        let file = File::create(&self.file).map_err(|e| Error::io(&self.file, "create", e))?;
+        if let Some(tag) = tag {
+            fs::write(&self.tag, tag).map_err(|e| Error::io(&self.tag, "write", e))?;
+        }
+        Ok(file)
+    }
+
+    fn go_on(&self) -> Result<File> {
+        OpenOptions::new().append(true).open(&self.file).map_err(|e| Error::io(&self.file, "open", e))
+    }
+}

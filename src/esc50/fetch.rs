@@ -1,0 +1,249 @@
+//! Fetching ESC-50: its archive from the network, unpacked into its own layout and looked through before it gets its name.
+//!
+//! Everything happens in `DIR.part` beside the folder asked for: the archive, which an interrupted download leaves and the next one
+//! goes on with, and the unpacked set, which becomes `DIR` by one renaming. The service that makes the archive
+//! promises no checksum for it, so the content is looked at instead: every row of the table, and every sound that it names.
+
+use super::DataSet;
+use crate::audio::Reader;
+use crate::download::{Checksum, Download, Progress, Retries};
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use zip::{CompressionMethod, ZipArchive};
+
+/// The archive that its author publishes.
+pub const URL: &str = "https://github.com/karolpiczak/ESC-50/archive/refs/heads/master.zip";
+
+/// Under which licence it may be used.
+pub const LICENCE: &str = "CC BY-NC 3.0: non-commercial use, with attribution (Karol J. Piczak, ESC: Dataset for Environmental \
+                           Sound Classification, 2015)";
+
+/// Where the table is in the set.
+const TABLE: &str = "meta/esc50.csv";
+/// Largest file that is unpacked: the clips have 441 kB, the table 95 kB.
+const FILE_BYTES: u64 = 64 << 20;
+/// Largest set that is unpacked: it has 0.9 GB.
+const SET_BYTES: u64 = 8 << 30;
+
+/// What is to be fetched.
+#[derive(Clone, Debug)]
+pub struct Source<'a> {
+    /// Address of the archive, [`URL`] unless it lies elsewhere.
+    pub url: &'a str,
+    /// SHA-256 of the archive, where known.
+    pub sha256: Option<Checksum>,
+    /// How often is tried again.
+    pub retries: Retries,
+}
+
+/// What there is in the folder now.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The set.
+    pub set: DataSet,
+    /// Whether it was there already.
+    pub was_there: bool,
+}
+
+/// Fetches the set into `folder`. A complete one that is there already is left alone.
+///
+/// # Errors
+/// [`Error::Download`]; [`Error::Unusable`] when `folder` holds something else, or the archive is damaged or lacks something
+/// (the message says what; the archive is removed then); [`Error::Io`], [`Error::DiskFull`].
+pub fn fetch(source: &Source<'_>, folder: &Path, on_progress: &dyn Fn(Progress<'_>)) -> Result<Fetched> {
+    if let Some(set) = present(folder)? {
+        return Ok(Fetched { set, was_there: true });
+    }
+    let mut part = folder.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    fs::create_dir_all(&part).map_err(|e| Error::io(&part, "create", e))?;
+    // One process at a time; whoever waited finds the set complete.
+    let lock = part.join("lock");
+    let held = File::create(&lock).and_then(|file| file.lock().map(|()| file));
+    let held = held.map_err(|e| Error::io(&lock, "lock", e))?;
+    let fetched = match present(folder)? {
+        Some(set) => Fetched { set, was_there: true },
+        None => Fetched { set: fresh(source, folder, &part, on_progress)?, was_there: false },
+    };
+    drop(held);
+    let _ = fs::remove_dir_all(&part); // of no more use, and no harm
+    Ok(fetched)
+}
+
+/// The set that is in the folder already; an error when something else is.
+fn present(folder: &Path) -> Result<Option<DataSet>> {
+    if !folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        return Ok(None);
+    }
+    let advice = "move it away or choose another folder";
+    let refuse = |error| Error::unusable(folder, format!("holds no complete set ({error}): {advice}"));
+    complete(folder).map(Some).map_err(refuse)
+}
+
+fn fresh(source: &Source<'_>, folder: &Path, part: &Path, on_progress: &dyn Fn(Progress<'_>)) -> Result<DataSet> {
+    let (archive, unpacked) = (part.join("archive.zip"), part.join("unpacked"));
+    if !archive.exists() {
+        let download = Download {
+            url: source.url,
+            to: &archive,
+            what: "data set",
+            token: None,
+            length: None,
+            checksum: source.sha256.clone(),
+            retries: source.retries,
+        };
+        download.run(on_progress)?;
+    }
+    if unpacked.exists() {
+        fs::remove_dir_all(&unpacked).map_err(|e| Error::io(&unpacked, "remove", e))?;
+    }
+    let checked = unpack(&archive, &unpacked, on_progress).and_then(|()| complete(&unpacked));
+    if let Err(error @ Error::Unusable { .. }) = checked {
+        let _ = fs::remove_file(&archive); // the next try fetches it anew, or says that it cannot be written
+        return Err(Error::unusable(source.url, format!("not a whole ESC-50 archive: {error}")));
+    }
+    checked?;
+    if folder.exists() {
+        fs::remove_dir(folder).map_err(|e| Error::io(folder, "remove the empty folder", e))?;
+    }
+    fs::rename(&unpacked, folder).map_err(|e| Error::io(folder, "rename", e))?;
+    DataSet::load(folder, 0)
+}
+
+/// The set in a folder, if the table can be read and every sound that it names is there and begins as a sound does.
+fn complete(folder: &Path) -> Result<DataSet> {
+    if !folder.join(TABLE).is_file() {
+        return Err(Error::unusable(folder, format!("{TABLE} is missing")));
+    }
+    let set = DataSet::load(folder, 0)?;
+    let bad: Vec<Error> = set.clips.iter().filter_map(|clip| Reader::open(&clip.path, 44_100).err()).collect();
+    match bad.first() {
+        None => Ok(set),
+        Some(first) => Err(Error::unusable(folder, format!("{} sounds cannot be read, the first: {first}", bad.len()))),
+    }
+}
+
+/// Unpacks what belongs to the set: the table, the sounds, licence and description. Names that lead anywhere else are not
+/// looked at.
+fn unpack(archive: &Path, folder: &Path, on_progress: &dyn Fn(Progress<'_>)) -> Result<()> {
+    let file = File::open(archive).map_err(|e| Error::io(archive, "open", e))?;
+    let refuse = |why: String| Error::unusable(archive, why);
+    let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|e| refuse(format!("no zip archive ({e})")))?;
+    let mut entries = HashMap::new();
+    for number in 0..zip.len() {
+        let entry = zip.by_index_raw(number).map_err(|e| refuse(format!("entry {number}: {e}")))?;
+        let name = entry.name().map_err(|e| refuse(format!("entry {number}: {e}")))?.into_owned();
+        entries.insert(name, number);
+    }
+    let root =
+        entries.keys().filter_map(|name| name.strip_suffix(TABLE)).find(|root| root.is_empty() || root.ends_with('/'));
+    let root = root.ok_or_else(|| refuse(format!("{TABLE} is missing")))?.to_owned();
+    let mut wanted: Vec<(PathBuf, usize)> = entries
+        .iter()
+        .filter_map(|(name, number)| Some((folder.join(inside(name.strip_prefix(&root)?)?), *number)))
+        .collect();
+    wanted.sort_by_key(|(_, number)| *number);
+    for below in ["meta", "audio"] {
+        let below = folder.join(below);
+        fs::create_dir_all(&below).map_err(|e| Error::io(&below, "create", e))?;
+    }
+    let (mut bytes, total) = (0, wanted.len() as u64);
+    for (done, (path, number)) in wanted.iter().enumerate() {
+        let entry = zip.by_index_raw(*number).map_err(|e| refuse(format!("entry {number}: {e}")))?;
+        let start = entry.data_start().ok_or_else(|| refuse(format!("entry {number} has no place")))?;
+        let packed = Packed {
+            start,
+            stored: entry.compressed_size(),
+            length: entry.size(),
+            method: entry.compression(),
+            sum: entry.crc32(),
+        };
+        bytes += packed.length;
+        if entry.encrypted() || packed.length > FILE_BYTES || bytes > SET_BYTES {
+            return Err(refuse(format!("{}: encrypted, or larger than anything in the set", path.display())));
+        }
+        packed.unpack(archive, path)?;
+        on_progress(Progress { what: "unpacking (files)", bytes: done as u64 + 1, total: Some(total) });
+    }
+    Ok(())
+}
+
+/// Where a name of the archive, below its root, goes in the set; none for what does not belong there.
+fn inside(name: &str) -> Option<&Path> {
+    let plain = |name: &str| {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        !name.starts_with('.') && !name.is_empty() && name.bytes().all(known)
+    };
+    let wanted = match name.split_once('/') {
+        Some(("audio", file)) => plain(file) && file.ends_with(".wav"),
+        Some(_) => name == TABLE,
+        None => plain(name) && (name.starts_with("LICENSE") || name.starts_with("README")),
+    };
+    wanted.then_some(Path::new(name))
+}
+
+/// A file inside an archive.
+struct Packed {
+    start: u64,
+    stored: u64,
+    length: u64,
+    method: CompressionMethod,
+    sum: u32,
+}
+
+impl Packed {
+    fn unpack(&self, archive: &Path, to: &Path) -> Result<()> {
+        let refuse = |why: String| Error::unusable(archive, format!("{}: {why}", to.display()));
+        let open = || {
+            let mut file = File::open(archive)?;
+            file.seek(SeekFrom::Start(self.start))?;
+            Ok(BufReader::new(file.take(self.stored)))
+        };
+        let bytes = open().map_err(|e: io::Error| Error::io(archive, "read", e))?;
+        let unpacked: Box<dyn Read> = match self.method {
+            CompressionMethod::STORE => Box::new(bytes),
+            CompressionMethod::DEFLATE => Box::new(flate2::bufread::DeflateDecoder::new(bytes)),
+            other => return Err(refuse(format!("compressed by {other}: stored and deflated are read"))),
+        };
+        let mut content = Vec::new();
+        unpacked.take(self.length + 1).read_to_end(&mut content).map_err(|e| refuse(format!("damaged: {e}")))?;
+        if content.len() as u64 != self.length || crc32fast::hash(&content) != self.sum {
+            return Err(refuse("damaged: its length or CRC-32 does not fit".to_owned()));
+        }
+        fs::write(to, content).map_err(|e| Error::io(to, "write", e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_belongs_to_the_set_is_unpacked() {
+        for name in ["meta/esc50.csv", "audio/1-100210-A-36.wav", "LICENSE", "README.md"] {
+            assert_eq!(inside(name), Some(Path::new(name)));
+        }
+        for name in [
+            "",
+            "../x.wav",
+            "audio/../../x.wav",
+            "audio/..\\x.wav",
+            "audio//x.wav",
+            "audio/.wav",
+            "/audio/x.wav",
+            "audio/a/x.wav",
+            "audio/x.txt",
+            "meta/other.csv",
+            "meta/../esc50.csv",
+            "esc50.gif",
+            "tests/x.wav",
+            "audio/",
+        ] {
+            assert_eq!(inside(name), None, "{name}");
+        }
+    }
+}
