@@ -6,6 +6,8 @@
 mod add;
 mod backup;
 mod bench;
+#[cfg(feature = "models")]
+mod classify;
 mod compact;
 mod compare;
 mod dataset;
@@ -15,6 +17,8 @@ mod embed;
 mod exchange;
 mod exit;
 mod export;
+#[cfg(feature = "models")]
+mod fine_tune;
 mod import;
 mod index;
 mod info;
@@ -111,6 +115,12 @@ enum Command {
     Export(export::Args),
     /// Measure recall and speed of exact and approximate search on your own data
     Bench(bench::Args),
+    /// Train a network to tell classes of sound apart
+    #[cfg(feature = "models")]
+    FineTune(fine_tune::Args),
+    /// Name the classes of sounds by a fine-tuned network
+    #[cfg(feature = "models")]
+    Classify(classify::Args),
     /// Fetch and prepare data sets
     #[command(subcommand)]
     Dataset(dataset::Action),
@@ -172,6 +182,10 @@ fn dispatch(command: Command, opening: DatabaseOptions, output: &mut Output) -> 
         Command::Drop(args) => drop::run(args, opening, output),
         Command::Export(args) => export::run(args, output),
         Command::Bench(args) => bench::run(args, output),
+        #[cfg(feature = "models")]
+        Command::FineTune(args) => fine_tune::run(args, output),
+        #[cfg(feature = "models")]
+        Command::Classify(args) => classify::run(args, output),
         Command::Dataset(action) => dataset::run(action, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();

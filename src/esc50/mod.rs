@@ -18,6 +18,8 @@ pub mod compare;
 pub mod data_set;
 #[cfg(feature = "hub")]
 pub mod fetch;
+#[cfg(feature = "models")]
+pub mod fine_tuned;
 pub mod frames;
 pub mod measure;
 pub mod prepare;

@@ -49,12 +49,20 @@ impl<'a> Corpus<'a> {
         self.clips.label(clip)
     }
 
+    /// What the convolution encoder makes of a clip, for a pass that wants no gradient of it.
+    ///
+    /// # Errors
+    /// As [`super::predict`].
+    pub fn conv(&self, network: &Trainable, clip: usize) -> Result<Input> {
+        Ok(Input::Conv(self.input(network, clip, false)?.1))
+    }
+
     /// The clips as shards: of equal length each, so that nothing is padded, and at most [`SHARD`] long.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a clip shorter than the network's receptive field, and those of reading.
-    pub(super) fn shards(&self, network: &Trainable, clips: &[usize], training: bool) -> Result<Vec<Shard>> {
-        let mut inputs = clips.iter().map(|clip| self.input(network, *clip, training)).collect::<Result<Vec<_>>>()?;
+    pub(super) fn shards(&self, network: &Trainable, clips: &[usize]) -> Result<Vec<Shard>> {
+        let mut inputs = clips.iter().map(|clip| self.input(network, *clip, true)).collect::<Result<Vec<_>>>()?;
         // Stable: clips of equal length keep their order.
         inputs.sort_by_key(|(_, input)| input.dims()[1]);
         let mut shards: Vec<(Vec<usize>, Vec<Tensor>)> = Vec::new();
@@ -71,7 +79,7 @@ impl<'a> Corpus<'a> {
         let shards = shards.into_iter().map(|(numbers, tensors)| {
             let together = Tensor::cat(&tensors, 0).map_err(internal)?;
             let labels = numbers.iter().map(|clip| self.clips.label(*clip) as u32).collect();
-            let input = if frozen || !training { Input::Conv(together) } else { Input::Samples(together) };
+            let input = if frozen { Input::Conv(together) } else { Input::Samples(together) };
             Ok(Shard { input, kept: None, labels })
         });
         shards.collect()

@@ -85,7 +85,7 @@ pub fn fine_tune(
                 return Ok(Outcome { epochs: state.epochs, kept: None, stopped: true });
             }
             let group = group.chunks(settings.batch);
-            let shards = group.map(|clips| corpus.shards(network, clips, true)).collect::<Result<Vec<_>>>()?;
+            let shards = group.map(|clips| corpus.shards(network, clips)).collect::<Result<Vec<_>>>()?;
             let regularisation = &network.classifier().model().config().regularisation;
             let seed = |batch: usize| settings.seed << 40 ^ (optimiser.steps * settings.accumulation + batch) as u64;
             let noise = |batch, shard| Drawn::new(regularisation, seed(batch), shard as u64);
@@ -147,10 +147,9 @@ pub fn predict(
         let found: Vec<Prediction> = part
             .par_iter()
             .map(|&clip| {
-                let shards = corpus.shards(network, &[clip], false)?;
-                let shard = shards.first().ok_or_else(|| Error::invalid("clip", "none"))?;
-                let logits = network.logits(&shard.input, None, &mut Still)?.detach();
-                let loss = cross_entropy(&logits, &shard.labels)?.to_scalar::<f32>().map_err(internal)?;
+                let logits = network.logits(&corpus.conv(network, clip)?, None, &mut Still)?.detach();
+                let loss =
+                    cross_entropy(&logits, &[corpus.label(clip) as u32])?.to_scalar::<f32>().map_err(internal)?;
                 let chances = candle_nn::ops::softmax(&logits, 1).and_then(|chances| chances.flatten_all()?.to_vec1());
                 Ok(Prediction { clip, chances: chances.map_err(internal)?, loss: loss.into() })
             })

@@ -3,9 +3,9 @@
 use super::encoder::kept_frames;
 use super::layers::Linear;
 use super::loader::{Loader, internal};
-use super::{Layer, States, Wav2Vec2};
+use super::{Layer, States, WINDOW_ROWS, Wav2Vec2};
 use crate::embed::checkpoint::{Checkpoint, Generation};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use candle_core::{Result as Computed, Tensor};
 use std::path::Path;
 
@@ -59,6 +59,42 @@ impl Classifier {
     /// Names of the classes, in the order of the scores.
     pub fn labels(&self) -> &[String] {
         &self.model.config().labels
+    }
+
+    /// A probability for each class of a clip at the model's rate. A clip of more than 30 s goes through in windows of equal
+    /// length, and all its frames are averaged; one shorter than the receptive field is filled up with silence.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) for a clip without samples or with one that is not a number.
+    pub fn chances(&self, samples: &[f32]) -> Result<Vec<f32>> {
+        if samples.is_empty() || samples.iter().any(|sample| !sample.is_finite()) {
+            return Err(Error::invalid("clip", "it holds no samples, or one that is not a number"));
+        }
+        let config = self.model.config();
+        let mut prepared = self.model.prepare(samples).into_owned();
+        prepared.resize(prepared.len().max(config.receptive_field()), 0.0);
+        let frames = config.frames(prepared.len());
+        let count = frames.div_ceil(WINDOW_ROWS);
+        let (mut sum, mut weight): (Option<Tensor>, f64) = (None, 0.0);
+        for window in 0..count {
+            let (first, last) = (frames * window / count, frames * (window + 1) / count);
+            let begin = first * config.hop();
+            let projected = self.model.project(
+                &self.model.features(&self.model.conv(&prepared[begin..begin + config.samples(last - first)])?)?,
+            )?;
+            let pooled = self.pooled(&self.model.encode(&projected, None)?, None)?;
+            let share = (last - first) as f64;
+            let part = (pooled * share).map_err(internal)?;
+            sum = Some(match sum {
+                None => part,
+                Some(sum) => (sum + part).map_err(internal)?,
+            });
+            weight += share;
+        }
+        let Some(sum) = sum else { return Err(Error::invalid("clip", "it gives no frames")) };
+        let logits = (sum / weight).and_then(|pooled| self.classifier.forward(&pooled));
+        let chances = logits.and_then(|logits| candle_nn::ops::softmax(&logits, 1)?.flatten_all()?.to_vec1());
+        chances.map_err(internal)
     }
 
     /// Scores `[batch, classes]` of the hidden states that [`Wav2Vec2::encode`] gave for the same `kept`.

@@ -1,0 +1,88 @@
+//! `classify`: the classes of sounds, by a fine-tuned network.
+
+use super::exit::Failure;
+use super::model::ModelArgs;
+use super::output::Output;
+use crate::audio::Clip;
+use crate::embed::ingest;
+use crate::embed::wav2vec2::Classifier;
+use crate::error::{Error, Result};
+use rayon::prelude::*;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+const HELP: &str = "\
+Examples:
+  otolith classify bark.wav --model tuned/
+  otolith classify recordings/ --model tuned/ --top 1 --json
+
+With --json: {\"sounds\": [{\"file\", \"classes\": [{\"class\", \"probability\"}]}], \"failed\": [{\"file\", \"error\"}]}";
+
+/// Name the classes of sounds by a network with a classification head, such as `fine-tune` leaves.
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub(super) struct Args {
+    /// Sound files, or directories to be searched for them
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Classes to show of each sound
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    top: usize,
+}
+
+pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
+    let Some(located) = args.model.locate(output)? else {
+        return Err(Error::invalid("model", "log-mel frames name no classes: give a fine-tuned checkpoint").into());
+    };
+    let classifier = Classifier::of(located.checkpoint()?)?;
+    let sounds = ingest::find_sounds(&args.files)?;
+    let bar = output.progress(sounds.len() as u64, "classifying");
+    let found: Vec<_> = sounds
+        .par_iter()
+        .map(|sound| {
+            let found = classes(&classifier, &sound.path, args.top);
+            bar.inc(1);
+            found
+        })
+        .collect();
+    bar.finish_and_clear();
+    let (mut named, mut failed) = (Vec::new(), Vec::new());
+    for (sound, found) in sounds.iter().zip(found) {
+        let file = sound.path.display().to_string();
+        match found {
+            Ok(classes) if output.is_json() => {
+                let class = |(class, chance): (&str, f32)| json!({"class": class, "probability": chance});
+                named.push(json!({"file": file, "classes": classes.into_iter().map(class).collect::<Vec<_>>()}));
+            }
+            Ok(classes) => {
+                let classes: Vec<String> =
+                    classes.iter().map(|(class, chance)| format!("{class} {chance:.3}")).collect();
+                output.line(format_args!("{file}  {}", classes.join("  ")))?;
+            }
+            Err(error) => {
+                output.problem(&error);
+                failed.push(json!({"file": file, "error": error.to_string()}));
+            }
+        }
+    }
+    let count = failed.len();
+    if output.is_json() {
+        output.document(&json!({"sounds": named, "failed": failed}))?;
+    }
+    if count > 0 {
+        return Err(Failure::Partly(format!("{count} of {} files could not be classified", sounds.len())));
+    }
+    Ok(())
+}
+
+/// The likeliest classes with their probabilities.
+fn classes<'c>(classifier: &'c Classifier, path: &Path, top: usize) -> Result<Vec<(&'c str, f32)>> {
+    let clip = Clip::read(path, classifier.model().preprocessor().sampling_rate)?;
+    let chances = classifier.chances(&clip.samples)?;
+    let mut ranked: Vec<(&str, f32)> = classifier.labels().iter().map(String::as_str).zip(chances).collect();
+    ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+    ranked.truncate(top);
+    Ok(ranked)
+}
