@@ -140,6 +140,9 @@ impl Download<'_> {
             };
             file.write_all(&buffer[..count]).map_err(|e| Error::io(&part.file, "write", e))?;
             bytes += count as u64;
+            if total.is_some_and(|total| bytes > total) {
+                return Ok(bytes); // too much already
+            }
         }
     }
 

@@ -57,9 +57,13 @@ pub fn fetch(source: &Source<'_>, folder: &Path, on_progress: &dyn Fn(Progress<'
     if let Some(set) = present(folder)? {
         return Ok(Fetched { set, was_there: true });
     }
-    let mut part = folder.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
+    let name = folder.file_name().ok_or_else(|| {
+        Error::invalid(format!("folder `{}`", folder.display()), "it needs a name of its own, such as ESC-50")
+    })?;
+    let folder = &folder.with_file_name(name); // without a slash or dot at its end
+    let mut beside = name.to_owned();
+    beside.push(".part");
+    let part = folder.with_file_name(beside);
     fs::create_dir_all(&part).map_err(|e| Error::io(&part, "create", e))?;
     // One process at a time; whoever waited finds the set complete.
     let lock = part.join("lock");
@@ -76,7 +80,11 @@ pub fn fetch(source: &Source<'_>, folder: &Path, on_progress: &dyn Fn(Progress<'
 
 /// The set that is in the folder already; an error when something else is.
 fn present(folder: &Path) -> Result<Option<DataSet>> {
-    if !folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+    let mut entries = match folder.read_dir() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries.map_err(|e| Error::io(folder, "open", e))?,
+    };
+    if entries.next().is_none() {
         return Ok(None);
     }
     let advice = "move it away or choose another folder";
@@ -85,8 +93,14 @@ fn present(folder: &Path) -> Result<Option<DataSet>> {
 }
 
 fn fresh(source: &Source<'_>, folder: &Path, part: &Path, on_progress: &dyn Fn(Progress<'_>)) -> Result<DataSet> {
-    let (archive, unpacked) = (part.join("archive.zip"), part.join("unpacked"));
-    if !archive.exists() {
+    // By address: what is left of another archive is no part of this one.
+    let archive = part.join(format!("{:08x}.zip", crc32fast::hash(source.url.as_bytes())));
+    let unpacked = part.join("unpacked");
+    let fits = match &source.sha256 {
+        Some(sum) if archive.exists() => sum.of(&archive)? == *sum,
+        _ => archive.exists(),
+    };
+    if !fits {
         let download = Download {
             url: source.url,
             to: &archive,

@@ -165,7 +165,7 @@ fn an_archive_that_lacks_something_is_refused_by_name() {
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
         assert!(words.iter().all(|word| stderr.contains(word)), "{words:?}: {stderr}");
-        assert!(!out.exists() && !folder.path().join("ESC.part/archive.zip").exists());
+        assert!(!out.exists() && names(&folder.path().join("ESC.part")).iter().all(|name| !name.ends_with(".zip")));
     }
 }
 
@@ -182,7 +182,19 @@ fn a_folder_of_something_else_is_left_alone() {
     assert!(server.asked().is_empty());
     let empty = folder.path().join("empty");
     fs::create_dir(&empty).unwrap();
-    assert!(fetch(&server, &empty).output().unwrap().status.success());
+    // with a slash behind it
+    assert!(fetch(&server, &empty.join("")).output().unwrap().status.success());
+    assert_eq!(names(folder.path()), ["empty", "mine.txt"]);
+    for out in [folder.path().join("mine.txt"), empty.join("meta/esc50.csv")] {
+        let stderr = String::from_utf8(fetch(&server, &out).output().unwrap().stderr).unwrap();
+        assert!(stderr.contains(text(&out)) && stderr.contains("open"), "{stderr}");
+    }
+    let bare = folder.path().join("bare");
+    fs::create_dir(&bare).unwrap();
+    let stderr = String::from_utf8(fetch(&server, &bare.join(".")).output().unwrap().stderr).unwrap();
+    assert_eq!(stderr, "");
+    let nameless = fetch(&server, Path::new(".")).current_dir(tempfile::tempdir().unwrap().path()).output().unwrap();
+    assert!(String::from_utf8(nameless.stderr).unwrap().contains("a name of its own"));
 }
 
 #[test]

@@ -32,11 +32,13 @@ pub struct Reply {
     body: Vec<u8>,
     /// Bytes of the body after which the connection is cut.
     cut: usize,
+    /// Sent in chunks, its length not told.
+    chunked: bool,
 }
 
 impl Reply {
     pub fn status(status: u16) -> Reply {
-        Reply { status, headers: Vec::new(), body: Vec::new(), cut: usize::MAX }
+        Reply { status, headers: Vec::new(), body: Vec::new(), cut: usize::MAX, chunked: false }
     }
 
     pub fn body(body: &[u8]) -> Reply {
@@ -60,6 +62,10 @@ impl Reply {
     pub fn with(mut self, name: &str, value: &str) -> Reply {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    pub fn chunked(self) -> Reply {
+        Reply { chunked: true, ..self }
     }
 
     pub fn cut(self, cut: usize) -> Reply {
@@ -123,13 +129,27 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Request>>, answer: &dyn Fn(&Req
     };
     let reply = answer(&request, before);
     let mut head = format!("HTTP/1.1 {} Some\r\nConnection: close\r\n", reply.status);
-    if !reply.headers.iter().any(|(name, _)| name == "Content-Length") {
-        head += &format!("Content-Length: {}\r\n", reply.body.len());
-    }
+    head += &match reply.chunked {
+        true => "Transfer-Encoding: chunked\r\n".to_owned(),
+        false => format!("Content-Length: {}\r\n", reply.body.len()),
+    };
     for (name, value) in &reply.headers {
         head += &format!("{name}: {value}\r\n");
     }
     let body = if request.method == "HEAD" { &[][..] } else { &reply.body[..reply.cut.min(reply.body.len())] };
+    let mut sent = Vec::new();
+    if reply.chunked {
+        for chunk in body.chunks(10_000) {
+            sent.extend(format!("{:x}\r\n", chunk.len()).as_bytes());
+            sent.extend(chunk);
+            sent.extend(b"\r\n");
+        }
+        if body.len() == reply.body.len() {
+            sent.extend(b"0\r\n\r\n");
+        }
+    } else {
+        sent.extend(body);
+    }
     // a client that has gone away is no affair of the server's
-    let _ = stream.write_all(format!("{head}\r\n").as_bytes()).and_then(|()| stream.write_all(body));
+    let _ = stream.write_all(format!("{head}\r\n").as_bytes()).and_then(|()| stream.write_all(&sent));
 }

@@ -132,6 +132,22 @@ fn without_a_tag_or_a_sum_nothing_vouches_for_a_part() {
     }
 }
 
+/// As archives come that a server packs while it sends them.
+#[test]
+fn a_file_of_untold_length_is_whole_or_begun_anew() {
+    let server = Server::start(|_, before| match before {
+        0 => Reply::body(&content()).chunked().cut(400_000),
+        _ => Reply::body(&content()).chunked(),
+    });
+    let ((_folder, to), url) = (folder(), server.url("/file"));
+    download(&url, &to).run(&|progress| assert_eq!(progress.total, None)).unwrap();
+    assert_eq!(fs::read(&to).unwrap(), content());
+    assert_eq!(server.asked().len(), 2);
+    // more than was announced elsewhere
+    let error = Download { length: Some(9), ..download(&url, &to) }.run(&|_| {}).unwrap_err().to_string();
+    assert!(error.contains("expected 9") && names(&to) == ["file.bin"], "{error}");
+}
+
 #[test]
 fn a_part_that_is_the_whole_is_taken() {
     let server = Server::start(|request, _| Reply::ranged(request, &content(), "\"a\""));
