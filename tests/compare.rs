@@ -148,3 +148,28 @@ fn the_built_in_sounds_tell_the_arms_apart() {
     assert_eq!(counts, serde_json::json!({ "train": 340, "test": 50, "val": 10 }));
     assert_eq!(fs::read_dir(prepared.join("val/dog")).unwrap().count(), 1);
 }
+
+#[test]
+fn arms_that_learn_from_labels_answer_for_classes_they_have_not_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("ten");
+    // Ten classes, two held out at a time; the clips of a class sound alike but for noise and glide.
+    for class in 0..10u32 {
+        for take in 0..5 {
+            let sound = samples(class + 391 * take, 16_000);
+            write_wav(&data.join(format!("class{class}/{take}.wav")), 16_000, &sound);
+        }
+    }
+    let document =
+        json(&["compare", "--data", text(&data), "--protocol", "open-set", "--arms", "fused,adapted,knn,linear-probe"]);
+    let arms = document["arms"].as_array().unwrap();
+    let names: Vec<&str> = arms.iter().map(|arm| arm["arm"].as_str().unwrap()).collect();
+    assert_eq!(names, ["fused", "adapted", "knn"]);
+    for arm in arms {
+        println!("figure open_set_{} = {} top1", arm["arm"], arm["top1"]);
+        assert_eq!((&arm["queries"], &arm["records"]), (&50.into(), &8.into()));
+        assert!(arm["top1"].as_f64().unwrap() > 0.7, "{arm}: chance is 0.5");
+    }
+    let skipped = &document["skipped"].as_array().unwrap()[0];
+    assert!(skipped["arm"] == "linear-probe" && skipped["why"].as_str().unwrap().contains("not seen"), "{skipped}");
+}
