@@ -25,7 +25,7 @@ fn every_subcommand_explains_itself() {
     assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{help}");
     for command in [
         "compare", "add", "search", "embed", "get", "list", "delete", "view", "info", "verify", "repair", "bench",
-        "index", "import", "export", "dataset",
+        "index", "import", "export", "dataset", "label", "adapt", "fine-tune", "classify",
     ] {
         assert!(help.contains(command), "{command} is not in the help");
         let output = run(&[command, "--help"]);

@@ -9,7 +9,8 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const SEARCH_ARMS: [&str; 7] = ["concat-64", "flat", "mean", "mean-std", "maxsim", "maxsim-white", "codes"];
+const SEARCH_ARMS: [&str; 9] =
+    ["concat-64", "flat", "mean", "mean-std", "maxsim", "maxsim-white", "codes", "fused", "adapted"];
 
 /// Three classes of five clips in five folds, in ESC-50's layout. The sounds of a class share their pitches.
 fn small_set(folder: &Path) -> PathBuf {
@@ -52,7 +53,7 @@ fn the_document_has_the_shape_that_others_rely_on() {
     assert_eq!(document["otolith"], env!("CARGO_PKG_VERSION"));
     let names: Vec<&str> =
         document["arms"].as_array().unwrap().iter().map(|arm| arm["arm"].as_str().unwrap()).collect();
-    assert_eq!(names, [&SEARCH_ARMS[..], &["linear-probe"]].concat());
+    assert_eq!(names, [&SEARCH_ARMS[..], &["knn", "linear-probe"]].concat());
     for name in SEARCH_ARMS {
         let arm = arm(&document, name);
         assert_eq!(
@@ -68,11 +69,13 @@ fn the_document_has_the_shape_that_others_rely_on() {
         |name: &str| (arm(&document, name)["rows"].as_u64().unwrap(), arm(&document, name)["dim"].as_u64().unwrap());
     assert_eq!((shape("concat-64"), shape("flat")), ((1, 64 * 64), (1, 249 * 64)));
     assert_eq!((shape("maxsim"), shape("maxsim-white"), shape("mean-std")), ((249, 64), (125, 96), (1, 128)));
-    assert_eq!(
-        (&arm(&document, "linear-probe")["kind"], &arm(&document, "linear-probe")["map"]),
-        (&"classifier".into(), &Value::Null)
-    );
-    assert!(document["skipped"].is_array());
+    // Two discriminants tell three classes apart; what is fused has the shape of its first part.
+    assert_eq!((shape("adapted"), shape("knn"), shape("fused")), ((1, 2), (1, 2), shape("maxsim-white")));
+    for name in ["knn", "linear-probe"] {
+        let arm = arm(&document, name);
+        assert_eq!((&arm["kind"], &arm["map"]), (&"classifier".into(), &Value::Null), "{name}");
+    }
+    assert_eq!(document["skipped"], serde_json::json!([]));
     let page = fs::read_to_string(report).unwrap();
     assert!(page.starts_with("<!") && page.contains("maxsim-white") && page.contains("<audio"));
 }
@@ -144,4 +147,29 @@ fn the_built_in_sounds_tell_the_arms_apart() {
     let counts = json(&["dataset", "prepare", text(&prepared)]);
     assert_eq!(counts, serde_json::json!({ "train": 340, "test": 50, "val": 10 }));
     assert_eq!(fs::read_dir(prepared.join("val/dog")).unwrap().count(), 1);
+}
+
+#[test]
+fn arms_that_learn_from_labels_answer_for_classes_they_have_not_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("ten");
+    // Ten classes, two held out at a time; the clips of a class sound alike but for noise and glide.
+    for class in 0..10u32 {
+        for take in 0..5 {
+            let sound = samples(class + 391 * take, 16_000);
+            write_wav(&data.join(format!("class{class}/{take}.wav")), 16_000, &sound);
+        }
+    }
+    let document =
+        json(&["compare", "--data", text(&data), "--protocol", "open-set", "--arms", "fused,adapted,knn,linear-probe"]);
+    let arms = document["arms"].as_array().unwrap();
+    let names: Vec<&str> = arms.iter().map(|arm| arm["arm"].as_str().unwrap()).collect();
+    assert_eq!(names, ["fused", "adapted", "knn"]);
+    for arm in arms {
+        println!("figure open_set_{} = {} top1", arm["arm"], arm["top1"]);
+        assert_eq!((&arm["queries"], &arm["records"]), (&50.into(), &8.into()));
+        assert!(arm["top1"].as_f64().unwrap() > 0.7, "{arm}: chance is 0.5");
+    }
+    let skipped = &document["skipped"].as_array().unwrap()[0];
+    assert!(skipped["arm"] == "linear-probe" && skipped["why"].as_str().unwrap().contains("not seen"), "{skipped}");
 }

@@ -1,7 +1,7 @@
 //! Answers fused by reciprocal ranks, against the definition; and many queries at once, against one after the other.
 #![allow(clippy::unwrap_used)]
 
-use otolith::query::{Arm, Hits, fuse, run_all};
+use otolith::query::{Arm, Fusion, Hits, fuse, fuse_by, run_all, standard_scores};
 use otolith::store::vfs::MemoryVfs;
 use otolith::{Collection, Database, Error, Matrix, Metric, Record, Schema};
 use proptest::prelude::*;
@@ -102,4 +102,31 @@ fn a_weight_that_is_no_weight_is_refused_and_no_arms_find_nothing() {
     }
     assert_eq!(fuse([hits], 3).unwrap().len(), 3);
     assert!(fuse(Vec::<Hits>::new(), 3).unwrap().is_empty());
+}
+
+#[test]
+fn scores_are_added_in_standard_deviations() {
+    let (_db, collection) = collection(9);
+    let all = collection.query(&rows(3, 2)).k(9).run().unwrap();
+    let few = collection.query(&rows(8, 1)).k(4).run().unwrap();
+    let fused = fuse_by(Fusion::StandardScore, [Arm::new(all.clone(), 1.0), Arm::new(few.clone(), 0.5)], 9).unwrap();
+    let standard = |hits: &Hits| standard_scores(&hits.iter().map(|hit| hit.score).collect::<Vec<f64>>());
+    let (in_all, in_few) = (standard(&all), standard(&few));
+    assert!(in_all.iter().sum::<f64>().abs() < 1e-9);
+    assert!((in_all.iter().map(|score| score * score).sum::<f64>() / 9.0 - 1.0).abs() < 1e-9);
+    let mut expected: Vec<(&str, f64)> = all
+        .iter()
+        .zip(&in_all)
+        .map(|(hit, score)| {
+            let place = few.iter().position(|other| other.id == hit.id).unwrap_or(3); // as the last of its list
+            (hit.id.as_str(), score + 0.5 * in_few[place])
+        })
+        .collect();
+    expected.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(b.0)));
+    assert_eq!(fused.len(), 9);
+    for (hit, (id, score)) in fused.iter().zip(expected) {
+        assert!(hit.id == id && (hit.score - score).abs() < 1e-9, "{} {} for {id} {score}", hit.id, hit.score);
+    }
+    assert_eq!(standard_scores(&[2.0, 2.0]), [0.0, 0.0]);
+    assert!(standard_scores(&[]).is_empty());
 }

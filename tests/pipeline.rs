@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use otolith::pipeline::{Array, Pipeline, Section, Statistic, Step};
+use otolith::matrix::StoredMatrix;
+use otolith::pipeline::{Array, Pipeline, Section, Source, Statistic, Step};
 use otolith::{Error, Matrix, MatrixView};
 use proptest::prelude::*;
 use serde_json::json;
@@ -118,7 +119,7 @@ fn model(step: &Step, training: &[Vec<f64>], record: &[Vec<f64>], dim: usize) ->
             let of = |wanted: &Statistic| columns.iter().map(|column| statistic(*wanted, column)).collect::<Vec<f64>>();
             vec![statistics.iter().flat_map(of).collect()]
         }
-        Step::Pca { .. } | Step::Codes { .. } => unreachable!("have tests of their own"),
+        Step::Pca { .. } | Step::Lda { .. } | Step::Codes { .. } => unreachable!("have tests of their own"),
     }
 }
 
@@ -190,7 +191,8 @@ proptest! {
     #[test]
     fn settings_survive_json(step in any_step(), seed in any::<u64>()) {
         let codes = Step::Codes { centroids: 3, sample: 9, rounds: 2, seed };
-        for step in [step, codes, Step::Pca { dim: 5, whiten: false }] {
+        let lda = Step::Lda { field: "class".to_owned(), shrinkage: 0.3, dim: (seed % 2 == 0).then_some(4) };
+        for step in [step, codes, lda, Step::Pca { dim: 5, whiten: false }] {
             let text = step.to_json().to_string();
             prop_assert_eq!(Step::from_json(&serde_json::from_str(&text).unwrap()).unwrap(), step);
         }
@@ -553,4 +555,134 @@ mod pca {
         let line = vec![Matrix::from_rows(4, 2, vec![5.0, 1.0, 5.0, 2.0, 5.0, 3.0, 5.0, 4.0]).unwrap()];
         assert_eq!(fit(2, true, &line).dim(), 1);
     }
+}
+
+/// Records of which some have a class.
+struct Labelled {
+    records: Vec<Matrix>,
+    classes: Vec<Option<&'static str>>,
+}
+
+impl Source for Labelled {
+    fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    fn matrix(&self, index: usize) -> otolith::Result<StoredMatrix<'_>> {
+        self.records.matrix(index)
+    }
+
+    fn label(&self, index: usize, field: &str) -> otolith::Result<Option<String>> {
+        assert_eq!(field, "class");
+        Ok(self.classes[index].map(str::to_owned))
+    }
+}
+
+/// Twelve records of three classes that differ in some columns, and two of none.
+fn labelled(dim: usize) -> Labelled {
+    let classes: Vec<_> =
+        (0..14).map(|record| [Some("dog"), Some("rain"), Some("siren")][record % 3].filter(|_| record < 12)).collect();
+    let moved = |(record, matrix): (usize, Matrix)| {
+        let values = matrix.values().iter().enumerate().map(|(at, value)| match (record % 3, at % dim) {
+            (1, 1) => value + 0.8,
+            (2, 2) => value - 0.5,
+            _ if record < 12 => *value,
+            _ => 100.0 * value,
+        });
+        Matrix::from_rows(matrix.rows(), dim, values.collect()).unwrap()
+    };
+    Labelled { records: records(14, 4, dim).into_iter().enumerate().map(moved).collect(), classes }
+}
+
+/// `left^-1 right` by Gauss and Jordan.
+fn solved(mut left: Rows, mut right: Rows) -> Rows {
+    for at in 0..left.len() {
+        let pivot = (at..left.len()).max_by(|a, b| left[*a][at].abs().total_cmp(&left[*b][at].abs())).unwrap();
+        left.swap(at, pivot);
+        right.swap(at, pivot);
+        let (above, mapped) = (left[at].clone(), right[at].clone());
+        for row in (0..left.len()).filter(|row| *row != at) {
+            let times = left[row][at] / above[at];
+            left[row].iter_mut().zip(&above).for_each(|(value, above)| *value -= times * above);
+            right[row].iter_mut().zip(&mapped).for_each(|(value, above)| *value -= times * above);
+        }
+    }
+    left.iter().zip(&right).enumerate().map(|(at, (left, row))| row.iter().map(|v| v / left[at]).collect()).collect()
+}
+
+#[test]
+#[cfg(feature = "fit")]
+fn discriminants_are_those_of_their_definition() {
+    let (dim, shrinkage) = (5, 0.2);
+    let source = labelled(dim);
+    let lda = |dim| Step::Lda { field: "class".to_owned(), shrinkage, dim };
+    let pipeline = Pipeline::fit(&[lda(None)], dim, &source).unwrap();
+    let sections = pipeline.sections();
+    assert_eq!((sections[0].kind, pipeline.dim()), (4, 2));
+    let [Array::F32(mean_found), Array::F32(matrix)] = &sections[0].arrays[..] else { panic!("two arrays") };
+
+    let of = |class| {
+        let chosen = source.records.iter().zip(&source.classes).filter(move |(_, found)| **found == Some(class));
+        chosen.flat_map(|(record, _)| rows(record)).collect::<Rows>()
+    };
+    let classes = ["dog", "rain", "siren"].map(of);
+    let all = classes.concat();
+    let means = |rows: &Rows| columns(rows, dim).iter().map(|column| mean(column)).collect::<Vec<f64>>();
+    let middle = means(&all);
+    mean_found.iter().zip(&middle).for_each(|(found, expected)| assert!((f64::from(*found) - expected).abs() < 1e-5));
+    let (mut within, mut between) = (vec![vec![0.0; dim]; dim], vec![vec![0.0; dim]; dim]);
+    for class in &classes {
+        let own = means(class);
+        for (row, column) in (0..dim * dim).map(|at| (at / dim, at % dim)) {
+            let products = class.iter().map(|x| (x[row] - own[row]) * (x[column] - own[column]));
+            within[row][column] += products.sum::<f64>() / all.len() as f64;
+            between[row][column] += (own[row] - middle[row]) * (own[column] - middle[column]);
+        }
+    }
+    let level = (0..dim).map(|at| within[at][at]).sum::<f64>() / dim as f64;
+    for (row, column) in (0..dim * dim).map(|at| (at / dim, at % dim)) {
+        let ridge = if row == column { shrinkage * level } else { 0.0 };
+        within[row][column] = (1.0 - shrinkage) * within[row][column] + ridge;
+    }
+    // The axes make `within` the identity and `between` diagonal, and nothing of `between` is left out.
+    let form = |matrix_of: &Rows, left: usize, right: usize| {
+        let entry = |row: usize, axis: usize| f64::from(matrix[row * 2 + axis]);
+        let terms = (0..dim * dim).map(|at| (at / dim, at % dim));
+        terms.map(|(row, column)| entry(row, left) * matrix_of[row][column] * entry(column, right)).sum::<f64>()
+    };
+    let close = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-4, "{found} for {expected}");
+    close(form(&within, 0, 0), 1.0);
+    close(form(&within, 1, 1), 1.0);
+    close(form(&within, 0, 1), 0.0);
+    close(form(&between, 0, 1), 0.0);
+    let (first, second) = (form(&between, 0, 0), form(&between, 1, 1));
+    assert!(first > second);
+    let whole = solved(within, between);
+    close(first + second, (0..dim).map(|at| whole[at][at]).sum());
+
+    let one = Pipeline::fit(&[lda(Some(1))], dim, &source).unwrap();
+    let (one, both) = (one.apply(source.records[0].view()).unwrap(), pipeline.apply(source.records[0].view()).unwrap());
+    one.view().iter().zip(both.view().iter()).for_each(|(one, both)| close(one[0].into(), both[0].into()));
+}
+
+#[test]
+#[cfg(feature = "fit")]
+fn what_labels_cannot_teach_is_said() {
+    let mut source = labelled(5);
+    let fit = |source: &dyn Source, shrinkage| {
+        Pipeline::fit(&[Step::Lda { field: "class".to_owned(), shrinkage, dim: None }], 5, source)
+    };
+    let unlabelled = fit(&source.records, 0.1).unwrap_err().to_string();
+    assert!(unlabelled.contains("at least two classes") && unlabelled.contains("`class`"), "{unlabelled}");
+    let (records, classes) = (source.records.clone(), source.classes.clone());
+    source.classes.iter_mut().for_each(|class| *class = class.filter(|class| *class == "dog"));
+    assert!(fit(&source, 0.1).unwrap_err().to_string().contains("finds 1"));
+    // One row a class: nothing is known of how far the rows of a class lie apart.
+    let single = |n: usize| Matrix::from_rows(1, 5, records[n].view().row(0).to_vec()).unwrap();
+    let few = Labelled { records: (0..3).map(single).collect(), classes: classes[..3].to_vec() };
+    assert!(fit(&few, 0.1).unwrap_err().to_string().contains("label more records"));
+    // Fewer rows than columns need shrinkage.
+    let few = Labelled { records: (0..6).map(single).collect(), classes: classes[..6].to_vec() };
+    assert!(fit(&few, 0.0).unwrap_err().to_string().contains("more shrinkage"));
+    assert_eq!(fit(&few, 0.1).unwrap().dim(), 2);
 }

@@ -17,8 +17,10 @@ const HELP: &str = "\
 Sounds become frames (--model), frames go into a database once (--db keeps it for the next time), and every arm answers
 the same queries: search arms rank the records, classifiers the classes. What is fitted sees training clips only.
 
-Arms: concat-64, flat, mean, mean-std, maxsim, maxsim-white, codes (search); linear-probe (classifier).
-Protocols: folds (each fold queries the others), 34-5-1 (of each class 34 clips to search, the 40th to search for).
+Arms: concat-64, flat, mean, mean-std, maxsim, maxsim-white, codes, fused, adapted (search); knn,
+linear-probe (classifiers). adapted, knn and linear-probe learn from labels.
+Protocols: folds (each fold queries the others), 34-5-1 (of each class 34 clips to search, the 40th to search for),
+open-set (as folds, among a fifth of the classes, on which nothing was fitted: adapted learns from the other classes).
 --data takes ESC-50's own layout (meta/esc50.csv, audio/*.wav) or folders of classes, with or without train|test|val.
 
 Examples:
@@ -34,7 +36,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Who queries whom
-    #[arg(long, value_name = "folds|34-5-1", default_value = "folds")]
+    #[arg(long, value_name = "folds|34-5-1|open-set", default_value = "folds")]
     protocol: Protocol,
     #[command(flatten)]
     model: ModelArgs,

@@ -22,6 +22,7 @@ mod fine_tune;
 mod import;
 mod index;
 mod info;
+mod label;
 mod model;
 mod output;
 mod records;
@@ -91,6 +92,10 @@ enum Command {
     List(records::ListArgs),
     /// Delete records
     Delete(records::DeleteArgs),
+    /// Say what class records are of
+    Label(label::LabelArgs),
+    /// Make a view that tells the labelled classes apart
+    Adapt(label::AdaptArgs),
     /// Create, list and drop views
     #[command(subcommand)]
     View(view::Action),
@@ -171,6 +176,8 @@ fn dispatch(command: Command, opening: DatabaseOptions, output: &mut Output) -> 
         Command::Get(args) => records::get(args, output),
         Command::List(args) => records::list(args, output),
         Command::Delete(args) => records::delete(args, opening, output),
+        Command::Label(args) => label::label(args, opening, output),
+        Command::Adapt(args) => label::adapt(args, opening, output),
         Command::View(action) => view::run(action, opening, output),
         Command::Index(action) => index::run(action, opening, output),
         Command::Info(args) => info::run(args, output),

@@ -25,6 +25,7 @@ Steps, in order, each NAME or NAME:SETTING:
   every:N                  every N-th row
   centre, standardise      subtract the mean; also divide by the deviation
   pca:DIM, whiten:DIM      principal components; scaled to equal weight
+  lda:FIELD                directions that tell the classes named by a field apart
   normalise                rows to length one
   concatenate:ROWS         ROWS evenly spaced rows as one long row
   pool:mean,std,max        one row of statistics

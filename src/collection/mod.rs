@@ -23,6 +23,7 @@ use crate::pipeline::{Pipeline, Source};
 use crate::query::Query;
 use crate::record::{Record, Schema, check_name};
 use crate::store::{BulkLoad, Change, RAW, Snapshot, Store};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// A handle to one collection of a [`Database`](crate::Database).
@@ -212,5 +213,18 @@ impl Source for Training<'_> {
         let unread =
             |error| segment.unreadable(place.record, error).map_or_else(|other| other, |record| record.error());
         segment.matrix(place.record).map_err(unread)
+    }
+
+    fn label(&self, index: usize, field: &str) -> Result<Option<String>> {
+        let place = self.places[index];
+        let segment = &self.snapshot.segments()[place.segment as usize].segment;
+        let unread =
+            |error| segment.unreadable(place.record, error).map_or_else(|other| other, |record| record.error());
+        let fields = segment.fields(place.record).map_err(unread)?;
+        Ok(fields.get(field).and_then(|value| match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Null => None,
+            other => Some(other.to_string()),
+        }))
     }
 }

@@ -8,15 +8,23 @@
 //! | `maxsim` | the whole matrix; cosine of rows | ColBERT's late interaction |
 //! | `maxsim-white` | stacked with context (log-mel only), every second row, whitened, cosine of rows | |
 //! | `codes` | rows of `maxsim-white` coded by k-means centroids, pooled, whitened to 100 numbers; cosine | |
+//! | `fused` | scores of `maxsim-white` plus half of those of `codes`, each in standard deviations over the records | |
+//! | `adapted` | as `codes`, but 400 numbers, not whitened, then linear discriminants of the records' classes; cosine | |
+//! | `knn` | the ten nearest by `adapted` vote for their classes, by distance | Dudani 1976 |
 //! | `linear-probe` | logistic regression on seven statistics of each band | |
 
+use super::protocol::Protocol;
+use super::table::ArmKind;
 use crate::collection::View;
 use crate::error::{Error, Result};
 use crate::pipeline::{Statistic, Step};
 use crate::score::Metric;
 
+/// The field of a record that names its class.
+pub const CLASS: &str = "class";
+
 /// One way of answering.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Arm {
     /// 64 frames, concatenated.
     Concat64,
@@ -32,6 +40,12 @@ pub enum Arm {
     MaxSimWhite,
     /// One whitened vector of pooled codes.
     Codes,
+    /// MaxSim over whitened frames and pooled codes together.
+    Fused,
+    /// Pooled codes, by what tells the records' classes apart.
+    Adapted,
+    /// A vote of the nearest by [`Arm::Adapted`].
+    Knn,
     /// A linear classifier.
     LinearProbe,
 }
@@ -49,7 +63,7 @@ pub struct Frames {
 
 impl Arm {
     /// Every arm, in the order in which they are run and shown.
-    pub const ALL: [Arm; 8] = [
+    pub const ALL: [Arm; 11] = [
         Arm::Concat64,
         Arm::Flat,
         Arm::Mean,
@@ -57,6 +71,9 @@ impl Arm {
         Arm::MaxSim,
         Arm::MaxSimWhite,
         Arm::Codes,
+        Arm::Fused,
+        Arm::Adapted,
+        Arm::Knn,
         Arm::LinearProbe,
     ];
 
@@ -70,6 +87,9 @@ impl Arm {
             Arm::MaxSim => "maxsim",
             Arm::MaxSimWhite => "maxsim-white",
             Arm::Codes => "codes",
+            Arm::Fused => "fused",
+            Arm::Adapted => "adapted",
+            Arm::Knn => "knn",
             Arm::LinearProbe => "linear-probe",
         }
     }
@@ -87,21 +107,45 @@ impl Arm {
         Ok(Arm::ALL.into_iter().filter(|arm| names.iter().any(|name| name == arm.name())).collect())
     }
 
-    /// Whether it learns from the records, so that each round needs a fit of its own.
-    pub fn is_fitted(self) -> bool {
-        matches!(self, Arm::MeanStd | Arm::MaxSimWhite | Arm::Codes | Arm::LinearProbe)
+    /// The arms whose scores it makes its own of, and how much each counts; none for an arm that answers by itself.
+    pub fn parts(self) -> &'static [(Arm, f64)] {
+        match self {
+            Arm::Fused => &[(Arm::MaxSimWhite, 1.0), (Arm::Codes, 0.5)],
+            Arm::Knn => &[(Arm::Adapted, 1.0)],
+            _ => &[],
+        }
     }
 
-    /// The view that it searches; `None` where that is the raw rows. (Of the classifier: the view that it learns on.)
+    /// Whether it ranks records or classes.
+    pub fn kind(self) -> ArmKind {
+        match self {
+            Arm::Knn | Arm::LinearProbe => ArmKind::Classifier,
+            _ => ArmKind::Search,
+        }
+    }
+
+    /// Why it has no answer under a protocol.
+    pub fn refuses(self, protocol: Protocol) -> Option<&'static str> {
+        let closed = self == Arm::LinearProbe && protocol == Protocol::OpenSet;
+        closed.then_some("has no answer for classes that it has not seen")
+    }
+
+    /// Whether it learns from the records, so that each round needs a fit of its own.
+    pub fn is_fitted(self) -> bool {
+        matches!(self, Arm::MeanStd | Arm::MaxSimWhite | Arm::Codes | Arm::Adapted | Arm::LinearProbe)
+    }
+
+    /// The view that it searches; `None` where that is the raw rows or those of its [`Arm::parts`]. (Of the classifier: the view that it learns on.)
     pub fn view(self, frames: &Frames) -> Option<View> {
         let view = match self {
             Arm::Concat64 => one_row(64),
             Arm::Flat => one_row(frames.rows),
             Arm::Mean => View::new([Step::Pool(vec![Statistic::Mean])]),
             Arm::MeanStd => View::new([Step::Pool(vec![Statistic::Mean, Statistic::Std]), Step::Standardise]),
-            Arm::MaxSim => return None,
+            Arm::MaxSim | Arm::Fused | Arm::Knn => return None,
             Arm::MaxSimWhite => View::new(whitened(frames)),
-            Arm::Codes => View::new(codes(frames)),
+            Arm::Codes => View::new(pooled_codes(frames).chain([Step::Pca { dim: 100, whiten: true }])),
+            Arm::Adapted => adapted(frames, CLASS),
             Arm::LinearProbe => View::new([Step::Pool(vec![
                 Statistic::Mean,
                 Statistic::Std,
@@ -126,15 +170,19 @@ fn whitened(frames: &Frames) -> Vec<Step> {
     context.into_iter().chain([Step::Every { n: 2 }, white, Step::Normalise]).collect()
 }
 
-fn codes(frames: &Frames) -> Vec<Step> {
-    let mut steps = whitened(frames);
-    steps.extend([
+fn pooled_codes(frames: &Frames) -> impl Iterator<Item = Step> + use<> {
+    whitened(frames).into_iter().chain([
         Step::Codes { centroids: 1000, sample: 30_000, rounds: 8, seed: frames.seed },
         Step::Pool(vec![Statistic::Mean, Statistic::Max, Statistic::Std]),
         Step::Standardise,
-        Step::Pca { dim: 100, whiten: true },
-    ]);
-    steps
+    ])
+}
+
+/// The view of [`Arm::Adapted`], by the classes that a field names. Everything but the last step learns from all records, with the
+/// field or without.
+pub fn adapted(frames: &Frames, field: &str) -> View {
+    let lda = Step::Lda { field: field.to_owned(), shrinkage: 0.1, dim: None };
+    View::new(pooled_codes(frames).chain([Step::Pca { dim: 400, whiten: false }, lda])).metric(Metric::Cosine)
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! The comparison: every arm on the same queries and records, through a database on disk, by the library's public face.
 
 use super::arms::{Arm, Frames};
+use super::combine::{self, Ranking};
 use super::data_set::DataSet;
 use super::frames::{self, CLIP_SECONDS};
 use super::measure::{Outcome, evaluate};
 use super::progress::Progress;
 use super::protocol::{Protocol, Round};
-use super::table::{ArmKind, ArmResult, Comparison, Example, ExampleHit, ModelInfo, Moment};
+use super::table::{ArmKind, ArmResult, Comparison, Example, ExampleHit, ModelInfo, Moment, Skipped};
 use crate::classify::LinearProbe;
 use crate::collection::Collection;
 use crate::database::Database;
@@ -24,6 +25,8 @@ use std::time::Instant;
 const EXAMPLES: usize = 8;
 /// Hits kept of each.
 const EXAMPLE_HITS: usize = 5;
+/// Nearest records that vote.
+const NEIGHBOURS: usize = 10;
 
 /// What is compared, and how.
 pub struct Setup<'a> {
@@ -60,7 +63,18 @@ pub fn compare(setup: &Setup<'_>, db: &Database, progress: &(dyn Fn(Progress<'_>
         frames: Frames { rows, short: setup.short_frames, seed: setup.seed },
         clip_of: setup.set.clips.iter().enumerate().map(|(number, clip)| (clip.name.as_str(), number)).collect(),
     };
-    let arms = setup.arms.iter().map(|&arm| bench.run(arm, progress)).collect::<Result<Vec<_>>>()?;
+    let (mut run, mut skipped) = (Vec::new(), Vec::new());
+    for &arm in &setup.arms {
+        match arm.refuses(setup.protocol) {
+            Some(why) => skipped.push(Skipped { arm: arm.name().to_owned(), why: why.to_owned() }),
+            None => run.push(arm),
+        }
+    }
+    let mut tallies = bench.search_all(&run, progress)?;
+    for &arm in run.iter().filter(|&&arm| arm == Arm::LinearProbe) {
+        tallies.insert(arm, bench.classify(arm, progress)?);
+    }
+    let arms = run.iter().filter_map(|arm| tallies.remove(arm).map(|tally| bench.result(*arm, tally))).collect();
     Ok(Comparison {
         dataset: setup.set.name.clone(),
         clips: setup.set.clips.len(),
@@ -73,7 +87,7 @@ pub fn compare(setup: &Setup<'_>, db: &Database, progress: &(dyn Fn(Progress<'_>
             rows_per_clip: rows,
         },
         arms,
-        skipped: Vec::new(),
+        skipped,
     })
 }
 
@@ -97,23 +111,14 @@ struct Tally {
     search_seconds: f64,
 }
 
+type Report<'a> = &'a (dyn Fn(Progress<'_>) + Sync);
+
 impl Bench<'_> {
-    fn run(&self, arm: Arm, progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<ArmResult> {
-        progress(Progress::Begin {
-            what: arm.name(),
-            steps: self.rounds.iter().map(|round| round.queries.len()).sum(),
-        });
-        let mut tally = Tally::default();
-        let kind = if arm == Arm::LinearProbe { ArmKind::Classifier } else { ArmKind::Search };
-        match kind {
-            ArmKind::Search => self.search(arm, &mut tally, progress)?,
-            ArmKind::Classifier => self.classify(arm, &mut tally, progress)?,
-        }
-        progress(Progress::End);
+    fn result(&self, arm: Arm, tally: Tally) -> ArmResult {
         let evaluation = evaluate(&tally.outcomes, self.setup.set.classes.len());
-        Ok(ArmResult {
+        ArmResult {
             arm: arm.name().to_owned(),
-            kind,
+            kind: arm.kind(),
             dim: tally.shape.1,
             rows: tally.shape.0,
             queries: tally.outcomes.len(),
@@ -124,63 +129,139 @@ impl Bench<'_> {
             fit_seconds: tally.fit_seconds,
             search_seconds: tally.search_seconds,
             examples: tally.examples,
-        })
+        }
     }
 
-    /// Makes the arm's view, for each round anew where it learns from the records, and asks every query in it.
-    fn search(&self, arm: Arm, tally: &mut Tally, progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<()> {
-        let view_name = format!("compare {}", arm.name());
-        if self.collection.view(&view_name).is_ok() {
-            self.collection.drop_view(&view_name)?; // left by a comparison that was interrupted
+    /// Runs every arm but the classifiers that see no records. Round by round, so that a view is fitted and searched once
+    /// for all arms that need its scores, and only those of one round are held.
+    fn search_all(&self, arms: &[Arm], progress: Report<'_>) -> Result<HashMap<Arm, Tally>> {
+        let wanted = |arm: &Arm| {
+            arms.contains(arm) || arms.iter().any(|other| other.parts().iter().any(|(part, _)| part == arm))
+        };
+        let searched =
+            || Arm::ALL.into_iter().filter(|arm| *arm != Arm::LinearProbe && arm.parts().is_empty()).filter(wanted);
+        let combined = || arms.iter().copied().filter(|arm| !arm.parts().is_empty());
+        let mut tallies: HashMap<Arm, Tally> = HashMap::new();
+        for number in 0..self.rounds.len() {
+            let mut rankings = HashMap::new();
+            for arm in searched() {
+                rankings.insert(arm, self.search(arm, number, tallies.entry(arm).or_default(), progress)?);
+            }
+            for arm in combined() {
+                self.combine(arm, number, &rankings, tallies.entry(arm).or_default())?;
+            }
         }
-        for (number, round) in self.rounds.iter().enumerate() {
-            let begin = Instant::now();
-            let view = match arm.view(&self.frames) {
-                None => RAW,
-                Some(view) => {
-                    if number == 0 || arm.is_fitted() {
-                        self.collection.create_view(&view_name, &view.fitted_on(round.fit_filter.clone()))?;
-                    }
-                    view_name.as_str()
+        for arm in combined() {
+            // What it would have taken on its own.
+            let parts = arm.parts().iter().filter_map(|(part, _)| tallies.get(part));
+            let of_parts = parts.map(|part| (part.shape, part.records, part.fit_seconds, part.search_seconds));
+            let of_parts: Vec<_> = of_parts.collect();
+            let tally = tallies.entry(arm).or_default();
+            for (at, (shape, records, fit, search)) in of_parts.into_iter().enumerate() {
+                if at == 0 {
+                    (tally.shape, tally.records) = (shape, records);
                 }
-            };
-            tally.fit_seconds += begin.elapsed().as_secs_f64();
-            if number == 0 {
-                let shown = self.collection.apply_view(view, &self.frames_of(round.queries[0])?)?;
-                tally.shape = (shown.rows(), shown.dim());
-            }
-            tally.records = tally.records.max(round.records.len());
-
-            let begin = Instant::now();
-            // Makes the rows of the view, for which threads of a pool would not wait for each other.
-            self.question(&self.frames_of(round.queries[0])?, round, view).k(1).run()?;
-            let answers: Vec<Outcome> = round
-                .queries
-                .par_iter()
-                .map(|&clip| {
-                    let frames = self.frames_of(clip)?;
-                    let hits = self.question(&frames, round, view).k(round.records.len()).run()?;
-                    progress(Progress::Step);
-                    self.outcome(clip, round, &hits)
-                })
-                .collect::<Result<_>>()?;
-            tally.search_seconds += begin.elapsed().as_secs_f64();
-            tally.outcomes.extend(answers);
-
-            if tally.examples.is_empty() {
-                let step = round.queries.len().div_ceil(EXAMPLES).max(1);
-                let shown = round.queries.iter().step_by(step);
-                tally.examples = shown.map(|&clip| self.example(clip, round, view)).collect::<Result<_>>()?;
-            }
-            if view != RAW && (arm.is_fitted() || number + 1 == self.rounds.len()) {
-                self.collection.drop_view(&view_name)?;
+                tally.fit_seconds += fit;
+                tally.search_seconds += search;
             }
         }
+        for arm in searched() {
+            let view = view_name(arm);
+            if self.collection.view(&view).is_ok() {
+                self.collection.drop_view(&view)?;
+            }
+        }
+        Ok(tallies)
+    }
+
+    /// Makes the arm's view, anew where it learns from other records than in the round before, and asks every query of the round in it.
+    fn search(&self, arm: Arm, number: usize, tally: &mut Tally, progress: Report<'_>) -> Result<Vec<Ranking>> {
+        let (round, before) = (&self.rounds[number], number.checked_sub(1).map(|before| &self.rounds[before]));
+        progress(Progress::Begin { what: &format!("{}, {}", arm.name(), round.name), steps: round.queries.len() });
+        let begin = Instant::now();
+        let name = view_name(arm);
+        let view = match arm.view(&self.frames) {
+            None => RAW,
+            Some(view) => {
+                if before.is_none_or(|before| arm.is_fitted() && before.fit_filter != round.fit_filter) {
+                    if self.collection.view(&name).is_ok() {
+                        self.collection.drop_view(&name)?; // of the round before, or left by an interrupted comparison
+                    }
+                    self.collection.create_view(&name, &view.fitted_on(round.fit_filter.clone()))?;
+                }
+                name.as_str()
+            }
+        };
+        tally.fit_seconds += begin.elapsed().as_secs_f64();
+        if number == 0 {
+            let shown = self.collection.apply_view(view, &self.frames_of(round.queries[0])?)?;
+            tally.shape = (shown.rows(), shown.dim());
+        }
+        tally.records = tally.records.max(round.records.len());
+
+        let begin = Instant::now();
+        // Makes the rows of the view, for which threads of a pool would not wait for each other.
+        self.question(&self.frames_of(round.queries[0])?, round, view).k(1).run()?;
+        let rankings: Vec<Ranking> = round
+            .queries
+            .par_iter()
+            .map(|&clip| {
+                let frames = self.frames_of(clip)?;
+                let hits = self.question(&frames, round, view).k(round.records.len()).run()?;
+                progress(Progress::Step);
+                self.ranking(round, &hits)
+            })
+            .collect::<Result<_>>()?;
+        tally.search_seconds += begin.elapsed().as_secs_f64();
+        tally.outcomes.extend(
+            std::iter::zip(&round.queries, &rankings).map(|(&clip, ranking)| self.outcome(clip, round, ranking)),
+        );
+        if number == 0 {
+            tally.examples = shown(round).map(|(_, clip)| self.example(clip, round, view)).collect::<Result<_>>()?;
+        }
+        progress(Progress::End);
+        Ok(rankings)
+    }
+
+    /// The answers of an arm to the queries of a round, made of those of its parts.
+    fn combine(&self, arm: Arm, number: usize, rankings: &HashMap<Arm, Vec<Ranking>>, tally: &mut Tally) -> Result<()> {
+        let (set, round) = (self.setup.set, &self.rounds[number]);
+        let begin = Instant::now();
+        let parts: Vec<(&[Ranking], f64)> =
+            arm.parts().iter().filter_map(|(part, weight)| Some((rankings.get(part)?.as_slice(), *weight))).collect();
+        if arm.kind() == ArmKind::Classifier {
+            let class = |clip: usize| set.clips[clip].class;
+            tally.outcomes.extend(std::iter::zip(&round.queries, parts[0].0).map(|(&clip, ranking)| Outcome {
+                truth: class(clip),
+                ranked: combine::vote(ranking, class, NEIGHBOURS),
+                relevant: None,
+            }));
+        } else {
+            let name = |clip: usize| set.clips[clip].name.as_str();
+            let fused: Vec<Ranking> = (0..round.queries.len())
+                .into_par_iter()
+                .map(|at| combine::fuse(parts.iter().map(|(rankings, weight)| (&rankings[at], *weight)), name))
+                .collect();
+            tally.outcomes.extend(
+                std::iter::zip(&round.queries, &fused).map(|(&clip, ranking)| self.outcome(clip, round, ranking)),
+            );
+            if number == 0 {
+                let hit = |&(clip, score): &(usize, f64)| ExampleHit { clip, score, moments: Vec::new() };
+                let hits = |at: usize| fused[at].iter().take(EXAMPLE_HITS).map(hit).collect();
+                tally.examples = shown(round).map(|(at, query)| Example { query, hits: hits(at) }).collect();
+            }
+        }
+        tally.search_seconds += begin.elapsed().as_secs_f64();
         Ok(())
     }
 
     /// Fits the classifier on the pooled frames of the round's clips and asks it about each query.
-    fn classify(&self, arm: Arm, tally: &mut Tally, progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<()> {
+    fn classify(&self, arm: Arm, progress: Report<'_>) -> Result<Tally> {
+        progress(Progress::Begin {
+            what: arm.name(),
+            steps: self.rounds.iter().map(|round| round.queries.len()).sum(),
+        });
+        let mut tally = Tally::default();
         let begin = Instant::now();
         let features = self.pooled(arm)?;
         tally.shape = (1, features[0].len());
@@ -206,7 +287,8 @@ impl Bench<'_> {
             }
             tally.search_seconds += begin.elapsed().as_secs_f64();
         }
-        Ok(())
+        progress(Progress::End);
+        Ok(tally)
     }
 
     /// The classifier's features of every clip, in the order of the set.
@@ -232,23 +314,26 @@ impl Bench<'_> {
         self.clip_of.get(id).copied().ok_or_else(|| Error::not_found("clip", id, [""; 0]))
     }
 
-    /// The classes of the hits in order. The filter must have chosen just the records of the round.
-    fn outcome(&self, query: usize, round: &Round, hits: &Hits) -> Result<Outcome> {
-        let set = self.setup.set;
+    /// The clips of the hits in order. The filter must have chosen just the records of the round.
+    fn ranking(&self, round: &Round, hits: &Hits) -> Result<Ranking> {
         if hits.len() != round.records.len() {
             return Err(Error::mismatch("records of the round", round.records.len(), hits.len()));
         }
-        let mut ranked = Vec::with_capacity(hits.len());
-        for hit in hits {
+        let clips = hits.iter().map(|hit| {
             let clip = self.clip_of(&hit.id)?;
-            if round.records.binary_search(&clip).is_err() {
-                return Err(Error::invalid("round", format!("`{}` is not among its records", hit.id)));
+            match round.records.binary_search(&clip) {
+                Ok(_) => Ok((clip, hit.score)),
+                Err(_) => Err(Error::invalid("round", format!("`{}` is not among its records", hit.id))),
             }
-            ranked.push(set.clips[clip].class);
-        }
-        let truth = set.clips[query].class;
-        let relevant = round.records.iter().filter(|&&clip| set.clips[clip].class == truth).count();
-        Ok(Outcome { truth, ranked, relevant: Some(relevant) })
+        });
+        clips.collect()
+    }
+
+    fn outcome(&self, query: usize, round: &Round, ranking: &[(usize, f64)]) -> Outcome {
+        let class = |clip: usize| self.setup.set.clips[clip].class;
+        let truth = class(query);
+        let relevant = round.records.iter().filter(|&&clip| class(clip) == truth).count();
+        Outcome { truth, ranked: ranking.iter().map(|&(clip, _)| class(clip)).collect(), relevant: Some(relevant) }
     }
 
     fn example(&self, clip: usize, round: &Round, view: &str) -> Result<Example> {
@@ -276,4 +361,14 @@ impl Bench<'_> {
         });
         Ok(Example { query: clip, hits: shown.collect::<Result<_>>()? })
     }
+}
+
+fn view_name(arm: Arm) -> String {
+    format!("compare {}", arm.name())
+}
+
+/// The queries of a round that are shown, each with its place among them.
+fn shown(round: &Round) -> impl Iterator<Item = (usize, usize)> {
+    let step = round.queries.len().div_ceil(EXAMPLES).max(1);
+    round.queries.iter().copied().enumerate().step_by(step)
 }

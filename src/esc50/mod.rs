@@ -14,6 +14,7 @@
 //! sounds; the procedural set is the one thing here that costs seconds.
 
 pub mod arms;
+mod combine;
 pub mod compare;
 pub mod data_set;
 #[cfg(feature = "hub")]

@@ -2,11 +2,11 @@
 
 use super::codes;
 use super::fitted::Fitted;
-#[cfg(feature = "fit")]
-use super::pca;
 use super::source::{Source, Training};
 use super::step::invalid;
 use super::{Pipeline, Step};
+#[cfg(feature = "fit")]
+use super::{lda, pca};
 use crate::error::Result;
 use crate::matrix::Matrix;
 use rayon::prelude::*;
@@ -45,6 +45,10 @@ fn learn(step: &Step, training: &Training<'_>, before: &Pipeline) -> Result<Fitt
             let (mean, matrix) = principal_components(training, before, *dim, *whiten)?;
             Ok(Fitted::Linear { settings, mean, matrix })
         }
+        Step::Lda { field, shrinkage, dim } => {
+            let (mean, matrix) = discriminants(training, before, field, *dim, *shrinkage)?;
+            Ok(Fitted::Linear { settings, mean, matrix })
+        }
         Step::Codes { centroids, sample, rounds, seed } => {
             let centroids = codes::fit(training, before, *centroids, *sample, *rounds, *seed)?;
             Ok(Fitted::Codes { settings, centroids })
@@ -58,12 +62,20 @@ fn learn(step: &Step, training: &Training<'_>, before: &Pipeline) -> Result<Fitt
 }
 
 #[cfg(feature = "fit")]
-use pca::fit as principal_components;
+use {lda::fit as discriminants, pca::fit as principal_components};
 
 #[cfg(not(feature = "fit"))]
 fn principal_components(_: &Training<'_>, _: &Pipeline, _: usize, _: bool) -> Result<(Vec<f32>, Vec<f32>)> {
-    Err(invalid("pca", "this build cannot fit it (only apply it): build otolith with the feature `fit`"))
+    Err(invalid("pca", UNFITTED))
 }
+
+#[cfg(not(feature = "fit"))]
+fn discriminants(_: &Training<'_>, _: &Pipeline, _: &str, _: Option<usize>, _: f64) -> Result<(Vec<f32>, Vec<f32>)> {
+    Err(invalid("lda", UNFITTED))
+}
+
+#[cfg(not(feature = "fit"))]
+const UNFITTED: &str = "this build cannot fit it (only apply it): build otolith with the feature `fit`";
 
 /// Sums and sums of squares of all training rows, column by column, about the first row: a large mean then does not
 /// swallow a small deviation.

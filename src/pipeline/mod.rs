@@ -1,7 +1,7 @@
 //! What a view does to the rows of a record: a chain of steps, fitted once, applied to every record and every query.
 //!
 //! **Words.** A [`Step`] says what to do (`keep every second row`, `PCA to 96`); a [`Pipeline`] is a chain of steps with
-//! what they have learnt from training rows. *Row steps* (centre, standardise, PCA, normalise, codes) turn one row into
+//! what they have learnt from training rows. *Row steps* (centre, standardise, PCA, LDA, normalise, codes) turn one row into
 //! one row. [`Step::Stack`] and [`Step::Every`] choose rows; [`Step::Concatenate`] and [`Step::Pool`] end with one row for
 //! the whole record. A [`Section`] is the form in which a fitted step is stored.
 //!
@@ -14,7 +14,8 @@
 //! the widest step (medians and quantiles keep all rows). `fit` passes over the source once for every step that learns,
 //! in parallel, sums in a fixed order (the number of threads changes nothing), and holds a batch of derived rows at a
 //! time; PCA adds half a square matrix of its columns or of the training rows, whichever are fewer, [`Step::Codes`] its
-//! sample.
+//! sample, LDA half a square matrix of its columns. A [`Step::Lda`] learns from the records that [`Source::label`] has a label for;
+//! the other steps from all.
 //!
 //! **Stored form.** The settings of a section are those of [`Step::to_json`]; all arrays are single precision, row-major.
 //!
@@ -23,7 +24,7 @@
 //! | 1 | stack | none |
 //! | 2 | every | none |
 //! | 3 | affine (centre, standardise): `(row - mean) * factor` | mean `d`, factor `d` |
-//! | 4 | linear (PCA): `(row - mean) matrix` | mean `d`, matrix `d x n` |
+//! | 4 | linear (PCA, LDA): `(row - mean) matrix` | mean `d`, matrix `d x n` |
 //! | 5 | normalise | none |
 //! | 6 | concatenate | none |
 //! | 7 | pool | none |
@@ -36,6 +37,8 @@ mod codes;
 mod fit;
 mod fitted;
 pub(crate) mod kmeans;
+#[cfg(feature = "fit")]
+mod lda;
 #[cfg(feature = "fit")]
 mod pca;
 mod pool;
@@ -83,7 +86,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`Error::Invalid`] when a setting makes no sense, when a step needs training rows and there are none, or when
-    /// [`Step::Pca`] is fitted by a build without the feature `fit`; errors of the source.
+    /// [`Step::Pca`] or [`Step::Lda`] is fitted by a build without the feature `fit`; errors of the source.
     pub fn fit(steps: &[Step], dim: usize, source: &dyn Source) -> Result<Pipeline> {
         fit::fit(steps, dim, source)
     }

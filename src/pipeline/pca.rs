@@ -94,7 +94,7 @@ fn from_covariance(training: &Training<'_>, steps: &Pipeline, keep: usize) -> Re
     )?;
     let offset: Vec<f64> = sum.iter().map(|sum| sum / count as f64).collect();
     let (variances, vectors) =
-        largest_eigen(dim, keep, |row, col| products.get(row, col) / count as f64 - offset[row] * offset[col])?;
+        largest_eigen("pca", dim, keep, |row, col| products.get(row, col) / count as f64 - offset[row] * offset[col])?;
     let mean = about.iter().zip(&offset).map(|(about, offset)| f64::from(*about) + offset).collect();
     Ok(Axes { mean, variances, basis: vectors })
 }
@@ -129,7 +129,7 @@ fn from_rows(training: &Training<'_>, steps: &Pipeline, keep: usize) -> Result<A
         let panel = centred(start);
         products.add(Strided::new(&panel, count, panel.len() / count).transposed());
     }
-    let (sums, mut vectors) = largest_eigen(count, keep, |row, col| products.get(row, col))?;
+    let (sums, mut vectors) = largest_eigen("pca", count, keep, |row, col| products.get(row, col))?;
     let kept = sums.len();
     for row in vectors.chunks_exact_mut(kept) {
         row.iter_mut().zip(&sums).for_each(|(entry, sum)| *entry /= sum.sqrt());
@@ -145,15 +145,20 @@ fn from_rows(training: &Training<'_>, steps: &Pipeline, keep: usize) -> Result<A
 
 /// The up to `keep` largest eigenvalues of a symmetric matrix in descending order, without those that are rounding, and
 /// their vectors as columns of a row-major matrix.
-fn largest_eigen(side: usize, keep: usize, entry: impl Fn(usize, usize) -> f64) -> Result<(Vec<f64>, Vec<f64>)> {
+pub(super) fn largest_eigen(
+    step: &str,
+    side: usize,
+    keep: usize,
+    entry: impl Fn(usize, usize) -> f64,
+) -> Result<(Vec<f64>, Vec<f64>)> {
     let matrix = Mat::from_fn(side, side, |row, col| entry(row.min(col), row.max(col)));
     let eigen = matrix
         .self_adjoint_eigen(Side::Lower)
-        .map_err(|error| invalid("pca", format!("no eigenvectors found ({error:?})")))?;
+        .map_err(|error| invalid(step, format!("no eigenvectors found ({error:?})")))?;
     let ascending = eigen.S().column_vector();
     let largest = ascending[side - 1];
     if largest <= 0.0 || !largest.is_finite() {
-        return Err(invalid("pca", "the training rows are all the same, or too large to be squared"));
+        return Err(invalid(step, "the training rows are all the same, or too large to be squared"));
     }
     let kept: Vec<usize> = (0..side).rev().take(keep).take_while(|axis| ascending[*axis] > NOISE * largest).collect();
     let vectors = (0..side).flat_map(|row| kept.iter().map(move |axis| (row, *axis)));
@@ -164,18 +169,18 @@ fn largest_eigen(side: usize, keep: usize, entry: impl Fn(usize, usize) -> f64) 
 }
 
 /// Sum of `xT x` over blocks of rows: the upper half, in stripes of `PANEL` rows that begin at the diagonal.
-struct SymmetricSum {
+pub(super) struct SymmetricSum {
     side: usize,
     stripes: Vec<Vec<f64>>,
 }
 
 impl SymmetricSum {
-    fn new(side: usize) -> SymmetricSum {
+    pub(super) fn new(side: usize) -> SymmetricSum {
         let stripe = |start: usize| vec![0.0; PANEL.min(side - start) * (side - start)];
         SymmetricSum { side, stripes: (0..side).step_by(PANEL).map(stripe).collect() }
     }
 
-    fn add(&mut self, x: Strided<'_, f64>) {
+    pub(super) fn add(&mut self, x: Strided<'_, f64>) {
         let columns =
             |start: usize, end: usize| Strided { values: &x.values[start * x.col_stride..], cols: end - start, ..x };
         let side = self.side;
@@ -187,7 +192,7 @@ impl SymmetricSum {
     }
 
     /// The entry at a row and a column not before it.
-    fn get(&self, row: usize, col: usize) -> f64 {
+    pub(super) fn get(&self, row: usize, col: usize) -> f64 {
         let start = row - row % PANEL;
         self.stripes[row / PANEL][(row - start) * (self.side - start) + col - start]
     }

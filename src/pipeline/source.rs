@@ -25,6 +25,14 @@ pub trait Source: Sync {
         Ok(self.matrix(index)?.view().rows())
     }
 
+    /// What a field of a record says it is, for steps that learn from labels; `None` where it does not say.
+    ///
+    /// # Errors
+    /// As [`Source::matrix`].
+    fn label(&self, _index: usize, _field: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Whether there are no records.
     fn is_empty(&self) -> bool {
         self.len() == 0
@@ -61,6 +69,11 @@ impl<'a> Training<'a> {
     /// Rows of each record as they come out of `steps`.
     pub(super) fn rows(&self, steps: &Pipeline) -> impl Iterator<Item = usize> {
         self.raw_rows.iter().map(|rows| steps.rows(*rows))
+    }
+
+    /// The label of each record, where it has one.
+    pub(super) fn labels(&self, field: &str) -> Result<Vec<Option<String>>> {
+        (0..self.raw_rows.len()).into_par_iter().map(|index| self.source.label(index, field)).collect()
     }
 
     /// All derived rows: batches of records, in order, those without rows left out. `wanted` chooses records.

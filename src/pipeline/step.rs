@@ -29,6 +29,18 @@ pub enum Step {
         /// Divides each component by `sqrt(variance + 1e-6)`.
         whiten: bool,
     },
+    /// Linear discriminants: the directions that tell the classes of the training rows apart, scaled so that the rows within a class have
+    /// the identity as their covariance. Fitted on the records that have the field; at least two classes are needed. The
+    /// covariance within the classes is shrunk (Friedman, *Regularized discriminant analysis*, 1989).
+    Lda {
+        /// The field that names a record's class.
+        field: String,
+        /// 0 to 1: how far the covariance is drawn towards a multiple of the identity. Some is needed wherever there are fewer rows
+        /// than columns.
+        shrinkage: f64,
+        /// Directions to keep; as many as there are (one fewer than classes) unless given.
+        dim: Option<usize>,
+    },
     /// Scales each row to length 1; a row of zeros stays.
     Normalise,
     /// Lays evenly spaced rows (from the first to the last, positions rounded down) one after another into one row.
@@ -63,6 +75,7 @@ impl Step {
             Step::Centre => "centre",
             Step::Standardise => "standardise",
             Step::Pca { .. } => "pca",
+            Step::Lda { .. } => "lda",
             Step::Normalise => "normalise",
             Step::Concatenate { .. } => "concatenate",
             Step::Pool(_) => "pool",
@@ -78,6 +91,9 @@ impl Step {
             Step::Every { n } => json!({"step": name, "n": n}),
             Step::Centre | Step::Standardise | Step::Normalise => json!({"step": name}),
             Step::Pca { dim, whiten } => json!({"step": name, "dim": dim, "whiten": whiten}),
+            Step::Lda { field, shrinkage, dim } => {
+                json!({"step": name, "field": field, "shrinkage": shrinkage, "dim": dim})
+            }
             Step::Concatenate { rows } => json!({"step": name, "rows": rows}),
             Step::Pool(statistics) => {
                 let names: Vec<String> = statistics.iter().map(Statistic::to_string).collect();
@@ -112,6 +128,11 @@ impl Step {
                 dim: count("dim")?,
                 whiten: settings["whiten"].as_bool().ok_or_else(|| field("whiten", "true or false"))?,
             },
+            "lda" => Step::Lda {
+                field: settings["field"].as_str().ok_or_else(|| field("field", "the name of a field"))?.to_owned(),
+                shrinkage: settings["shrinkage"].as_f64().ok_or_else(|| field("shrinkage", "a number"))?,
+                dim: if settings["dim"].is_null() { None } else { Some(count("dim")?) },
+            },
             "normalise" => Step::Normalise,
             "concatenate" => Step::Concatenate { rows: count("rows")? },
             "pool" => Step::Pool(
@@ -127,7 +148,7 @@ impl Step {
                 seed: whole("seed")?,
             },
             _ => {
-                let known = "stack, every, centre, standardise, pca, normalise, concatenate, pool, codes";
+                let known = "stack, every, centre, standardise, pca, lda, normalise, concatenate, pool, codes";
                 return Err(Error::invalid("step", format!("`{name}` is none of {known}")));
             }
         };
@@ -144,6 +165,9 @@ impl Step {
             Step::Stack { offsets } if offsets.is_empty() => "`offsets` must not be empty",
             Step::Every { n: 0 } => "`n` must be at least 1",
             Step::Pca { dim: 0, .. } => "`dim` must be at least 1",
+            Step::Lda { field, .. } if field.is_empty() => "`field` must not be empty",
+            Step::Lda { shrinkage, .. } if !(0.0..=1.0).contains(shrinkage) => "`shrinkage` must be between 0 and 1",
+            Step::Lda { dim: Some(0), .. } => "`dim` must be at least 1",
             Step::Concatenate { rows: 0 } => "`rows` must be at least 1",
             Step::Pool(statistics) if statistics.is_empty() => "`statistics` must not be empty",
             Step::Pool(statistics) if !statistics.iter().all(Statistic::is_sound) => {

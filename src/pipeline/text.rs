@@ -10,6 +10,9 @@ use std::str::FromStr;
 const CODES_SAMPLE: usize = 30_000;
 const CODES_ROUNDS: usize = 8;
 
+/// Shrinkage of `lda` where only the field is given.
+const LDA_SHRINKAGE: f64 = 0.1;
+
 impl Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -17,6 +20,8 @@ impl Display for Step {
             Step::Every { n } => write!(f, "every:{n}"),
             Step::Pca { dim, whiten: false } => write!(f, "pca:{dim}"),
             Step::Pca { dim, whiten: true } => write!(f, "whiten:{dim}"),
+            Step::Lda { field, shrinkage, dim: None } => write!(f, "lda:{field},{shrinkage}"),
+            Step::Lda { field, shrinkage, dim: Some(dim) } => write!(f, "lda:{field},{shrinkage},{dim}"),
             Step::Concatenate { rows } => write!(f, "concatenate:{rows}"),
             Step::Pool(statistics) => write!(f, "pool:{}", joined(statistics)),
             Step::Codes { centroids, sample, rounds, seed } => write!(f, "codes:{centroids},{sample},{rounds},{seed}"),
@@ -32,7 +37,7 @@ fn joined<T: Display>(items: &[T]) -> String {
 impl FromStr for Step {
     type Err = Error;
 
-    /// Reads what [`Display`] prints; of `codes` all numbers but the first may be left out.
+    /// Reads what [`Display`] prints; of `codes` and `lda` all but the first may be left out.
     fn from_str(text: &str) -> Result<Step> {
         let (name, settings) = text.split_once(':').unwrap_or((text, ""));
         let parts: Vec<&str> = settings.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
@@ -47,6 +52,19 @@ impl FromStr for Step {
             "whiten" => Step::Pca { dim: one()?, whiten: true },
             "concatenate" => Step::Concatenate { rows: one()? },
             "pool" => Step::Pool(parts.iter().map(|part| part.parse()).collect::<Result<Vec<Statistic>>>()?),
+            "lda" => match parts[..] {
+                [field, ref numbers @ ..] if numbers.len() < 3 => Step::Lda {
+                    field: field.to_owned(),
+                    shrinkage: numbers.first().map_or(Ok(LDA_SHRINKAGE), |part| parse(name, part))?,
+                    dim: numbers.get(1).map(|part| parse(name, part)).transpose()?,
+                },
+                _ => {
+                    return Err(invalid(
+                        name,
+                        "a field is wanted, then perhaps shrinkage and dimensions: `lda:class,0.1,20`",
+                    ));
+                }
+            },
             "codes" => {
                 let number = |at: usize, default| parts.get(at).map_or(Ok(default), |part| parse(name, part));
                 if parts.is_empty() || parts.len() > 4 {
@@ -66,7 +84,7 @@ impl FromStr for Step {
             "standardise" => Step::Standardise,
             "normalise" => Step::Normalise,
             _ => {
-                let known = "stack, every, centre, standardise, pca, whiten, normalise, concatenate, pool, codes";
+                let known = "stack, every, centre, standardise, pca, whiten, lda, normalise, concatenate, pool, codes";
                 return Err(invalid(text, format!("none of {known}")));
             }
         };
@@ -76,7 +94,7 @@ impl FromStr for Step {
 }
 
 fn parse<T: FromStr>(name: &str, text: &str) -> Result<T> {
-    text.parse().map_err(|_| invalid(name, format!("`{text}` is not a whole number that fits")))
+    text.parse().map_err(|_| invalid(name, format!("`{text}` is not a number that fits")))
 }
 
 #[cfg(test)]
@@ -96,18 +114,34 @@ mod tests {
             "concatenate:64",
             "pool:mean,std,max",
             "codes:1000,30000,8,0",
+            "lda:class,0.1",
+            "lda:class,0.25,20",
         ];
         for text in texts {
             assert_eq!(text.parse::<Step>().unwrap().to_string(), text);
         }
+        assert_eq!("lda:class".parse::<Step>().unwrap(), "lda:class,0.1".parse().unwrap());
         assert_eq!("codes:1000".parse::<Step>().unwrap(), "codes:1000,30000,8,0".parse().unwrap());
     }
 
     #[test]
     fn nonsense_is_refused_with_what_is_wanted() {
-        for text in
-            ["", "stack", "stack:x", "every:0", "every", "every:1,2", "normalise:3", "pool:middle", "codes", "rotate"]
-        {
+        for text in [
+            "",
+            "stack",
+            "stack:x",
+            "every:0",
+            "every",
+            "every:1,2",
+            "normalise:3",
+            "pool:middle",
+            "codes",
+            "rotate",
+            "lda",
+            "lda:class,2",
+            "lda:class,x",
+            "lda:class,0.1,0",
+        ] {
             let error = text.parse::<Step>().unwrap_err();
             assert!(matches!(error, Error::Invalid { .. }), "{text}: {error}");
         }

@@ -1,9 +1,14 @@
-//! One answer out of several, by reciprocal ranks (Cormack, Clarke and Büttcher, *Reciprocal rank fusion outperforms Condorcet and
-//! individual rank learning methods*, 2009).
+//! One answer out of several.
 //!
-//! Scores of different views, metrics or collections cannot be added; ranks can. A record at rank `r` of an arm (the best has rank 1) gets
-//! `weight / (60 + r)` from it, and nothing from an arm that does not list it. So records that several arms find rise above
-//! those that one arm alone ranks first, and an arm's list should be longer than the answer wanted: some 100 hits for 10.
+//! Scores of different views, metrics or collections cannot be added as they are. [`Fusion::ReciprocalRank`] adds ranks
+//! (Cormack, Clarke and Büttcher, *Reciprocal rank fusion outperforms Condorcet and individual rank learning methods*, 2009): a record
+//! at rank `r` of an arm (the best has rank 1) gets `weight / (60 + r)` from it, and nothing from an arm that does not list it.
+//! [`Fusion::StandardScore`] adds what each score is in standard deviations from the mean of its list (Montague and Aslam, *Relevance
+//! score normalization for metasearch*, 2001): it keeps how far apart the hits of an arm lie, which ranks forget. A
+//! record that an arm does not list gets from it what the last of its list gets; without `k` in the arms' queries each lists all.
+//!
+//! Either way records that several arms find rise above those that one arm alone ranks first, and an arm's list should be
+//! longer than the answer wanted: some 100 hits for 10.
 
 use super::{Certificate, Explanation, Hits, Unreadable};
 use crate::error::{Error, Result};
@@ -13,6 +18,39 @@ use std::ops::Deref;
 
 /// The paper's constant: how little the first ranks stand out.
 const DAMPING: f64 = 60.0;
+
+/// What an arm gives to the records that it lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fusion {
+    /// By their ranks.
+    #[default]
+    ReciprocalRank,
+    /// By their scores, in standard deviations from the mean of the list.
+    StandardScore,
+}
+
+impl Fusion {
+    /// What the hits of a list get, best first, and what a record gets that is not in it.
+    fn points(self, hits: &Hits) -> (Vec<f64>, f64) {
+        match self {
+            Fusion::ReciprocalRank => ((1..=hits.len()).map(|rank| 1.0 / (DAMPING + rank as f64)).collect(), 0.0),
+            Fusion::StandardScore => {
+                let points = standard_scores(&hits.iter().map(|hit| hit.score).collect::<Vec<f64>>());
+                let last = points.last().copied().unwrap_or_default();
+                (points, last)
+            }
+        }
+    }
+}
+
+/// Each score in standard deviations (those of all of them) from the mean; zeros when all are the same.
+pub fn standard_scores(scores: &[f64]) -> Vec<f64> {
+    let count = scores.len() as f64;
+    let mean = scores.iter().sum::<f64>() / count;
+    let deviation = (scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / count).sqrt();
+    let factor = if deviation > 0.0 { 1.0 / deviation } else { 0.0 };
+    scores.iter().map(|score| (score - mean) * factor).collect()
+}
 
 /// One of the answers to be fused, and how much it counts.
 #[derive(Clone, Debug)]
@@ -102,30 +140,41 @@ impl IntoIterator for Fused {
     }
 }
 
-/// The best `k` records of several answers together; ties are broken by id. Records are the same when their ids are. With weights of 1:
+/// The best `k` records of several answers together by their ranks; ties are broken by id. Records are the same when their ids are. With weights of 1:
 /// `fuse([first, second], 10)`; with others: `fuse([Arm::new(first, 1.0), Arm::new(second, 0.5)], 10)`.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a weight that is negative or not finite.
 pub fn fuse<A: Into<Arm>>(arms: impl IntoIterator<Item = A>, k: usize) -> Result<Fused> {
+    fuse_by(Fusion::ReciprocalRank, arms, k)
+}
+
+/// As [`fuse`], by ranks or by scores.
+///
+/// # Errors
+/// As [`fuse`].
+pub fn fuse_by<A: Into<Arm>>(fusion: Fusion, arms: impl IntoIterator<Item = A>, k: usize) -> Result<Fused> {
     let arms: Vec<Arm> = arms.into_iter().map(Into::into).collect();
     if let Some(arm) = arms.iter().find(|arm| !(arm.weight.is_finite() && arm.weight >= 0.0)) {
         return Err(Error::invalid("weight", format!("{}: give a number that is not below 0", arm.weight)));
     }
     let count = arms.len();
+    let points: Vec<(Vec<f64>, f64)> = arms.iter().map(|arm| fusion.points(&arm.hits)).collect();
+    let unlisted = arms.iter().zip(&points).map(|(arm, (_, unlisted))| arm.weight * unlisted).sum();
     let mut by_id: HashMap<String, FusedHit> = HashMap::new();
     let (mut certificates, mut unreadable) = (Vec::with_capacity(count), Vec::new());
-    for (at, Arm { hits, weight }) in arms.into_iter().enumerate() {
+    for (at, (Arm { hits, weight }, (points, unlisted_here))) in arms.into_iter().zip(points).enumerate() {
         certificates.push(hits.certificate.clone());
         for left in &hits.unreadable {
             if !unreadable.contains(left) {
                 unreadable.push(left.clone());
             }
         }
-        for (rank, hit) in (1..).zip(hits) {
-            let begin = || FusedHit { id: hit.id.clone(), score: 0.0, fields: hit.fields, arms: vec![None; count] };
+        for (rank, (hit, points)) in (1..).zip(hits.into_iter().zip(points)) {
+            let begin =
+                || FusedHit { id: hit.id.clone(), score: unlisted, fields: hit.fields, arms: vec![None; count] };
             let fused = by_id.entry(hit.id.clone()).or_insert_with(begin);
-            fused.score += weight / (DAMPING + rank as f64);
+            fused.score += weight * (points - unlisted_here);
             fused.arms[at] = Some(InArm { rank, score: hit.score, explanation: hit.explanation });
         }
     }

@@ -38,7 +38,7 @@ pub use align::Alignment;
 pub use answer::{Approximation, Certificate, Hit, Hits, Tier};
 pub use batch::run_all;
 pub use explain::{Explanation, RowMatch, Run};
-pub use fusion::{Arm, Fused, FusedHit, InArm, fuse};
+pub use fusion::{Arm, Fused, FusedHit, Fusion, InArm, fuse, fuse_by, standard_scores};
 pub use plan::{Plan, SegmentPlan, Way};
 
 use crate::error::{Error, Result};
