@@ -51,7 +51,8 @@ fn a_set_is_learnt_and_the_result_names_classes_and_searches() {
     assert_eq!((classes.len(), &classes[0]["class"]), (2, &"high".into()), "{named}");
     let all = json(&["classify", text(&set), "--model", text(&out), "--top", "3"]);
     for sound in all["sounds"].as_array().unwrap() {
-        let sum: f64 = sound["classes"].as_array().unwrap().iter().map(|one| one["probability"].as_f64().unwrap()).sum();
+        let sum: f64 =
+            sound["classes"].as_array().unwrap().iter().map(|one| one["probability"].as_f64().unwrap()).sum();
         assert!((sum - 1.0).abs() < 1e-5, "{sound}");
     }
     let shown = run(&["classify", text(&file), "--model", text(&out)]);
@@ -70,7 +71,8 @@ fn a_run_that_is_interrupted_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let set = three_classes(folder.path());
     let out = folder.path().join("tuned");
-    let train = ["fine-tune", "--data", text(&set), "--out", text(&out), "--freeze", "--rate", "1e-3", "--epochs", "30"];
+    let train =
+        ["fine-tune", "--data", text(&set), "--out", text(&out), "--freeze", "--rate", "1e-3", "--epochs", "30"];
     let mut child = otolith().args(train).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     // The heading, then the first epoch.
@@ -112,7 +114,9 @@ fn what_cannot_work_is_told_in_one_line() {
 
     // A class that is only there to be validated.
     let splits = folder.path().join("splits");
-    for (from, to) in [("high/high-0.wav", "train/high"), ("hiss/hiss-0.wav", "train/hiss"), ("hiss/hiss-1.wav", "test/odd")] {
+    for (from, to) in
+        [("high/high-0.wav", "train/high"), ("hiss/hiss-0.wav", "train/hiss"), ("hiss/hiss-1.wav", "test/odd")]
+    {
         fs::create_dir_all(splits.join(to)).unwrap();
         fs::rename(set.join(from), splits.join(to).join("a.wav")).unwrap();
     }

@@ -24,8 +24,26 @@ fn every_subcommand_explains_itself() {
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
     assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{help}");
     for command in [
-        "compare", "add", "search", "embed", "get", "list", "delete", "view", "info", "verify", "repair", "bench",
-        "index", "import", "export", "dataset", "label", "adapt", "fine-tune", "classify",
+        "compare",
+        "add",
+        "search",
+        "embed",
+        "get",
+        "list",
+        "delete",
+        "view",
+        "info",
+        "verify",
+        "repair",
+        "bench",
+        "index",
+        "import",
+        "export",
+        "dataset",
+        "label",
+        "adapt",
+        "fine-tune",
+        "classify",
     ] {
         assert!(help.contains(command), "{command} is not in the help");
         let output = run(&[command, "--help"]);
@@ -54,7 +72,7 @@ fn sounds_go_in_are_found_listed_and_deleted() {
     assert_eq!((&again["added"], &again["skipped"]), (&0.into(), &12.into()));
 
     let info = json(&["info", db]);
-    assert_eq!((&info["collections"][0]["records"], &info["collections"][0]["dim"]), (&12.into(), &64.into()));
+    assert_eq!((&info["collections"][0]["records"], &info["collections"][0]["dim"]), (&12.into(), &192.into()));
     let query = format!("{root}/dog/03.wav");
     let found = json(&["search", db, &query, "-k", "3", "--explain"]);
     assert_eq!(found["hits"].as_array().unwrap().len(), 3);

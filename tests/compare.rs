@@ -45,7 +45,7 @@ fn the_document_has_the_shape_that_others_rely_on() {
     let folder = tempfile::tempdir().unwrap();
     let data = small_set(folder.path());
     let report = folder.path().join("report.html");
-    let document = json(&["compare", "--data", text(&data), "--report", text(&report)]);
+    let document = json(&["compare", "--data", text(&data), "--model", "logmel", "--report", text(&report)]);
     assert_eq!(document["dataset"], serde_json::json!({ "name": "small", "clips": 15, "classes": 3 }));
     assert_eq!(document["protocol"], "folds");
     let model = serde_json::json!({ "name": "logmel", "layer": null, "dim": 64, "rows_per_clip": 249 });
@@ -75,7 +75,8 @@ fn the_document_has_the_shape_that_others_rely_on() {
         let arm = arm(&document, name);
         assert_eq!((&arm["kind"], &arm["map"]), (&"classifier".into(), &Value::Null), "{name}");
     }
-    assert_eq!(document["skipped"], serde_json::json!([]));
+    let skipped = |arm| serde_json::json!({ "arm": arm, "why": "needs a wav2vec2 model" });
+    assert_eq!(document["skipped"], serde_json::json!([skipped("fine-tune"), skipped("tuned")]));
     let page = fs::read_to_string(report).unwrap();
     assert!(page.starts_with("<!") && page.contains("maxsim-white") && page.contains("<audio"));
 }
@@ -130,7 +131,7 @@ fn what_cannot_be_compared_is_said_in_one_line() {
 fn the_built_in_sounds_tell_the_arms_apart() {
     let folder = tempfile::tempdir().unwrap();
     let db = folder.path().join("db");
-    let args = ["compare", "--db", text(&db), "--arms", "concat-64,mean-std,codes,linear-probe"];
+    let args = ["compare", "--db", text(&db), "--model", "logmel", "--arms", "concat-64,mean-std,codes,linear-probe"];
     let document = json(&args);
     let top1 = |name: &str| arm(&document, name)["top1"].as_f64().unwrap();
     for name in ["concat-64", "mean-std", "codes", "linear-probe"] {
@@ -140,7 +141,7 @@ fn the_built_in_sounds_tell_the_arms_apart() {
     assert!(top1("concat-64") + 0.1 < top1("codes"), "codes beat frames in place");
     assert!(top1("mean-std") + 0.1 < top1("codes"));
     // By the other protocol the same frames serve: one query a class, 34 records of each.
-    let split = json(&["compare", "--db", text(&db), "--arms", "codes", "--protocol", "34-5-1"]);
+    let split = json(&["compare", "--db", text(&db), "--model", "logmel", "--arms", "codes", "--protocol", "34-5-1"]);
     let codes = arm(&split, "codes");
     assert_eq!((&codes["queries"], &codes["records"]), (&10.into(), &340.into()));
     let prepared = folder.path().join("prepared");
@@ -160,8 +161,8 @@ fn arms_that_learn_from_labels_answer_for_classes_they_have_not_seen() {
             write_wav(&data.join(format!("class{class}/{take}.wav")), 16_000, &sound);
         }
     }
-    let document =
-        json(&["compare", "--data", text(&data), "--protocol", "open-set", "--arms", "fused,adapted,knn,linear-probe"]);
+    let arms = ["--arms", "fused,adapted,knn,linear-probe,fine-tune"];
+    let document = json(&[&["compare", "--data", text(&data), "--protocol", "open-set"], &arms[..]].concat());
     let arms = document["arms"].as_array().unwrap();
     let names: Vec<&str> = arms.iter().map(|arm| arm["arm"].as_str().unwrap()).collect();
     assert_eq!(names, ["fused", "adapted", "knn"]);
@@ -170,6 +171,38 @@ fn arms_that_learn_from_labels_answer_for_classes_they_have_not_seen() {
         assert_eq!((&arm["queries"], &arm["records"]), (&50.into(), &8.into()));
         assert!(arm["top1"].as_f64().unwrap() > 0.7, "{arm}: chance is 0.5");
     }
-    let skipped = &document["skipped"].as_array().unwrap()[0];
-    assert!(skipped["arm"] == "linear-probe" && skipped["why"].as_str().unwrap().contains("not seen"), "{skipped}");
+    let skipped = document["skipped"].as_array().unwrap();
+    assert_eq!(
+        skipped.iter().map(|one| one["arm"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["linear-probe", "fine-tune"]
+    );
+    assert!(skipped.iter().all(|one| one["why"].as_str().unwrap().contains("not seen")), "{skipped:?}");
+}
+
+#[test]
+#[cfg(feature = "models")]
+fn the_miniature_is_trained_and_its_hidden_states_are_searched() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, networks) = (small_set(folder.path()), folder.path().join("networks"));
+    let arms = ["--arms", "mean-std,fine-tune,tuned", "--epochs", "3", "--networks", text(&networks), "--rounds", "2"];
+    let args = [&["compare", "--data", text(&data)], &arms[..]].concat();
+    let document = json(&args);
+    assert_eq!(
+        document["model"],
+        serde_json::json!({ "name": "mini", "layer": "mean", "dim": 192, "rows_per_clip": 123 })
+    );
+    let (classifier, search) = (arm(&document, "fine-tune"), arm(&document, "tuned"));
+    // Two rounds of five: six of the fifteen queries, and the table says so.
+    assert_eq!(
+        (&classifier["kind"], &classifier["queries"], &classifier["records"]),
+        (&"classifier".into(), &6.into(), &12.into())
+    );
+    assert_eq!((&search["kind"], &search["queries"], &search["dim"]), (&"search".into(), &6.into(), &192.into()));
+    assert!(search["map"].is_f64() && classifier["map"].is_null());
+    let training = classifier["training"].as_array().unwrap();
+    assert_eq!((training.len(), training[1]["round"].as_str()), (2, Some("fold 2")));
+    assert_eq!(training[0]["epochs"].as_array().unwrap().len(), 3);
+    assert!(networks.join("fold-1/model.safetensors").exists());
+    // Again: the networks are there, so nothing is trained, and the results are the same.
+    assert_eq!(results(&json(&args)), results(&document));
 }

@@ -287,6 +287,7 @@ fn comparison() -> Comparison {
         fit_seconds: 1.25,
         search_seconds: 60.0,
         examples: Vec::new(),
+        training: Vec::new(),
     };
     Comparison {
         dataset: "invented".into(),

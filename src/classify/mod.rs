@@ -1,4 +1,5 @@
-//! Classifiers over features: what a table of search methods is compared with.
+//! Classifiers: what a table of search methods is compared with. A linear probe over features, and (`fine_tune`) a network that is
+//! trained as a whole.
 //!
 //! **Words.** *Features*: one row per sample, such as pooled statistics of a clip. *Group*: samples that must not be split
 //! between training and checking, such as clips cut from one recording.
@@ -9,9 +10,11 @@
 //! **Costs.** A [`LinearProbe`] on 1,600 samples of 448 features and 50 classes is fitted in about five seconds on two
 //! cores; while cross-validation runs, the features are held four times over in double precision.
 
+mod epochs;
 #[cfg(feature = "models")]
 pub mod fine_tune;
 mod lbfgs;
 mod linear_probe;
 
+pub use epochs::Epoch;
 pub use linear_probe::LinearProbe;

@@ -5,9 +5,13 @@ use super::model::ModelArgs;
 use super::output::Output;
 use super::scratch::Scratch;
 use crate::DatabaseOptions;
+#[cfg(feature = "models")]
+use crate::classify::fine_tune::Settings;
 use crate::embed;
 use crate::esc50::Progress;
 use crate::esc50::compare::{Setup, compare};
+#[cfg(feature = "models")]
+use crate::esc50::fine_tuned::FineTuning;
 use crate::esc50::{Arm, Protocol, report};
 use indicatif::ProgressBar;
 use std::path::PathBuf;
@@ -17,8 +21,10 @@ const HELP: &str = "\
 Sounds become frames (--model), frames go into a database once (--db keeps it for the next time), and every arm answers
 the same queries: search arms rank the records, classifiers the classes. What is fitted sees training clips only.
 
-Arms: concat-64, flat, mean, mean-std, maxsim, maxsim-white, codes, fused, adapted (search); knn,
-linear-probe (classifiers). adapted, knn and linear-probe learn from labels.
+Arms: concat-64, flat, mean, mean-std, maxsim, maxsim-white, codes, fused, adapted, tuned (search); knn, linear-probe,
+fine-tune (classifiers). adapted and the classifiers learn from labels. fine-tune trains a wav2vec2 on the records of each
+round, its convolution encoder frozen, and keeps the last epoch; tuned searches by the hidden states of that network.
+On the built-in sounds it is trained for the first round only, which the number of queries shows.
 Protocols: folds (each fold queries the others), 34-5-1 (of each class 34 clips to search, the 40th to search for),
 open-set (as folds, among a fifth of the classes, on which nothing was fitted: adapted learns from the other classes).
 --data takes ESC-50's own layout (meta/esc50.csv, audio/*.wav) or folders of classes, with or without train|test|val.
@@ -46,6 +52,18 @@ pub(super) struct Args {
     /// Keep the database here, and use what it holds
     #[arg(long, value_name = "DIR")]
     db: Option<PathBuf>,
+    /// Epochs of fine-tune
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    epochs: usize,
+    /// Highest learning rate of fine-tune; 1e-3 for the miniature and 5e-5 for others unless given
+    #[arg(long, value_name = "RATE")]
+    rate: Option<f64>,
+    /// Rounds in which fine-tune is trained; all unless given, and one on the built-in sounds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: Option<u16>,
+    /// Keep the network of each round in a folder here, and go on with what an interrupted comparison left
+    #[arg(long, value_name = "DIR")]
+    networks: Option<PathBuf>,
     /// Seed of the built-in sounds, of drawn folds and of arms that draw
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -56,7 +74,20 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> Result<(), Failure> {
     let arms = if args.arms.is_empty() { Arm::ALL.to_vec() } else { Arm::named(&args.arms)? };
-    let embedder = args.model.open(output)?;
+    let located = args.model.locate(output)?;
+    let embedder = args.model.embedder(located.as_ref())?;
+    #[cfg(feature = "models")]
+    let tuning = located.filter(|located| located.checkpoint().is_ok()).map(|model| FineTuning {
+        settings: Settings {
+            epochs: args.epochs,
+            rate: args.rate.unwrap_or(if args.model.model == embed::MINI { 1e-3 } else { 5e-5 }),
+            seed: args.seed,
+            ..Settings::default()
+        },
+        rounds: args.rounds.map_or(if args.data.is_none() { 1 } else { usize::MAX }, usize::from),
+        out: args.networks,
+        model,
+    });
     let scratch = Scratch::new()?;
     let set = scratch.data_set(args.data.as_deref(), args.seed)?;
     let db = opening.open(args.db.unwrap_or_else(|| scratch.database()))?;
@@ -68,6 +99,8 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
         short_frames: args.model.model == embed::LOG_MEL,
         arms,
         seed: args.seed,
+        #[cfg(feature = "models")]
+        tuning,
     };
     let bar = Mutex::new(ProgressBar::hidden());
     let comparison = compare(&setup, &db, &|progress| {

@@ -35,7 +35,12 @@ impl ModelArgs {
 
     /// Opens the embedder, downloading it where it has to be.
     pub(super) fn open(&self, output: &Output) -> Result<Box<dyn Embedder>> {
-        match self.locate(output)? {
+        self.embedder(self.locate(output)?.as_ref())
+    }
+
+    /// The embedder of what [`ModelArgs::locate`] gave.
+    pub(super) fn embedder(&self, located: Option<&Located>) -> Result<Box<dyn Embedder>> {
+        match located {
             Some(located) => located.embedder(self.layer.as_deref()),
             None => embed::open(&self.model, self.layer.as_deref()),
         }

@@ -16,7 +16,7 @@ pub const DEFAULT: &str = if cfg!(feature = "models") { MINI } else { LOG_MEL };
 
 /// Layer of [`MINI`] where none is named: the one that searches best.
 #[cfg(feature = "models")]
-const MINI_LAYER: &str = "features";
+const MINI_LAYER: &str = "mean";
 
 /// A checkpoint that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]

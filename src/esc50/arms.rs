@@ -12,6 +12,8 @@
 //! | `adapted` | as `codes`, but 400 numbers, not whitened, then linear discriminants of the records' classes; cosine | |
 //! | `knn` | the ten nearest by `adapted` vote for their classes, by distance | Dudani 1976 |
 //! | `linear-probe` | logistic regression on seven statistics of each band | |
+//! | `fine-tune` | a wav2vec2 network trained on the records' classes, its convolutions frozen | the tutorial |
+//! | `tuned` | the mean of that network's last hidden state; cosine | |
 
 use super::protocol::Protocol;
 use super::table::ArmKind;
@@ -48,6 +50,10 @@ pub enum Arm {
     Knn,
     /// A linear classifier.
     LinearProbe,
+    /// A network trained for the classes.
+    FineTune,
+    /// The hidden states of that network.
+    Tuned,
 }
 
 /// What an arm has to know of the frames.
@@ -63,7 +69,7 @@ pub struct Frames {
 
 impl Arm {
     /// Every arm, in the order in which they are run and shown.
-    pub const ALL: [Arm; 11] = [
+    pub const ALL: [Arm; 13] = [
         Arm::Concat64,
         Arm::Flat,
         Arm::Mean,
@@ -75,6 +81,8 @@ impl Arm {
         Arm::Adapted,
         Arm::Knn,
         Arm::LinearProbe,
+        Arm::FineTune,
+        Arm::Tuned,
     ];
 
     /// The name on the command line and in results.
@@ -91,6 +99,8 @@ impl Arm {
             Arm::Adapted => "adapted",
             Arm::Knn => "knn",
             Arm::LinearProbe => "linear-probe",
+            Arm::FineTune => "fine-tune",
+            Arm::Tuned => "tuned",
         }
     }
 
@@ -119,20 +129,25 @@ impl Arm {
     /// Whether it ranks records or classes.
     pub fn kind(self) -> ArmKind {
         match self {
-            Arm::Knn | Arm::LinearProbe => ArmKind::Classifier,
+            Arm::Knn | Arm::LinearProbe | Arm::FineTune => ArmKind::Classifier,
             _ => ArmKind::Search,
         }
     }
 
     /// Why it has no answer under a protocol.
     pub fn refuses(self, protocol: Protocol) -> Option<&'static str> {
-        let closed = self == Arm::LinearProbe && protocol == Protocol::OpenSet;
+        let closed = self.is_trained() && protocol == Protocol::OpenSet;
         closed.then_some("has no answer for classes that it has not seen")
+    }
+
+    /// Whether it is a classifier that is trained and then sees no records, or what is left of one.
+    pub fn is_trained(self) -> bool {
+        matches!(self, Arm::LinearProbe | Arm::FineTune | Arm::Tuned)
     }
 
     /// Whether it learns from the records, so that each round needs a fit of its own.
     pub fn is_fitted(self) -> bool {
-        matches!(self, Arm::MeanStd | Arm::MaxSimWhite | Arm::Codes | Arm::Adapted | Arm::LinearProbe)
+        matches!(self, Arm::MeanStd | Arm::MaxSimWhite | Arm::Codes | Arm::Adapted) || self.is_trained()
     }
 
     /// The view that it searches; `None` where that is the raw rows or those of its [`Arm::parts`]. (Of the classifier: the view that it learns on.)
@@ -142,7 +157,7 @@ impl Arm {
             Arm::Flat => one_row(frames.rows),
             Arm::Mean => View::new([Step::Pool(vec![Statistic::Mean])]),
             Arm::MeanStd => View::new([Step::Pool(vec![Statistic::Mean, Statistic::Std]), Step::Standardise]),
-            Arm::MaxSim | Arm::Fused | Arm::Knn => return None,
+            Arm::MaxSim | Arm::Fused | Arm::Knn | Arm::FineTune | Arm::Tuned => return None,
             Arm::MaxSimWhite => View::new(whitened(frames)),
             Arm::Codes => View::new(pooled_codes(frames).chain([Step::Pca { dim: 100, whiten: true }])),
             Arm::Adapted => adapted(frames, CLASS),

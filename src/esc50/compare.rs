@@ -3,12 +3,16 @@
 use super::arms::{Arm, Frames};
 use super::combine::{self, Ranking};
 use super::data_set::DataSet;
+#[cfg(feature = "models")]
+use super::fine_tuned::{FineTuning, Sounds, Tuned};
 use super::frames::{self, CLIP_SECONDS};
 use super::measure::{Outcome, evaluate};
 use super::progress::Progress;
 use super::protocol::{Protocol, Round};
-use super::table::{ArmKind, ArmResult, Comparison, Example, ExampleHit, ModelInfo, Moment, Skipped};
+use super::table::{ArmKind, ArmResult, Comparison, Example, ExampleHit, ModelInfo, Moment, Skipped, Training};
 use crate::classify::LinearProbe;
+#[cfg(feature = "models")]
+use crate::classify::fine_tune::{self, Corpus};
 use crate::collection::Collection;
 use crate::database::Database;
 use crate::embed::Embedder;
@@ -16,6 +20,10 @@ use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::pipeline::Pipeline;
 use crate::query::{Hits, Query};
+#[cfg(feature = "models")]
+use crate::record::{Record, Schema};
+#[cfg(feature = "models")]
+use crate::score::Metric;
 use crate::store::RAW;
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -44,6 +52,23 @@ pub struct Setup<'a> {
     pub arms: Vec<Arm>,
     /// Seed of the arms that draw.
     pub seed: u64,
+    /// How networks are trained; `None` where the model is none.
+    #[cfg(feature = "models")]
+    pub tuning: Option<FineTuning>,
+}
+
+impl Setup<'_> {
+    /// Why an arm has no answer.
+    fn refuses(&self, arm: Arm) -> Option<&'static str> {
+        #[cfg(feature = "models")]
+        let trains = self.tuning.is_some();
+        #[cfg(not(feature = "models"))]
+        let trains = false;
+        match arm {
+            Arm::FineTune | Arm::Tuned if !trains => Some("needs a wav2vec2 model"),
+            _ => arm.refuses(self.protocol),
+        }
+    }
 }
 
 /// Runs the experiment in a database, which keeps the frames for the next time.
@@ -65,7 +90,7 @@ pub fn compare(setup: &Setup<'_>, db: &Database, progress: &(dyn Fn(Progress<'_>
     };
     let (mut run, mut skipped) = (Vec::new(), Vec::new());
     for &arm in &setup.arms {
-        match arm.refuses(setup.protocol) {
+        match setup.refuses(arm) {
             Some(why) => skipped.push(Skipped { arm: arm.name().to_owned(), why: why.to_owned() }),
             None => run.push(arm),
         }
@@ -73,6 +98,13 @@ pub fn compare(setup: &Setup<'_>, db: &Database, progress: &(dyn Fn(Progress<'_>
     let mut tallies = bench.search_all(&run, progress)?;
     for &arm in run.iter().filter(|&&arm| arm == Arm::LinearProbe) {
         tallies.insert(arm, bench.classify(arm, progress)?);
+    }
+    #[cfg(feature = "models")]
+    if let Some(tuning) = &setup.tuning
+        && run.iter().any(|arm| matches!(arm, Arm::FineTune | Arm::Tuned))
+    {
+        let (classifier, search) = bench.fine_tune(tuning, db, progress)?;
+        tallies.extend([(Arm::FineTune, classifier), (Arm::Tuned, search)]);
     }
     let arms = run.iter().filter_map(|arm| tallies.remove(arm).map(|tally| bench.result(*arm, tally))).collect();
     Ok(Comparison {
@@ -109,6 +141,7 @@ struct Tally {
     records: usize,
     fit_seconds: f64,
     search_seconds: f64,
+    training: Vec<Training>,
 }
 
 type Report<'a> = &'a (dyn Fn(Progress<'_>) + Sync);
@@ -129,6 +162,7 @@ impl Bench<'_> {
             fit_seconds: tally.fit_seconds,
             search_seconds: tally.search_seconds,
             examples: tally.examples,
+            training: tally.training,
         }
     }
 
@@ -138,8 +172,7 @@ impl Bench<'_> {
         let wanted = |arm: &Arm| {
             arms.contains(arm) || arms.iter().any(|other| other.parts().iter().any(|(part, _)| part == arm))
         };
-        let searched =
-            || Arm::ALL.into_iter().filter(|arm| *arm != Arm::LinearProbe && arm.parts().is_empty()).filter(wanted);
+        let searched = || Arm::ALL.into_iter().filter(|arm| !arm.is_trained() && arm.parts().is_empty()).filter(wanted);
         let combined = || arms.iter().copied().filter(|arm| !arm.parts().is_empty());
         let mut tallies: HashMap<Arm, Tally> = HashMap::new();
         for number in 0..self.rounds.len() {
@@ -289,6 +322,66 @@ impl Bench<'_> {
         }
         progress(Progress::End);
         Ok(tally)
+    }
+
+    /// Trains a network on the records of each round, asks it about the queries, and searches by its hidden states.
+    #[cfg(feature = "models")]
+    fn fine_tune(&self, tuning: &FineTuning, db: &Database, progress: Report<'_>) -> Result<(Tally, Tally)> {
+        let set = self.setup.set;
+        let rate = self.setup.embedder.sample_rate();
+        let samples = Some((CLIP_SECONDS * f64::from(rate)) as usize);
+        let sounds = Sounds { set, rate, samples };
+        let corpus = Corpus::new(&sounds);
+        let (mut classifier, mut search) = (Tally::default(), Tally::default());
+        for round in self.rounds.iter().take(tuning.rounds) {
+            let begin = Instant::now();
+            let tuned = tuning.round(set, &corpus, round, &|step| match step {
+                fine_tune::Progress::Epoch { number, steps, first } => {
+                    progress(Progress::Begin { what: &format!("fine-tune, {}, epoch {number}", round.name), steps });
+                    (0..first).for_each(|_| progress(Progress::Step));
+                }
+                fine_tune::Progress::Step(_) => progress(Progress::Step),
+                fine_tune::Progress::Evaluated { .. } => {}
+                fine_tune::Progress::Epochs(_) => progress(Progress::End),
+            })?;
+            classifier.fit_seconds += begin.elapsed().as_secs_f64();
+            classifier.shape = (self.frames.rows, tuned.rows[0].len());
+            classifier.records = classifier.records.max(round.fit.len());
+            classifier.outcomes.extend(tuned.predictions.iter().map(|one| Outcome {
+                truth: set.clips[one.clip].class,
+                ranked: one.ranked(),
+                relevant: None,
+            }));
+            classifier.training.push(Training { round: round.name.clone(), epochs: tuned.epochs.clone() });
+            self.search_tuned(&tuned, round, db, &mut search)?;
+        }
+        search.fit_seconds = classifier.fit_seconds;
+        Ok((classifier, search))
+    }
+
+    /// Searches the records of a round by the hidden states of its network.
+    #[cfg(feature = "models")]
+    fn search_tuned(&self, tuned: &Tuned, round: &Round, db: &Database, tally: &mut Tally) -> Result<()> {
+        const NAME: &str = "tuned";
+        let begin = Instant::now();
+        if db.collections().iter().any(|name| name == NAME) {
+            db.drop_collection(NAME)?; // left by a comparison that was interrupted
+        }
+        let dim = tuned.rows[0].len();
+        let collection = db.create_collection(NAME, Schema::new(dim).metric(Metric::Cosine))?;
+        let (queries, records) = tuned.rows.split_at(round.queries.len());
+        let record = |(&clip, row): (&usize, &Vec<f32>)| {
+            Ok(Record::new(self.setup.set.clips[clip].name.clone(), Matrix::from_rows(1, dim, row.clone())?))
+        };
+        collection.upsert(round.records.iter().zip(records).map(record).collect::<Result<Vec<_>>>()?)?;
+        for (&clip, row) in round.queries.iter().zip(queries) {
+            let row = Matrix::from_rows(1, dim, row.clone())?;
+            let hits = collection.query(&row).k(round.records.len()).run()?;
+            tally.outcomes.push(self.outcome(clip, round, &self.ranking(round, &hits)?));
+        }
+        (tally.shape, tally.records) = ((1, dim), tally.records.max(round.records.len()));
+        tally.search_seconds += begin.elapsed().as_secs_f64();
+        db.drop_collection(NAME)
     }
 
     /// The classifier's features of every clip, in the order of the set.

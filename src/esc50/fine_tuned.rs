@@ -3,7 +3,8 @@
 use super::data_set::DataSet;
 use super::protocol::Round;
 use crate::audio::Clip;
-use crate::classify::fine_tune::{Clips, Corpus, Epoch, Keep, Prediction, Progress, Settings, fine_tune, predict};
+use crate::classify::Epoch;
+use crate::classify::fine_tune::{Clips, Corpus, Keep, Prediction, Progress, Settings, fine_tune, predict};
 use crate::embed::Located;
 use crate::embed::wav2vec2::{Still, Trainable};
 use crate::error::{Error, Result};

@@ -35,4 +35,4 @@ pub use data_set::{ClipFile, DataSet, Split};
 pub use measure::{Confusion, Evaluation, Measures, Outcome};
 pub use progress::Progress;
 pub use protocol::{Protocol, Round};
-pub use table::{ArmKind, ArmResult, Comparison, Example, ExampleHit, ModelInfo, Moment, Skipped};
+pub use table::{ArmKind, ArmResult, Comparison, Example, ExampleHit, ModelInfo, Moment, Skipped, Training};

@@ -1,6 +1,7 @@
 //! Results: what an arm gives back, the table for people and the document for programs.
 
 use super::measure::{Confusion, Measures};
+use crate::classify::Epoch;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
@@ -81,6 +82,17 @@ pub struct ArmResult {
     pub search_seconds: f64,
     /// A few queries with their hits; none for classifiers.
     pub examples: Vec<Example>,
+    /// Of a network trained for this, the epochs of each round; else empty.
+    pub training: Vec<Training>,
+}
+
+/// How the network of a round was trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Training {
+    /// The round's name.
+    pub round: String,
+    /// Its epochs, validated on the round's queries.
+    pub epochs: Vec<Epoch>,
 }
 
 /// What turned sounds into rows.
@@ -159,6 +171,13 @@ impl Comparison {
         let mut text =
             format!("{dataset}: {clips} clips, {classes} classes; protocol {protocol}; model {}\n", model.label());
         text.push_str(&format!("{table}\n"));
+        for arm in self.arms.iter().filter(|arm| !arm.training.is_empty()) {
+            text.push_str(&format!("\n{}: {} queries of {} rounds\n", arm.arm, arm.queries, arm.training.len()));
+            for Training { round, epochs } in &arm.training {
+                text.push_str(&format!("{round}\n{}\n", Epoch::HEADING));
+                epochs.iter().for_each(|epoch| text.push_str(&format!("{}\n", epoch.to_line())));
+            }
+        }
         for Skipped { arm, why } in &self.skipped {
             text.push_str(&format!("skipped {arm}: {why}\n"));
         }
@@ -190,14 +209,22 @@ fn cells(arm: &ArmResult) -> Vec<String> {
     ]
 }
 
+fn training_json(training: &Training) -> Value {
+    json!({"round": training.round, "epochs": training.epochs.iter().map(Epoch::to_json).collect::<Vec<_>>()})
+}
+
 fn arm_json(arm: &ArmResult) -> Value {
     let round = |value: f64| (value * 1e6).round() / 1e6;
     let Measures { top1, top1_low, top1_high, top3, top3_low, top3_high, map } = arm.measures;
-    json!({
+    let mut json = json!({
         "arm": arm.arm, "kind": arm.kind.name(), "dim": arm.dim, "rows": arm.rows,
         "queries": arm.queries, "records": arm.records,
         "top1": round(top1), "top1_low": round(top1_low), "top1_high": round(top1_high),
         "top3": round(top3), "top3_low": round(top3_low), "top3_high": round(top3_high),
         "map": map.map(round), "fit_seconds": round(arm.fit_seconds), "search_seconds": round(arm.search_seconds),
-    })
+    });
+    if !arm.training.is_empty() {
+        json["training"] = arm.training.iter().map(training_json).collect();
+    }
+    json
 }

@@ -15,7 +15,6 @@
 
 mod adamw;
 mod corpus;
-mod epochs;
 mod run;
 mod schedule;
 mod state;
@@ -23,11 +22,11 @@ mod step;
 
 pub use adamw::{AdamW, Moments, decays};
 pub use corpus::{Clips, Corpus};
-pub use epochs::Epoch;
 pub use run::{Outcome, Prediction, fine_tune, predict};
 pub use schedule::Schedule;
 pub use step::{Gradients, Optimiser, Shard, Step, gradients};
 
+use super::Epoch;
 use crate::error::{Error, Result};
 use serde_json::{Value, json};
 

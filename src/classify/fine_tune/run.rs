@@ -2,11 +2,10 @@
 
 use super::adamw::AdamW;
 use super::corpus::Corpus;
-use super::epochs::Epoch;
 use super::schedule::Schedule;
 use super::state::{self, State};
 use super::step::{Optimiser, cross_entropy, gradients, internal};
-use super::{Keep, Progress, Settings};
+use super::{Epoch, Keep, Progress, Settings};
 use crate::embed::wav2vec2::{Drawn, Still, Trainable};
 use crate::error::{Error, Result};
 use crate::matrix::Precision;

@@ -1,9 +1,8 @@
 //! What a run needs to go on after it was interrupted: a checkpoint folder with the optimiser's state beside the network.
 
 use super::adamw::Moments;
-use super::epochs::Epoch;
 use super::step::{Optimiser, internal};
-use super::{STATE, Settings};
+use super::{Epoch, STATE, Settings};
 use crate::embed::checkpoint::read_json;
 use crate::embed::checkpoint::save::{Stored, json_file, safetensors_file};
 use crate::embed::wav2vec2::Trainable;
