@@ -235,7 +235,7 @@ fn an_id_given_to_two_vectors_loses_neither() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     write_wav(&at("a.wav"), 16_000, &samples(1, 1_200)); // three rows
-    json(&["embed", text(&at("a.wav")), "--out", text(&at("a.npy"))]);
+    json(&["embed", text(&at("a.wav")), "--model", "logmel", "--out", text(&at("a.npy"))]);
     fs::write(at("ids.txt"), "a\nb\na\n").unwrap();
     let [db, array, ids] = ["db", "a.npy", "ids.txt"].map(at);
     let import = ["import", text(&db), text(&array), "--ids", text(&ids)];

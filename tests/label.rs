@@ -35,7 +35,7 @@ fn alike(db: &str, folder: &Path, view: &[&str]) -> usize {
         for number in 3..6 {
             let own = format!("{kind}{number}.wav");
             let query = folder.join(&own);
-            let found = json(&[&["search", db, text(&query), "-k", "4"], view].concat());
+            let found = json(&[&["search", db, text(&query), "-k", "4", "--model", "logmel"], view].concat());
             let ids = found["hits"].as_array().unwrap().iter().map(|hit| hit["id"].as_str().unwrap());
             alike += ids.filter(|id| *id != own).take(3).filter(|id| id.starts_with(kind)).count();
         }
@@ -49,7 +49,7 @@ fn two_classes_of_three_labels_put_like_sounds_first() {
     let (sounds, db) = (folder.path().join("sounds"), folder.path().join("db"));
     let db = text(&db);
     recordings(&sounds, 6);
-    assert_eq!(json(&["add", db, text(&sounds)])["added"], 12);
+    assert_eq!(json(&["add", db, text(&sounds), "--model", "logmel"])["added"], 12);
     let none = error(&["adapt", db], 1);
     assert!(none.contains("`class`") && none.contains("0 of 12 records") && none.contains("otolith label"), "{none}");
 
