@@ -8,11 +8,12 @@ use common::{error, json, run, text, write_wav};
 use std::f32::consts::TAU;
 use std::path::Path;
 
-/// Two kinds of sound that differ in how fast they pulse, each at pitches that say nothing of the kind.
+/// Two kinds of sound that differ in how fast they pulse, each at pitches that say nothing of the kind. The first three, which get
+/// labels, have the lowest, the highest and one between: the others lie within what they cover.
 fn recordings(folder: &Path, count: usize) {
     for number in 0..count {
         for (kind, rate) in [("slow", 3.0), ("fast", 17.0)] {
-            let pitch = 300.0 + 170.0 * number as f32;
+            let pitch = 300.0 + 170.0 * [0.0, 3.0, 5.0, 1.0, 2.0, 4.0][number];
             let mut state = number as u32 + 1;
             let sound: Vec<f32> = (0..24_000)
                 .map(|at| {

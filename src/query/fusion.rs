@@ -30,12 +30,13 @@ pub enum Fusion {
 }
 
 impl Fusion {
-    /// What the hits of a list get, best first, and what a record gets that is not in it.
-    fn points(self, hits: &Hits) -> (Vec<f64>, f64) {
+    /// What the hits of an arm get, best first, and what a record gets that is not among them.
+    fn points(self, Arm { hits, weight }: &Arm) -> (Vec<f64>, f64) {
         match self {
-            Fusion::ReciprocalRank => ((1..=hits.len()).map(|rank| 1.0 / (DAMPING + rank as f64)).collect(), 0.0),
+            Fusion::ReciprocalRank => ((1..=hits.len()).map(|rank| weight / (DAMPING + rank as f64)).collect(), 0.0),
             Fusion::StandardScore => {
-                let points = standard_scores(&hits.iter().map(|hit| hit.score).collect::<Vec<f64>>());
+                let scores: Vec<f64> = hits.iter().map(|hit| hit.score).collect();
+                let points: Vec<f64> = standard_scores(&scores).iter().map(|score| weight * score).collect();
                 let last = points.last().copied().unwrap_or_default();
                 (points, last)
             }
@@ -159,11 +160,11 @@ pub fn fuse_by<A: Into<Arm>>(fusion: Fusion, arms: impl IntoIterator<Item = A>, 
         return Err(Error::invalid("weight", format!("{}: give a number that is not below 0", arm.weight)));
     }
     let count = arms.len();
-    let points: Vec<(Vec<f64>, f64)> = arms.iter().map(|arm| fusion.points(&arm.hits)).collect();
-    let unlisted = arms.iter().zip(&points).map(|(arm, (_, unlisted))| arm.weight * unlisted).sum();
+    let points: Vec<(Vec<f64>, f64)> = arms.iter().map(|arm| fusion.points(arm)).collect();
+    let unlisted: f64 = points.iter().map(|(_, unlisted)| unlisted).sum();
     let mut by_id: HashMap<String, FusedHit> = HashMap::new();
     let (mut certificates, mut unreadable) = (Vec::with_capacity(count), Vec::new());
-    for (at, (Arm { hits, weight }, (points, unlisted_here))) in arms.into_iter().zip(points).enumerate() {
+    for (at, (Arm { hits, .. }, (points, unlisted_here))) in arms.into_iter().zip(points).enumerate() {
         certificates.push(hits.certificate.clone());
         for left in &hits.unreadable {
             if !unreadable.contains(left) {
@@ -174,7 +175,7 @@ pub fn fuse_by<A: Into<Arm>>(fusion: Fusion, arms: impl IntoIterator<Item = A>, 
             let begin =
                 || FusedHit { id: hit.id.clone(), score: unlisted, fields: hit.fields, arms: vec![None; count] };
             let fused = by_id.entry(hit.id.clone()).or_insert_with(begin);
-            fused.score += weight * (points - unlisted_here);
+            fused.score += points - unlisted_here;
             fused.arms[at] = Some(InArm { rank, score: hit.score, explanation: hit.explanation });
         }
     }
