@@ -51,7 +51,7 @@ struct Train {
     /// Where to write the checkpoint
     out: PathBuf,
     /// Steps
-    #[arg(long, default_value_t = 4_000)]
+    #[arg(long, default_value_t = 2_100)]
     steps: usize,
     /// Sounds a step
     #[arg(long, default_value_t = 64)]

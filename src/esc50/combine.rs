@@ -60,7 +60,7 @@ mod tests {
         let fused = fuse([(&first, 1.0), (&second, 0.5)].into_iter(), name);
         let clips: Vec<usize> = fused.iter().map(|&(clip, _)| clip).collect();
         assert_eq!(clips, [0, 2, 1]);
-        assert!((fused[0].1 - (1.414_214 - 0.612_372)).abs() < 1e-6, "{fused:?}");
+        assert!((fused[0].1 - (std::f64::consts::SQRT_2 - 0.612_372)).abs() < 1e-6, "{fused:?}");
         assert_eq!(fuse([(&second, 1.0)].into_iter(), name)[0].0, 2);
         // All alike: only the names decide.
         let same = vec![(0, 1.0), (1, 1.0), (2, 1.0)];
