@@ -77,7 +77,7 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
     let located = args.model.locate(output)?;
     let embedder = args.model.embedder(located.as_ref())?;
     #[cfg(feature = "models")]
-    let tuning = located.filter(|located| located.checkpoint().is_ok()).map(|model| FineTuning {
+    let tuning = located.filter(can_be_trained).map(|model| FineTuning {
         settings: Settings {
             epochs: args.epochs,
             rate: args.rate.unwrap_or(if args.model.model == embed::MINI { 1e-3 } else { 5e-5 }),
@@ -119,4 +119,10 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
         return output.document(&comparison.to_json());
     }
     output.text(&comparison.to_text(None))
+}
+
+/// Whether the checkpoint is of a kind that fine-tuning is built for.
+#[cfg(feature = "models")]
+fn can_be_trained(located: &embed::Located) -> bool {
+    located.checkpoint().is_ok_and(|checkpoint| !checkpoint.config.conv_pos_batch_norm)
 }
