@@ -119,7 +119,9 @@ fn model(step: &Step, training: &[Vec<f64>], record: &[Vec<f64>], dim: usize) ->
             let of = |wanted: &Statistic| columns.iter().map(|column| statistic(*wanted, column)).collect::<Vec<f64>>();
             vec![statistics.iter().flat_map(of).collect()]
         }
-        Step::Pca { .. } | Step::Lda { .. } | Step::Codes { .. } => unreachable!("have tests of their own"),
+        Step::Pca { .. } | Step::Lda { .. } | Step::Contrast { .. } | Step::Codes { .. } => {
+            unreachable!("have tests of their own")
+        }
     }
 }
 
@@ -685,4 +687,61 @@ fn what_labels_cannot_teach_is_said() {
     let few = Labelled { records: (0..6).map(single).collect(), classes: classes[..6].to_vec() };
     assert!(fit(&few, 0.0).unwrap_err().to_string().contains("more shrinkage"));
     assert_eq!(fit(&few, 0.1).unwrap().dim(), 2);
+}
+
+#[test]
+fn rows_of_a_class_point_the_same_way_after_contrast() {
+    // Three classes that differ by little in two columns; the others are loud and say nothing.
+    let mut state = 7_u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let places = [(1.0, 0.0), (-0.5, 0.9), (-0.5, -0.9)];
+    let mut record = |class: usize| {
+        let (x, y) = places[class];
+        let row = |noise: &mut dyn FnMut() -> f32| {
+            let loud: Vec<f32> = (0..8).map(|_| 4.0 * noise()).collect();
+            [vec![x + 0.3 * noise(), y + 0.3 * noise()], loud].concat()
+        };
+        let rows: Vec<f32> = (0..10).flat_map(|_| row(&mut noise)).collect();
+        Matrix::from_rows(10, 10, rows).unwrap()
+    };
+    let records: Vec<Matrix> = (0..60).map(|number| record(number % 3)).collect();
+    let fresh: Vec<Matrix> = (0..30).map(|number| record(number % 3)).collect();
+    let names = ["dog", "rain", "siren"];
+    let source = Labelled { records, classes: (0..60).map(|number| Some(names[number % 3])).collect() };
+    let step = Step::Contrast { field: "class".to_owned(), dim: 4, seed: 1 };
+    let pipeline = Pipeline::fit(std::slice::from_ref(&step), 10, &source).unwrap();
+    assert_eq!((pipeline.sections()[0].kind, pipeline.dim()), (4, 4));
+
+    // The share of fresh rows whose nearest other row, by cosine, is of their class.
+    let right = |of: &dyn Fn(&Matrix) -> Matrix| {
+        let rows: Vec<(usize, Vec<f32>)> = fresh
+            .iter()
+            .enumerate()
+            .flat_map(|(number, matrix)| {
+                of(matrix).view().iter().map(|row| (number % 3, row.to_vec())).collect::<Vec<_>>()
+            })
+            .collect();
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        let cosine = |a: &[f32], b: &[f32]| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+        let found = rows.iter().enumerate().filter(|(at, (class, row))| {
+            let others = rows.iter().enumerate().filter(|(other, _)| other != at);
+            let near = others.max_by(|(_, (_, a)), (_, (_, b))| cosine(row, a).total_cmp(&cosine(row, b)));
+            near.is_some_and(|(_, (found, _))| found == class)
+        });
+        found.count() as f64 / rows.len() as f64
+    };
+    let before = right(&|matrix| matrix.clone());
+    let after = right(&|matrix| pipeline.apply(matrix.view()).unwrap());
+    println!("figure contrast_nearest_before = {before:.3}\nfigure contrast_nearest_after = {after:.3}");
+    assert!(before < 0.6 && after > 0.9, "{before} {after}");
+
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    assert_eq!(pool.install(|| Pipeline::fit(&[step], 10, &source)).unwrap(), pipeline);
+    let unlabelled = Labelled { classes: vec![None; 60], records: source.records };
+    let step = Step::Contrast { field: "class".to_owned(), dim: 4, seed: 1 };
+    let refused = Pipeline::fit(&[step], 10, &unlabelled).unwrap_err().to_string();
+    assert!(refused.contains("at least two classes"), "{refused}");
 }

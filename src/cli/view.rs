@@ -26,6 +26,7 @@ Steps, in order, each NAME or NAME:SETTING:
   centre, standardise      subtract the mean; also divide by the deviation
   pca:DIM, whiten:DIM      principal components; scaled to equal weight
   lda:FIELD                directions that tell the classes named by a field apart
+  contrast:FIELD,N         N numbers by which rows of one class point the same way, those of others elsewhere
   normalise                rows to length one
   concatenate:ROWS         ROWS evenly spaced rows as one long row
   pool:mean,std,max        one row of statistics

@@ -1,6 +1,7 @@
 //! Fitting: the steps in order, each learning from the training rows as the steps before it leave them.
 
 use super::codes;
+use super::contrast;
 use super::fitted::Fitted;
 use super::source::{Source, Training};
 use super::step::invalid;
@@ -47,6 +48,10 @@ fn learn(step: &Step, training: &Training<'_>, before: &Pipeline) -> Result<Fitt
         }
         Step::Lda { field, shrinkage, dim } => {
             let (mean, matrix) = discriminants(training, before, field, *dim, *shrinkage)?;
+            Ok(Fitted::Linear { settings, mean, matrix })
+        }
+        Step::Contrast { field, dim, seed } => {
+            let (mean, matrix) = contrast::fit(training, before, field, *dim, *seed)?;
             Ok(Fitted::Linear { settings, mean, matrix })
         }
         Step::Codes { centroids, sample, rounds, seed } => {

@@ -54,7 +54,12 @@ impl Fitted {
             Step::Normalise => Some(Fitted::Normalise),
             Step::Concatenate { rows } => Some(Fitted::Concatenate { rows: *rows }),
             Step::Pool(statistics) => Some(Fitted::Pool { statistics: statistics.clone() }),
-            Step::Centre | Step::Standardise | Step::Pca { .. } | Step::Lda { .. } | Step::Codes { .. } => None,
+            Step::Centre
+            | Step::Standardise
+            | Step::Pca { .. }
+            | Step::Lda { .. }
+            | Step::Contrast { .. }
+            | Step::Codes { .. } => None,
         }
     }
 

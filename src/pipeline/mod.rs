@@ -24,7 +24,7 @@
 //! | 1 | stack | none |
 //! | 2 | every | none |
 //! | 3 | affine (centre, standardise): `(row - mean) * factor` | mean `d`, factor `d` |
-//! | 4 | linear (PCA, LDA): `(row - mean) matrix` | mean `d`, matrix `d x n` |
+//! | 4 | linear (contrast, PCA, LDA): `(row - mean) matrix` | mean `d`, matrix `d x n` |
 //! | 5 | normalise | none |
 //! | 6 | concatenate | none |
 //! | 7 | pool | none |
@@ -34,6 +34,7 @@
 
 mod apply;
 mod codes;
+mod contrast;
 mod fit;
 mod fitted;
 pub(crate) mod kmeans;

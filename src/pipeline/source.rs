@@ -1,8 +1,10 @@
 //! Where training rows come from, and how they are streamed through the steps fitted so far.
 
 use super::Pipeline;
+use super::kmeans::choose;
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, StoredMatrix};
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use std::borrow::Cow;
 
@@ -95,6 +97,45 @@ impl<'a> Training<'a> {
             }
         }
         if batch.is_empty() { Ok(()) } else { visit(self.derive(steps, &batch)?) }
+    }
+
+    /// `count` derived rows of the records that are `wanted`, drawn without repetition, in their order, each with its record; all
+    /// of them if there are no more.
+    pub(super) fn sample(
+        &self,
+        steps: &Pipeline,
+        wanted: impl Fn(usize) -> bool,
+        count: usize,
+        draws: &mut ChaCha8Rng,
+    ) -> Result<(Vec<usize>, Vec<f32>)> {
+        // Row numbers drawn from each record.
+        let mut starts = Vec::new();
+        let total = self.rows(steps).enumerate().fold(0, |start, (record, rows)| {
+            starts.push(start);
+            start + if wanted(record) { rows } else { 0 }
+        });
+        let mut drawn = vec![Vec::new(); starts.len()];
+        let mut record = 0;
+        for row in choose(total, count, draws) {
+            while starts.get(record + 1).is_some_and(|next| *next <= row) {
+                record += 1;
+            }
+            drawn[record].push(row - starts[record]);
+        }
+        let mut records = Vec::with_capacity(count.min(total));
+        let mut rows = Vec::with_capacity(count.min(total) * steps.dim());
+        self.for_each_batch(
+            steps,
+            |record| !drawn[record].is_empty(),
+            |batch| {
+                for (record, matrix) in &batch {
+                    records.extend(std::iter::repeat_n(*record, drawn[*record].len()));
+                    drawn[*record].iter().for_each(|row| rows.extend_from_slice(matrix.view().row(*row)));
+                }
+                Ok(())
+            },
+        )?;
+        Ok((records, rows))
     }
 
     fn derive(&self, steps: &Pipeline, batch: &[usize]) -> Result<Vec<(usize, Matrix)>> {

@@ -41,6 +41,17 @@ pub enum Step {
         /// Directions to keep; as many as there are (one fewer than classes) unless given.
         dim: Option<usize>,
     },
+    /// A linear map of rows after which those of one class point the same way and those of others elsewhere, by cosine: fitted by the
+    /// supervised contrastive loss (Khosla et al., *Supervised contrastive learning*, 2020) on rows drawn from the records that have
+    /// the field; at least two classes are needed. Unlike [`Step::Lda`] it may have any number of directions.
+    Contrast {
+        /// The field that names a record's class.
+        field: String,
+        /// Numbers in a row that comes out.
+        dim: usize,
+        /// Seed of the draws.
+        seed: u64,
+    },
     /// Scales each row to length 1; a row of zeros stays.
     Normalise,
     /// Lays evenly spaced rows (from the first to the last, positions rounded down) one after another into one row.
@@ -76,6 +87,7 @@ impl Step {
             Step::Standardise => "standardise",
             Step::Pca { .. } => "pca",
             Step::Lda { .. } => "lda",
+            Step::Contrast { .. } => "contrast",
             Step::Normalise => "normalise",
             Step::Concatenate { .. } => "concatenate",
             Step::Pool(_) => "pool",
@@ -94,6 +106,7 @@ impl Step {
             Step::Lda { field, shrinkage, dim } => {
                 json!({"step": name, "field": field, "shrinkage": shrinkage, "dim": dim})
             }
+            Step::Contrast { field, dim, seed } => json!({"step": name, "field": field, "dim": dim, "seed": seed}),
             Step::Concatenate { rows } => json!({"step": name, "rows": rows}),
             Step::Pool(statistics) => {
                 let names: Vec<String> = statistics.iter().map(Statistic::to_string).collect();
@@ -115,6 +128,10 @@ impl Step {
         let whole = |key: &str| settings[key].as_u64().ok_or_else(|| field(key, "a whole number"));
         let count = |key: &str| usize::try_from(whole(key)?).map_err(|_| field(key, "a smaller number"));
         let list = |key: &str| settings[key].as_array().ok_or_else(|| field(key, "a list"));
+        let of_records = || {
+            let name = settings["field"].as_str().ok_or_else(|| field("field", "the name of a field"));
+            name.map(str::to_owned)
+        };
         let offset = |value: &Value| value.as_i64().and_then(|offset| i32::try_from(offset).ok());
         let step = match name {
             "stack" => {
@@ -128,8 +145,9 @@ impl Step {
                 dim: count("dim")?,
                 whiten: settings["whiten"].as_bool().ok_or_else(|| field("whiten", "true or false"))?,
             },
+            "contrast" => Step::Contrast { field: of_records()?, dim: count("dim")?, seed: whole("seed")? },
             "lda" => Step::Lda {
-                field: settings["field"].as_str().ok_or_else(|| field("field", "the name of a field"))?.to_owned(),
+                field: of_records()?,
                 shrinkage: settings["shrinkage"].as_f64().ok_or_else(|| field("shrinkage", "a number"))?,
                 dim: if settings["dim"].is_null() { None } else { Some(count("dim")?) },
             },
@@ -148,7 +166,8 @@ impl Step {
                 seed: whole("seed")?,
             },
             _ => {
-                let known = "stack, every, centre, standardise, pca, lda, normalise, concatenate, pool, codes";
+                let known =
+                    "stack, every, centre, standardise, pca, lda, contrast, normalise, concatenate, pool, codes";
                 return Err(Error::invalid("step", format!("`{name}` is none of {known}")));
             }
         };
@@ -164,8 +183,8 @@ impl Step {
         let refused = match self {
             Step::Stack { offsets } if offsets.is_empty() => "`offsets` must not be empty",
             Step::Every { n: 0 } => "`n` must be at least 1",
-            Step::Pca { dim: 0, .. } => "`dim` must be at least 1",
-            Step::Lda { field, .. } if field.is_empty() => "`field` must not be empty",
+            Step::Pca { dim: 0, .. } | Step::Contrast { dim: 0, .. } => "`dim` must be at least 1",
+            Step::Lda { field, .. } | Step::Contrast { field, .. } if field.is_empty() => "`field` must not be empty",
             Step::Lda { shrinkage, .. } if !(0.0..=1.0).contains(shrinkage) => "`shrinkage` must be between 0 and 1",
             Step::Lda { dim: Some(0), .. } => "`dim` must be at least 1",
             Step::Concatenate { rows: 0 } => "`rows` must be at least 1",

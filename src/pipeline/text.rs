@@ -13,6 +13,9 @@ const CODES_ROUNDS: usize = 8;
 /// Shrinkage of `lda` where only the field is given.
 const LDA_SHRINKAGE: f64 = 0.1;
 
+/// Dimensions of `contrast` where only the field is given.
+const CONTRAST_DIM: usize = 64;
+
 impl Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -22,6 +25,7 @@ impl Display for Step {
             Step::Pca { dim, whiten: true } => write!(f, "whiten:{dim}"),
             Step::Lda { field, shrinkage, dim: None } => write!(f, "lda:{field},{shrinkage}"),
             Step::Lda { field, shrinkage, dim: Some(dim) } => write!(f, "lda:{field},{shrinkage},{dim}"),
+            Step::Contrast { field, dim, seed } => write!(f, "contrast:{field},{dim},{seed}"),
             Step::Concatenate { rows } => write!(f, "concatenate:{rows}"),
             Step::Pool(statistics) => write!(f, "pool:{}", joined(statistics)),
             Step::Codes { centroids, sample, rounds, seed } => write!(f, "codes:{centroids},{sample},{rounds},{seed}"),
@@ -37,7 +41,7 @@ fn joined<T: Display>(items: &[T]) -> String {
 impl FromStr for Step {
     type Err = Error;
 
-    /// Reads what [`Display`] prints; of `codes` and `lda` all but the first may be left out.
+    /// Reads what [`Display`] prints; of `codes`, `contrast` and `lda` all but the first may be left out.
     fn from_str(text: &str) -> Result<Step> {
         let (name, settings) = text.split_once(':').unwrap_or((text, ""));
         let parts: Vec<&str> = settings.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
@@ -65,6 +69,19 @@ impl FromStr for Step {
                     ));
                 }
             },
+            "contrast" => match parts[..] {
+                [field, ref numbers @ ..] if numbers.len() < 3 => Step::Contrast {
+                    field: field.to_owned(),
+                    dim: numbers.first().map_or(Ok(CONTRAST_DIM), |part| parse(name, part))?,
+                    seed: numbers.get(1).map_or(Ok(0), |part| parse(name, part))?,
+                },
+                _ => {
+                    return Err(invalid(
+                        name,
+                        "a field is wanted, then perhaps dimensions and seed: `contrast:class,64`",
+                    ));
+                }
+            },
             "codes" => {
                 let number = |at: usize, default| parts.get(at).map_or(Ok(default), |part| parse(name, part));
                 if parts.is_empty() || parts.len() > 4 {
@@ -84,7 +101,7 @@ impl FromStr for Step {
             "standardise" => Step::Standardise,
             "normalise" => Step::Normalise,
             _ => {
-                let known = "stack, every, centre, standardise, pca, whiten, lda, normalise, concatenate, pool, codes";
+                let known = "stack, every, centre, standardise, pca, whiten, lda, contrast, normalise, concatenate, pool, codes";
                 return Err(invalid(text, format!("none of {known}")));
             }
         };
@@ -116,6 +133,7 @@ mod tests {
             "codes:1000,30000,8,0",
             "lda:class,0.1",
             "lda:class,0.25,20",
+            "contrast:class,64,0",
         ];
         for text in texts {
             assert_eq!(text.parse::<Step>().unwrap().to_string(), text);
@@ -137,6 +155,8 @@ mod tests {
             "pool:middle",
             "codes",
             "rotate",
+            "contrast",
+            "contrast:class,0",
             "lda",
             "lda:class,2",
             "lda:class,x",
