@@ -177,7 +177,11 @@ proptest! {
         let source: Vec<Matrix> = records.iter().map(|record| matrix(record, dim)).collect();
         let pipeline = Pipeline::fit(&steps, dim, &source).unwrap();
         let (mut expected, mut width) = (records.clone(), dim);
-        for step in &steps {
+        for (at, step) in steps.iter().enumerate() {
+            // The direction of a row that should be nothing, such as the mean of centred rows, is up to rounding.
+            let length = |row: &Vec<f64>| row.iter().map(|value| value * value).sum::<f64>().sqrt();
+            let short = || expected.iter().flatten().any(|row| length(row) < 1e-3);
+            prop_assume!(at == 0 || *step != Step::Normalise || !short());
             let training = expected.concat();
             expected = expected.iter().map(|record| model(step, &training, record, width)).collect();
             width = expected.iter().flatten().next().map_or(width, Vec::len);
