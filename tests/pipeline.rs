@@ -585,6 +585,7 @@ impl Source for Labelled {
 }
 
 /// Twelve records of three classes that differ in some columns, and two of none.
+#[cfg(feature = "fit")]
 fn labelled(dim: usize) -> Labelled {
     let classes: Vec<_> =
         (0..14).map(|record| [Some("dog"), Some("rain"), Some("siren")][record % 3].filter(|_| record < 12)).collect();
@@ -601,6 +602,7 @@ fn labelled(dim: usize) -> Labelled {
 }
 
 /// `left^-1 right` by Gauss and Jordan.
+#[cfg(feature = "fit")]
 fn solved(mut left: Rows, mut right: Rows) -> Rows {
     for at in 0..left.len() {
         let pivot = (at..left.len()).max_by(|a, b| left[*a][at].abs().total_cmp(&left[*b][at].abs())).unwrap();

@@ -16,7 +16,7 @@ pub(super) struct ModelArgs {
     /// `owner/name@revision`), which is downloaded into the hub's cache
     #[arg(long, value_name = "mini|logmel|DIR|HUB-ID", default_value = embed::DEFAULT)]
     pub(super) model: String,
-    /// Which rows of a checkpoint: `features` (conv encoder; unless given), `projected`, a layer's number, or `mean` of all
+    /// Which rows of a checkpoint: `features` (conv encoder; unless given; of the miniature `mean` is), `projected`, a layer's number, or `mean` of all
     /// layers; Whisper has `last`
     #[arg(long, value_name = "features|projected|mean|N|last")]
     pub(super) layer: Option<String>,

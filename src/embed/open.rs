@@ -28,7 +28,7 @@ pub struct Located {
 }
 
 /// Opens an embedder: [`LOG_MEL`], or a checkpoint as [`locate`] finds it and one of its layers: of wav2vec2 and HuBERT
-/// `features` (unless given), `projected`, `mean`, or a number; of Whisper `last`.
+/// `features` (unless given; of [`MINI`] `mean` is), `projected`, `mean`, or a number; of Whisper `last`.
 ///
 /// # Errors
 /// Those of [`locate`] and [`Located::embedder`].
