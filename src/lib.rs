@@ -14,6 +14,7 @@ pub mod limits;
 pub mod matrix;
 pub mod pipeline;
 pub mod query;
+mod random;
 pub mod record;
 pub mod score;
 pub mod store;
@@ -31,6 +32,8 @@ pub mod download;
 pub mod embed;
 #[cfg(feature = "esc50")]
 pub mod esc50;
+#[cfg(any(feature = "cli", all(feature = "esc50", feature = "hub")))]
+mod zipped;
 
 pub use collection::{Collection, View};
 pub use database::{Database, DatabaseOptions, Transaction};

@@ -9,7 +9,7 @@ use std::process::Command;
 
 /// The rooms by rank; a file may use rooms of its own rank or lower. The same list stands in `ARCHITECTURE.md`.
 const RANKS: [&[&str]; 17] = [
-    &["error", "limits"],
+    &["error", "limits", "random"],
     &["matrix"],
     &["kernel"],
     &["score"],
@@ -20,7 +20,7 @@ const RANKS: [&[&str]; 17] = [
     &["index"],
     &["query"],
     &["collection", "database"],
-    &["download"],
+    &["download", "zipped"],
     &["audio"],
     &["embed"],
     &["classify"],

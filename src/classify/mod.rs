@@ -18,3 +18,10 @@ mod linear_probe;
 
 pub use epochs::Epoch;
 pub use linear_probe::LinearProbe;
+
+/// The classes of these probabilities, likeliest first; of equal ones the lower number.
+pub fn ranked(chances: &[f32]) -> Vec<usize> {
+    let mut ranked: Vec<usize> = (0..chances.len()).collect();
+    ranked.sort_by(|&a, &b| chances[b].total_cmp(&chances[a]).then(a.cmp(&b)));
+    ranked
+}

@@ -4,6 +4,7 @@ use super::exit::Failure;
 use super::model::ModelArgs;
 use super::output::Output;
 use crate::audio::Clip;
+use crate::classify::ranked;
 use crate::embed::ingest;
 use crate::embed::wav2vec2::Classifier;
 use crate::error::{Error, Result};
@@ -81,8 +82,6 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
 fn classes<'c>(classifier: &'c Classifier, path: &Path, top: usize) -> Result<Vec<(&'c str, f32)>> {
     let clip = Clip::read(path, classifier.model().preprocessor().sampling_rate)?;
     let chances = classifier.chances(&clip.samples)?;
-    let mut ranked: Vec<(&str, f32)> = classifier.labels().iter().map(String::as_str).zip(chances).collect();
-    ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-    ranked.truncate(top);
-    Ok(ranked)
+    let ranked = ranked(&chances).into_iter().take(top);
+    Ok(ranked.map(|class| (classifier.labels()[class].as_str(), chances[class])).collect())
 }

@@ -7,6 +7,7 @@ use super::scratch::Scratch;
 use crate::DatabaseOptions;
 #[cfg(feature = "models")]
 use crate::classify::fine_tune::Settings;
+#[cfg(feature = "models")]
 use crate::embed;
 use crate::esc50::Progress;
 use crate::esc50::compare::{Setup, compare};
@@ -96,7 +97,6 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
         protocol: args.protocol,
         embedder: embedder.as_ref(),
         model: args.model.label(embedder.as_ref()),
-        short_frames: args.model.model == embed::LOG_MEL,
         arms,
         seed: args.seed,
         #[cfg(feature = "models")]

@@ -4,13 +4,12 @@ use super::exit::Failure;
 use super::model::Target;
 use super::output::Output;
 use crate::collection::Collection;
-use crate::embed::{Embedder, LogMel};
 use crate::error::{Error, Result};
 use crate::esc50::arms::{self, Frames};
 use crate::filter::Filter;
 use crate::record::Record;
 use crate::{Database, DatabaseOptions};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Name of the view that `adapt` makes, and what it begins with from the second on.
@@ -94,7 +93,7 @@ pub(super) fn adapt(args: AdaptArgs, opening: DatabaseOptions, output: &mut Outp
         let why = format!("{found}: at least two are needed, and two records of one: `otolith label DB ID CLASS`");
         return Err(Error::invalid(format!("labels in the field `{}`", args.field), why).into());
     }
-    let short = collection.schema()?.embedder.as_deref() == Some(LogMel::new().identity());
+    let short = collection.schema()?.embedder.as_deref().is_some_and(arms::are_short);
     let mut view = arms::adapted(&Frames { rows: 0, short, seed: 0 }, &args.field);
     if let Some(filter) = args.filter {
         view = view.fitted_on(filter);
@@ -132,11 +131,7 @@ fn labels(collection: &Collection, field: &str, filter: Option<&str>) -> Result<
             continue;
         }
         records += 1;
-        let class = match fields.get(field) {
-            None | Some(Value::Null) => continue,
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-        };
+        let Some(class) = fields.label(field) else { continue };
         *classes.entry(class).or_default() += 1;
     }
     Ok((records, classes))

@@ -23,7 +23,6 @@ use crate::pipeline::{Pipeline, Source};
 use crate::query::Query;
 use crate::record::{Record, Schema, check_name};
 use crate::store::{BulkLoad, Change, RAW, Snapshot, Store};
-use serde_json::Value;
 use std::sync::Arc;
 
 /// A handle to one collection of a [`Database`](crate::Database).
@@ -221,10 +220,6 @@ impl Source for Training<'_> {
         let unread =
             |error| segment.unreadable(place.record, error).map_or_else(|other| other, |record| record.error());
         let fields = segment.fields(place.record).map_err(unread)?;
-        Ok(fields.get(field).and_then(|value| match value {
-            Value::String(text) => Some(text.clone()),
-            Value::Null => None,
-            other => Some(other.to_string()),
-        }))
+        Ok(fields.label(field))
     }
 }

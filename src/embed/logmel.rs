@@ -42,6 +42,9 @@ pub(super) struct Band {
 }
 
 impl LogMel {
+    /// What collections remember it by.
+    pub const IDENTITY: &str = "logmel-64";
+
     /// Plans the transform and the bands. Cheap, but best shared: an embedder serves any number of threads.
     pub fn new() -> LogMel {
         let hann = (0..FIELD).map(|n| single(0.5 - 0.5 * (TAU * n as f64 / FIELD as f64).cos())).collect();
@@ -57,7 +60,7 @@ impl Default for LogMel {
 
 impl Embedder for LogMel {
     fn identity(&self) -> &str {
-        "logmel-64"
+        LogMel::IDENTITY
     }
 
     fn sample_rate(&self) -> u32 {

@@ -18,6 +18,7 @@
 use super::protocol::Protocol;
 use super::table::ArmKind;
 use crate::collection::View;
+use crate::embed::LogMel;
 use crate::error::{Error, Result};
 use crate::pipeline::{Statistic, Step};
 use crate::score::Metric;
@@ -65,6 +66,11 @@ pub struct Frames {
     pub short: bool,
     /// Seed of the arms that draw.
     pub seed: u64,
+}
+
+/// Whether the frames of an embedder of that identity are short glances.
+pub fn are_short(identity: &str) -> bool {
+    identity == LogMel::IDENTITY
 }
 
 impl Arm {

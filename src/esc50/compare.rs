@@ -1,6 +1,6 @@
 //! The comparison: every arm on the same queries and records, through a database on disk, by the library's public face.
 
-use super::arms::{Arm, Frames};
+use super::arms::{self, Arm, Frames};
 use super::combine::{self, Ranking};
 use super::data_set::DataSet;
 #[cfg(feature = "models")]
@@ -10,9 +10,9 @@ use super::measure::{Outcome, evaluate};
 use super::progress::Progress;
 use super::protocol::{Protocol, Round};
 use super::table::{ArmKind, ArmResult, Comparison, Example, ExampleHit, ModelInfo, Moment, Skipped, Training};
-use crate::classify::LinearProbe;
 #[cfg(feature = "models")]
 use crate::classify::fine_tune::{self, Corpus};
+use crate::classify::{self, LinearProbe};
 use crate::collection::Collection;
 use crate::database::Database;
 use crate::embed::Embedder;
@@ -46,8 +46,6 @@ pub struct Setup<'a> {
     pub embedder: &'a dyn Embedder,
     /// Name and layer of it, for the table.
     pub model: (String, Option<String>),
-    /// Whether a frame is a glance of log-mel energies.
-    pub short_frames: bool,
     /// The arms to run.
     pub arms: Vec<Arm>,
     /// Seed of the arms that draw.
@@ -85,7 +83,7 @@ pub fn compare(setup: &Setup<'_>, db: &Database, progress: &(dyn Fn(Progress<'_>
         setup,
         rounds: &rounds,
         collection,
-        frames: Frames { rows, short: setup.short_frames, seed: setup.seed },
+        frames: Frames { rows, short: arms::are_short(setup.embedder.identity()), seed: setup.seed },
         clip_of: setup.set.clips.iter().enumerate().map(|(number, clip)| (clip.name.as_str(), number)).collect(),
     };
     let (mut run, mut skipped) = (Vec::new(), Vec::new());
@@ -312,9 +310,7 @@ impl Bench<'_> {
 
             let begin = Instant::now();
             for &clip in &round.queries {
-                let chances = probe.predict(&features[clip])?;
-                let mut ranked: Vec<usize> = (0..chances.len()).collect();
-                ranked.sort_by(|&a, &b| chances[b].total_cmp(&chances[a]).then(a.cmp(&b)));
+                let ranked = classify::ranked(&probe.predict(&features[clip])?);
                 tally.outcomes.push(Outcome { truth: set.clips[clip].class, ranked, relevant: None });
                 progress(Progress::Step);
             }

@@ -12,6 +12,9 @@
 mod folders;
 mod listed;
 
+#[cfg(feature = "hub")]
+pub(super) use listed::TABLE;
+
 use crate::error::{Error, Result};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -5,14 +5,16 @@
 //! promises no checksum for it, so the content is looked at instead: every row of the table, and every sound that it names.
 
 use super::DataSet;
+use super::data_set::TABLE;
 use crate::audio::Reader;
 use crate::download::{Checksum, Download, Progress, Retries};
 use crate::error::{Error, Result};
+use crate::zipped::Packed;
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
-use zip::{CompressionMethod, ZipArchive};
+use zip::ZipArchive;
 
 /// The archive that its author publishes.
 pub const URL: &str = "https://github.com/karolpiczak/ESC-50/archive/refs/heads/master.zip";
@@ -21,8 +23,6 @@ pub const URL: &str = "https://github.com/karolpiczak/ESC-50/archive/refs/heads/
 pub const LICENCE: &str = "CC BY-NC 3.0: non-commercial use, with attribution (Karol J. Piczak, ESC: Dataset for Environmental \
                            Sound Classification, 2015)";
 
-/// Where the table is in the set.
-const TABLE: &str = "meta/esc50.csv";
 /// Largest file that is unpacked: the clips have 441 kB, the table 95 kB.
 const FILE_BYTES: u64 = 64 << 20;
 /// Largest set that is unpacked: it has 0.9 GB.
@@ -168,19 +168,12 @@ fn unpack(archive: &Path, folder: &Path, on_progress: &dyn Fn(Progress<'_>)) -> 
     let (mut bytes, total) = (0, wanted.len() as u64);
     for (done, (path, number)) in wanted.iter().enumerate() {
         let entry = zip.by_index_raw(*number).map_err(|e| refuse(format!("entry {number}: {e}")))?;
-        let start = entry.data_start().ok_or_else(|| refuse(format!("entry {number} has no place")))?;
-        let packed = Packed {
-            start,
-            stored: entry.compressed_size(),
-            length: entry.size(),
-            method: entry.compression(),
-            sum: entry.crc32(),
-        };
+        let packed = Packed::of(&entry).map_err(|why| refuse(format!("{} {why}", path.display())))?;
         bytes += packed.length;
-        if entry.encrypted() || packed.length > FILE_BYTES || bytes > SET_BYTES {
-            return Err(refuse(format!("{}: encrypted, or larger than anything in the set", path.display())));
+        if packed.length > FILE_BYTES || bytes > SET_BYTES {
+            return Err(refuse(format!("{}: larger than anything in the set", path.display())));
         }
-        packed.unpack(archive, path)?;
+        write(archive, &packed, path)?;
         on_progress(Progress { what: "unpacking (files)", bytes: done as u64 + 1, total: Some(total) });
     }
     Ok(())
@@ -200,36 +193,16 @@ fn inside(name: &str) -> Option<&Path> {
     wanted.then_some(Path::new(name))
 }
 
-/// A file inside an archive.
-struct Packed {
-    start: u64,
-    stored: u64,
-    length: u64,
-    method: CompressionMethod,
-    sum: u32,
-}
-
-impl Packed {
-    fn unpack(&self, archive: &Path, to: &Path) -> Result<()> {
-        let refuse = |why: String| Error::unusable(archive, format!("{}: {why}", to.display()));
-        let open = || {
-            let mut file = File::open(archive)?;
-            file.seek(SeekFrom::Start(self.start))?;
-            Ok(BufReader::new(file.take(self.stored)))
-        };
-        let bytes = open().map_err(|e: io::Error| Error::io(archive, "read", e))?;
-        let unpacked: Box<dyn Read> = match self.method {
-            CompressionMethod::STORE => Box::new(bytes),
-            CompressionMethod::DEFLATE => Box::new(flate2::bufread::DeflateDecoder::new(bytes)),
-            other => return Err(refuse(format!("compressed by {other}: stored and deflated are read"))),
-        };
-        let mut content = Vec::new();
-        unpacked.take(self.length + 1).read_to_end(&mut content).map_err(|e| refuse(format!("damaged: {e}")))?;
-        if content.len() as u64 != self.length || crc32fast::hash(&content) != self.sum {
-            return Err(refuse("damaged: its length or CRC-32 does not fit".to_owned()));
-        }
-        fs::write(to, content).map_err(|e| Error::io(to, "write", e))
+/// Unpacks one file.
+fn write(archive: &Path, packed: &Packed, to: &Path) -> Result<()> {
+    let refuse = |why: String| Error::unusable(archive, format!("{}: damaged: {why}", to.display()));
+    let unpacked = packed.open(archive).map_err(|e| Error::io(archive, "read", e))?;
+    let mut content = Vec::new();
+    unpacked.take(packed.length + 1).read_to_end(&mut content).map_err(|e| refuse(e.to_string()))?;
+    if content.len() as u64 != packed.length {
+        return Err(refuse(format!("it has not the {} bytes that the archive says", packed.length)));
     }
+    fs::write(to, content).map_err(|e| Error::io(to, "write", e))
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use super::source::Training;
 use super::step::invalid;
 use crate::error::Result;
 use crate::kernel::{self, Strided};
+use crate::random::unit_f32;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 use std::collections::BTreeMap;
 
 /// Rows drawn to learn from.
@@ -68,12 +69,12 @@ pub(super) fn fit(
     rows.iter_mut().for_each(|value| *value /= spread);
 
     let reach = (3.0 / dim as f32).sqrt();
-    let mut matrix: Vec<f32> = (0..dim * keep).map(|_| (uniform(&mut draws) * 2.0 - 1.0) * reach).collect();
+    let mut matrix: Vec<f32> = (0..dim * keep).map(|_| (unit_f32(&mut draws) * 2.0 - 1.0) * reach).collect();
     let mut moments = [vec![0.0_f32; matrix.len()], vec![0.0_f32; matrix.len()]];
     let mut batch = Vec::new();
     for step in 0..STEPS {
         let chosen: Vec<usize> = (0..BATCH.min(records.len() * 2))
-            .map(|_| ((uniform(&mut draws) * records.len() as f32) as usize).min(records.len() - 1))
+            .map(|_| ((unit_f32(&mut draws) * records.len() as f32) as usize).min(records.len() - 1))
             .collect();
         batch.clear();
         chosen.iter().for_each(|row| batch.extend_from_slice(&rows[row * dim..][..dim]));
@@ -143,11 +144,6 @@ fn slope(batch: &[f32], chosen: &[usize], classes: &[usize], matrix: &[f32], kee
     slope
 }
 
-/// From 0 up to 1.
-fn uniform(draws: &mut ChaCha8Rng) -> f32 {
-    (draws.next_u32() >> 8) as f32 / (1 << 24) as f32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,7 +177,7 @@ mod tests {
     #[test]
     fn the_slope_is_that_of_the_loss() {
         let mut draws = ChaCha8Rng::seed_from_u64(1);
-        let mut numbers = |count: usize| -> Vec<f32> { (0..count).map(|_| uniform(&mut draws) - 0.5).collect() };
+        let mut numbers = |count: usize| -> Vec<f32> { (0..count).map(|_| unit_f32(&mut draws) - 0.5).collect() };
         let (batch, mut matrix) = (numbers(6 * 4), numbers(4 * 3));
         let (chosen, classes) = ([0, 1, 2, 3, 4, 5], [0, 0, 1, 1, 0, 2]);
         let found = slope(&batch, &chosen, &classes, &matrix, 3);

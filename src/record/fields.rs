@@ -30,6 +30,15 @@ impl Fields {
         Ok(())
     }
 
+    /// What a field says, as the name of a class: text as it is, other scalars as JSON; nothing for null or no such field.
+    pub(crate) fn label(&self, field: &str) -> Option<String> {
+        match self.0.get(field)? {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        }
+    }
+
     /// The fields as a JSON object on one line.
     pub(crate) fn to_json(&self) -> String {
         Value::Object(self.0.clone()).to_string()

@@ -54,7 +54,7 @@ impl<'a> Corpus<'a> {
     /// # Errors
     /// As [`super::predict`].
     pub fn conv(&self, network: &Trainable, clip: usize) -> Result<Input> {
-        Ok(Input::Conv(self.input(network, clip, false)?.1))
+        Ok(Input::Conv(self.input(network, clip, false)?))
     }
 
     /// The clips as shards: of equal length each, so that nothing is padded, and at most [`SHARD`] long.
@@ -62,7 +62,8 @@ impl<'a> Corpus<'a> {
     /// # Errors
     /// [`Error::Invalid`] for a clip shorter than the network's receptive field, and those of reading.
     pub(super) fn shards(&self, network: &Trainable, clips: &[usize]) -> Result<Vec<Shard>> {
-        let mut inputs = clips.iter().map(|clip| self.input(network, *clip, true)).collect::<Result<Vec<_>>>()?;
+        let input = |clip: &usize| Ok((*clip, self.input(network, *clip, true)?));
+        let mut inputs = clips.iter().map(input).collect::<Result<Vec<_>>>()?;
         // Stable: clips of equal length keep their order.
         inputs.sort_by_key(|(_, input)| input.dims()[1]);
         let mut shards: Vec<(Vec<usize>, Vec<Tensor>)> = Vec::new();
@@ -86,10 +87,10 @@ impl<'a> Corpus<'a> {
     }
 
     /// Prepared samples `[1, samples]`, or where no gradient is wanted of them convolution outputs `[1, frames, channels]`.
-    fn input(&self, network: &Trainable, clip: usize, training: bool) -> Result<(usize, Tensor)> {
+    fn input(&self, network: &Trainable, clip: usize, training: bool) -> Result<Tensor> {
         let frozen = network.is_conv_frozen();
         if let Some(conv) = self.conv[clip].get().filter(|_| frozen) {
-            return Ok((clip, conv.clone()));
+            return Ok(conv.clone());
         }
         let model = network.classifier().model();
         let samples = self.clips.samples(clip)?;
@@ -100,14 +101,13 @@ impl<'a> Corpus<'a> {
         }
         let prepared = model.prepare(&samples);
         if training && !frozen {
-            let samples = Tensor::from_slice(&prepared, (1, prepared.len()), &Device::Cpu).map_err(internal)?;
-            return Ok((clip, samples));
+            return Tensor::from_slice(&prepared, (1, prepared.len()), &Device::Cpu).map_err(internal);
         }
         let conv = model.conv(&prepared)?;
         let size = conv.elem_count() * size_of::<f32>();
         if frozen && self.cached.fetch_add(size, Ordering::Relaxed) + size <= CACHE {
             let _ = self.conv[clip].set(conv.clone()); // another thread may have been first, with the same numbers
         }
-        Ok((clip, conv))
+        Ok(conv)
     }
 }

@@ -5,12 +5,14 @@ use super::corpus::Corpus;
 use super::schedule::Schedule;
 use super::state::{self, State};
 use super::step::{Optimiser, cross_entropy, gradients, internal};
-use super::{Epoch, Keep, Progress, Settings};
+use super::{Keep, Progress, Settings};
+use crate::classify::{Epoch, ranked};
 use crate::embed::wav2vec2::{Drawn, Still, Trainable};
 use crate::error::{Error, Result};
 use crate::matrix::Precision;
+use crate::random::shuffle;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -160,11 +162,9 @@ pub fn predict(
 }
 
 impl Prediction {
-    /// The classes, likeliest first; of equal ones the lower number.
+    /// The classes, likeliest first.
     pub fn ranked(&self) -> Vec<usize> {
-        let mut ranked: Vec<usize> = (0..self.chances.len()).collect();
-        ranked.sort_by(|&a, &b| self.chances[b].total_cmp(&self.chances[a]).then(a.cmp(&b)));
-        ranked
+        ranked(&self.chances)
     }
 }
 
@@ -200,13 +200,11 @@ fn check_classes(network: &Trainable, corpus: &Corpus<'_>, training: &[usize], v
     Ok(())
 }
 
-/// The clips in the order of an epoch (Fisher and Yates).
+/// The clips in the order of an epoch.
 fn shuffled(clips: &[usize], seed: u64, epoch: usize) -> Vec<usize> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(epoch as u64);
     let mut order = clips.to_vec();
-    for last in (1..order.len()).rev() {
-        order.swap(last, (rng.next_u64() % (last as u64 + 1)) as usize);
-    }
+    shuffle(&mut order, &mut rng);
     order
 }

@@ -1,17 +1,17 @@
 //! `.npz`: a zip archive of `.npy` arrays, as `numpy.savez` and `savez_compressed` write it. Each array is a record, named by
 //! the array; an archive of one array that is a stack is read as that stack.
 //!
-//! Each array is read through a handle of its own, so that records stream whatever the archive's size. The `zip` crate reads
-//! the directory; inflating is `flate2`'s.
+//! Each array is read through a handle of its own (`zipped.rs`), so that records stream whatever the archive's size.
 
 use super::npy::{self, ArrayReader};
 use super::{Input, Naming, create_whole, stack};
 use crate::error::{Error, Result};
 use crate::record::Record;
 use crate::store::Snapshot;
+use crate::zipped::Packed;
 use indicatif::ProgressBar;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
@@ -79,45 +79,10 @@ impl Archive {
         let Some(id) = name.strip_suffix(ENDING) else {
             return Err(refuse(format!("`{name}` is no array: the names of arrays end in {ENDING}")));
         };
-        if entry.encrypted() {
-            return Err(refuse(format!("`{name}` is encrypted")));
-        }
-        let start = entry.data_start().ok_or_else(|| refuse(format!("`{name}` has no place")))?;
-        let (length, stored, method, crc) = (entry.size(), entry.compressed_size(), entry.compression(), entry.crc32());
-        let mut file = File::open(&self.path).map_err(|error| Error::io(&self.path, "open", error))?;
-        file.seek(SeekFrom::Start(start)).map_err(|error| Error::io(&self.path, "read", error))?;
-        let bytes = BufReader::new(file.take(stored));
+        let packed = Packed::of(&entry).map_err(|why| refuse(format!("`{name}` {why}")))?;
+        let source = packed.open(&self.path).map_err(|error| Error::io(&self.path, "read", error))?;
         let place = format!("{}: array `{id}`", self.path.display());
-        let source: Box<dyn Read> = match method {
-            CompressionMethod::STORE => Box::new(Summed::new(bytes, crc)),
-            CompressionMethod::DEFLATE => Box::new(Summed::new(flate2::bufread::DeflateDecoder::new(bytes), crc)),
-            other => return Err(refuse(format!("`{name}` is compressed by {other}: stored and deflated are read"))),
-        };
-        Ok((id.to_owned(), ArrayReader::new(place, source, length)?))
-    }
-}
-
-/// Bytes whose sum must be right where they end.
-struct Summed<R> {
-    inner: R,
-    sum: crc32fast::Hasher,
-    expected: u32,
-}
-
-impl<R> Summed<R> {
-    fn new(inner: R, expected: u32) -> Summed<R> {
-        Summed { inner, sum: crc32fast::Hasher::new(), expected }
-    }
-}
-
-impl<R: Read> Read for Summed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.sum.update(&buffer[..count]);
-        if count == 0 && !buffer.is_empty() && self.sum.clone().finalize() != self.expected {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "its CRC-32 does not fit: the archive is damaged"));
-        }
-        Ok(count)
+        Ok((id.to_owned(), ArrayReader::new(place, source, packed.length)?))
     }
 }
 

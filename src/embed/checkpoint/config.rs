@@ -1,6 +1,5 @@
 //! `config.json`: the shape of the network. Missing fields take the family's defaults; what is not built is refused.
 
-use super::read_json;
 use crate::error::{Error, Result};
 use serde_json::Value;
 use std::path::Path;
@@ -144,14 +143,6 @@ impl Regularisation {
 }
 
 impl Config {
-    /// Reads and checks `config.json`.
-    ///
-    /// # Errors
-    /// [`Error::Io`] when it cannot be read, [`Error::Unusable`] when a field is malformed or asks for what is not built.
-    pub fn read(path: &Path) -> Result<Config> {
-        Config::from_json(path, &read_json(path)?)
-    }
-
     /// What a `config.json` with this content says; `path` names it in errors.
     ///
     /// # Errors

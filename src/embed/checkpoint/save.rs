@@ -21,13 +21,15 @@ pub struct Stored {
     pub values: Vec<f32>,
 }
 
+/// What the names of a classification head's tensors begin with.
+pub(crate) const HEAD: [&str; 3] = ["projector.", "classifier.", "layer_weights"];
+
 /// The name in a file of today of a tensor whose name has no prefix and the older form.
 pub(crate) fn full_name(name: &str, family: Family) -> String {
     let name = name
         .replace("conv.weight_g", "conv.parametrizations.weight.original0")
         .replace("conv.weight_v", "conv.parametrizations.weight.original1");
-    let head = ["projector.", "classifier.", "layer_weights"];
-    if head.iter().any(|head| name.starts_with(head)) { name } else { format!("{}.{name}", family.name()) }
+    if HEAD.iter().any(|head| name.starts_with(head)) { name } else { format!("{}.{name}", family.name()) }
 }
 
 /// Writes a checkpoint folder; it is made when missing.

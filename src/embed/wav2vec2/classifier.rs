@@ -75,25 +75,17 @@ impl Classifier {
         prepared.resize(prepared.len().max(config.receptive_field()), 0.0);
         let frames = config.frames(prepared.len());
         let count = frames.div_ceil(WINDOW_ROWS);
-        let (mut sum, mut weight): (Option<Tensor>, f64) = (None, 0.0);
-        for window in 0..count {
+        // The head is linear behind the mean over time, so the scores of windows are averaged as their frames would be.
+        let window = |window: usize| {
             let (first, last) = (frames * window / count, frames * (window + 1) / count);
-            let begin = first * config.hop();
-            let projected = self.model.project(
-                &self.model.features(&self.model.conv(&prepared[begin..begin + config.samples(last - first)])?)?,
-            )?;
-            let pooled = self.pooled(&self.model.encode(&projected, None)?, None)?;
-            let share = (last - first) as f64;
-            let part = (pooled * share).map_err(internal)?;
-            sum = Some(match sum {
-                None => part,
-                Some(sum) => (sum + part).map_err(internal)?,
-            });
-            weight += share;
-        }
-        let Some(sum) = sum else { return Err(Error::invalid("clip", "it gives no frames")) };
-        let logits = (sum / weight).and_then(|pooled| self.classifier.forward(&pooled));
-        let chances = logits.and_then(|logits| candle_nn::ops::softmax(&logits, 1)?.flatten_all()?.to_vec1());
+            let samples = &prepared[first * config.hop()..][..config.samples(last - first)];
+            let projected = self.model.project(&self.model.features(&self.model.conv(samples)?)?)?;
+            let logits = self.logits(&self.model.encode(&projected, None)?, None)?;
+            (logits * ((last - first) as f64 / frames as f64)).map_err(internal)
+        };
+        let parts = (0..count).map(window).collect::<Result<Vec<_>>>()?;
+        let logits = Tensor::cat(&parts, 0).and_then(|parts| parts.sum(0));
+        let chances = logits.and_then(|logits| candle_nn::ops::softmax(&logits, 0)?.to_vec1());
         chances.map_err(internal)
     }
 

@@ -1,8 +1,9 @@
 //! Values to begin training with, drawn as the original implementation draws them.
 
 use crate::embed::checkpoint::Config;
+use crate::random::unit;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Standard deviation of the weights of linear maps (`initializer_range`).
@@ -30,13 +31,13 @@ impl Initial {
     /// normal weights, biases at 0.
     pub(super) fn draw(&self, name: &str, shape: &[usize]) -> Vec<f32> {
         let count = shape.iter().product();
-        let mut stream = Stream::new(self.seed, name);
+        let mut draws = ChaCha8Rng::seed_from_u64(self.seed ^ xxh3_64(name.as_bytes()));
         let fan_in: usize = shape.iter().skip(1).product();
         if name == "layer_weights" {
             return vec![1.0 / self.states as f32; count];
         }
         if name == "masked_spec_embed" {
-            return (0..count).map(|_| stream.uniform() as f32).collect();
+            return (0..count).map(|_| unit(&mut draws) as f32).collect();
         }
         if name.ends_with("weight_g") {
             return vec![self.gain as f32; count];
@@ -47,7 +48,7 @@ impl Initial {
         }
         if name.starts_with("feature_projection.") && !bias {
             let reach = (1.0 / fan_in as f64).sqrt();
-            return (0..count).map(|_| ((stream.uniform() * 2.0 - 1.0) * reach) as f32).collect();
+            return (0..count).map(|_| ((unit(&mut draws) * 2.0 - 1.0) * reach) as f32).collect();
         }
         if bias {
             return vec![0.0; count];
@@ -58,26 +59,12 @@ impl Initial {
             [_, _, _] => (2.0 / fan_in as f64).sqrt(),
             _ => DEVIATION,
         };
-        (0..count).map(|_| (stream.normal() * deviation) as f32).collect()
+        (0..count).map(|_| (normal(&mut draws) * deviation) as f32).collect()
     }
 }
 
-/// A stream of random numbers for one tensor.
-struct Stream(ChaCha8Rng);
-
-impl Stream {
-    fn new(seed: u64, name: &str) -> Stream {
-        Stream(ChaCha8Rng::seed_from_u64(seed ^ xxh3_64(name.as_bytes())))
-    }
-
-    /// From 0 up to 1, without 1.
-    fn uniform(&mut self) -> f64 {
-        (self.0.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// The standard normal (Box and Muller 1958).
-    fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        radius * (std::f64::consts::TAU * self.uniform()).cos()
-    }
+/// The standard normal (Box and Muller 1958).
+fn normal(draws: &mut ChaCha8Rng) -> f64 {
+    let radius = (-2.0 * (1.0 - unit(draws)).ln()).sqrt();
+    radius * (std::f64::consts::TAU * unit(draws)).cos()
 }

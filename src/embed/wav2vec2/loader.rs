@@ -20,9 +20,9 @@ pub(super) struct Training {
     /// Draws what the weights do not have.
     pub(super) initial: Initial,
     /// Tensors to be drawn even if the weights have some of that name: their names begin with one of these.
-    pub(super) anew: &'static [&'static str],
-    /// Tensors that stay as they are: their names begin with one of these.
-    pub(super) frozen: &'static [&'static str],
+    pub(super) anew: Vec<&'static str>,
+    /// Tensors that stay as they are: their names begin with this.
+    pub(super) frozen: Option<&'static str>,
     /// All that was handed out.
     pub(super) parameters: Vec<Parameter>,
 }
@@ -71,7 +71,7 @@ impl Loader {
     pub(super) fn formed(&mut self, name: &str, shape: &[usize], form: Form) -> Result<Tensor> {
         let tensor = form.used(self.values(name, shape)?, shape)?;
         let Some(training) = &mut self.training else { return Ok(tensor) };
-        let frozen = training.frozen.iter().any(|frozen| name.starts_with(frozen));
+        let frozen = training.frozen.is_some_and(|frozen| name.starts_with(frozen));
         let parameter = Parameter::new(name, shape, form, tensor, frozen)?;
         let tensor = parameter.tensor().clone();
         training.parameters.push(parameter);

@@ -2,6 +2,7 @@
 
 use crate::embed::checkpoint::Regularisation;
 use crate::error::{Error, Result};
+use crate::random::unit;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
@@ -87,7 +88,7 @@ impl Drawn {
         span: usize,
         least: usize,
     ) -> Result<Option<Vec<bool>>> {
-        let rounding = uniform(&mut self.shared);
+        let rounding = unit(&mut self.shared);
         let count = |kept| spans(length, kept, share, span, least, rounding);
         if span > length {
             return Err(Error::invalid(
@@ -103,7 +104,7 @@ impl Drawn {
             // Distinct starting points, by the first steps of Fisher and Yates's shuffle.
             let mut starts: Vec<usize> = (0..(kept + 1).saturating_sub(span)).collect();
             for drawn in 0..count(*kept).min(starts.len()) {
-                let other = drawn + (uniform(&mut self.own) * (starts.len() - drawn) as f64) as usize;
+                let other = drawn + (unit(&mut self.own) * (starts.len() - drawn) as f64) as usize;
                 starts.swap(drawn, other);
                 clip[starts[drawn]..][..span].fill(true);
             }
@@ -149,13 +150,8 @@ impl Noise for Drawn {
     }
 
     fn skips(&mut self, _layer: usize) -> bool {
-        self.settings.layerdrop > 0.0 && uniform(&mut self.shared) < self.settings.layerdrop
+        self.settings.layerdrop > 0.0 && unit(&mut self.shared) < self.settings.layerdrop
     }
-}
-
-/// From 0 up to 1, without 1.
-fn uniform(rng: &mut ChaCha8Rng) -> f64 {
-    (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// How many spans of `span` positions mask a `share` of the `kept` ones among `length`, rounded down after adding

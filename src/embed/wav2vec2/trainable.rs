@@ -5,7 +5,7 @@ use super::initial::Initial;
 use super::loader::{Loader, Training, internal};
 use super::noise::{Noise, Place};
 use super::{Classifier, Layer, Parameter, Wav2Vec2, recipe};
-use crate::embed::checkpoint::{Checkpoint, Config, Preprocessor, Weights, save};
+use crate::embed::checkpoint::{Checkpoint, Config, Family, Preprocessor, Weights, save};
 use crate::error::{Error, Result};
 use crate::matrix::Precision;
 use candle_core::{Device, Result as Computed, Tensor};
@@ -35,7 +35,7 @@ pub struct Trainable {
 
 /// The convolution encoder's tensors.
 const CONV_ENCODER: &str = "feature_extractor.";
-const NOTHING: &[&str] = &[];
+const MASK_VECTOR: &str = "masked_spec_embed";
 
 impl Trainable {
     /// Loads a checkpoint folder to be trained for `labels`. A head that was saved for the same labels goes on, any other
@@ -77,30 +77,30 @@ impl Trainable {
             return Err(Error::invalid("labels", format!("a classifier needs two classes at least, found {labels:?}")));
         }
         let path = Path::new("config.json");
-        let saved_labels = Config::from_json(path, &json)?.labels;
+        let saved = Config::from_json(path, &json)?;
+        let goes_on = saved.labels == labels;
         let Value::Object(mut json) = json else { return Err(Error::unusable(path, "not a JSON object")) };
         let id = |(id, label): (usize, &String)| (id.to_string(), Value::from(label.as_str()));
         json.insert("id2label".into(), labels.iter().enumerate().map(id).collect::<Map<_, _>>().into());
         let number = |(id, label): (usize, &String)| (label.clone(), Value::from(id));
         json.insert("label2id".into(), labels.iter().enumerate().map(number).collect::<Map<_, _>>().into());
         json.remove("num_labels");
-        let json_value = Value::Object(json);
-        let config = Config::from_json(path, &json_value)?;
-        let Value::Object(mut json) = json_value else { return Err(Error::unusable(path, "not a JSON object")) };
-        let name = config.family.name();
-        let class = if name == "hubert" { "Hubert" } else { "Wav2Vec2" };
-        json.insert("architectures".into(), vec![format!("{class}ForSequenceClassification")].into());
-        json.insert("model_type".into(), name.into());
-
-        let keeps_head =
-            weights.as_ref().is_some_and(|weights| saved_labels == labels && weights.has("classifier.weight"));
-        let anew: &[&str] = match weights.as_ref() {
-            Some(weights) if keeps_head && weights.has("masked_spec_embed") => NOTHING,
-            Some(_) if keeps_head => &["masked_spec_embed"],
-            Some(weights) if weights.has("masked_spec_embed") => &["projector.", "classifier.", "layer_weights"],
-            _ => &["projector.", "classifier.", "layer_weights", "masked_spec_embed"],
+        let config = Config { labels: labels.to_vec(), ..saved };
+        let class = match config.family {
+            Family::Wav2Vec2 => "Wav2Vec2",
+            Family::Hubert => "Hubert",
         };
-        let frozen = if frozen { &[CONV_ENCODER] } else { NOTHING };
+        json.insert("architectures".into(), vec![format!("{class}ForSequenceClassification")].into());
+
+        let has = |name| weights.as_ref().is_some_and(|weights| weights.has(name));
+        let mut anew = Vec::new();
+        if !(goes_on && has("classifier.weight")) {
+            anew.extend(save::HEAD);
+        }
+        if !has(MASK_VECTOR) {
+            anew.push(MASK_VECTOR);
+        }
+        let frozen = frozen.then_some(CONV_ENCODER);
         let training = Training { initial: Initial::new(seed, &config), anew, frozen, parameters: Vec::new() };
         let recipe = recipe(&config, &preprocessor, Layer::Mean);
         let mut loader = Loader::with(weights, Some(training), &recipe);
@@ -108,7 +108,7 @@ impl Trainable {
         let has_mask_vector = config.regularisation.has_mask_vector();
         let model = Wav2Vec2::build(config, preprocessor, Layer::Mean, &mut loader)?;
         let classifier = Classifier::build(model, &mut loader)?;
-        let mask_vector = has_mask_vector.then(|| loader.tensor("masked_spec_embed", &[width])).transpose()?;
+        let mask_vector = has_mask_vector.then(|| loader.tensor(MASK_VECTOR, &[width])).transpose()?;
         Ok(Trainable { classifier, parameters: loader.into_parameters(), mask_vector, json })
     }
 

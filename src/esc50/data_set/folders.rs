@@ -3,8 +3,9 @@
 use super::{ClipFile, DRAWN_FOLDS, DataSet, Split, file_name, listed, source_of};
 use crate::audio;
 use crate::error::{Error, Result};
+use crate::random::shuffle;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -103,10 +104,7 @@ fn draw_folds(set: &mut DataSet, seed: u64) {
         // a stream of its own for each class
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         random.set_stream(class as u64);
-        for last in (1..groups.len()).rev() {
-            // the bias of the remainder is below 2^-40 for any class that fits memory
-            groups.swap(last, (random.next_u64() % (last as u64 + 1)) as usize);
-        }
+        shuffle(&mut groups, &mut random);
         let mut counts = [0usize; DRAWN_FOLDS as usize];
         for group in groups {
             let fold = (0..counts.len()).min_by_key(|&fold| (counts[fold], totals[fold], fold)).unwrap_or(0);

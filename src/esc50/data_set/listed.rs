@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 /// Where the table is, below the data set's folder.
-pub(super) const TABLE: &str = "meta/esc50.csv";
+pub(in crate::esc50) const TABLE: &str = "meta/esc50.csv";
 
 /// One row of the table, with the line it stands on.
 struct Row {

@@ -1,7 +1,8 @@
 //! Random numbers with a promised stream: the same seed gives the same sounds in every release.
 
+use crate::random::unit_f32;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 
 /// Draws of one source or one take; each has a stream of its own, so that sounds do not depend on the order they are
 /// made in.
@@ -17,7 +18,7 @@ impl Dice {
 
     /// Uniform in 0..1.
     pub(super) fn unit(&mut self) -> f32 {
-        (self.0.next_u32() >> 8) as f32 / (1 << 24) as f32
+        unit_f32(&mut self.0)
     }
 
     /// Uniform between two ends.

@@ -1,0 +1,25 @@
+//! What is made of random bits. All streams are ChaCha8 (`rand_chacha` promises that they never change), so equal seeds give equal
+//! results in every release.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::RngCore;
+
+/// From 0 up to 1, without 1, in steps of 2^-53.
+#[cfg(feature = "models")]
+pub(crate) fn unit(draws: &mut ChaCha8Rng) -> f64 {
+    (draws.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// From 0 up to 1, without 1, in steps of 2^-24.
+pub(crate) fn unit_f32(draws: &mut ChaCha8Rng) -> f32 {
+    (draws.next_u32() >> 8) as f32 / (1 << 24) as f32
+}
+
+/// Puts things in a random order (Fisher and Yates).
+#[cfg(feature = "esc50")]
+pub(crate) fn shuffle<T>(things: &mut [T], draws: &mut ChaCha8Rng) {
+    for last in (1..things.len()).rev() {
+        // The bias of the remainder is below 2^-30 for anything that fits memory.
+        things.swap(last, (draws.next_u64() % (last as u64 + 1)) as usize);
+    }
+}
