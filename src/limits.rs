@@ -27,6 +27,9 @@ pub const MANIFEST_BYTES: u64 = 256 << 20;
 /// Largest payload of a frame in the log: larger commits are written as segments, so anything longer is damage.
 pub const FRAME_BYTES: u64 = 1 << 30;
 
+/// Most sections of a file: a handful each, and in a view's one for every step, so that a directory is never large.
+pub const SECTIONS: u64 = 4_096;
+
 /// Largest counter in a file: none gets here by counting, and beyond it adding to one could begin again at 0.
 pub const COUNTER: u64 = 1 << 62;
 

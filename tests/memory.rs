@@ -3,10 +3,17 @@
 //! Every allocation of this program is counted, so the tests take turns. Mapped files are no heap.
 #![allow(clippy::unwrap_used, clippy::print_stdout, unsafe_code)]
 
+#[allow(dead_code)]
+#[path = "../fuzz/bodies/sums.rs"]
+mod sums;
+
+use otolith::store::layout::{self, footer, header, log_header, manifest_header};
 use otolith::store::{Access, Depth, Durability};
 use otolith::{Database, Matrix, Record, Schema};
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::path::Path;
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -212,4 +219,111 @@ fn a_million_tiny_records_are_written_and_opened_at_ease() {
     let opened = heap.peak("tiny_open");
     assert!(written.max(single).max(closed) < 160.0, "{written} {single} {closed} MiB");
     assert!(opened < 16.0, "{opened} MiB: opening reads no records");
+}
+
+/// What a hostile file, or one on a full or broken disk, claims to hold: as long as this, and a hole.
+const CLAIMED: u64 = 3 << 30;
+
+/// A hundred records, and what the newest manifest says of them.
+fn small(path: &Path) -> (PathBuf, Vec<u8>, serde_json::Value) {
+    let db = Database::open(path).unwrap();
+    let clips = db.create_collection("clips", Schema::new(4)).unwrap();
+    clips.upsert((0..100).map(|n| Record::new(id(n), Matrix::from_rows(1, 4, noise(n, 4)).unwrap()))).unwrap();
+    drop(clips);
+    db.close().unwrap();
+    let names = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let manifest = names.filter(|name| name.to_str().unwrap().contains("manifest-")).max().unwrap();
+    let bytes = fs::read(&manifest).unwrap();
+    let body = serde_json::from_slice(&bytes[manifest_header::BYTES..]).unwrap();
+    (manifest, bytes, body)
+}
+
+/// Looks at everything, and says how many records and findings there are.
+fn look(path: &Path) -> (usize, usize) {
+    let db = Database::open_read_only(path).unwrap();
+    let clips = db.collection("clips").unwrap();
+    let read = clips.snapshot().unwrap().iter().filter(|entry| entry.id().is_ok()).count();
+    let query = Matrix::from_rows(1, 4, noise(3, 4)).unwrap();
+    assert_eq!(clips.query(&query).k(3).run().unwrap().len(), read.min(3));
+    (read, db.verify(Depth::Deep).unwrap().findings.len())
+}
+
+#[test]
+fn the_length_of_a_log_takes_no_memory() {
+    let heap = Heap::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (manifest, bytes, body) = small(&folder.path().join("db"));
+    let number = body["wal_first"].as_u64().unwrap();
+    let mut log = vec![0; log_header::BYTES];
+    sums::put(&mut log, 0, log_header::MAGIC, &layout::LOG_MAGIC);
+    sums::put(&mut log, 0, log_header::MAJOR, &layout::MAJOR.to_le_bytes());
+    sums::put(&mut log, 0, log_header::DATABASE, &sums::sixteen(&bytes, 0, manifest_header::DATABASE));
+    sums::put(&mut log, 0, log_header::NUMBER, &number.to_le_bytes());
+    sums::put_crc(&mut log, 0, log_header::CRC);
+    let mut file = fs::File::create(manifest.with_file_name(format!("wal-{number:016x}"))).unwrap();
+    file.write_all(&log).unwrap();
+    file.set_len(CLAIMED).unwrap();
+    assert_eq!(look(&folder.path().join("db")), (100, 0));
+    assert!(heap.peak("log_of_holes") < 16.0);
+}
+
+#[test]
+fn the_directory_of_a_derived_file_takes_no_memory() {
+    let heap = Heap::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (manifest, _, body) = small(&folder.path().join("db"));
+    let segment = &body["segments"][0];
+    let name = segment["file"]["name"].as_str().unwrap();
+    let mut head = fs::read(manifest.with_file_name("seg").join(name)).unwrap();
+    head.truncate(header::BYTES);
+    let sixteen = |value: &serde_json::Value| u128::from_str_radix(value.as_str().unwrap(), 16).unwrap().to_be_bytes();
+    sums::put(&mut head, 0, header::KIND, &(layout::Kind::Fields as u32).to_le_bytes());
+    sums::put(&mut head, 0, header::FILE, &[0; 16]);
+    sums::put(&mut head, 0, header::SEGMENT, &sixteen(&segment["uuid"]));
+    sums::put(&mut head, 0, header::SEGMENT_ROOT, &sixteen(&segment["file"]["root"]));
+    sums::put_crc(&mut head, 0, header::CRC);
+    let sections = CLAIMED / 32;
+    let length = header::BYTES as u64 + 8 + 32 * sections + footer::BYTES as u64;
+    let mut foot = vec![0; footer::BYTES];
+    let numbers = [
+        (footer::SUMS_OFFSET, header::BYTES as u64),
+        (footer::SUMS_COUNT, 1),
+        (footer::DIRECTORY_OFFSET, header::BYTES as u64 + 8),
+        (footer::DIRECTORY_COUNT, sections),
+        (footer::FILE_BYTES, length),
+        (footer::RECORDS, 100),
+    ];
+    numbers.iter().for_each(|(field, value)| sums::put(&mut foot, 0, *field, &value.to_le_bytes()));
+    sums::put_crc(&mut foot, 0, footer::CRC);
+    sums::put(&mut foot, 0, footer::MAGIC, &layout::FOOTER_MAGIC);
+    let derived = manifest.with_file_name("derived").join(format!("{}-{:016x}-fields.odrv", &name[..16], 0));
+    let mut file = fs::File::create(derived).unwrap();
+    file.write_all(&head).unwrap();
+    file.set_len(length - footer::BYTES as u64).unwrap();
+    file.seek(SeekFrom::End(0)).unwrap();
+    file.write_all(&foot).unwrap();
+    assert_eq!(look(&folder.path().join("db")), (100, 1));
+    assert!(heap.peak("directory_of_holes") < 16.0);
+}
+
+#[test]
+fn the_number_of_records_in_a_manifest_takes_no_memory() {
+    let heap = Heap::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (manifest, bytes, mut body) = small(&folder.path().join("db"));
+    body["segments"][0]["records"] = u32::MAX.into();
+    let mut bytes = [&bytes[..manifest_header::BYTES], body.to_string().as_bytes()].concat();
+    sums::reseal_manifest(&mut bytes);
+    fs::remove_file(&manifest).unwrap();
+    fs::write(&manifest, bytes).unwrap();
+    let (read, findings) = look(&folder.path().join("db"));
+    assert_eq!((read, findings > 0), (0, true));
+    let db = Database::open_read_only(folder.path().join("db")).unwrap();
+    let snapshot = db.collection("clips").unwrap().snapshot().unwrap();
+    // One entry for all of them says so, so that nobody who copies records takes them for copied.
+    let lost: Vec<_> =
+        snapshot.iter().map(|entry| (entry.records(), entry.to_record().unwrap_err().to_string())).collect();
+    assert_eq!((lost.len(), lost[0].0), (1, u64::from(u32::MAX)));
+    assert!(lost[0].1.contains("4294967295 records cannot be read"), "{}", lost[0].1);
+    assert!(heap.peak("records_of_a_manifest") < 16.0);
 }

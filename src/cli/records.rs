@@ -65,7 +65,7 @@ pub(super) fn list(args: ListArgs, output: &mut Output) -> Result<(), Failure> {
     let filter = args.filter.as_deref().map(Filter::parse).transpose()?;
     let mut records = Vec::new();
     let mut listed = 0;
-    let mut unread = Vec::new();
+    let (mut unread, mut unread_records) = (Vec::new(), 0);
     for entry in snapshot.iter() {
         if args.limit.is_some_and(|limit| listed >= limit) {
             break;
@@ -75,6 +75,7 @@ pub(super) fn list(args: ListArgs, output: &mut Output) -> Result<(), Failure> {
             Ok(parts) => parts,
             Err(error) if Error::kind(&error) == ErrorKind::Damage => {
                 unread.push(error);
+                unread_records += entry.records();
                 continue;
             }
             Err(error) => return Err(error.into()),
@@ -93,7 +94,7 @@ pub(super) fn list(args: ListArgs, output: &mut Output) -> Result<(), Failure> {
     if output.is_json() {
         output.document(&json!({ "records": records }))?;
     }
-    output.damage(&unread, unread.len() as u64)
+    output.damage(&unread, unread_records)
 }
 
 /// Delete records.

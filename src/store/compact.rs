@@ -132,7 +132,7 @@ impl Shared {
     /// Writes the live records of a job into new segments and puts these in the place of the old ones.
     fn rewrite(&self, job: &Job, keep_going: &(dyn Fn() -> bool + Sync), aside: &mut Aside) -> Step<Rewritten> {
         for part in &job.parts {
-            for n in (0..part.segment.records()).filter(|n| !part.deleted.contains(*n)) {
+            for n in part.numbers()? {
                 if n.is_multiple_of(PATIENCE) && !keep_going() {
                     return Ok(Rewritten::Stopped);
                 }

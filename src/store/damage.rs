@@ -88,9 +88,18 @@ impl Unreadable {
 }
 
 impl Segment {
-    /// Says that record `n` could not be read, and passes on an error that is no damage.
+    /// Says that record `n` could not be read, or that none can where the whole file cannot be used, and passes on an
+    /// error that is no damage.
     pub(crate) fn unreadable(&self, n: u32, error: Error) -> Result<Unreadable> {
-        Unreadable::new(self.id(n).ok(), 1, error)
+        Unreadable::new(self.id(n).ok(), self.behind(), error)
+    }
+
+    /// How many records one place among those that a reader goes through stands for.
+    pub(crate) fn behind(&self) -> u64 {
+        match self.damage() {
+            Some(_) => self.entry().map_or(0, |entry| entry.live()),
+            None => 1,
+        }
     }
 }
 

@@ -272,7 +272,7 @@ impl Draft {
         let mut changed = CollectionVersion::clone(now);
         let mut staged = Staged { next_record: changed.next_record, ..Staged::default() };
         for part in &new {
-            for n in (0..part.segment.records()).filter(|n| !part.deleted.contains(*n)) {
+            for n in part.numbers()? {
                 staged.remove(&changed.segments, part.segment.id(n)?)?;
             }
         }

@@ -361,7 +361,7 @@ pub(super) fn seal(finished: Finished, name: String) -> Step<FileEntry> {
 
 /// Copies the live records of a segment as they are; marks it when one cannot be read.
 fn copy_live(part: &SegmentRef, out: &mut SegmentWriter) -> Result<()> {
-    for n in (0..part.segment.records()).filter(|n| !part.deleted.contains(*n)) {
+    for n in part.numbers()? {
         if let Err(error) = part.segment.with_stored(n, |record| out.push(record)) {
             if matches!(error, Error::Corrupt { .. } | Error::Io { operation: "read", .. }) {
                 part.segment.mark_suspect();

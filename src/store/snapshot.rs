@@ -64,11 +64,14 @@ impl Snapshot {
         self.entry(id)?.map(|entry| entry.to_record()).transpose()
     }
 
-    /// All records, older segments first, without reading any of them yet.
+    /// All records, older segments first, without reading any of them yet. One entry stands for all records of a file
+    /// that cannot be used as a whole, and answers every question with the damage: see [`Entry::records`].
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
         self.collection.segments.iter().flat_map(|part| {
+            let unusable = part.segment.damage().is_some() && part.live() > 0;
             (0..part.segment.records())
                 .filter(|number| !part.deleted.contains(*number))
+                .chain(unusable.then_some(0))
                 .map(|number| Entry { segment: &part.segment, number })
         })
     }
@@ -126,6 +129,11 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
+    /// How many records it stands for: 1, or as many as a file held of which none can be read.
+    pub fn records(&self) -> u64 {
+        self.segment.behind()
+    }
+
     /// Its id.
     ///
     /// # Errors

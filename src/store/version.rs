@@ -92,9 +92,20 @@ impl SegmentRef {
         (0..).zip(records).filter_map(live)
     }
 
+    /// Numbers of the live records, for whoever copies them: nothing may be taken for copied that could not be read.
+    ///
+    /// # Errors
+    /// The damage of a file that cannot be used as a whole.
+    pub(crate) fn numbers(&self) -> Result<impl Iterator<Item = u32>> {
+        match self.segment.damage() {
+            Some(damage) => Err(damage),
+            None => Ok((0..self.segment.records()).filter(|n| !self.deleted.contains(*n))),
+        }
+    }
+
     /// How many records are live.
     pub fn live(&self) -> u64 {
-        u64::from(self.segment.records()).saturating_sub(self.deleted.len())
+        u64::from(self.segment.announced()).saturating_sub(self.deleted.len())
     }
 }
 

@@ -6,6 +6,7 @@ use super::files::{File, Files, VIEW};
 use super::layout::{self, ALIGN, Kind, Sixteen, array_entry, section, step_header};
 use super::manifest::ViewEntry;
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::matrix::{Matrix, MatrixView};
 use crate::pipeline::{Array, Pipeline, Section};
 use crate::score::Metric;
@@ -115,10 +116,12 @@ pub(crate) fn read(files: &Files, database: Sixteen, entry: &ViewEntry) -> Resul
     if settings["name"] != entry.name.as_str() {
         return Err(file.corrupt(about.offset, format!("not the view `{}` that the manifest names", entry.name)));
     }
+    let sections: Vec<Section> = steps.iter().map(|place| read_step(&file, place)).collect::<Result<_>>()?;
+    check(&sections).map_err(|error| file.corrupt(about.offset, error.to_string()))?;
     Ok(ViewFile {
         name: entry.name.clone(),
         settings: settings["settings"].take(),
-        sections: steps.iter().map(|place| read_step(&file, place)).collect::<Result<_>>()?,
+        sections,
         root: entry.file.root,
         no: entry.file.no(),
         pipeline: OnceLock::new(),
@@ -163,8 +166,12 @@ fn read_step(file: &Container, place: &SectionEntry) -> Result<Section> {
     Ok(Section { kind: place.kind, version: place.version, settings, arrays })
 }
 
-/// The step's kind clashes with a section's of the store when it is 0.
+/// A step's kind clashes with a section's of the store when it is 0, and each step is a section beside the view's own.
 pub(crate) fn check(sections: &[Section]) -> Result<()> {
+    if sections.len() as u64 >= limits::SECTIONS {
+        let why = format!("{} steps: at most {} are possible", sections.len(), limits::SECTIONS - 1);
+        return Err(Error::invalid("view", why));
+    }
     match sections.iter().any(|step| step.kind == section::ABOUT) {
         true => Err(Error::invalid("view", "kind 0 is no kind of a step")),
         false => Ok(()),

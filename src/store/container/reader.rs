@@ -3,6 +3,7 @@
 use super::pool::{self, PooledFile};
 use super::{Counts, Identity, SectionEntry};
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::store::Access;
 use crate::store::bits::Bits;
 use crate::store::files::{File, Files};
@@ -279,6 +280,7 @@ impl Frame {
             .checked_mul(directory_entry::BYTES as u64)
             .and_then(|len| len.checked_add(directory_offset));
         if sums_offset < header::BYTES as u64
+            || directory_count > limits::SECTIONS
             || sums_count != sums_offset.div_ceil(BLOCK_BYTES)
             || sums_end != Some(directory_offset)
             || directory_end != Some(footer_offset)

@@ -10,8 +10,10 @@
 //!
 //! - `operation`: what a frame's payload says, written and read;
 //! - `writer`: appending frames;
+//! - `frames`: finding them in bytes that may be anything;
 //! - `reader`: following them, through all files, beside a writer too.
 
+mod frames;
 mod operation;
 mod reader;
 mod writer;

@@ -1,11 +1,12 @@
 //! Following a log from a manifest on, through all of its files, also while another process appends to it.
 
+use super::frames::{Frames, Head};
 use super::operation::{self, Operation};
-use super::{START, name_of, number_of, salt, sum_of};
+use super::{START, name_of, number_of, salt};
 use crate::error::{Error, Result};
-use crate::limits;
+use crate::store::damage::Damage;
 use crate::store::files::{File, Files};
-use crate::store::layout::{self, Sixteen, frame, frame_kind, log_header};
+use crate::store::layout::{self, Sixteen, frame_kind, log_header};
 use std::path::PathBuf;
 
 /// Where in a log a reader is.
@@ -44,16 +45,6 @@ impl Commit {
     pub(crate) fn corrupt(&self, what: &str) -> Error {
         Error::corrupt(&self.path, self.offset, format!("commit {}: {what}", self.seq))
     }
-}
-
-struct Frame {
-    kind: u32,
-    seq: u64,
-    durable: u64,
-    chain: u64,
-    sum: u64,
-    payload: Vec<u8>,
-    bytes: u64,
 }
 
 impl Cursor {
@@ -131,61 +122,52 @@ impl Cursor {
         let file = files.open(&name_of(number))?;
         let salt = salt(&self.database, number);
         let Some((_, mut at)) = self.place else { return Ok(()) };
+        let mut frames = Frames::new(&file, salt)?;
         loop {
-            let read = self.follow(&file, salt, at)?;
-            let frame = match read {
+            let (head, payload) = match self.follow(&mut frames, at)? {
                 Some(frame) => frame,
                 // Beside a writer the frame may have been half written when it was read and whole a moment later, so a
                 // frame that a later one vouches for is looked at once more.
-                None if self.vouched(&file, number, at)? => match self.follow(&file, salt, at)? {
-                    Some(frame) => frame,
-                    None => {
-                        let what = format!("commit {} was durable and is damaged", self.seq + 1);
-                        return Err(Error::corrupt(file.path(), at, what));
+                None if self.vouched(&file, number, at)? => {
+                    frames = Frames::new(&file, salt)?;
+                    match self.follow(&mut frames, at)? {
+                        Some(frame) => frame,
+                        None => {
+                            let what = format!("commit {} was durable and is damaged", self.seq + 1);
+                            return Err(Error::corrupt(file.path(), at, what));
+                        }
                     }
-                },
+                }
                 None => return Ok(()),
             };
-            self.chain = frame.sum;
-            self.seq = frame.seq;
-            self.durable = self.durable.max(frame.durable);
-            if frame.kind == frame_kind::COMMIT {
-                let path = file.path().to_path_buf();
-                commits.push(Commit { seq: frame.seq, path, offset: at, payload: frame.payload });
+            self.chain = head.sum;
+            self.seq = head.seq;
+            self.durable = self.durable.max(head.durable);
+            if head.kind == frame_kind::COMMIT {
+                commits.push(Commit { seq: head.seq, path: file.path().to_path_buf(), offset: at, payload });
             }
-            at += frame.bytes;
+            at += head.bytes();
             self.place = Some((number, at));
         }
     }
 
-    /// The frame at `at` if it is whole and follows the last one.
-    fn follow(&self, file: &File, salt: u64, at: u64) -> Result<Option<Frame>> {
-        let fits = |frame: &Frame| {
-            let next = match frame.kind {
-                frame_kind::COMMIT => frame.seq == self.seq + 1,
-                frame_kind::MARK => frame.seq == self.seq,
+    /// The frame at `at` and its payload, if it is whole and follows the last one.
+    fn follow(&self, frames: &mut Frames<'_>, at: u64) -> Result<Option<(Head, Vec<u8>)>> {
+        let fits = |head: &Head| {
+            let next = match head.kind {
+                frame_kind::COMMIT => head.seq == self.seq + 1,
+                frame_kind::MARK => head.seq == self.seq,
                 _ => false,
             };
-            next && frame.chain == self.chain && frame.durable <= frame.seq
+            next && head.chain == self.chain && head.durable <= head.seq
         };
-        Ok(frame_at(file, salt, at)?.filter(fits))
+        Ok(frames.at(at)?.filter(|(head, _)| fits(head)))
     }
 
     /// Whether a whole frame from `at` on says that the commit after the last one read was durable.
     fn vouched(&self, file: &File, number: u64, at: u64) -> Result<bool> {
-        let salt = salt(&self.database, number);
-        let length = file.bytes()?;
-        let rest = file.read(at, length.saturating_sub(at))?;
-        let rest = rest.as_bytes();
-        for start in (0..rest.len().saturating_sub(frame::BYTES - 1)).step_by(8) {
-            if rest[start..].starts_with(&layout::FRAME_MAGIC)
-                && let Some(found) = parse(&rest[start..], salt)
-                && found.durable > self.seq
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let mut frames = Frames::new(file, salt(&self.database, number))?;
+        Ok(frames.find(at, |head| head.durable > self.seq)?.is_some())
     }
 }
 
@@ -198,21 +180,25 @@ pub(crate) fn salvage(
     seq: &mut u64,
 ) -> Result<(Vec<Commit>, Option<Error>)> {
     let file = files.open(&name_of(number))?;
-    let (salt, bytes) = (salt(database, number), file.read(0, file.bytes()?)?);
-    let (bytes, mut at, mut found) = (bytes.as_bytes(), log_header::BYTES, Vec::new());
-    while at < bytes.len() {
-        match bytes[at..].starts_with(&layout::FRAME_MAGIC).then(|| parse(&bytes[at..], salt)).flatten() {
-            Some(frame) => {
-                let length = frame.bytes as usize;
-                found.push((at as u64, frame));
-                at += length;
+    let mut frames = Frames::new(&file, salt(database, number))?;
+    let (mut at, mut found, mut damage) = (log_header::BYTES as u64, Vec::new(), None);
+    loop {
+        let frame = match frames.find(at, |_| true) {
+            Ok(Some((start, _))) => frames.at(start)?.map(|(head, payload)| (start, head, payload)),
+            Ok(None) => None,
+            // What was found up to there counts.
+            Err(error) => {
+                damage = Some(Damage::try_from(error)?.error());
+                None
             }
-            None => at += 8,
-        }
+        };
+        let Some(frame) = frame else { break };
+        at = frame.0 + frame.1.bytes();
+        found.push(frame);
     }
-    let durable = found.iter().map(|(_, frame)| frame.durable).max().unwrap_or(0);
-    let (mut commits, mut damage) = (Vec::new(), None);
-    for (offset, frame) in found {
+    let durable = found.iter().map(|(_, frame, _)| frame.durable).max().unwrap_or(0);
+    let mut commits = Vec::new();
+    for (offset, frame, payload) in found {
         if frame.kind != frame_kind::COMMIT || frame.seq <= *seq {
             continue;
         }
@@ -224,46 +210,10 @@ pub(crate) fn salvage(
             damage = damage.or(Some(Error::corrupt(file.path(), offset, what)));
         }
         *seq = frame.seq;
-        commits.push(Commit { seq: frame.seq, path: file.path().to_path_buf(), offset, payload: frame.payload });
+        commits.push(Commit { seq: frame.seq, path: file.path().to_path_buf(), offset, payload });
     }
     if damage.is_none() && durable > *seq {
         damage = Some(Error::corrupt(file.path(), None, format!("commits {} to {durable} are damaged", *seq + 1)));
     }
     Ok((commits, damage))
-}
-
-/// The whole frame at `at`, if there is one.
-fn frame_at(file: &File, salt: u64, at: u64) -> Result<Option<Frame>> {
-    let left = file.bytes()?.saturating_sub(at);
-    if left < frame::BYTES as u64 {
-        return Ok(None);
-    }
-    let head = file.read(at, frame::BYTES as u64)?;
-    let payload = frame::PAYLOAD_BYTES.number(head.as_bytes());
-    // No length is believed before it is compared with what there is.
-    if frame::MAGIC.of(head.as_bytes()) != layout::FRAME_MAGIC
-        || payload > limits::FRAME_BYTES.min(left - frame::BYTES as u64)
-    {
-        return Ok(None);
-    }
-    let whole = file.read(at, frame::BYTES as u64 + payload)?;
-    Ok(parse(whole.as_bytes(), salt))
-}
-
-/// The frame with which `bytes` begin, if its sum fits.
-fn parse(bytes: &[u8], salt: u64) -> Option<Frame> {
-    let (head, rest) = bytes.split_at_checked(frame::BYTES)?;
-    let payload = rest.get(..usize::try_from(frame::PAYLOAD_BYTES.number(head)).ok()?)?;
-    if !payload.len().is_multiple_of(8) || frame::SUM.number(head) != sum_of(salt, head, payload) {
-        return None;
-    }
-    Some(Frame {
-        kind: frame::KIND.number(head) as u32,
-        seq: frame::SEQ.number(head),
-        durable: frame::DURABLE.number(head),
-        chain: frame::CHAIN.number(head),
-        sum: frame::SUM.number(head),
-        bytes: (frame::BYTES + payload.len()) as u64,
-        payload: payload.to_vec(),
-    })
 }

@@ -29,10 +29,10 @@ mod report;
 
 pub use report::{LostRecord, LostSegment, LostView, RepairReport, Revived, SavedCollection};
 
-use super::files::{DERIVED, DIRS, Files, is_missing};
-use super::verify::{self, Depth};
+use super::files::{DERIVED, DIRS, Files, VIEW, is_missing};
+use super::verify::{self, Depth, Finding};
 use super::{Change, Durability, Mode, Options, Store};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use catalog::Catalog;
 use copy::Copy;
 use std::collections::BTreeSet;
@@ -67,9 +67,17 @@ pub fn repair_to(path: &Path, options: Options, out: &Path) -> Result<RepairRepo
         for view in catalog.views.iter().filter(|view| view.collection == *id) {
             let (collection, name) = (saved.name.clone(), view.file.name.clone());
             let (settings, sections) = (view.file.settings.clone(), view.file.sections.clone());
-            store
-                .commit_with(vec![Change::CreateView { collection, name, settings, sections }], Durability::Buffered)?;
-            saved.views.push(view.file.name.clone());
+            let change = Change::CreateView { collection, name, settings, sections };
+            match store.commit_with(vec![change], Durability::Buffered) {
+                Ok(_) => saved.views.push(view.file.name.clone()),
+                // Its sums are right, and still no database may have it.
+                Err(error) if error.kind() == ErrorKind::Caller => report.views.push(LostView {
+                    collection: Some(saved.name.clone()),
+                    name: Some(view.file.name.clone()),
+                    damage: Finding { path: files.path(VIEW), offset: None, what: error.to_string(), derived: false },
+                }),
+                Err(error) => return Err(error),
+            }
         }
         report.collections.push(saved);
     }

@@ -108,8 +108,17 @@ impl Segment {
         &self.path
     }
 
-    /// How many records there are, deleted ones included.
+    /// How many records can be asked for, deleted ones included: none where the whole file cannot be used, whatever a
+    /// manifest says of it.
     pub fn records(&self) -> u32 {
+        match &self.kind {
+            SegmentKind::Sealed(_, Err(_)) => 0,
+            _ => self.records,
+        }
+    }
+
+    /// How many records there should be, as the manifest says.
+    pub(crate) fn announced(&self) -> u32 {
         self.records
     }
 

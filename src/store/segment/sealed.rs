@@ -43,31 +43,31 @@ struct Place {
 
 impl Sealed {
     pub(super) fn new(file: Container, entry: &SegmentEntry, dim: u64) -> Result<Sealed> {
-        let counts = file.counts();
-        let body = Sealed {
+        let (counts, records) = (file.counts(), u64::from(entry.records));
+        if counts.records != records || counts.rows != entry.rows || file.identity().file != entry.uuid {
+            let what = format!("not the segment {} of {records} records that the manifest names", hex(&entry.uuid));
+            return Err(file.corrupt(0, what));
+        }
+        if counts.dim != dim {
+            return Err(file.corrupt(0, format!("rows of {} numbers in a collection of {dim}", counts.dim)));
+        }
+        let (records_table, id_table) = (file.section(section::RECORDS)?, file.section(section::ID_TABLE)?);
+        for (table, bytes) in [(records_table, record_entry::BYTES), (id_table, id_entry::BYTES)] {
+            if table.length != records * bytes as u64 {
+                return Err(file.corrupt(table.offset, format!("a table that is not of {records} records")));
+            }
+        }
+        Ok(Sealed {
             matrices: file.section(section::MATRICES)?,
             fields: file.section(section::FIELDS)?,
             ids: file.section(section::IDS)?,
-            records: file.section(section::RECORDS)?,
-            id_table: file.section(section::ID_TABLE)?,
+            records: records_table,
+            id_table,
+            // Not before the tables have shown that there are so many.
             finite: Bits::new(entry.records as usize),
             rebuilt: OnceLock::new(),
             file,
-        };
-        let records = u64::from(entry.records);
-        if counts.records != records || counts.rows != entry.rows || body.file.identity().file != entry.uuid {
-            let what = format!("not the segment {} of {records} records that the manifest names", hex(&entry.uuid));
-            return Err(body.file.corrupt(0, what));
-        }
-        if counts.dim != dim {
-            return Err(body.file.corrupt(0, format!("rows of {} numbers in a collection of {dim}", counts.dim)));
-        }
-        for (table, bytes) in [(body.records, record_entry::BYTES), (body.id_table, id_entry::BYTES)] {
-            if table.length != records * bytes as u64 {
-                return Err(body.file.corrupt(table.offset, format!("a table that is not of {records} records")));
-            }
-        }
-        Ok(body)
+        })
     }
 
     fn place(&self, n: u32) -> Result<Place> {

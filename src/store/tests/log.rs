@@ -155,3 +155,36 @@ fn what_a_thread_of_the_store_meets_is_told_once_by_the_next_flush() {
     store.flush().unwrap();
     assert_eq!(ids(&store, "c"), ["a"]);
 }
+
+/// Every 16 bytes something that looks like a frame reaching to the end, so that finding out that none is one would take the
+/// square of the log's length. The test ends in minutes or in a blink.
+#[test]
+fn a_log_of_nothing_but_beginnings_is_damage_before_long() {
+    let vfs = MemoryVfs::default();
+    let store = Store::open(Path::new(DB), Mode::Write { create: true }, options(Arc::new(vfs.clone()))).unwrap();
+    store.commit(vec![create("c", Schema::new(2))]).unwrap();
+    store.commit(put("a", 1)).unwrap();
+    let image = vfs.copy().unwrap();
+    drop(store);
+    let log = image.files().into_iter().rfind(|path| path.to_str().unwrap().contains("wal-")).unwrap();
+    let mut bytes = image.read(&log).unwrap();
+    let (whole, length) = (bytes.len(), 8 << 20);
+    for at in (whole..length).step_by(16) {
+        let mut head = [0; layout::frame::BYTES];
+        layout::frame::MAGIC.put(&mut head, &layout::FRAME_MAGIC);
+        layout::frame::KIND.put_number(&mut head, 1);
+        let reach = (length - at).saturating_sub(layout::frame::BYTES) / 8 * 8;
+        layout::frame::PAYLOAD_BYTES.put_number(&mut head, reach as u64);
+        bytes.extend_from_slice(&head[..16]);
+    }
+    // The numbers behind a length are those of the next places, and say that much was durable.
+    image.write(&log, &bytes).unwrap();
+    for mode in [Mode::Read, Mode::Write { create: false }] {
+        let opened = Store::open(Path::new(DB), mode, options(Arc::new(image.clone())));
+        let error = opened.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("look like frames"), "{error}");
+    }
+    repair_to(Path::new(DB), options(Arc::new(image.clone())), Path::new("saved")).unwrap();
+    let saved = Store::open(Path::new("saved"), Mode::Read, options(Arc::new(image))).unwrap();
+    assert_eq!(ids(&saved, "c"), ["a"]);
+}
