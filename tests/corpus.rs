@@ -74,6 +74,11 @@ fn filters_read_back_as_themselves() {
 }
 
 #[test]
+fn derived_files_that_nobody_wrote_cost_no_answer_and_no_panic() {
+    corpus("derived", 1_500, bodies::derived);
+}
+
+#[test]
 fn a_damaged_database_is_an_error_or_right_never_a_panic() {
     corpus("database", 2_000, bodies::database);
 }

@@ -3,6 +3,7 @@
 
 mod altered;
 mod damage;
+mod derived;
 #[cfg(feature = "cli")]
 mod exchange;
 mod life;
@@ -11,6 +12,7 @@ mod media;
 mod sums;
 
 pub use damage::{database, log};
+pub use derived::derived;
 #[cfg(feature = "cli")]
 pub use exchange::import;
 pub use life::operations;
