@@ -31,7 +31,8 @@ fn make(vfs: &MemoryVfs) -> Result<()> {
         let collection = db.create_collection(name, Schema::new(dim).metric(Metric::Cosine))?;
         let records = if rows == 4 { 120 } else { 1_010 };
         let class = |n: usize| ["dog", "rain", "bird"][n % 3];
-        let record = |n| Record::new(format!("{n:04}"), matrix(n, rows, dim)).field("class", class(n)).field("n", n as f64);
+        let record =
+            |n| Record::new(format!("{n:04}"), matrix(n, rows, dim)).field("class", class(n)).field("n", n as f64);
         collection.upsert((0..records).map(record))?;
         collection.delete(["0003"])?;
         db.flush()?;
