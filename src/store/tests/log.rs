@@ -188,3 +188,22 @@ fn a_log_of_nothing_but_beginnings_is_damage_before_long() {
     let saved = Store::open(Path::new("saved"), Mode::Read, options(Arc::new(image))).unwrap();
     assert_eq!(ids(&saved, "c"), ["a"]);
 }
+
+#[test]
+fn a_log_is_read_in_pieces_however_many_commits_are_in_it() {
+    let mut counts = Vec::new();
+    for commits in [10, 100, 4_000] {
+        let vfs = MemoryVfs::default();
+        let store = Store::open(Path::new(DB), Mode::Write { create: true }, options(Arc::new(vfs.clone()))).unwrap();
+        store.commit(vec![create("c", Schema::new(2))]).unwrap();
+        (0..commits).for_each(|n| {
+            store.commit_with(put(&format!("{n}"), 1), Durability::Buffered).unwrap();
+        });
+        let counting = FaultyVfs::new(vfs, u64::MAX, Fault::Io, false);
+        let reader = Store::open(Path::new(DB), Mode::Read, options(Arc::new(counting.clone()))).unwrap();
+        assert_eq!(ids(&reader, "c").len(), commits);
+        counts.push(counting.operation_count());
+    }
+    // All of these lie within one piece.
+    assert!(counts[2] <= counts[0] + 4, "{counts:?}");
+}
