@@ -42,7 +42,7 @@ struct Place {
 }
 
 impl Sealed {
-    pub(super) fn new(file: Container, entry: &SegmentEntry, dim: u64) -> Result<Sealed> {
+    pub(super) fn new(file: Container, entry: &SegmentEntry) -> Result<Sealed> {
         let counts = file.counts();
         let body = Sealed {
             matrices: file.section(section::MATRICES)?,
@@ -59,8 +59,9 @@ impl Sealed {
             let what = format!("not the segment {} of {records} records that the manifest names", hex(&entry.uuid));
             return Err(body.file.corrupt(0, what));
         }
-        if counts.dim != dim {
-            return Err(body.file.corrupt(0, format!("rows of {} numbers in a collection of {dim}", counts.dim)));
+        if counts.dim != entry.dim {
+            let what = format!("rows of {} numbers in a collection of {}", counts.dim, entry.dim);
+            return Err(body.file.corrupt(0, what));
         }
         for (table, bytes) in [(body.records, record_entry::BYTES), (body.id_table, id_entry::BYTES)] {
             if table.length != records * bytes as u64 {
