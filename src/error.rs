@@ -155,6 +155,17 @@ pub enum Error {
     },
 }
 
+/// An id as far as it helps to find the record, on one line.
+struct Shown<'a>(&'a str);
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown: String = self.0.chars().take(60).flat_map(char::escape_debug).collect();
+        f.write_str(&shown)?;
+        if self.0.chars().nth(60).is_some() { f.write_str("..") } else { Ok(()) }
+    }
+}
+
 fn at(offset: Option<u64>) -> String {
     offset.map(|at| format!(" at byte {at}")).unwrap_or_default()
 }
@@ -209,6 +220,21 @@ impl Error {
     /// A senseless argument.
     pub fn invalid(what: impl Into<String>, why: impl Into<String>) -> Error {
         Error::Invalid { what: what.into(), why: why.into() }
+    }
+
+    /// The same, of the record at this place of a batch, counted from 0.
+    pub(crate) fn of_record(self, at: usize, id: Option<&str>) -> Error {
+        let record = match id {
+            Some(id) => format!("record {at} of the batch (`{}`)", Shown(id)),
+            None => format!("record {at} of the batch"),
+        };
+        match self {
+            Error::Mismatch { what, expected, found } => {
+                Error::Mismatch { what: format!("{record}: {what}"), expected, found }
+            }
+            Error::Invalid { what, why } => Error::Invalid { what: format!("{record}: {what}"), why },
+            other => other,
+        }
     }
 
     /// A name that does not exist; `others` are the names that do.

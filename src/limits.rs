@@ -18,10 +18,9 @@ pub const FIELDS_BYTES: usize = 16 << 20;
 /// Most records in one segment: record numbers are 32-bit, as the delete sets' are.
 pub const SEGMENT_RECORDS: usize = u32::MAX as usize;
 
-/// Most segments a database may have: each costs an open file mapping, of which Linux grants a process 65,530.
-pub const SEGMENTS: usize = 4_096;
-
-/// Largest manifest body in bytes that is read: 4,096 segments need about 1.3 MB, so anything near this is damage.
+/// Largest body of a manifest in bytes, which is all that limits collections, views and segments: some 300,000 collections of
+/// one segment each. A commit after which the next manifest could be larger is refused, so that what was acknowledged can
+/// always be written out.
 pub const MANIFEST_BYTES: u64 = 256 << 20;
 
 /// Largest payload of a frame in the log: larger commits are written as segments, so anything longer is damage.
@@ -32,6 +31,13 @@ pub const SECTIONS: u64 = 4_096;
 
 /// Largest counter in a file: none gets here by counting, and beyond it adding to one could begin again at 0.
 pub const COUNTER: u64 = 1 << 62;
+
+/// Counts left before [`COUNTER`] at which nothing more is acknowledged, so that what was can still be written out.
+pub const LAST_COUNTS: u64 = 1 << 40;
+
+/// Records without an id get numbers above that of every record whose name is a number below this. Naming one by a larger
+/// number does not use up all that are left.
+pub const NUMBERED: u64 = 1 << 61;
 
 /// Deepest nesting of a filter expression: keeps the recursive reader far from the end of its stack.
 pub const FILTER_DEPTH: usize = 64;

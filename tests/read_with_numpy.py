@@ -35,7 +35,7 @@ def newest_manifest(root):
     data = path.read_bytes()
     need(data[:8] == b"OTOMANIF", f"{path}: magic")
     need(zlib.crc32(data[:124]) == number(data, 124, 4), f"{path}: CRC-32 of the header")
-    need(number(data, 8, 2) == 1 and number(data, 16, 8) <= 1, f"{path}: a version that this program does not know")
+    need(number(data, 8, 2) == 1 and number(data, 16, 8) <= 3, f"{path}: a version that this program does not know")
     need(number(data, 56, 8) == int(path.name[9:], 16), f"{path}: generation")
     need(128 + number(data, 64, 8) == len(data), f"{path}: length")
     return json.loads(data[128:]), data[40:56]
@@ -130,14 +130,32 @@ def frames(root, manifest, database):
 
 
 def logged(root, manifest, database):
-    """What the log says, in order: (collection, id, None) for a record that goes, else (collection, id, (fields, matrix))."""
-    schemas = {collection["id"]: collection["schema"] for collection in manifest["collections"]}
+    """What the log says, in order: (collection, id, None) for a record that goes, else (collection, id, (fields, matrix)).
+    Collections that come and go in it do so in the manifest."""
+    collections = {collection["id"]: collection for collection in manifest["collections"]}
     for payload in frames(root, manifest, database):
         at, collection = 0, None
         while at < len(payload):
             kind, id_bytes = struct.unpack_from("<II", payload, at)
             if kind == 1:
                 collection, at = number(payload, at + 8, 8), at + 24
+                continue
+            if kind in (5, 6):  # a collection comes or goes
+                own, start = number(payload, at + 8, 8), at + (24 if kind == 5 else 16)
+                end = start
+                if kind == 5:
+                    end += id_bytes + number(payload, at + 16, 8)
+                    schema = json.loads(payload[start + id_bytes : end])
+                    collections[own] = {"id": own, "name": payload[start : start + id_bytes].decode(), "schema": schema}
+                else:
+                    del collections[own]
+                manifest["collections"] = list(collections.values())
+                at = -(-end // 8) * 8
+                continue
+            if kind in (7, 8):  # a view comes or goes: nothing to a reader of records
+                end = at + (32 if kind == 7 else 8) + id_bytes
+                at = -(-end // 8) * 8 + (number(payload, at + 24, 8) if kind == 7 else 0)
+                at = -(-at // 8) * 8
                 continue
             start = at + (8 if kind == 2 else 32)
             id = payload[start : start + id_bytes].decode()
@@ -158,7 +176,7 @@ def logged(root, manifest, database):
                     found = zlib.crc32(source[offset + piece : offset + min(piece + BLOCK, matrix_bytes)])
                     need(found == number(payload, at + 24 + 4 * n, 4), f"CRC-32 of a piece of {id}")
                 end = at + 24 + 4 * len(pieces)
-            schema = schemas[collection]
+            schema = collections[collection]["schema"]
             precision = ["f32", "f16", "bf16"].index(schema["precision"])
             yield collection, id, (fields, matrix(source, offset, rows, schema["dim"], precision))
             at = -(-end // 8) * 8
@@ -167,15 +185,15 @@ def logged(root, manifest, database):
 def records(root):
     """Every live record: collection, id, fields, matrix."""
     manifest, database = newest_manifest(root)
-    names = {collection["id"]: collection["name"] for collection in manifest["collections"]}
     last = {}
     for collection, id, content in logged(root, manifest, database):
         last[collection, id] = content
+    names = {collection["id"]: collection["name"] for collection in manifest["collections"]}
     for collection, id, fields, values in sealed(root, manifest, database):
-        if (collection, id) not in last:
+        if (collection, id) not in last and collection in names:
             yield names[collection], id, fields, values
     for (collection, id), content in last.items():
-        if content is not None:
+        if content is not None and collection in names:
             yield names[collection], id, *content
 
 

@@ -67,6 +67,17 @@ impl Record {
     }
 }
 
+/// The id of the record that got this number.
+pub(crate) fn numbered(number: u64) -> String {
+    format!("{number:020}")
+}
+
+/// The number that an id is, if it could have been given to a record without one.
+pub(crate) fn number_of(id: &str) -> Option<u64> {
+    let is_number = id.len() == 20 && id.bytes().all(|byte| byte.is_ascii_digit());
+    id.parse().ok().filter(|number| is_number && *number < limits::COUNTER)
+}
+
 /// Checks the length of an id.
 pub(crate) fn check_id(id: &str) -> Result<()> {
     if id.is_empty() || id.len() > limits::ID_BYTES {

@@ -65,7 +65,7 @@ impl Aside {
     pub(super) fn seal(&mut self) -> Step<()> {
         if let Some((out, identity, name)) = self.open.take() {
             let (finished, written) = out.finish(self.collection.schema.dim as u64)?;
-            self.entries.push(segment_entry(self.collection.id, seal(finished, name)?, identity, written));
+            self.entries.push(segment_entry(&self.collection, seal(finished, name)?, identity, written));
         }
         Ok(())
     }
@@ -77,14 +77,13 @@ impl Aside {
         let (files, access) = (&self.shared.files, self.shared.access);
         files.sync_dir(SEG).map_err(Stop::Poison)?;
         let database = self.shared.version().manifest.database;
-        let dim = self.collection.schema.dim as u64;
         let mut segments = Vec::new();
         for entry in &self.entries {
-            let again = Segment::open(files, Access::Read, database, entry, dim)?;
+            let again = Segment::open(files, Access::Read, database, entry)?;
             if let Err(error) = again.check_sums() {
                 return Err(Stop::Refused(read_back(again.path(), error)));
             }
-            segments.push(Arc::new(Segment::open(files, access, database, entry, dim)?));
+            segments.push(Arc::new(Segment::open(files, access, database, entry)?));
         }
         Ok(segments)
     }

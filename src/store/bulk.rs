@@ -7,7 +7,8 @@ use super::segment::{Lookup, MemoryRecord, Segment, Values};
 use super::version::{CollectionVersion, SegmentRef};
 use super::{Shared, Store};
 use crate::error::{Error, Result};
-use crate::record::Record;
+use crate::limits;
+use crate::record::{self, Record};
 use roaring::RoaringBitmap;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -52,10 +53,12 @@ impl BulkLoad {
     /// As [`Collection::upsert`](crate::Collection::upsert). After one of the environment the load cannot go on.
     pub fn push(&mut self, record: Record) -> Result<()> {
         let schema = &self.collection.schema;
-        record.check(schema)?;
+        let named = |error: Error| error.of_record(self.records as usize, record.id.as_deref());
+        record.check(schema).map_err(named)?;
         let Some(id) = record.id else {
             return Err(Error::invalid("record", "a bulk load numbers none: give each an id, or use `upsert`"));
         };
+        reserve(&self.shared, self.collection.id, &id)?;
         let (rows, hash) = (record.matrix.rows(), xxh3_64(id.as_bytes()));
         let values = Values::of(record.matrix.into_values(), schema.precision)?;
         let record = MemoryRecord { seq: self.seq, id, fields: record.fields, rows, values };
@@ -99,9 +102,20 @@ impl BulkLoad {
         let newest = writer.newest.clone();
         let mut draft = Draft::new(&newest, writer.next_no);
         draft.seq += 1;
-        draft.add_segments(&self.collection, new)?;
+        draft.add_segments(&self.collection, new, &writer.reserved)?;
+        draft.check_room(self.shared.tuning.manifest_bytes, writer.left())?;
         writer.publish(&self.shared, draft)
     }
+}
+
+/// Sees to it that nothing that is numbered from now on gets this id.
+fn reserve(shared: &Shared, collection: u64, id: &str) -> Result<()> {
+    if let Some(number) = record::number_of(id).filter(|number| *number < limits::NUMBERED) {
+        let mut writer = shared.writer()?;
+        let reserved = writer.reserved.entry(collection).or_default();
+        *reserved = (*reserved).max(number + 1);
+    }
+    Ok(())
 }
 
 /// Records of a segment whose ids are in later ones too.

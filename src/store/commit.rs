@@ -49,13 +49,14 @@ impl Shared {
         let newest = writer.newest.clone();
         let mut draft = Draft::new(&newest, writer.next_no);
         draft.seq += 1;
-        changes.into_iter().try_for_each(|change| draft.apply(change))?;
+        draft.apply(changes, &writer.reserved)?;
         let (ids, deleted) = (std::mem::take(&mut draft.ids), std::mem::take(&mut draft.deleted));
         if draft.changed {
+            draft.check_room(self.tuning.manifest_bytes, writer.left())?;
             writer.next_no = draft.next_no;
             let inline = draft.new_records().map(|(_, record)| &record.values);
             let inline: u64 = inline.filter(|values| !is_large(values, &self.tuning)).map(Values::length).sum();
-            let done = match !draft.structural && inline <= largest_frame(&self.tuning) {
+            let done = match newest.manifest.can_log(draft.structural) && inline <= largest_frame(&self.tuning) {
                 true => writer.append(self, draft),
                 false => writer.publish(self, draft),
             };

@@ -9,7 +9,7 @@ use super::draft::Draft;
 use super::fold;
 use super::publish::{Step, Stop};
 use super::segment::Segment;
-use super::version::{self, CollectionVersion, SegmentRef, Version};
+use super::version::{CollectionVersion, SegmentRef, Version};
 use super::{Compacted, Shared};
 use crate::error::{Error, Result};
 use roaring::RoaringBitmap;
@@ -156,7 +156,7 @@ impl Shared {
     fn exchange(&self, job: &Job, new: Vec<Arc<Segment>>) -> Step<bool> {
         let mut writer = self.writer()?;
         let newest = writer.newest.clone();
-        let Some(now) = version::of_number(&newest.collections, job.collection.id) else {
+        let Some(now) = newest.collections.of_number(job.collection.id) else {
             return Ok(false);
         };
         // Records that were deleted since: the k-th that was copied is the k-th of the new ones.

@@ -1,18 +1,19 @@
 //! The next version while it is being thought out: changes are applied in memory and checked; no file is touched.
 
 use super::change::Change;
-use super::fold;
+use super::collections::Collections;
 use super::layout::Sixteen;
 use super::log::{Commit, Operation};
-use super::segment::{Body, Lookup, Memory, MemoryRecord, Segment, Values};
-use super::version::{self, CollectionVersion, SegmentRef, Version};
-use super::view_file;
+use super::manifest::LEFT_ROOM;
+use super::segment::{Body, Lookup, MemoryRecord, Values};
+use super::staged::Staged;
+use super::version::{CollectionVersion, SegmentRef, Version};
+use super::{ViewFile, view_file};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::matrix::MatrixView;
 use crate::pipeline::Section;
-use crate::record::{self, Fields, Record};
-use roaring::RoaringBitmap;
+use crate::record::{self, Fields, Record, Schema};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
@@ -21,56 +22,52 @@ use std::sync::Arc;
 /// A version that differs from another by the changes applied so far.
 #[derive(Debug)]
 pub(super) struct Draft {
+    database: Sixteen,
+    generation: u64,
     /// Number of the commit that the changes are.
     pub seq: u64,
     /// The next number for a file or collection.
     pub next_no: u64,
-    /// As they are without `records`.
-    collections: BTreeMap<String, Arc<CollectionVersion>>,
-    /// Records coming and going, by collection number.
-    records: BTreeMap<u64, Staged>,
-    pub views: Vec<StagedView>,
+    /// Bytes that the collections took in a manifest before.
+    room_before: u64,
+    /// As they are without the records in `staged`.
+    collections: Collections,
+    /// What changes, by collection number.
+    staged: BTreeMap<u64, Staged>,
+    /// Numbers of collections that go, of such as were there before.
+    pub dropped: Vec<u64>,
+    /// Bytes of their segments.
+    pub dropped_bytes: u64,
     pub ids: Vec<Vec<String>>,
     pub deleted: Vec<u64>,
     /// Whether there is anything new.
     pub changed: bool,
-    /// Whether collections or views come or go, which only a manifest can say.
+    /// Whether collections or views come or go.
     pub structural: bool,
 }
 
-/// Records of one collection that come and go.
+/// Ids that the changes of a commit name in one collection, as far as they could be numbers given to records without one.
 #[derive(Debug, Default)]
-struct Staged {
-    /// New records in order of arrival; none where a later one took its place.
-    pending: Vec<Option<MemoryRecord>>,
-    by_id: HashMap<String, usize>,
-    /// Delete sets that change, by the place of their segments.
-    deleted: BTreeMap<usize, RoaringBitmap>,
-    /// Ids of records that go and are not written again.
-    gone: BTreeSet<String>,
-    /// How many records leave the segments.
-    removed: u64,
-    next_record: u64,
-}
-
-/// A view to be written.
-#[derive(Debug)]
-pub(super) struct StagedView {
-    pub collection: u64,
-    pub name: String,
-    pub settings: Value,
-    pub sections: Vec<Section>,
+struct Named {
+    /// Above all of them, up to where counting goes on from a named number.
+    floor: u64,
+    /// Those beyond.
+    others: BTreeSet<String>,
 }
 
 impl Draft {
     /// Nothing changed yet.
     pub(super) fn new(base: &Version, next_no: u64) -> Draft {
         Draft {
+            database: base.manifest.database,
+            generation: base.generation,
             seq: base.seq,
             next_no,
+            room_before: base.collections.room(),
             collections: base.collections.clone(),
-            records: BTreeMap::new(),
-            views: Vec::new(),
+            staged: BTreeMap::new(),
+            dropped: Vec::new(),
+            dropped_bytes: 0,
             ids: Vec::new(),
             deleted: Vec::new(),
             changed: false,
@@ -84,16 +81,65 @@ impl Draft {
         self.next_no - 1
     }
 
-    pub(super) fn apply(&mut self, change: Change) -> Result<()> {
-        match change {
-            Change::CreateCollection { name, schema } => self.create_collection(name, schema),
-            Change::DropCollection { name } => self.drop_collection(&name),
-            Change::Upsert { collection, records } => self.upsert(&collection, records),
-            Change::Delete { collection, ids } => self.delete(&collection, &ids),
-            Change::CreateView { collection, name, settings, sections } => {
-                self.create_view(&collection, name, settings, sections)
+    /// Applies all changes of a commit. `reserved` are the numbers of records that loads going on have named, by collection.
+    pub(super) fn apply(&mut self, changes: Vec<Change>, reserved: &BTreeMap<u64, u64>) -> Result<()> {
+        let mut named: HashMap<String, Named> = HashMap::new();
+        for change in &changes {
+            let ids: &mut dyn Iterator<Item = &String> = match change {
+                Change::Upsert { records, .. } => &mut records.iter().filter_map(|record| record.id.as_ref()),
+                Change::Delete { ids, .. } => &mut ids.iter(),
+                _ => continue,
+            };
+            let (Change::Upsert { collection, .. } | Change::Delete { collection, .. }) = change else { continue };
+            for (id, number) in ids.filter_map(|id| Some((id, record::number_of(id)?))) {
+                let named = named.entry(collection.clone()).or_default();
+                if number < limits::NUMBERED {
+                    named.floor = named.floor.max(number + 1);
+                } else {
+                    named.others.insert(id.clone());
+                }
             }
-            Change::DropView { collection, name } => self.drop_view(&collection, &name),
+        }
+        for change in changes {
+            match change {
+                Change::CreateCollection { name, schema } => self.create_collection(name, schema)?,
+                Change::DropCollection { name } => self.drop_collection(&name)?,
+                Change::Upsert { collection, records } => {
+                    let named = named.entry(collection.clone()).or_default();
+                    self.upsert(&collection, records, named, reserved)?;
+                }
+                Change::Delete { collection, ids } => self.delete(&collection, &ids)?,
+                Change::CreateView { collection, name, settings, sections } => {
+                    self.create_view(&collection, &name, &settings, &sections)?;
+                }
+                Change::DropView { collection, name } => self.drop_view(&collection, &name)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what could be acknowledged but not be published: whatever the log holds must fit the next manifest, whose
+    /// names are at most `room` bytes and whose counters end somewhere. What needs no more than there is may go on.
+    pub(super) fn check_room(&self, room: u64, left: usize) -> Result<()> {
+        let records = self.staged.iter().filter(|(_, staged)| staged.pending.iter().any(Option::is_some));
+        let records = records.filter_map(|(id, _)| self.collections.of_number(*id));
+        let records: u64 = records.map(|collection| collection.room_of_records()).sum();
+        let needed = self.collections.room() + records;
+        if needed <= self.room_before {
+            return Ok(());
+        }
+        if needed + left as u64 * LEFT_ROOM > room {
+            let why = format!(
+                "names, settings and segments of {} collections need more than the {room} bytes of a manifest: drop or \
+                 compact some, or begin another database",
+                self.collections.len()
+            );
+            return Err(Error::invalid("database", why));
+        }
+        let counters = [self.seq, self.next_no, self.generation];
+        match counters.iter().any(|counter| *counter >= limits::COUNTER - limits::LAST_COUNTS) {
+            true => Err(Error::invalid("database", "its counters are at their end: copy its records into a new one")),
+            false => Ok(()),
         }
     }
 
@@ -101,51 +147,61 @@ impl Draft {
         self.collections.get(name).ok_or_else(|| Error::not_found("collection", name, self.collections.keys()))
     }
 
-    fn create_collection(&mut self, name: String, schema: record::Schema) -> Result<()> {
+    fn create_collection(&mut self, name: String, schema: Schema) -> Result<()> {
         record::check_name("collection", &name)?;
         schema.check()?;
         if self.collections.contains_key(&name) {
             return Err(Error::Exists { what: "collection", name });
         }
-        let id = self.number();
-        self.collections.insert(name.clone(), Arc::new(CollectionVersion::empty(id, name, schema)));
+        let collection = CollectionVersion::empty(self.number(), name, schema);
+        self.staged(&collection).created = true;
+        self.collections.put(collection);
         (self.changed, self.structural) = (true, true);
         Ok(())
     }
 
     fn drop_collection(&mut self, name: &str) -> Result<()> {
-        let id = self.collection(name)?.id;
+        let collection = self.collection(name)?.clone();
         self.collections.remove(name);
-        self.records.remove(&id);
-        self.views.retain(|view| view.collection != id);
+        let staged = self.staged.remove(&collection.id);
+        if !staged.is_some_and(|staged| staged.created) {
+            self.dropped.push(collection.id);
+            let entries = collection.segments.iter().filter_map(|part| part.segment.entry());
+            self.dropped_bytes += entries.map(|entry| entry.file.bytes).sum::<u64>();
+        }
         (self.changed, self.structural) = (true, true);
         Ok(())
     }
 
-    fn upsert(&mut self, collection: &str, records: Vec<Record>) -> Result<()> {
+    fn upsert(
+        &mut self,
+        collection: &str,
+        records: Vec<Record>,
+        named: &Named,
+        reserved: &BTreeMap<u64, u64>,
+    ) -> Result<()> {
         let collection = self.collection(collection)?.clone();
-        let staged = Staged::of(&mut self.records, &collection);
+        let seq = self.seq;
         self.changed |= !records.is_empty();
+        let staged = self.staged(&collection);
+        let reserved = reserved.get(&collection.id).copied().unwrap_or(0);
+        staged.next_record = staged.next_record.max(named.floor).max(reserved);
         let mut ids = Vec::with_capacity(records.len());
-        for record in records {
-            record.check(&collection.schema)?;
-            let id = match record.id {
-                Some(id) => id,
-                None => loop {
-                    let id = format!("{:020}", staged.next_record);
-                    staged.next_record += 1;
-                    // A user may have given that very id to a record of his own.
-                    let free = !matches!(staged.find(&collection.segments, &id)?, Lookup::At(_));
-                    if free && !staged.by_id.contains_key(&id) {
-                        break id;
-                    }
-                },
+        for (at, record) in records.into_iter().enumerate() {
+            let name = record.id.clone();
+            let put = || -> Result<String> {
+                record.check(&collection.schema)?;
+                let id = match record.id {
+                    Some(id) => id,
+                    None => staged.number(&collection.segments, &named.others)?,
+                };
+                let rows = record.matrix.rows();
+                let values = Values::of(record.matrix.into_values(), collection.schema.precision)?;
+                let record = MemoryRecord { seq, id: id.clone(), fields: record.fields, rows, values };
+                staged.put(&collection.segments, record)?;
+                Ok(id)
             };
-            let rows = record.matrix.rows();
-            let values = Values::of(record.matrix.into_values(), collection.schema.precision)?;
-            ids.push(id.clone());
-            let record = MemoryRecord { seq: self.seq, id, fields: record.fields, rows, values };
-            staged.put(&collection.segments, record)?;
+            ids.push(put().map_err(|error| error.of_record(at, name.as_deref()))?);
         }
         self.ids.push(ids);
         Ok(())
@@ -153,7 +209,7 @@ impl Draft {
 
     fn delete(&mut self, collection: &str, ids: &[String]) -> Result<()> {
         let collection = self.collection(collection)?.clone();
-        let staged = Staged::of(&mut self.records, &collection);
+        let staged = self.staged(&collection);
         let mut existed = 0;
         for id in ids {
             match staged.delete(&collection.segments, id)? {
@@ -167,35 +223,45 @@ impl Draft {
         Ok(())
     }
 
-    fn create_view(&mut self, collection: &str, name: String, settings: Value, sections: Vec<Section>) -> Result<()> {
-        record::check_name("view", &name)?;
-        view_file::check(&sections)?;
-        let entry = self.collection(collection)?;
-        let (id, dim) = (entry.id, entry.schema.dim);
+    fn create_view(&mut self, collection: &str, name: &str, settings: &Value, sections: &[Section]) -> Result<()> {
+        record::check_name("view", name)?;
+        view_file::check(sections)?;
+        let mut collection = CollectionVersion::clone(self.collection(collection)?);
+        let dim = collection.schema.dim;
         // The collection may have been dropped and made anew while the view was being fitted.
         if let Some(found) = settings["input_dim"].as_u64().filter(|found| *found != dim as u64) {
             return Err(Error::mismatch(format!("view `{name}`"), format!("rows of {dim} numbers"), found));
         }
-        let staged = self.views.iter().any(|view| view.collection == id && view.name == name);
-        if staged || entry.view_names().any(|view| view == name) {
-            return Err(Error::Exists { what: "view", name });
+        if collection.view_names().any(|view| view == name) {
+            return Err(Error::Exists { what: "view", name: name.to_owned() });
         }
-        self.views.push(StagedView { collection: id, name, settings, sections });
+        let numbers = (self.number(), random(), random_sixteen());
+        let view = ViewFile::stage(self.database, numbers, name, settings, sections);
+        let view = view.map_err(|error| Error::invalid(format!("view `{name}`"), error.to_string()))?;
+        collection.views.insert(name.to_owned(), Arc::new(view));
+        self.staged(&collection).new_views.insert(name.to_owned());
+        self.collections.put(collection);
         (self.changed, self.structural) = (true, true);
         Ok(())
     }
 
     fn drop_view(&mut self, collection: &str, name: &str) -> Result<()> {
-        let mut entry = CollectionVersion::clone(self.collection(collection)?);
-        let before = entry.view_names().count() + self.views.len();
-        self.views.retain(|view| view.collection != entry.id || view.name != name);
-        entry.drop_view(name);
-        if entry.view_names().count() + self.views.len() == before {
-            return Err(Error::not_found("view", name, entry.view_names()));
+        let mut collection = CollectionVersion::clone(self.collection(collection)?);
+        if !collection.view_names().any(|view| view == name) {
+            return Err(Error::not_found("view", name, collection.view_names()));
         }
-        self.collections.insert(collection.to_owned(), Arc::new(entry));
+        collection.drop_view(name);
+        let staged = self.staged(&collection);
+        if !staged.new_views.remove(name) {
+            staged.gone_views.insert(name.to_owned());
+        }
+        self.collections.put(collection);
         (self.changed, self.structural) = (true, true);
         Ok(())
+    }
+
+    fn staged(&mut self, collection: &CollectionVersion) -> &mut Staged {
+        self.staged.entry(collection.id).or_insert_with(|| Staged::new(collection))
     }
 
     /// Applies a commit from a log. `body` gives a matrix that lies in a segment file.
@@ -206,27 +272,37 @@ impl Draft {
     ) -> Result<()> {
         self.seq = commit.seq;
         self.changed = true;
-        let mut collection = None;
+        let mut current = None;
         for operation in commit.operations()? {
-            if let Operation::Collection { id, next_record } = operation {
-                let missing = || commit.corrupt("a collection that is not there");
-                let found = self.collection_of(id).ok_or_else(missing)?.clone();
-                if next_record > limits::COUNTER {
-                    return Err(commit.corrupt("a number for a record that cannot be"));
+            match operation {
+                Operation::CreateCollection { .. } | Operation::DropCollection { .. } => {
+                    self.replay_collection(commit, &operation)?;
+                    continue;
                 }
-                Staged::of(&mut self.records, &found).next_record = next_record;
-                collection = Some(found);
+                Operation::Collection { id, next_record } => {
+                    let missing = || commit.corrupt("a collection that is not there");
+                    let found = self.collections.of_number(id).ok_or_else(missing)?.clone();
+                    if next_record > limits::COUNTER {
+                        return Err(commit.corrupt("a number for a record that cannot be"));
+                    }
+                    self.staged(&found).next_record = next_record;
+                    current = Some(found);
+                    continue;
+                }
+                _ => {}
+            }
+            let collection = current.as_ref().ok_or_else(|| commit.corrupt("a record of no collection"))?;
+            if let Operation::CreateView { .. } | Operation::DropView { .. } = operation {
+                self.replay_view(commit, collection.id, &operation)?;
                 continue;
             }
-            let collection = collection.as_ref().ok_or_else(|| commit.corrupt("a record of no collection"))?;
-            let staged = Staged::of(&mut self.records, collection);
+            let staged = self.staged(collection);
             let (schema, segments) = (&collection.schema, &collection.segments);
             let fits = |rows: u64, bytes: u64| {
                 let wanted = rows.checked_mul(schema.dim as u64);
                 wanted.and_then(|values| values.checked_mul(schema.precision.bytes() as u64)) == Some(bytes)
             };
             let (id, fields, rows, values) = match &operation {
-                Operation::Collection { .. } => continue,
                 Operation::Delete { id } => {
                     staged.delete(segments, id)?;
                     continue;
@@ -252,6 +328,51 @@ impl Draft {
         Ok(())
     }
 
+    fn replay_collection(&mut self, commit: &Commit, operation: &Operation<'_>) -> Result<()> {
+        match operation {
+            Operation::CreateCollection { id, name, schema } => {
+                let schema = serde_json::from_slice(schema).map_err(|_| commit.corrupt("a schema that is no JSON"))?;
+                let schema = Schema::from_json(&schema).map_err(|error| commit.corrupt(&error.to_string()))?;
+                if self.collections.contains_key(name)
+                    || self.collections.of_number(*id).is_some()
+                    || *id >= limits::COUNTER
+                {
+                    return Err(commit.corrupt("a collection that is there already"));
+                }
+                self.next_no = self.next_no.max(id + 1);
+                self.collections.put(CollectionVersion::empty(*id, (*name).to_owned(), schema));
+            }
+            Operation::DropCollection { id } => {
+                let missing = || commit.corrupt("a collection that is not there");
+                let name = self.collections.of_number(*id).ok_or_else(missing)?.name.clone();
+                self.collections.remove(&name);
+                self.staged.remove(id);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn replay_view(&mut self, commit: &Commit, collection: u64, operation: &Operation<'_>) -> Result<()> {
+        let missing = || commit.corrupt("a collection that is not there");
+        let mut collection = CollectionVersion::clone(self.collections.of_number(collection).ok_or_else(missing)?);
+        match operation {
+            Operation::CreateView { name, number, random, file } => {
+                if collection.view_names().any(|view| view == *name) || *number >= limits::COUNTER {
+                    return Err(commit.corrupt("a view that is there already"));
+                }
+                let view = ViewFile::logged(self.database, (*number, *random), name, file.to_vec());
+                let view = view.map_err(|error| commit.corrupt(&error.to_string()))?;
+                self.next_no = self.next_no.max(number + 1);
+                collection.views.insert(view.name.clone(), Arc::new(view));
+            }
+            Operation::DropView { name } => collection.drop_view(name),
+            _ => {}
+        }
+        self.collections.put(collection);
+        Ok(())
+    }
+
     /// Puts segments with the same live records in the place of others; the caller sees to it that no records are staged.
     pub(super) fn replace_segments(&mut self, name: &str, old: &HashSet<Sixteen>, new: Vec<SegmentRef>) {
         let Some(collection) = self.collections.get(name) else { return };
@@ -260,17 +381,23 @@ impl Draft {
         let at = changed.segments.iter().position(goes).unwrap_or(0);
         changed.segments.retain(|part| !goes(part));
         changed.segments.splice(at..at, new);
-        self.collections.insert(name.to_owned(), Arc::new(changed));
+        self.collections.put(changed);
     }
 
     /// Adds whole segments of new records to a collection; those with the same ids go.
-    pub(super) fn add_segments(&mut self, to: &CollectionVersion, new: Vec<SegmentRef>) -> Result<()> {
+    pub(super) fn add_segments(
+        &mut self,
+        to: &CollectionVersion,
+        new: Vec<SegmentRef>,
+        reserved: &BTreeMap<u64, u64>,
+    ) -> Result<()> {
         let now = self.collection(&to.name)?;
         if now.id != to.id {
             return Err(Error::not_found("collection", &to.name, [""; 0]));
         }
         let mut changed = CollectionVersion::clone(now);
-        let mut staged = Staged { next_record: changed.next_record, ..Staged::default() };
+        let mut staged = Staged::new(&changed);
+        staged.next_record = staged.next_record.max(reserved.get(&to.id).copied().unwrap_or(0));
         for part in &new {
             for n in part.numbers()? {
                 staged.remove(&changed.segments, part.segment.id(n)?)?;
@@ -279,133 +406,45 @@ impl Draft {
         staged.take_out(&mut changed);
         changed.records += new.iter().map(SegmentRef::live).sum::<u64>();
         changed.segments.splice(..0, new);
-        self.collections.insert(to.name.clone(), Arc::new(changed));
-        (self.changed, self.structural) = (true, true);
+        self.collections.put(changed);
+        self.changed = true;
         Ok(())
     }
 
     /// New records, with the number of their collection.
     pub(super) fn new_records(&mut self) -> impl Iterator<Item = (u64, &mut MemoryRecord)> {
-        let staged = self.records.iter_mut();
+        let staged = self.staged.iter_mut();
         staged.flat_map(|(id, staged)| staged.pending.iter_mut().flatten().map(|record| (*id, record)))
     }
 
     /// The collection of that number.
     pub(super) fn collection_of(&self, id: u64) -> Option<&Arc<CollectionVersion>> {
-        version::of_number(&self.collections, id)
+        self.collections.of_number(id)
     }
 
-    /// What records come and go, as the log says it.
+    /// What comes and goes, as the log says it.
     pub(super) fn payload(&self) -> Result<Vec<u8>> {
         let mut payload = Vec::new();
-        for (id, staged) in &self.records {
-            Operation::Collection { id: *id, next_record: staged.next_record }.write(&mut payload);
-            staged.gone.iter().for_each(|id| Operation::Delete { id }.write(&mut payload));
-            for record in staged.pending.iter().flatten() {
-                let fields = record.fields.to_json();
-                let (id, fields, rows) = (record.id.as_str(), fields.as_bytes(), record.rows as u64);
-                match &record.values {
-                    Values::Direct(body) => {
-                        let (matrix_bytes, place) = (body.bytes(), body.place().clone());
-                        Operation::UpsertDirect { id, fields, rows, matrix_bytes, place }.write(&mut payload);
-                    }
-                    values => Operation::Upsert { id, fields, rows, matrix: &values.bytes()? }.write(&mut payload),
-                }
+        self.dropped.iter().for_each(|id| Operation::DropCollection { id: *id }.write(&mut payload));
+        for (id, staged) in &self.staged {
+            if let Some(collection) = self.collections.of_number(*id) {
+                staged.write(collection, &mut payload)?;
             }
         }
         Ok(payload)
     }
 
-    /// The collections with all changes. New records become a segment in memory; small ones are merged.
-    pub(super) fn finish(self, root: &Path) -> BTreeMap<String, Arc<CollectionVersion>> {
+    /// The collections with all changes.
+    pub(super) fn finish(self, root: &Path) -> Collections {
         let mut collections = self.collections;
-        let mut records = self.records;
-        for collection in collections.values_mut() {
-            if let Some(staged) = records.remove(&collection.id) {
+        for (id, staged) in self.staged {
+            if let Some(collection) = collections.of_number(id) {
                 let mut changed = CollectionVersion::clone(collection);
                 staged.finish(&mut changed, root);
-                *collection = Arc::new(changed);
+                collections.put(changed);
             }
         }
         collections
-    }
-}
-
-impl Staged {
-    fn of<'s>(all: &'s mut BTreeMap<u64, Staged>, collection: &CollectionVersion) -> &'s mut Staged {
-        let next_record = collection.next_record;
-        all.entry(collection.id).or_insert_with(|| Staged { next_record, ..Staged::default() })
-    }
-
-    /// Where the record with this id is among the segments, unless it was removed.
-    fn find(&self, segments: &[SegmentRef], id: &str) -> Result<Lookup<(usize, u32)>> {
-        version::lookup(segments, id, |at| self.deleted.get(&at).unwrap_or(&segments[at].deleted))
-    }
-
-    /// Adds a record in the place of the one with its id. What damage hides is no reason to refuse it: it counts as not
-    /// there.
-    fn put(&mut self, segments: &[SegmentRef], record: MemoryRecord) -> Result<()> {
-        self.remove(segments, &record.id)?;
-        self.gone.remove(&record.id);
-        self.by_id.insert(record.id.clone(), self.pending.len());
-        self.pending.push(Some(record));
-        Ok(())
-    }
-
-    fn delete(&mut self, segments: &[SegmentRef], id: &str) -> Result<Lookup<()>> {
-        let removed = self.remove(segments, id)?;
-        if matches!(removed, Lookup::At(())) {
-            self.gone.insert(id.to_owned());
-        }
-        Ok(removed)
-    }
-
-    /// Removes the record with this id, wherever it is; `Absent` when there is none.
-    fn remove(&mut self, segments: &[SegmentRef], id: &str) -> Result<Lookup<()>> {
-        if let Some(at) = self.by_id.remove(id) {
-            self.pending[at] = None;
-            return Ok(Lookup::At(()));
-        }
-        match self.find(segments, id)? {
-            Lookup::At((at, record)) => {
-                let deleted = self.deleted.entry(at).or_insert_with(|| (*segments[at].deleted).clone());
-                self.removed += u64::from(deleted.insert(record));
-                Ok(Lookup::At(()))
-            }
-            Lookup::Absent => Ok(Lookup::Absent),
-            Lookup::Unknown(damage) => Ok(Lookup::Unknown(damage)),
-        }
-    }
-
-    /// Lets the records go that do.
-    fn take_out(self, collection: &mut CollectionVersion) {
-        collection.next_record = self.next_record;
-        for (at, deleted) in self.deleted {
-            collection.segments[at].deleted = Arc::new(deleted);
-        }
-        collection.records = collection.records.saturating_sub(self.removed);
-        collection.segments.retain(|part| part.live() > 0 || part.segment.memory().is_none());
-    }
-
-    fn finish(mut self, collection: &mut CollectionVersion, root: &Path) {
-        let new = std::mem::take(&mut self.pending);
-        let new: Vec<Arc<MemoryRecord>> = new.into_iter().flatten().map(Arc::new).collect();
-        self.take_out(collection);
-        if new.is_empty() {
-            return;
-        }
-        collection.records += new.len() as u64;
-        let segments = &mut collection.segments;
-        let weights: Vec<_> =
-            segments.iter().map(|part| part.segment.memory().map(|_| fold::weight_of(0, part.live()))).collect();
-        let kept = segments.len() - fold::choose(&weights, fold::weight_of(0, new.len() as u64));
-        let mut records: Vec<Arc<MemoryRecord>> = Vec::new();
-        for part in segments.drain(kept..) {
-            records.extend(part.live_memory().cloned());
-        }
-        records.extend(new);
-        let memory = Memory::new(&collection.schema, records);
-        segments.push(SegmentRef::new(Arc::new(Segment::of_memory(root, memory)), None, Arc::default()));
     }
 }
 

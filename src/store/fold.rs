@@ -6,16 +6,16 @@
 //! of like size a record is written once and then once for each factor of eight up to 64 MiB:
 //! `1 + log8(64 MiB / bytes of a commit)` times (1.5 KB: at most 6.2; 0.5 MB: 3.4; from 9 MiB on: 1). Where big and tiny commits
 //! alternate the factor can reach seven for each class. With every 256 segments in a
-//! collection the 64 MiB double, so that a large one stays below the limit of segments and pays with rare commits that copy more.
-//! The limit is the database's: many crowded collections can still meet it together.
+//! collection the 64 MiB double, so that a large one has at most some thousands, and pays with rare commits that copy more.
 
 use super::version::SegmentRef;
+use crate::limits;
 
 /// Segments that become one.
 const FAN_IN: usize = 8;
 /// Largest result of folding in a collection of few segments.
 const LARGEST: u64 = 64 << 20;
-/// For each so many segments it doubles, so that their number stays far from [`limits::SEGMENTS`](crate::limits::SEGMENTS).
+/// For each so many segments of a collection it doubles, so that finding an id does not look into ever more of them.
 const CROWD: usize = 256;
 /// What a record costs beyond its own bytes: entry and line in the id table.
 const RECORD_BYTES: u64 = 80;
@@ -39,9 +39,9 @@ fn class(weight: u64) -> u32 {
     weight.max(1).ilog2() / FAN_IN.ilog2()
 }
 
-/// A size that doubles with every so many segments there are, so that their number stays far from its limit.
+/// A size that doubles with every so many segments there are. Records of so many bytes in all can be numbered in one segment.
 pub(crate) fn crowded(bytes: u64, segments: usize) -> u64 {
-    bytes << (segments / CROWD).min(16)
+    (bytes << (segments / CROWD).min(16)).min(RECORD_BYTES * limits::SEGMENT_RECORDS as u64)
 }
 
 /// How many of the last segments to fold into a new one of weight `new`.
@@ -68,7 +68,6 @@ pub(crate) fn choose(weights: &[Option<u64>], new: u64) -> usize {
 #[allow(clippy::print_stdout)]
 mod tests {
     use super::*;
-    use crate::limits;
 
     /// Commits of the given weights: segments at the end, bytes written for each byte given.
     fn run(commits: impl Iterator<Item = u64>) -> (usize, f64) {
@@ -103,10 +102,7 @@ mod tests {
         for weight in [10 << 20, 60 << 20, 1 << 30] {
             let (segments, written) = run(std::iter::repeat_n(weight, 30_000));
             println!("figure segments_after_30000_commits_of_{}_mib = {segments} segments", weight >> 20);
-            assert!(
-                segments < limits::SEGMENTS * 3 / 4 && written < 4.0,
-                "{weight}: {segments} segments, {written} times"
-            );
+            assert!(segments < 3_072 && written < 4.0, "{weight}: {segments} segments, {written} times");
         }
     }
 

@@ -8,10 +8,10 @@
 use super::derived;
 use super::files::{DERIVED, Files, SEG, TEMPORARY, VIEW, is_missing};
 use super::log;
-use super::manifest::{Manifest, name_of, number_of};
+use super::manifest::{Manifest, ViewEntry, name_of, number_of};
 use super::version::generations;
 use crate::error::Result;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// When garbage is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,10 +94,14 @@ pub(crate) fn sweep(
 }
 
 /// Numbers of the segments and views that derived files can be of; 0 for those of a segment alone.
-pub(crate) fn derivable_of(manifest: &Manifest) -> impl Iterator<Item = (u64, u64)> {
-    manifest.collections.iter().flat_map(|collection| {
-        let segments = manifest.segments.iter().filter(|segment| segment.collection == collection.id);
-        let views = || std::iter::once(0).chain(collection.views.iter().map(|view| view.file.no()));
-        segments.flat_map(move |segment| views().map(|view| (segment.file.no(), view)))
-    })
+fn derivable_of(manifest: &Manifest) -> Vec<(u64, u64)> {
+    let views = manifest.collections.iter().map(|collection| (collection.id, &collection.views));
+    let views: HashMap<u64, &Vec<ViewEntry>> = views.collect();
+    let mut derivable = Vec::new();
+    for segment in &manifest.segments {
+        let views = views.get(&segment.collection).into_iter().flat_map(|views| views.iter());
+        let views = std::iter::once(0).chain(views.map(|view| view.file.no()));
+        derivable.extend(views.map(|view| (segment.file.no(), view)));
+    }
+    derivable
 }

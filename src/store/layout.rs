@@ -10,11 +10,14 @@ use xxhash_rust::xxh3::xxh3_128;
 /// Version of the format: another major is refused, a newer minor is read.
 pub const MAJOR: u16 = 1;
 /// Highest minor version written.
-pub const MINOR: u16 = 1;
+pub const MINOR: u16 = 2;
 /// Flag of a manifest: commits may stand in a log. A release that does not know logs would not see them.
 pub const HAS_LOG: u64 = 1;
+/// Flag of a manifest: collections and views may come and go in the log, and there may be any number of segments. A release
+/// that knows neither would take both for damage.
+pub const LOGS_NAMES: u64 = 2;
 /// Flags without which a file must not be read at all, that this release knows.
-pub const KNOWN_INCOMPAT: u64 = HAS_LOG;
+pub const KNOWN_INCOMPAT: u64 = HAS_LOG | LOGS_NAMES;
 /// Flags without which a database must not be written, that this release knows: none yet.
 pub const KNOWN_RO_COMPAT: u64 = 0;
 
@@ -219,6 +222,34 @@ structure! {
     }
 }
 
+structure! {
+    /// Operation of a frame: a collection comes. Name and schema follow.
+    create_collection_operation 24 {
+        KIND 0 4  NAME_BYTES 4 4  COLLECTION 8 8  SCHEMA_BYTES 16 8
+    }
+}
+
+structure! {
+    /// Operation of a frame: a collection goes.
+    drop_collection_operation 16 {
+        KIND 0 4  ZERO 4 4  COLLECTION 8 8
+    }
+}
+
+structure! {
+    /// Operation of a frame: a view comes. Its name follows, then its file.
+    create_view_operation 32 {
+        KIND 0 4  NAME_BYTES 4 4  FILE_NUMBER 8 8  FILE_RANDOM 16 8  FILE_BYTES 24 8
+    }
+}
+
+structure! {
+    /// Operation of a frame: a view goes. Its name follows.
+    drop_view_operation 8 {
+        KIND 0 4  NAME_BYTES 4 4
+    }
+}
+
 /// Every structure with its name in `storage-format.md`, its length and its fields.
 pub const STRUCTURES: &[(&str, usize, &[Field])] = &[
     ("manifest header", manifest_header::BYTES, manifest_header::FIELDS),
@@ -238,6 +269,10 @@ pub const STRUCTURES: &[(&str, usize, &[Field])] = &[
     ("delete operation", delete_operation::BYTES, delete_operation::FIELDS),
     ("upsert operation", upsert_operation::BYTES, upsert_operation::FIELDS),
     ("place", place::BYTES, place::FIELDS),
+    ("create collection operation", create_collection_operation::BYTES, create_collection_operation::FIELDS),
+    ("drop collection operation", drop_collection_operation::BYTES, drop_collection_operation::FIELDS),
+    ("create view operation", create_view_operation::BYTES, create_view_operation::FIELDS),
+    ("drop view operation", drop_view_operation::BYTES, drop_view_operation::FIELDS),
 ];
 
 /// What a file holds, as its header says.
@@ -294,6 +329,14 @@ pub mod operation {
     pub const UPSERT: u32 = 3;
     /// A record comes whose matrix lies in an open segment.
     pub const UPSERT_DIRECT: u32 = 4;
+    /// A collection comes.
+    pub const CREATE_COLLECTION: u32 = 5;
+    /// A collection goes.
+    pub const DROP_COLLECTION: u32 = 6;
+    /// A view comes.
+    pub const CREATE_VIEW: u32 = 7;
+    /// A view goes.
+    pub const DROP_VIEW: u32 = 8;
 }
 
 /// Kinds of sections; in a view file the kinds of steps follow after one [`section::ABOUT`].

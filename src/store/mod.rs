@@ -39,6 +39,7 @@ mod backup;
 mod bits;
 mod bulk;
 mod change;
+mod collections;
 mod commit;
 mod compact;
 mod container;
@@ -65,6 +66,7 @@ mod repair;
 mod replay;
 mod segment;
 mod snapshot;
+mod staged;
 mod stat;
 #[cfg(test)]
 #[allow(clippy::print_stdout)]
@@ -79,6 +81,8 @@ pub use backup::BackedUp;
 pub use bulk::BulkLoad;
 #[doc(hidden)] // what the rooms above and the tests of durability use
 pub use change::{Change, Committed};
+#[doc(hidden)]
+pub use collections::Collections;
 pub(crate) use container::Counts;
 pub use damage::Unreadable;
 #[cfg(test)]

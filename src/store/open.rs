@@ -56,8 +56,8 @@ impl Store {
         files.sync_dir("")?;
         let version = Version::load(&files, access, manifest, pin, None)?;
         let logs = Cursor::logs(&files, version.manifest.first_log())?;
-        let (version, direct) = recover(&files, access, version, &logs)?;
-        let next_no = next_number(&files, version.manifest.next_no)?;
+        let (version, direct, next_no) = recover(&files, access, version, &logs)?;
+        let next_no = next_number(&files, version.manifest.next_no.max(next_no))?;
         let writer = Writer::new(lock, Arc::new(version), next_no, direct);
         let version = Version::clone(&writer.newest);
         let store = Store::new(files, options, version, None, Some(writer));
@@ -119,10 +119,11 @@ pub(super) fn newest(files: &Files, access: Access, known: Option<&Version>) -> 
 }
 
 /// Applies the log that a writer left. Everything in it is synced and read from the disk once more first: what the
-/// system remembers of it may never have got there.
-fn recover(files: &Files, access: Access, version: Version, logs: &[u64]) -> Result<(Version, BTreeSet<String>)> {
+/// system remembers of it may never have got there. Also gives the segment files that it names, and a number above those that
+/// it gave.
+fn recover(files: &Files, access: Access, version: Version, logs: &[u64]) -> Result<(Version, BTreeSet<String>, u64)> {
     if logs.is_empty() {
-        return Ok((version, BTreeSet::new()));
+        return Ok((version, BTreeSet::new(), 0));
     }
     let known: BTreeSet<String> = version.manifest.kept().collect();
     let growing = files.list(SEG)?.into_iter().filter(|name| name.ends_with(".oseg"));
@@ -136,7 +137,8 @@ fn recover(files: &Files, access: Access, version: Version, logs: &[u64]) -> Res
     let mut replay = Replay::new(&version, access);
     let next = replay.catch_up(files, &version)?;
     let direct = replay.direct().collect();
-    Ok((next.unwrap_or(version), direct))
+    let next_no = replay.next_no;
+    Ok((next.unwrap_or(version), direct, next_no))
 }
 
 /// A number greater than that of every file, also of such as no manifest knows.
@@ -169,8 +171,10 @@ fn prepare(files: &Files, create: bool) -> Result<()> {
     if names.iter().any(|name| generation_of(name).is_some()) {
         return Ok(());
     }
-    let ours =
-        |name: &String| name == LOCK || name == RESERVE || DIRS.contains(&name.as_str()) || name.ends_with(TEMPORARY);
+    let ours = |name: &String| {
+        let fixed = name == LOCK || name == RESERVE || DIRS.contains(&name.as_str());
+        fixed || name.ends_with(TEMPORARY) || log::number_of(name).is_some()
+    };
     match names.iter().find(|name| !ours(name)) {
         Some(other) => {
             let why = format!("is no database and not empty (there is `{other}`): give the path of a new directory");
@@ -187,8 +191,10 @@ fn initialise(files: &Files) -> Result<()> {
     for dir in DIRS {
         files.create_dir(dir)?;
     }
-    for dir in [SEG, VIEW] {
-        if let Some(name) = files.list(dir)?.into_iter().find(|name| !name.ends_with(TEMPORARY)) {
+    for dir in [SEG, VIEW, ""] {
+        let ours =
+            |name: &String| if dir.is_empty() { log::number_of(name).is_some() } else { !name.ends_with(TEMPORARY) };
+        if let Some(name) = files.list(dir)?.into_iter().find(ours) {
             return Err(Error::corrupt(files.path(dir), None, format!("there is `{name}`, but no manifest names it")));
         }
     }

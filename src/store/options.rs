@@ -1,6 +1,7 @@
 //! How a database is opened, and how sure a commit is to survive.
 
 use super::vfs::{DiskVfs, Vfs};
+use crate::limits;
 use std::sync::Arc;
 
 /// What a database is opened for.
@@ -72,6 +73,8 @@ pub struct Tuning {
     pub buffered_for: std::time::Duration,
     /// Length of the file `RESERVE`, which is given up when the disk is full.
     pub reserve_bytes: u64,
+    /// Commits that could make a manifest larger than so many bytes are refused.
+    pub manifest_bytes: u64,
     /// Whether threads of the store's own sync what has been buffered for long, and compact when there is enough to gain.
     pub background: bool,
 }
@@ -85,6 +88,7 @@ impl Default for Tuning {
             buffered_bytes: 64 << 20,
             buffered_for: std::time::Duration::from_secs(1),
             reserve_bytes: 4 << 20,
+            manifest_bytes: limits::MANIFEST_BYTES,
             background: true,
         }
     }

@@ -9,18 +9,19 @@
 //! file it names, because these were synced, names included, before. Everything that could fail for another reason (opening the
 //! new files, pinning) is done before the renaming.
 
+use super::collections::Collections;
 use super::container::{Finished, Identity};
-use super::draft::{Draft, StagedView, random, random_sixteen};
+use super::draft::{Draft, random, random_sixteen};
 use super::files::{File, Files, SEG, TEMPORARY, VIEW};
-use super::manifest::{CollectionEntry, DeletesEntry, FileEntry, Manifest, SegmentEntry, ViewEntry, name_of};
+use super::manifest::{CollectionEntry, DeletesEntry, FileEntry, Manifest, Packed, SegmentEntry, ViewEntry, name_of};
 use super::options::Access;
 use super::segment::{self, MemoryRecord, OpenSegment, SegmentWriter, Values, Written};
 use super::version::{self, CollectionVersion, Pin, SegmentRef, Version};
-use super::{deletes, fold, gc, view_file};
+use super::{ViewFile, deletes, fold, gc};
 use crate::error::{Error, Result};
 use crate::limits;
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -81,10 +82,10 @@ impl<'a> Publisher<'a> {
     }
 
     /// Carries the draft out.
-    pub(super) fn run(mut self, mut draft: Draft) -> Step<Published> {
+    pub(super) fn run(mut self, draft: Draft) -> Step<Published> {
         (self.seq, self.next_no) = (draft.seq, draft.next_no);
-        let views = std::mem::take(&mut draft.views);
-        let done = self.write_files(draft, views).and_then(|manifest| self.commit(manifest));
+        let collections = draft.finish(self.files.root());
+        let done = self.write_files(&collections).and_then(|manifest| self.commit(manifest));
         if let Err(Stop::Refused(_)) = done {
             for name in &self.made {
                 // What cannot be removed is swept by a later collection.
@@ -110,20 +111,21 @@ impl<'a> Publisher<'a> {
         Identity { database: self.base.manifest.database, file: random_sixteen(), ..Identity::default() }
     }
 
-    fn write_files(&mut self, draft: Draft, mut views: Vec<StagedView>) -> Step<Manifest> {
-        let collections = draft.finish(self.files.root());
+    fn write_files(&mut self, collections: &Collections) -> Step<Manifest> {
         let mut segments = Vec::new();
         for collection in collections.values() {
             segments.extend(self.write_records(collection)?);
         }
-        if segments.len() > limits::SEGMENTS {
-            return Err(Stop::Refused(Error::invalid("database", format!("more than {} segments", limits::SEGMENTS))));
-        }
+        let base = self.base;
+        let known: HashMap<u64, &CollectionEntry> =
+            base.manifest.collections.iter().map(|entry| (entry.id, entry)).collect();
         let mut entries = Vec::with_capacity(collections.len());
         for collection in collections.values() {
-            let mut entry = self.collection_entry(collection);
-            for view in views.extract_if(.., |view| view.collection == collection.id) {
-                entry.views.push(self.write_view(view)?);
+            let mut entry = collection_entry(collection, known.get(&collection.id).copied());
+            for view in collection.views.values() {
+                if let Some(bytes) = &view.logged {
+                    entry.views.push(self.write_view(view, bytes)?);
+                }
             }
             entries.push(entry);
         }
@@ -138,6 +140,7 @@ impl<'a> Publisher<'a> {
         Ok(Manifest {
             database: self.base.manifest.database,
             generation: self.base.generation + 1,
+            logs_names: true,
             wal_first: Some(self.next_no),
             next_no: self.next_no,
             last_seq: self.seq,
@@ -147,25 +150,13 @@ impl<'a> Publisher<'a> {
         })
     }
 
-    fn collection_entry(&self, collection: &CollectionVersion) -> CollectionEntry {
-        let known = self.base.manifest.collections.iter().find(|entry| entry.id == collection.id);
-        let stays = |view: &&ViewEntry| collection.view_names().any(|name| name == view.name);
-        CollectionEntry {
-            id: collection.id,
-            name: collection.name.clone(),
-            schema: collection.schema.clone(),
-            next_record: collection.next_record,
-            views: known.into_iter().flat_map(|entry| &entry.views).filter(stays).cloned().collect(),
-        }
-    }
-
-    fn write_view(&mut self, view: StagedView) -> Step<ViewEntry> {
-        let no = self.number();
-        let name = format!("{no:016x}-{:016x}.oview", random());
-        let identity = self.identity();
+    /// Writes the file of a view that so far stands in the log.
+    fn write_view(&mut self, view: &ViewFile, bytes: &[u8]) -> Step<ViewEntry> {
+        let name = view.file_name();
         let file = self.create(format!("{VIEW}/{name}"))?;
-        let written = view_file::write(file, &identity, &view.name, &view.settings, &view.sections)?;
-        Ok(ViewEntry { name: view.name, file: seal(written, name)? })
+        file.write_all_at(bytes, 0)?;
+        let finished = Finished { file, bytes: bytes.len() as u64, root: view.root };
+        Ok(ViewEntry { name: view.name.clone(), file: seal(finished, name)? })
     }
 
     /// Writes the records of a collection that are in memory, and the delete sets that changed; gives its segments.
@@ -210,7 +201,7 @@ impl<'a> Publisher<'a> {
             open.enter(&record.stored(schema.dim, schema.precision, &fields, &[]), body)?;
         }
         let (finished, written, identity, name) = open.finish(collection.schema.dim as u64)?;
-        Ok(segment_entry(collection.id, seal(finished, name)?, identity, written))
+        Ok(segment_entry(collection, seal(finished, name)?, identity, written))
     }
 
     /// The entry of a segment that stays, with a new delete set if it has another than before.
@@ -276,7 +267,7 @@ impl<'a> Publisher<'a> {
             out.push(&record.stored(schema.dim, schema.precision, &fields, &matrix))?;
         }
         let (finished, written) = out.finish(schema.dim as u64)?;
-        Ok(segment_entry(collection.id, seal(finished, name.to_owned())?, identity, written))
+        Ok(segment_entry(collection, seal(finished, name.to_owned())?, identity, written))
     }
 
     /// Makes the manifest the current state.
@@ -296,13 +287,12 @@ impl<'a> Publisher<'a> {
         let (manifest, _) =
             Manifest::read(&file, manifest.generation).map_err(|error| read_back(files.root(), error))?;
         let pin = Pin::new(file)?;
-        let sealed: Vec<String> = manifest.segments.iter().map(|segment| segment.file.name.clone()).collect();
+        // Segments that grew and were sealed now; the others that are new were made.
+        let sealed = manifest.segments.iter().map(|segment| &segment.file.name);
+        let mut new: HashSet<String> = sealed.filter(|name| self.direct.contains(*name)).cloned().collect();
+        new.extend(self.made.iter().filter_map(|made| made.rsplit('/').next()).map(str::to_owned));
         let version = Version::load(files, self.access, manifest, pin, Some(self.base))?;
-        let new = |name: &str| {
-            let sealed = sealed.iter().any(|sealed| sealed == name) && self.direct.contains(name);
-            sealed || self.made.iter().any(|made| made.ends_with(name))
-        };
-        if let Some(damage) = version.damage_in(new) {
+        if let Some(damage) = version.damage_in(|name| new.contains(name)) {
             return Err(Stop::Refused(read_back(files.root(), damage)));
         }
         // Whoever got past the lock (it may be on a network) must not lose a commit to this one.
@@ -314,6 +304,21 @@ impl<'a> Publisher<'a> {
         files.sync_dir("").map_err(Stop::Unknown)?;
         version.pin.file().protect();
         Ok(Published { version, next_no: self.next_no, retired })
+    }
+}
+
+/// What a manifest says of a collection, but for views that stand in the log; `known` is what the one before said.
+fn collection_entry(collection: &CollectionVersion, known: Option<&CollectionEntry>) -> CollectionEntry {
+    let stays = |view: &&ViewEntry| {
+        let logged = collection.views.get(&view.name).is_some_and(|view| view.logged.is_some());
+        !logged && collection.view_names().any(|name| name == view.name)
+    };
+    CollectionEntry {
+        id: collection.id,
+        name: collection.name.clone(),
+        schema: collection.schema.clone(),
+        next_record: collection.next_record,
+        views: known.into_iter().flat_map(|entry| &entry.views).filter(stays).cloned().collect(),
     }
 }
 
@@ -329,9 +334,16 @@ pub(super) fn segment_about(collection: &CollectionVersion) -> String {
 }
 
 /// What a manifest says of a segment that was written just now.
-pub(super) fn segment_entry(collection: u64, file: FileEntry, identity: Identity, written: Written) -> SegmentEntry {
+pub(super) fn segment_entry(
+    collection: &CollectionVersion,
+    file: FileEntry,
+    identity: Identity,
+    written: Written,
+) -> SegmentEntry {
     SegmentEntry {
-        collection,
+        collection: collection.id,
+        kind: Packed::Packed,
+        dim: collection.schema.dim as u64,
         file,
         uuid: identity.file,
         data_bytes: written.data_bytes,

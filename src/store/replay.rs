@@ -17,6 +17,8 @@ pub(crate) struct Replay {
     access: Access,
     /// Segment files that commits have named, open as long as they may be named again.
     growing: BTreeMap<(u64, u64), Arc<Growing>>,
+    /// Greater than every number that the log gave to a collection or view.
+    pub(crate) next_no: u64,
     /// The matrices of a commit did not reach the disk: neither it nor any later one took place.
     ended: bool,
 }
@@ -26,7 +28,7 @@ impl Replay {
     pub(crate) fn new(version: &Version, access: Access) -> Replay {
         let manifest = &version.manifest;
         let cursor = Cursor::new(manifest.database, manifest.first_log(), manifest.last_seq);
-        Replay { cursor, access, growing: BTreeMap::new(), ended: false }
+        Replay { cursor, access, growing: BTreeMap::new(), next_no: 0, ended: false }
     }
 
     /// The version with all commits that were added since; none when there are none.
@@ -34,7 +36,7 @@ impl Replay {
         if self.ended {
             return Ok(None);
         }
-        let mut draft = Draft::new(base, 0);
+        let mut draft = Draft::new(base, self.next_no);
         for commit in self.cursor.read(files)? {
             if !self.is_whole(files, &commit)? {
                 self.ended = true;
@@ -54,6 +56,7 @@ impl Replay {
         if !draft.changed {
             return Ok(None);
         }
+        self.next_no = draft.next_no;
         Ok(Some(base.with(draft.seq, draft.finish(files.root()))))
     }
 

@@ -172,7 +172,7 @@ impl Check<'_> {
 
     fn segment(&mut self, manifest: &Manifest, entry: &SegmentEntry) -> Result<()> {
         if self.begin(format!("{SEG}/{}", entry.file.name), &entry.file)? {
-            let segment = Segment::open(self.files, Access::Read, manifest.database, entry, manifest.dim_of(entry))?;
+            let segment = Segment::open(self.files, Access::Read, manifest.database, entry)?;
             let mut found = Vec::new();
             match self.depth {
                 Depth::Metadata => found.extend(segment.damage()),
@@ -194,12 +194,15 @@ impl Check<'_> {
     /// Derived files of the newest version: those of older ones are as good as gone.
     fn derived(&mut self, manifest: &Manifest) -> Result<()> {
         let derived = Derived::new(self.files.clone(), Access::Read, manifest.database, false);
+        let segments: HashMap<u64, &SegmentEntry> =
+            manifest.segments.iter().map(|segment| (segment.file.no(), segment)).collect();
+        let views = manifest.collections.iter().flat_map(|collection| &collection.views);
+        let views: HashMap<u64, &FileEntry> = views.map(|view| (view.file.no(), &view.file)).collect();
         for name in self.files.list_if_there(DERIVED)? {
             let Some((segment_no, view_no, kind)) = derived::parse(&name) else { continue };
-            let segment = manifest.segments.iter().find(|segment| segment.file.no() == segment_no);
-            let mut views = manifest.collections.iter().flat_map(|collection| &collection.views);
-            let view = views.find(|view| view.file.no() == view_no).map(|view| (view_no, view.file.root));
-            let (Some(segment), true) = (segment, view.is_some() || view_no == 0) else { continue };
+            let view = views.get(&view_no).map(|file| (view_no, file.root));
+            let segment = segments.get(&segment_no).filter(|_| view.is_some() || view_no == 0);
+            let Some(segment) = segment else { continue };
             let address = derived.address(segment, view, kind);
             self.report.files += 1;
             self.report.bytes += self.files.bytes_of(&address.name)?;

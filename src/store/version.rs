@@ -1,8 +1,9 @@
 //! A version: everything one manifest names, open for reading, and the pin that keeps it on disk.
 
+use super::collections::Collections;
 use super::files::{File, Files};
 use super::layout::Sixteen;
-use super::manifest::{self, CollectionEntry, DeletesEntry, Manifest, SegmentEntry};
+use super::manifest::{self, CollectionEntry, DeletesEntry, Manifest, SEGMENT_ROOM, SegmentEntry};
 use super::segment::{Lookup, MemoryRecord};
 use super::{Access, Segment, ViewFile, damage::Damage, deletes, view_file};
 use crate::error::{Error, Result};
@@ -16,6 +17,8 @@ use std::time::Duration;
 
 /// How often a reader looks for the newest manifest when writers keep replacing it under its eyes.
 const ATTEMPTS: usize = 200;
+/// Segments that the records of a collection in the log become at most.
+const NEW_SEGMENTS: usize = 2;
 
 /// One consistent state of a database. While it is held, its files stay on disk, also for other processes' writers.
 #[derive(Clone, Debug)]
@@ -25,7 +28,7 @@ pub struct Version {
     /// Number of the last commit in it.
     pub seq: u64,
     /// Collections by name.
-    pub collections: BTreeMap<String, Arc<CollectionVersion>>,
+    pub collections: Collections,
     /// What was published; commits since then are in `collections` only.
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) pin: Arc<Pin>,
@@ -121,6 +124,21 @@ impl CollectionVersion {
             next_record: 1,
             damaged_views: BTreeMap::new(),
         }
+    }
+
+    /// Bytes that it takes in the next manifest at most. Records in memory become two segments: those in an open file, and the
+    /// others.
+    pub(crate) fn room(&self) -> u64 {
+        let sealed = self.segments.iter().filter(|part| part.segment.is_sealed()).count();
+        let segments = sealed + if sealed < self.segments.len() { NEW_SEGMENTS } else { 0 };
+        let views: u64 = self.view_names().map(manifest::view_room).sum();
+        manifest::collection_room(&self.name, &self.schema) + views + segments as u64 * SEGMENT_ROOM
+    }
+
+    /// Bytes that new records add to that at most.
+    pub(crate) fn room_of_records(&self) -> u64 {
+        let has_some = self.segments.iter().any(|part| part.segment.memory().is_some());
+        if has_some { 0 } else { NEW_SEGMENTS as u64 * SEGMENT_ROOM }
     }
 
     pub(crate) fn drop_view(&mut self, name: &str) {
@@ -226,14 +244,6 @@ impl Pin {
     }
 }
 
-/// The collection of that number.
-pub(crate) fn of_number(
-    collections: &BTreeMap<String, Arc<CollectionVersion>>,
-    id: u64,
-) -> Option<&Arc<CollectionVersion>> {
-    collections.values().find(|collection| collection.id == id)
-}
-
 impl Version {
     /// The collection of that name.
     pub(crate) fn collection(&self, name: &str) -> Result<&Arc<CollectionVersion>> {
@@ -241,7 +251,7 @@ impl Version {
     }
 
     /// The same files with other collections on top, as of commit `seq`.
-    pub(crate) fn with(&self, seq: u64, collections: BTreeMap<String, Arc<CollectionVersion>>) -> Version {
+    pub(crate) fn with(&self, seq: u64, collections: Collections) -> Version {
         let (manifest, pin) = (self.manifest.clone(), self.pin.clone());
         Version { generation: self.generation, seq, collections, manifest, pin }
     }
@@ -265,12 +275,12 @@ impl Version {
         for entry in &manifest.segments {
             let (records, parts) = segments.entry(entry.collection).or_default();
             *records += entry.live();
-            parts.push(loader.segment(entry, manifest.dim_of(entry))?);
+            parts.push(loader.segment(entry)?);
         }
-        let mut collections = BTreeMap::new();
+        let mut collections = Collections::default();
         for entry in &manifest.collections {
             let (records, parts) = segments.remove(&entry.id).unwrap_or_default();
-            collections.insert(entry.name.clone(), Arc::new(loader.collection(entry, records, parts)?));
+            collections.put(loader.collection(entry, records, parts)?);
         }
         let (generation, seq) = (manifest.generation, manifest.last_seq);
         Ok(Version { generation, seq, collections, manifest: Arc::new(manifest), pin: Arc::new(pin) })
@@ -324,7 +334,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn segment(&self, entry: &SegmentEntry, dim: u64) -> Result<SegmentRef> {
+    fn segment(&self, entry: &SegmentEntry) -> Result<SegmentRef> {
         let deletes = entry.deletes.as_ref();
         let key = (entry.file.name.as_str(), deletes.map(|deletes| deletes.file.name.as_str()));
         if let Some(part) = self.segments.get(&key) {
@@ -332,7 +342,7 @@ impl<'a> Loader<'a> {
         }
         let segment = match self.bare.get(entry.file.name.as_str()) {
             Some(part) => part.segment.clone(),
-            None => Arc::new(Segment::open(self.files, self.access, self.database, entry, dim)?),
+            None => Arc::new(Segment::open(self.files, self.access, self.database, entry)?),
         };
         let deleted = match deletes.map(|deletes| deletes::read(self.files, self.database, entry, deletes)) {
             None => RoaringBitmap::new(),
@@ -354,7 +364,8 @@ impl<'a> Loader<'a> {
     ) -> Result<CollectionVersion> {
         let (mut views, mut damaged_views) = (BTreeMap::new(), BTreeMap::new());
         for view in &entry.views {
-            match self.views.get(&view.file.root).filter(|known| known.name == view.name) {
+            // One that stood in the log is read as it is in its file.
+            match self.views.get(&view.file.root).filter(|known| known.name == view.name && known.logged.is_none()) {
                 Some(known) => {
                     views.insert(view.name.clone(), (*known).clone());
                 }

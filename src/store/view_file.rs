@@ -3,15 +3,17 @@
 use super::Access;
 use super::container::{Container, Counts, Expected, Finished, Identity, SectionEntry, Writer};
 use super::files::{File, Files, VIEW};
-use super::layout::{self, ALIGN, Kind, Sixteen, array_entry, section, step_header};
-use super::manifest::ViewEntry;
+use super::layout::{self, ALIGN, Kind, Sixteen, array_entry, footer, section, step_header};
+use super::manifest::{FileEntry, ViewEntry, numbers_of};
+use super::vfs::MemoryVfs;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::matrix::{Matrix, MatrixView};
 use crate::pipeline::{Array, Pipeline, Section};
 use crate::score::Metric;
 use serde_json::{Value, json};
-use std::sync::OnceLock;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 /// A view of a collection as it is on disk.
 #[derive(Clone, Debug)]
@@ -24,13 +26,49 @@ pub struct ViewFile {
     pub sections: Vec<Section>,
     /// The sum that stands for the whole content.
     pub(crate) root: Sixteen,
-    /// The number in the file's name.
+    /// The numbers in the file's name.
     pub(crate) no: u64,
+    pub(crate) random: u64,
+    /// The bytes of its file, as long as that stands in the log only.
+    pub(crate) logged: Option<Vec<u8>>,
     /// The steps, ready to be applied, once they have been asked for.
     pipeline: OnceLock<Pipeline>,
 }
 
 impl ViewFile {
+    /// A view that is about to be committed, as it will be read again.
+    pub(crate) fn stage(
+        database: Sixteen,
+        (no, random, identity): (u64, u64, Sixteen),
+        name: &str,
+        settings: &Value,
+        sections: &[Section],
+    ) -> Result<ViewFile> {
+        let identity = Identity { database, file: identity, ..Identity::default() };
+        let files = in_memory();
+        let path = format!("{VIEW}/{}", name_of(no, random));
+        let written = write(files.create(&path)?, &identity, name, settings, sections)?;
+        let bytes = files.open(&path)?.read(0, written.bytes)?.as_bytes().to_vec();
+        ViewFile::logged(database, (no, random), name, bytes)
+    }
+
+    /// A view whose file stands in the log.
+    pub(crate) fn logged(database: Sixteen, (no, random): (u64, u64), name: &str, bytes: Vec<u8>) -> Result<ViewFile> {
+        let files = in_memory();
+        let file = name_of(no, random);
+        files.create(&format!("{VIEW}/{file}"))?.write_all_at(&bytes, 0)?;
+        let end = bytes.len().checked_sub(footer::BYTES).map(|at| &bytes[at..]);
+        let root = end.map(|end| footer::ROOT.sixteen(end)).unwrap_or_default();
+        let file = FileEntry { name: file, bytes: bytes.len() as u64, root };
+        let view = read(&files, database, &ViewEntry { name: name.to_owned(), file })?;
+        Ok(ViewFile { logged: Some(bytes), ..view })
+    }
+
+    /// The name of its file.
+    pub(crate) fn file_name(&self) -> String {
+        name_of(self.no, self.random)
+    }
+
     /// Its fitted steps, ready to be applied.
     ///
     /// # Errors
@@ -62,14 +100,19 @@ impl ViewFile {
     }
 }
 
+fn name_of(no: u64, random: u64) -> String {
+    format!("{no:016x}-{random:016x}.oview")
+}
+
+/// A place for a file on its way into the log or out of it.
+fn in_memory() -> Files {
+    let (vfs, root) = (MemoryVfs::default(), Path::new("log"));
+    vfs.make_dirs(&root.join(VIEW));
+    Files::new(Arc::new(vfs), root)
+}
+
 /// Writes a view file. Nothing is synced.
-pub(crate) fn write(
-    file: File,
-    identity: &Identity,
-    name: &str,
-    settings: &Value,
-    sections: &[Section],
-) -> Result<Finished> {
+fn write(file: File, identity: &Identity, name: &str, settings: &Value, sections: &[Section]) -> Result<Finished> {
     let mut out = Writer::new(file, Kind::View, identity)?;
     out.section(section::ABOUT, json!({"name": name, "settings": settings}).to_string().as_bytes())?;
     for step in sections {
@@ -118,12 +161,15 @@ pub(crate) fn read(files: &Files, database: Sixteen, entry: &ViewEntry) -> Resul
     }
     let sections: Vec<Section> = steps.iter().map(|place| read_step(&file, place)).collect::<Result<_>>()?;
     check(&sections).map_err(|error| file.corrupt(about.offset, error.to_string()))?;
+    let (no, random) = numbers_of(&entry.file.name, ".oview").unwrap_or_default();
     Ok(ViewFile {
         name: entry.name.clone(),
         settings: settings["settings"].take(),
         sections,
         root: entry.file.root,
-        no: entry.file.no(),
+        no,
+        random,
+        logged: None,
         pipeline: OnceLock::new(),
     })
 }

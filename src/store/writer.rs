@@ -20,6 +20,9 @@ use std::time::Instant;
 const RECORD_BYTES: u64 = 128;
 /// Frames are at most this part of a log.
 const LARGE_PART: u64 = 8;
+/// Most segments that are open at a time: each takes two descriptors, of which a process often has 1,024. Large matrices of
+/// further collections stand in the log until it is written out.
+const OPEN_SEGMENTS: usize = 64;
 
 /// What only a writer has.
 #[derive(Debug)]
@@ -46,6 +49,8 @@ pub(super) struct Writer {
     direct: BTreeSet<String>,
     /// Numbers of files that are being written for a later publish.
     pub(super) making: BTreeSet<u64>,
+    /// By collection, above the numbers that loads have named: what is numbered meanwhile must not be replaced by them.
+    pub(super) reserved: BTreeMap<u64, u64>,
     /// The last commit that is durable.
     pub(super) durable: u64,
     /// Since when and for how many bytes commits wait for a sync.
@@ -53,7 +58,7 @@ pub(super) struct Writer {
     /// Whether new names wait for one too: in the database's directory, in that of the segments.
     new_names: (bool, bool),
     pub(super) syncing: bool,
-    reserved: bool,
+    has_reserve: bool,
 }
 
 impl Writer {
@@ -72,10 +77,11 @@ impl Writer {
             open: BTreeMap::new(),
             direct,
             making: BTreeSet::new(),
+            reserved: BTreeMap::new(),
             waiting: None,
             new_names: (false, false),
             syncing: false,
-            reserved: false,
+            has_reserve: false,
         }
     }
 
@@ -122,12 +128,17 @@ impl Writer {
         self.log.is_some() || self.newest.segments().any(|part| part.segment.memory().is_some())
     }
 
+    /// Names of files that the next manifest keeps because the log of this generation names them.
+    pub(super) fn left(&self) -> usize {
+        self.direct.len()
+    }
+
     /// Whether enough has gathered to be written out.
     pub(super) fn is_full(&self, tuning: &Tuning, times: u64) -> bool {
-        let segments = self.newest.manifest.segments.len();
-        let largest = fold::crowded(tuning.segment_bytes.saturating_mul(times), segments);
+        let segments = |id: &u64| self.newest.collections.of_number(*id).map_or(0, |of| of.segments.len());
+        let largest = |id| fold::crowded(tuning.segment_bytes.saturating_mul(times), segments(id));
         self.log_bytes >= tuning.log_bytes.saturating_mul(times)
-            || self.open.values().any(|open| open.bytes() >= largest)
+            || self.open.iter().any(|(id, open)| open.bytes() >= largest(id))
     }
 
     /// Puts a small commit into the log, its large matrices into open segments. Nothing is synced.
@@ -150,8 +161,10 @@ impl Writer {
             Err(error) => return Err(Stop::Unknown(error)),
         }
         let bytes = log.bytes() - before;
-        self.log_bytes += bytes + draft.new_records().count() as u64 * RECORD_BYTES;
+        // What is dropped takes its space until it is written out.
+        self.log_bytes += bytes + draft.new_records().count() as u64 * RECORD_BYTES + draft.dropped_bytes;
         self.wait_for_sync(bytes);
+        draft.dropped.iter().for_each(|id| drop(self.open.remove(id)));
         self.newest = Arc::new(self.newest.with(draft.seq, draft.finish(files.root())));
         Ok(())
     }
@@ -163,7 +176,9 @@ impl Writer {
         let large = draft.new_records().filter(|(_, record)| is_large(&record.values, tuning));
         let large: BTreeSet<u64> = large.map(|(id, _)| id).collect();
         for id in &large {
-            self.open_segment(shared, draft, *id)?;
+            if self.open.len() < OPEN_SEGMENTS {
+                self.open_segment(shared, draft, *id)?;
+            }
         }
         let mut written = 0;
         for (id, record) in draft.new_records().filter(|(_, record)| is_large(&record.values, tuning)) {
@@ -261,17 +276,17 @@ impl Writer {
     }
 
     fn release_reserve(&mut self, files: &Files) {
-        if std::mem::take(&mut self.reserved) {
+        if std::mem::take(&mut self.has_reserve) {
             let _ = files.remove(RESERVE);
         }
     }
 
     /// Makes the file that is given up when the disk is full. Without room for it there is none.
     pub(super) fn make_reserve(&mut self, files: &Files, tuning: &Tuning) {
-        if self.reserved || tuning.reserve_bytes == 0 {
+        if self.has_reserve || tuning.reserve_bytes == 0 {
             return;
         }
-        self.reserved = match files.reserve(tuning.reserve_bytes) {
+        self.has_reserve = match files.reserve(tuning.reserve_bytes) {
             Ok(()) => true,
             Err(_) => {
                 let _ = files.remove(RESERVE);

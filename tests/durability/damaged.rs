@@ -166,7 +166,7 @@ fn compare(store: &Store, state: &State, typed: &dyn Fn(&Error) -> Result<(), St
         typed(error)
     };
     if !version.collections.keys().eq(state.keys()) {
-        return Err(format!("collections {:?}", version.collections.keys()));
+        return Err(format!("collections {:?}", version.collections.keys().collect::<Vec<_>>()));
     }
     for (name, collection) in &version.collections {
         let expected = &state[name];

@@ -37,21 +37,22 @@ pub(crate) struct Container {
     backing: Backing,
 }
 
+/// Files with less than this are read instead of mapped: a process may have 65,530 mappings, and a database more small
+/// segments than that.
+const SMALL: u64 = BLOCK_BYTES;
+
 #[derive(Debug)]
 enum Backing {
-    Map(Region),
+    /// Mapped, or small and read at once.
+    Whole(Region),
     /// Without a mapping: read when asked, except that what lies behind `tail_start` is kept once it was needed.
-    Read {
-        file: PooledFile,
-        tail_start: u64,
-        tail: OnceLock<Words>,
-    },
+    Read { file: PooledFile, tail_start: u64, tail: OnceLock<Words> },
 }
 
 impl Container {
     /// Opens a file and checks its header, footer, sums of both and root; no data is read.
     ///
-    /// With [`Access::Read`], sections of kind `resident` and those behind it are kept in memory after first use.
+    /// With [`Access::Read`], and in small files, sections of kind `resident` and those behind it are kept in memory after first use.
     pub(crate) fn open(
         files: &Files,
         name: &str,
@@ -67,8 +68,9 @@ impl Container {
         let sums: Vec<u32> = frame.sums().map(u32::from_le_bytes).collect();
         let resident = resident.and_then(|kind| sections.iter().find(|section| section.kind == kind));
         let backing = match access {
-            Access::Map => Backing::Map(file.map(data_end)?),
-            Access::Read => {
+            Access::Map if data_end >= SMALL => Backing::Whole(file.map(data_end)?),
+            Access::Map if resident.is_none() => Backing::Whole(Region::from(file.read(0, data_end)?)),
+            Access::Map | Access::Read => {
                 let tail_start = resident.map_or(data_end, |section| section.offset / BLOCK_BYTES * BLOCK_BYTES);
                 Backing::Read { file: PooledFile::new(files, name, file), tail_start, tail: OnceLock::new() }
             }
@@ -116,7 +118,7 @@ impl Container {
         let end = offset.checked_add(length).filter(|end| *end <= self.data_end);
         let end = end.ok_or_else(|| self.corrupt(offset, format!("{length} bytes reach past the data")))?;
         let (bytes, start) = match &self.backing {
-            Backing::Map(region) => (region.as_bytes(), 0),
+            Backing::Whole(region) => (region.as_bytes(), 0),
             Backing::Read { tail_start, .. } if offset >= *tail_start => (self.tail()?, *tail_start),
             Backing::Read { file, .. } => return self.read_blocks(&*file.get()?, offset, end).map(Cow::Owned),
         };
@@ -181,7 +183,7 @@ impl Container {
     pub(crate) fn check_block(&self, block: usize) -> Result<()> {
         let (from, to) = self.extent(block);
         match &self.backing {
-            Backing::Map(region) => self.check(block, &region.as_bytes()[from as usize..to as usize]),
+            Backing::Whole(region) => self.check(block, &region.as_bytes()[from as usize..to as usize]),
             Backing::Read { file, .. } => self.check(block, file.get()?.read(from, to - from)?.as_bytes()),
         }
     }
@@ -189,7 +191,7 @@ impl Container {
     /// All bytes under block sums, checked; copied where they are not mapped.
     pub(crate) fn whole(&self) -> Result<Region> {
         let bytes = match &self.backing {
-            Backing::Map(region) => region.clone(),
+            Backing::Whole(region) => region.clone(),
             Backing::Read { file, .. } => Region::from(file.get()?.read(0, self.data_end)?),
         };
         (0..self.block_count()).into_par_iter().try_for_each(|block| {

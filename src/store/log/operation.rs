@@ -1,9 +1,11 @@
 //! What a frame's payload says: operations one after another, each at a multiple of 8 bytes.
 
 use crate::limits;
+use crate::record::check_name;
 use crate::store::layout::{
-    BLOCK_BYTES, Field, collection_operation as collection, delete_operation as delete, operation, place,
-    upsert_operation as upsert,
+    BLOCK_BYTES, Field, collection_operation as collection, create_collection_operation as create_collection,
+    create_view_operation as create_view, delete_operation as delete, drop_collection_operation as drop_collection,
+    drop_view_operation as drop_view, operation, place, upsert_operation as upsert,
 };
 
 /// One operation, borrowed from where it is written from or read from.
@@ -11,6 +13,14 @@ use crate::store::layout::{
 pub(crate) enum Operation<'a> {
     /// Those that follow are of this collection, whose next record without an id gets this number.
     Collection { id: u64, next_record: u64 },
+    /// A collection comes. The schema is JSON.
+    CreateCollection { id: u64, name: &'a str, schema: &'a [u8] },
+    /// A collection goes.
+    DropCollection { id: u64 },
+    /// A view comes, with the bytes of its file and the numbers in the file's name.
+    CreateView { name: &'a str, number: u64, random: u64, file: &'a [u8] },
+    /// The view of this name goes.
+    DropView { name: &'a str },
     /// The record with this id goes.
     Delete { id: &'a str },
     /// A record comes. The matrix is `rows` rows of stored values.
@@ -36,6 +46,33 @@ impl Operation<'_> {
                 let head = start(out, collection::BYTES, operation::COLLECTION);
                 collection::COLLECTION.put_number(head, *id);
                 collection::NEXT_RECORD.put_number(head, *next_record);
+            }
+            Operation::CreateCollection { id, name, schema } => {
+                let head = start(out, create_collection::BYTES, operation::CREATE_COLLECTION);
+                create_collection::NAME_BYTES.put_number(head, name.len() as u64);
+                create_collection::COLLECTION.put_number(head, *id);
+                create_collection::SCHEMA_BYTES.put_number(head, schema.len() as u64);
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(schema);
+            }
+            Operation::DropCollection { id } => {
+                let head = start(out, drop_collection::BYTES, operation::DROP_COLLECTION);
+                drop_collection::COLLECTION.put_number(head, *id);
+            }
+            Operation::CreateView { name, number, random, file } => {
+                let head = start(out, create_view::BYTES, operation::CREATE_VIEW);
+                create_view::NAME_BYTES.put_number(head, name.len() as u64);
+                create_view::FILE_NUMBER.put_number(head, *number);
+                create_view::FILE_RANDOM.put_number(head, *random);
+                create_view::FILE_BYTES.put_number(head, file.len() as u64);
+                out.extend_from_slice(name.as_bytes());
+                pad(out);
+                out.extend_from_slice(file);
+            }
+            Operation::DropView { name } => {
+                let head = start(out, drop_view::BYTES, operation::DROP_VIEW);
+                drop_view::NAME_BYTES.put_number(head, name.len() as u64);
+                out.extend_from_slice(name.as_bytes());
             }
             Operation::Delete { id } => {
                 let head = start(out, delete::BYTES, operation::DELETE);
@@ -120,6 +157,11 @@ impl<'a> Rest<'a> {
         str::from_utf8(id).ok().filter(|_| fits).ok_or("an id that cannot be one")
     }
 
+    fn name(&mut self, head: &[u8], length: Field) -> Result<&'a str, &'static str> {
+        let name = str::from_utf8(self.take(length.number(head))?).ok();
+        name.filter(|name| check_name("name", name).is_ok()).ok_or("a name that cannot be one")
+    }
+
     fn operation(&mut self) -> Result<Operation<'a>, &'static str> {
         let kind = self.payload.get(self.at..self.at + 4).ok_or("an operation reaches past its frame")?;
         match collection::KIND.number(kind) as u32 {
@@ -127,6 +169,29 @@ impl<'a> Rest<'a> {
                 let head = self.take(collection::BYTES as u64)?;
                 let id = collection::COLLECTION.number(head);
                 Ok(Operation::Collection { id, next_record: collection::NEXT_RECORD.number(head) })
+            }
+            operation::CREATE_COLLECTION => {
+                let head = self.take(create_collection::BYTES as u64)?;
+                let id = create_collection::COLLECTION.number(head);
+                let name = self.name(head, create_collection::NAME_BYTES)?;
+                let schema = self.take(create_collection::SCHEMA_BYTES.number(head))?;
+                Ok(Operation::CreateCollection { id, name, schema })
+            }
+            operation::DROP_COLLECTION => {
+                let head = self.take(drop_collection::BYTES as u64)?;
+                Ok(Operation::DropCollection { id: drop_collection::COLLECTION.number(head) })
+            }
+            operation::CREATE_VIEW => {
+                let head = self.take(create_view::BYTES as u64)?;
+                let (number, random) = (create_view::FILE_NUMBER.number(head), create_view::FILE_RANDOM.number(head));
+                let name = self.name(head, create_view::NAME_BYTES)?;
+                self.at = self.at.next_multiple_of(8);
+                let file = self.take(create_view::FILE_BYTES.number(head))?;
+                Ok(Operation::CreateView { name, number, random, file })
+            }
+            operation::DROP_VIEW => {
+                let head = self.take(drop_view::BYTES as u64)?;
+                Ok(Operation::DropView { name: self.name(head, drop_view::NAME_BYTES)? })
             }
             operation::DELETE => {
                 let head = self.take(delete::BYTES as u64)?;
@@ -165,6 +230,10 @@ mod tests {
         let place = Place { number: 3, random: u64::MAX, offset: 4_096, sums: vec![1, 2, 3] };
         let operations = vec![
             Operation::Collection { id: 1, next_record: 7 },
+            Operation::CreateCollection { id: 9, name: "größe", schema: b"{}" },
+            Operation::DropCollection { id: 9 },
+            Operation::CreateView { name: "v", number: 3, random: u64::MAX, file: &[7; 11] },
+            Operation::DropView { name: "white" },
             Operation::Delete { id: "é" },
             Operation::Upsert { id: "a", fields: b"{}", rows: 1, matrix: &[1, 2, 3, 4] },
             Operation::Upsert { id: "no rows", fields: b"{\"a\":1}", rows: 0, matrix: &[] },

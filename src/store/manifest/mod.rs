@@ -10,13 +10,27 @@ use super::layout::{self, Sixteen, manifest_header as head, root_of};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::record::Schema;
+use serde::{Deserialize, Serialize};
+
+/// Bytes that a segment, a view and a collection take in a manifest at most, beside names and settings.
+pub(crate) const SEGMENT_ROOM: u64 = 640;
+const VIEW_ROOM: u64 = 256;
+const COLLECTION_ROOM: u64 = 384;
+/// Bytes that the name of a file that is only left over takes.
+pub(crate) const LEFT_ROOM: u64 = 48;
 
 /// The state of a database as one publish left it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
+    #[serde(skip)]
     pub database: Sixteen,
+    #[serde(skip)]
     pub generation: u64,
+    /// Whether collections and views may come and go in the log too; not so where an earlier release wrote it.
+    #[serde(skip)]
+    pub logs_names: bool,
     /// The number from which on logs belong to this generation; none where an earlier release wrote it, without a log.
+    #[serde(deserialize_with = "json::required")]
     pub wal_first: Option<u64>,
     /// The next number for a file or a collection; none is ever used twice.
     pub next_no: u64,
@@ -26,14 +40,17 @@ pub(crate) struct Manifest {
     /// Oldest records first, within each collection.
     pub segments: Vec<SegmentEntry>,
     /// Names of segment files that were never sealed and are kept because the log of the generation before names them.
+    /// Databases of before there was a log have no such key.
+    #[serde(default)]
     pub left: Vec<String>,
 }
 
 /// A collection in a manifest.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CollectionEntry {
     pub id: u64,
     pub name: String,
+    #[serde(with = "json::schema")]
     pub schema: Schema,
     /// The next number for a record without an id.
     pub next_record: u64,
@@ -41,27 +58,33 @@ pub(crate) struct CollectionEntry {
 }
 
 /// A view in a manifest.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ViewEntry {
     pub name: String,
     pub file: FileEntry,
 }
 
 /// A file as a manifest names it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FileEntry {
     /// Its name in its directory.
     pub name: String,
     pub bytes: u64,
+    #[serde(with = "json::sixteen")]
     pub root: Sixteen,
 }
 
 /// A segment in a manifest.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SegmentEntry {
     pub collection: u64,
+    pub kind: Packed,
     pub file: FileEntry,
+    #[serde(with = "json::sixteen")]
     pub uuid: Sixteen,
+    /// Numbers in a row, as the collection says.
+    #[serde(skip)]
+    pub dim: u64,
     /// Bytes of ids, fields and matrices: what moving the segment would copy.
     pub data_bytes: u64,
     pub records: u32,
@@ -71,11 +94,29 @@ pub(crate) struct SegmentEntry {
     pub deletes: Option<DeletesEntry>,
 }
 
+/// How a segment holds its records: there is one way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Packed {
+    #[default]
+    Packed,
+}
+
 /// A delete set in a manifest.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DeletesEntry {
     pub file: FileEntry,
     pub count: u64,
+}
+
+/// Bytes that a view of this name takes at most. What JSON writes with a backslash takes two bytes of one.
+pub(crate) fn view_room(name: &str) -> u64 {
+    VIEW_ROOM + 2 * name.len() as u64
+}
+
+/// Bytes that a collection takes at most, without segments and views. An embedder's name may hold anything: six bytes of one.
+pub(crate) fn collection_room(name: &str, schema: &Schema) -> u64 {
+    COLLECTION_ROOM + 2 * name.len() as u64 + 6 * schema.embedder.as_ref().map_or(0, String::len) as u64
 }
 
 /// The name of a manifest.
@@ -125,6 +166,7 @@ impl Manifest {
         Manifest {
             database,
             generation: 1,
+            logs_names: true,
             wal_first: Some(1),
             next_no: 1,
             last_seq: 0,
@@ -156,27 +198,34 @@ impl Manifest {
         self.wal_first.unwrap_or(self.next_no)
     }
 
-    /// Numbers in a row of a segment; 0 when its collection is not there, which no manifest that was read has.
-    pub(crate) fn dim_of(&self, segment: &SegmentEntry) -> u64 {
-        let collection = self.collections.iter().find(|collection| collection.id == segment.collection);
-        collection.map_or(0, |collection| collection.schema.dim as u64)
+    /// Whether a commit may go into the log of this generation: `names` says that collections or views come or go in it.
+    /// A release that does not know of such logs must not overlook it, so the manifest says first that there may be one.
+    pub(crate) fn can_log(&self, names: bool) -> bool {
+        self.wal_first.is_some() && (self.logs_names || !names)
+    }
+
+    fn flags(&self) -> u64 {
+        let log = if self.wal_first.is_some() { layout::HAS_LOG } else { 0 };
+        let names = if self.logs_names { layout::LOGS_NAMES } else { 0 };
+        log | names
     }
 
     /// The bytes of the file.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let body = json::write(self).to_string();
+        // Numbers, texts and lists of them always become JSON.
+        let body = serde_json::to_vec(self).unwrap_or_default();
         let mut bytes = vec![0; head::BYTES];
         head::MAGIC.put(&mut bytes, &layout::MANIFEST_MAGIC);
         head::MAJOR.put_number(&mut bytes, u64::from(layout::MAJOR));
         head::MINOR.put_number(&mut bytes, u64::from(layout::MINOR));
-        head::INCOMPAT.put_number(&mut bytes, if self.wal_first.is_some() { layout::HAS_LOG } else { 0 });
+        head::INCOMPAT.put_number(&mut bytes, self.flags());
         head::DATABASE.put(&mut bytes, &self.database);
         head::GENERATION.put_number(&mut bytes, self.generation);
         head::BODY_BYTES.put_number(&mut bytes, body.len() as u64);
-        head::BODY_ROOT.put(&mut bytes, &root_of(body.as_bytes()));
+        head::BODY_ROOT.put(&mut bytes, &root_of(&body));
         let crc = crc32fast::hash(&bytes[..head::CRC.offset]);
         head::CRC.put_number(&mut bytes, u64::from(crc));
-        bytes.extend_from_slice(body.as_bytes());
+        bytes.extend_from_slice(&body);
         bytes
     }
 
@@ -221,10 +270,46 @@ impl Manifest {
         if root_of(body.as_bytes()) != head::BODY_ROOT.sixteen(start) {
             return Err(Error::corrupt(path, head::BYTES as u64, "the sum of the body does not fit"));
         }
-        let manifest = serde_json::from_slice(body.as_bytes())
-            .map_err(|error| error.to_string())
-            .and_then(|value| json::read(&value, head::DATABASE.sixteen(start), generation))
+        let mut manifest = json::read(body.as_bytes(), head::DATABASE.sixteen(start), generation)
             .map_err(|what| Error::corrupt(path, head::BYTES as u64, what))?;
+        manifest.logs_names = head::INCOMPAT.number(start) & layout::LOGS_NAMES != 0;
         Ok((manifest, head::RO_COMPAT.number(start) & !layout::KNOWN_RO_COMPAT != 0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The largest that each part can be.
+    fn largest() -> (CollectionEntry, SegmentEntry) {
+        let (name, number) = ("\\".repeat(limits::NAME_BYTES), u64::MAX);
+        let file = FileEntry { name: format!("{number:016x}-{number:016x}.oview"), bytes: number, root: [0xff; 16] };
+        let view = ViewEntry { name: name.clone(), file: file.clone() };
+        let schema = Schema::new(limits::DIM).rows_per_second(f64::MIN_POSITIVE).embedder("\u{1}".repeat(1_000));
+        let collection = CollectionEntry { id: number, name, schema, next_record: number, views: vec![view] };
+        let segment = SegmentEntry {
+            collection: number,
+            kind: Packed::Packed,
+            file: file.clone(),
+            uuid: [0xff; 16],
+            dim: 0,
+            data_bytes: number,
+            records: u32::MAX,
+            rows: number,
+            min_seq: number,
+            max_seq: number,
+            deletes: Some(DeletesEntry { file, count: number }),
+        };
+        (collection, segment)
+    }
+
+    #[test]
+    fn nothing_takes_more_room_than_is_kept_for_it() {
+        let (collection, segment) = largest();
+        let room = collection_room(&collection.name, &collection.schema) + view_room(&collection.name);
+        assert!(serde_json::to_vec(&collection).unwrap().len() as u64 + 1 <= room);
+        assert!(serde_json::to_vec(&segment).unwrap().len() as u64 + 1 <= SEGMENT_ROOM);
+        assert!(serde_json::to_vec(&segment.file.name).unwrap().len() as u64 + 1 <= LEFT_ROOM);
     }
 }

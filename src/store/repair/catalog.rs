@@ -7,13 +7,16 @@ use crate::store::container::{Container, Counts, Expected};
 use crate::store::files::{Files, SEG, VIEW, is_missing};
 use crate::store::layout::{self, Kind, Sixteen, footer, header, section};
 use crate::store::log::{self, Commit, Cursor, Operation};
-use crate::store::manifest::{DeletesEntry, FileEntry, Manifest, SegmentEntry, ViewEntry, numbers_of};
+use crate::store::manifest::{DeletesEntry, FileEntry, Manifest, Packed, SegmentEntry, ViewEntry, numbers_of};
 use crate::store::verify::Finding;
 use crate::store::version::{self, Pin};
 use crate::store::{Access, ViewFile, deletes, segment, view_file};
 use roaring::RoaringBitmap;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// A view that the log says comes, or goes: its collection, its name, itself.
+type LoggedView = (u64, String, Option<ViewFile>);
 
 /// Everything that is to be looked through.
 pub(super) struct Catalog {
@@ -25,6 +28,8 @@ pub(super) struct Catalog {
     pub views: Vec<Saved>,
     /// What stands in the log, oldest first.
     pub commits: Vec<Commit>,
+    /// Which of them are of which collection.
+    pub commits_of: HashMap<u64, Vec<usize>>,
     /// Keep the files from a writer who goes on meanwhile.
     _pins: Vec<Pin>,
 }
@@ -67,6 +72,7 @@ impl Catalog {
             parts: Vec::new(),
             views: Vec::new(),
             commits: Vec::new(),
+            commits_of: HashMap::new(),
             _pins: pins,
         };
         let logged = catalog.logs(files, base.as_ref(), report)?;
@@ -93,8 +99,14 @@ impl Catalog {
                 }),
             }
         }
+        let (dropped, logged_views) = catalog.names_in_log(report)?;
+        catalog.collections.retain(|id, _| !dropped.contains(id));
+        catalog.parts.retain(|part| !dropped.contains(&part.entry.collection));
         catalog.name_apart();
         for collection in base.iter().flat_map(|base| &base.collections) {
+            if dropped.contains(&collection.id) {
+                continue;
+            }
             for view in &collection.views {
                 match view_file::read(files, database, view) {
                     Ok(file) => catalog.save(collection.id, file),
@@ -108,6 +120,12 @@ impl Catalog {
         }
         for name in &strays.views {
             catalog.stray_view(files, name, report)?;
+        }
+        for (collection, name, view) in logged_views.into_iter().filter(|(of, ..)| !dropped.contains(of)) {
+            match view {
+                Some(view) => catalog.save(collection, view),
+                None => catalog.views.retain(|view| view.collection != collection || view.file.name != name),
+            }
         }
         Ok(catalog)
     }
@@ -135,6 +153,49 @@ impl Catalog {
             }
         }
         Ok(logged)
+    }
+
+    /// What the log says of collections and views: those that come are known from here on. Gives the collections that go, and
+    /// views in order of their coming and going, each with its collection and name.
+    fn names_in_log(&mut self, report: &mut RepairReport) -> Result<(HashSet<u64>, Vec<LoggedView>)> {
+        let (mut dropped, mut views) = (HashSet::new(), Vec::new());
+        let commits = std::mem::take(&mut self.commits);
+        for (at, commit) in commits.iter().enumerate() {
+            let mut current = 0;
+            for operation in commit.operations().unwrap_or_default() {
+                match operation {
+                    Operation::CreateCollection { id, name, schema } => {
+                        let schema = serde_json::from_slice(schema).unwrap_or_default();
+                        match Schema::from_json(&schema) {
+                            Ok(schema) => self.know(id, name, &schema),
+                            Err(error) => {
+                                report.logs.push(Finding::new(commit.corrupt(&error.to_string()), false)?);
+                            }
+                        }
+                    }
+                    Operation::DropCollection { id } => drop(dropped.insert(id)),
+                    Operation::Collection { id, .. } => {
+                        current = id;
+                        let commits = self.commits_of.entry(id).or_default();
+                        if commits.last() != Some(&at) {
+                            commits.push(at);
+                        }
+                    }
+                    Operation::CreateView { name, number, random, file } => {
+                        match ViewFile::logged(self.database, (number, random), name, file.to_vec()) {
+                            Ok(view) => views.push((current, name.to_owned(), Some(view))),
+                            Err(error) => {
+                                report.logs.push(Finding::new(commit.corrupt(&error.to_string()), false)?);
+                            }
+                        }
+                    }
+                    Operation::DropView { name } => views.push((current, name.to_owned(), None)),
+                    _ => {}
+                }
+            }
+        }
+        self.commits = commits;
+        Ok((dropped, views))
     }
 
     pub(super) fn name_of(&self, collection: u64) -> String {
@@ -175,6 +236,8 @@ impl Catalog {
         self.know(id, collection, &schema);
         Ok(SegmentEntry {
             collection: id,
+            kind: Packed::Packed,
+            dim: schema.dim as u64,
             file,
             uuid: open.identity().file,
             data_bytes: 0,

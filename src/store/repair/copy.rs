@@ -72,7 +72,7 @@ impl<'a> Copy<'a> {
         let parts = || self.catalog.parts.iter().filter(|part| part.entry.collection == self.collection);
         let mut sound = Vec::new();
         for part in parts().collect::<Vec<_>>() {
-            let segment = self.open(known, part)?;
+            let segment = self.open(part)?;
             match segment.damage() {
                 None => {
                     self.settle(part, &segment)?;
@@ -87,7 +87,7 @@ impl<'a> Copy<'a> {
         }
         self.settle_log();
         for part in sound {
-            let segment = self.open(known, part)?;
+            let segment = self.open(part)?;
             for number in (0..segment.records()).filter(|number| !part.deleted.contains(*number)) {
                 self.record(known, &segment, number)?;
             }
@@ -104,9 +104,8 @@ impl<'a> Copy<'a> {
     }
 
     /// Opened again for each pass, so that the tables of one segment lie in memory and not of all.
-    fn open(&self, known: &Known, part: &Part) -> Result<Segment> {
-        let dim = known.schema.dim as u64;
-        Segment::open(self.files, Access::Read, self.catalog.database, &part.entry, dim)
+    fn open(&self, part: &Part) -> Result<Segment> {
+        Segment::open(self.files, Access::Read, self.catalog.database, &part.entry)
     }
 
     /// First pass: which record of each id is the latest. Of two copies of one record that was deleted, one may not know.
@@ -163,7 +162,8 @@ impl<'a> Copy<'a> {
     /// report already.
     fn logged(&self) -> impl Iterator<Item = (&'a Commit, Operation<'a>)> + use<'a> {
         let (mut current, wanted) = (None, self.collection);
-        let commits = self.catalog.commits.iter();
+        let commits = self.catalog.commits_of.get(&wanted).into_iter().flatten();
+        let commits = commits.map(|at| &self.catalog.commits[*at]);
         let all = commits.flat_map(|commit| {
             commit.operations().unwrap_or_default().into_iter().map(move |operation| (commit, operation))
         });
@@ -179,9 +179,9 @@ impl<'a> Copy<'a> {
     fn settle_log(&mut self) {
         for (commit, operation) in self.logged() {
             let (id, live) = match operation {
-                Operation::Collection { .. } => continue,
                 Operation::Delete { id } => (id, false),
                 Operation::Upsert { id, .. } | Operation::UpsertDirect { id, .. } => (id, true),
+                _ => continue,
             };
             let seq = commit.seq;
             let latest = self.latest.entry(root_of(id.as_bytes())).or_insert(Latest { seq, live, copied: false });

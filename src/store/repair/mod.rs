@@ -61,7 +61,8 @@ pub fn repair_to(path: &Path, options: Options, out: &Path) -> Result<RepairRepo
     let store = Store::open(out, Mode::Write { create: true }, options)?;
     for (id, collection) in &catalog.collections {
         let (name, schema) = (collection.name.clone(), collection.schema.clone());
-        store.commit(vec![Change::CreateCollection { name: name.clone(), schema }])?;
+        let create = Change::CreateCollection { name: name.clone(), schema };
+        store.commit_with(vec![create], Durability::Buffered)?;
         let mut saved = SavedCollection { name, was: collection.was.clone(), records: 0, views: Vec::new() };
         saved.records = Copy::new(&files, &catalog, *id, &store, &mut report).run()?;
         for view in catalog.views.iter().filter(|view| view.collection == *id) {

@@ -73,17 +73,11 @@ impl Segment {
     }
 
     /// Opens what a manifest names. Only trouble of the surroundings is an error here; damage is kept for later.
-    pub(crate) fn open(
-        files: &Files,
-        access: Access,
-        database: Sixteen,
-        entry: &SegmentEntry,
-        dim: u64,
-    ) -> Result<Segment> {
+    pub(crate) fn open(files: &Files, access: Access, database: Sixteen, entry: &SegmentEntry) -> Result<Segment> {
         let name = format!("{SEG}/{}", entry.file.name);
         let expected = Expected { kind: Kind::Segment, database, sealed: Some((entry.file.bytes, entry.file.root)) };
         let opened = Container::open(files, &name, access, &expected, Some(section::IDS));
-        match opened.and_then(|file| Sealed::new(file, entry, dim)) {
+        match opened.and_then(|file| Sealed::new(file, entry)) {
             Ok(sealed) => {
                 let kind = SegmentKind::Sealed(Box::new(entry.clone()), Ok(Box::new(sealed)));
                 Ok(Segment::new(files.path(&name), entry.records, kind))

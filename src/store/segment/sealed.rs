@@ -42,14 +42,15 @@ struct Place {
 }
 
 impl Sealed {
-    pub(super) fn new(file: Container, entry: &SegmentEntry, dim: u64) -> Result<Sealed> {
+    pub(super) fn new(file: Container, entry: &SegmentEntry) -> Result<Sealed> {
         let (counts, records) = (file.counts(), u64::from(entry.records));
         if counts.records != records || counts.rows != entry.rows || file.identity().file != entry.uuid {
             let what = format!("not the segment {} of {records} records that the manifest names", hex(&entry.uuid));
             return Err(file.corrupt(0, what));
         }
-        if counts.dim != dim {
-            return Err(file.corrupt(0, format!("rows of {} numbers in a collection of {dim}", counts.dim)));
+        if counts.dim != entry.dim {
+            let what = format!("rows of {} numbers in a collection of {}", counts.dim, entry.dim);
+            return Err(file.corrupt(0, what));
         }
         let (records_table, id_table) = (file.section(section::RECORDS)?, file.section(section::ID_TABLE)?);
         for (table, bytes) in [(records_table, record_entry::BYTES), (id_table, id_entry::BYTES)] {

@@ -210,7 +210,7 @@ fn neither_what_is_there_nor_what_is_not_is_asked_of_the_disk_again() {
         "another handle's need not be noticed at once"
     );
     assert_eq!(counting.operation_count(), operations);
-    store.commit(vec![view("c", "w")]).unwrap();
+    publish(&store, vec![view("c", "w")]);
     reader.refresh().unwrap();
     assert_eq!(there(&reader), 4, "what was not there is looked for again with a new manifest");
     let operations = counting.operation_count();
@@ -224,6 +224,8 @@ fn what_cannot_be_written_is_kept_in_memory_and_poisons_nothing() {
     with_each_failing_operation(
         |vfs| drop(two_segments(vfs)),
         |store| {
+            // Small segments are read when they are first needed, which may be what fails.
+            each(store, |_, segment, _| drop(segment.rows(0)));
             built(store);
             assert_eq!((there(store), built(store)), (4, 0));
         },
@@ -282,13 +284,13 @@ fn files_of_segments_and_views_that_are_gone_are_swept() {
     let foreign = foreign.map(|name| Path::new(DB).join("derived").join(name));
     let gone = Kind::DERIVED.map(|(_, name)| Path::new(DB).join(format!("derived/{none}-{none}-{name}.odrv")));
     foreign.iter().chain(&gone).for_each(|path| vfs.write(path, b"").unwrap());
-    store.commit(vec![Change::DropView { collection: "c".into(), name: "v".into() }]).unwrap();
-    store.commit(vec![create("d", Schema::new(1))]).unwrap();
+    publish(&store, vec![Change::DropView { collection: "c".into(), name: "v".into() }]);
+    publish(&store, vec![create("d", Schema::new(1))]);
     assert_eq!(codes(&vfs).len(), 2, "those of raw rows are left: {:?}", codes(&vfs));
     assert!(files(&vfs, "-rows.odrv").is_empty());
     assert!(gone.iter().all(|path| vfs.read(path).is_err()));
-    store.commit(vec![Change::DropCollection { name: "c".into() }]).unwrap();
-    store.commit(vec![create("e", Schema::new(1))]).unwrap();
+    publish(&store, vec![Change::DropCollection { name: "c".into() }]);
+    publish(&store, vec![create("e", Schema::new(1))]);
     assert_eq!(codes(&vfs), Vec::<PathBuf>::new());
     assert!(foreign.iter().all(|path| vfs.read(path).is_ok()), "names that are not ours are left alone");
 }

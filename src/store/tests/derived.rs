@@ -27,8 +27,8 @@ fn derived_rows_are_built_once_and_whatever_happens_to_their_file_they_are_right
     assert!(vfs.read(&file).unwrap() == whole, "a writer mends the file");
     vfs.remove(&file).unwrap();
     assert_eq!(derive(&open(&vfs, Mode::Read, Access::Map)), 50);
-    store.commit(vec![Change::DropView { collection: "c".into(), name: "v".into() }, view("c", "w")]).unwrap();
-    store.commit(vec![view("c", "v")]).unwrap();
+    publish(&store, vec![Change::DropView { collection: "c".into(), name: "v".into() }, view("c", "w")]);
+    publish(&store, vec![view("c", "v")]);
     assert_eq!(derive(&store), 50, "another view of the same name");
     assert_eq!(files(&vfs, ".odrv").len(), 1, "derived files of a view that is gone are gone");
 }

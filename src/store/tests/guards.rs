@@ -46,8 +46,8 @@ fn a_snapshot_outlives_its_database_and_keeps_nobody_from_writing() {
     snapshot.rows(&part.segment, view, &doubling(&part.segment, &built)).unwrap();
     assert!(built.into_inner() > 0 && files(&vfs, ".odrv").len() <= derived, "a snapshot alone writes no files");
     drop(snapshot);
-    again.commit(vec![create("d", Schema::new(1))]).unwrap();
-    again.commit(vec![create("e", Schema::new(1))]).unwrap();
+    publish(&again, vec![create("d", Schema::new(1))]);
+    publish(&again, vec![create("e", Schema::new(1))]);
     assert_eq!(files(&vfs, ".oseg").len(), 1, "what the snapshot pinned is gone");
 }
 
