@@ -136,15 +136,39 @@ impl Database {
 
     /// Rewrites segments in which much is deleted and joins small ones, while reading and writing go on. Views that had
     /// [indexes](Collection::build_index) get them again for the new segments. It stops early, keeping what is done,
-    /// once `keep_going` says false.
+    /// once `keep_going` says false. The space is back when it returns, but for files that readers still use.
     ///
     /// # Errors
     /// Those of [`Collection::upsert`].
     pub fn compact(&self, keep_going: &(dyn Fn() -> bool + Sync)) -> Result<Compacted> {
+        self.compact_by(|store| store.compact(keep_going), keep_going)
+    }
+
+    /// As [`Database::compact`], and of every record that was deleted or replaced before the call nothing is left in any file
+    /// of the database: not its rows, its id or its fields, nor what views and indexes made of it. So it is to be used to
+    /// erase, not to save space: each segment that holds a single deleted record is rewritten.
+    ///
+    /// What it does not reach: files that a [`Snapshot`](crate::store::Snapshot) or another process still reads
+    /// ([`Compacted::pinned`] says how many generations; call it again when they are gone); segments with damage
+    /// ([`Compacted::damaged`]); backups and other copies; what the disk itself keeps of files that were removed. The parameters of a
+    /// fitted view are learnt from the records that it was fitted on, and stay as they are: means and directions of many, but centroids may be
+    /// single records. To have them forget, drop the view and create it again before the call.
+    ///
+    /// # Errors
+    /// Those of [`Collection::upsert`], and [`Error::Io`] when a file could not be removed.
+    pub fn purge(&self, keep_going: &(dyn Fn() -> bool + Sync)) -> Result<Compacted> {
+        self.compact_by(|store| store.purge(keep_going), keep_going)
+    }
+
+    fn compact_by(
+        &self,
+        compact: impl FnOnce(&Store) -> Result<Compacted>,
+        keep_going: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Compacted> {
         let names = self.collections().into_iter();
         let indexed: Vec<_> =
             names.map(|name| Collection::new(&self.store, &name)).map(|of| (of.indexed(), of)).collect();
-        let compacted = self.store.compact(keep_going)?;
+        let compacted = compact(&self.store)?;
         if compacted.segments > 0 {
             indexed.iter().for_each(|(views, collection)| collection.index_again(views, keep_going));
         }

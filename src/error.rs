@@ -225,8 +225,8 @@ impl Error {
     /// The same, of the record at this place of a batch, counted from 0.
     pub(crate) fn of_record(self, at: usize, id: Option<&str>) -> Error {
         let record = match id {
-            Some(id) => format!("record {at} of the batch (`{}`)", Shown(id)),
-            None => format!("record {at} of the batch"),
+            Some(id) => format!("record `{}` (number {at} of the batch, from 0)", Shown(id)),
+            None => format!("record number {at} of the batch, from 0"),
         };
         match self {
             Error::Mismatch { what, expected, found } => {

@@ -26,16 +26,28 @@ fn rows() -> impl Strategy<Value = Vec<i8>> {
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
-    let record = (0..12u8, rows(), prop::option::of(-1..3i8));
+    let record = (0..NAMED + 3, rows(), prop::option::of(-1..3i8));
     prop_oneof![
         4 => prop::collection::vec(record, 0..6).prop_map(Operation::Upsert),
-        2 => prop::collection::vec(0..12u8, 0..4).prop_map(Operation::Delete),
+        2 => prop::collection::vec(0..NAMED, 0..4).prop_map(Operation::Delete),
         5 => (rows(), 0..14usize, prop::option::of(-4..4i8), prop::option::of(-1..3i8), any::<bool>())
             .prop_map(|(rows, k, least, filter, view)| Operation::Search { rows, k, least, filter, view }),
         1 => Just(Operation::MakeView),
         1 => Just(Operation::DropView),
         1 => Just(Operation::Reopen),
     ]
+}
+
+/// Records below this number have names; the others get a number from the store.
+const NAMED: u8 = 18;
+
+/// Some names are numbers, as the store gives them.
+fn name(id: u8) -> Option<String> {
+    match id {
+        0..12 => Some(format!("r{id:02}")),
+        12..NAMED => Some(format!("{:020}", u64::from(id - 11) * 3)),
+        _ => None,
+    }
 }
 
 fn matrix(values: &[i8]) -> Matrix {
@@ -73,6 +85,8 @@ struct World {
     model: Model,
     metric: Metric,
     has_view: bool,
+    /// The greatest number that was given or named so far.
+    greatest: u64,
 }
 
 impl World {
@@ -89,19 +103,30 @@ impl World {
         match operation {
             Operation::Upsert(records) => {
                 let record = |(id, values, field): &(u8, Vec<i8>, Option<i8>)| {
-                    let record = Record::new(format!("r{id:02}"), matrix(values));
+                    let record = Record { id: name(*id), ..Record::auto(matrix(values)) };
                     match field {
                         Some(value) => record.field("f", *value),
                         None => record,
                     }
                 };
-                self.collection().upsert(records.iter().map(record)).unwrap();
-                for (id, values, field) in records {
-                    self.model.insert(format!("r{id:02}"), (matrix(&values), field));
+                let ids = self.collection().upsert(records.iter().map(record)).unwrap();
+                let number = |id: &String| id.parse::<u64>().ok();
+                let named = records.iter().filter_map(|record| number(&name(record.0)?)).max();
+                self.greatest = self.greatest.max(named.unwrap_or(0));
+                for (id, (given, values, field)) in ids.into_iter().zip(records) {
+                    match name(given) {
+                        Some(name) => assert_eq!(id, name),
+                        None => {
+                            let number = number(&id).unwrap();
+                            assert!(number > self.greatest, "{number} was given or named before");
+                            self.greatest = number;
+                        }
+                    }
+                    self.model.insert(id, (matrix(&values), field));
                 }
             }
             Operation::Delete(ids) => {
-                let ids: Vec<String> = ids.iter().map(|id| format!("r{id:02}")).collect();
+                let ids: Vec<String> = ids.into_iter().filter_map(name).collect();
                 let deleted = self.collection().delete(ids.clone()).unwrap();
                 let before = self.model.len();
                 ids.iter().for_each(|id| drop(self.model.remove(id)));
@@ -177,7 +202,7 @@ impl World {
             assert!(seen.insert(record.id.unwrap(), (record.matrix, field)).is_none(), "an id twice");
         }
         assert_eq!(seen, self.model);
-        for id in ["r00", "r05", "r11", "absent"] {
+        for id in ["r00", "r05", "r11", "00000000000000000009", "absent"] {
             let found = snapshot.get(id).unwrap().map(|record| record.matrix);
             assert_eq!(found, self.model.get(id).map(|(matrix, _)| matrix.clone()));
         }
@@ -194,7 +219,7 @@ proptest! {
         operations in prop::collection::vec(operation(), 1..40),
     ) {
         let vfs = Arc::new(MemoryVfs::default());
-        let mut world = World { vfs, db: None, model: Model::new(), metric, has_view: false };
+        let mut world = World { vfs, db: None, model: Model::new(), metric, has_view: false, greatest: 0 };
         world.open();
         let schema = Schema::new(DIM).metric(metric).precision(precision);
         world.db.as_ref().unwrap().create_collection("c", schema).unwrap();

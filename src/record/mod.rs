@@ -54,7 +54,7 @@ impl Record {
         }
         if self.matrix.dim() != schema.dim {
             return Err(Error::mismatch(
-                format!("record `{}`", self.id.as_deref().unwrap_or("(numbered)")),
+                "matrix",
                 format!("rows of {} numbers", schema.dim),
                 format!("rows of {}", self.matrix.dim()),
             ));

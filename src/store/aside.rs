@@ -70,12 +70,16 @@ impl Aside {
         Ok(())
     }
 
-    /// Ends the last segment, makes the names durable, and opens all of them after a look at every byte: nothing takes the
-    /// place of a record before it was read back.
+    /// Ends the last segment, makes the names durable, and opens all of them.
     pub(super) fn finish(&mut self) -> Step<Vec<Arc<Segment>>> {
         self.seal()?;
+        self.shared.files.sync_dir(SEG).map_err(Stop::Poison)?;
+        self.read_back()
+    }
+
+    /// Opens the finished segments after a look at every byte: nothing takes the place of a record before it was read back.
+    pub(super) fn read_back(&self) -> Step<Vec<Arc<Segment>>> {
         let (files, access) = (&self.shared.files, self.shared.access);
-        files.sync_dir(SEG).map_err(Stop::Poison)?;
         let database = self.shared.version().manifest.database;
         let mut segments = Vec::new();
         for entry in &self.entries {

@@ -2,15 +2,17 @@
 //!
 //! The new segments are written from a pinned version while commits go on; only at the end, when one publish puts them in the
 //! place of the old ones, the writer is held up. What was deleted meanwhile is deleted in the new segments too. A crash
-//! leaves either the old ones, and files that nothing names, or the new ones.
+//! leaves either the old ones, and files that nothing names, or the new ones. Segments of many collections go with one
+//! publish. When all is done the manifests before the newest go, so that the space is back at once.
 
 use super::aside::{Aside, LARGEST};
 use super::draft::Draft;
+use super::files::SEG;
 use super::fold;
 use super::publish::{Step, Stop};
 use super::segment::Segment;
-use super::version::{CollectionVersion, SegmentRef, Version};
-use super::{Compacted, Shared};
+use super::version::{self, CollectionVersion, SegmentRef, Version};
+use super::{Compacted, Shared, gc};
 use crate::error::{Error, Result};
 use roaring::RoaringBitmap;
 use std::collections::HashSet;
@@ -25,10 +27,14 @@ const PATIENCE: u32 = 16;
 /// Bytes of deleted records in a segment, and small segments, that make it worth while unasked.
 const MUCH: u64 = 1 << 20;
 const MANY: usize = 8;
+/// Most collections whose segments go with one publish: each has some bytes in memory until then.
+const JOBS: usize = 1_024;
 
 /// Who wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
+    /// Somebody said that nothing that was deleted or replaced may be left.
+    Forced,
     /// Somebody said so: whatever can be gained is.
     Asked,
     /// There is enough to gain.
@@ -42,32 +48,43 @@ struct Job {
     parts: Vec<SegmentRef>,
 }
 
-/// How a job ended.
+/// What is known of segments, by their identities.
+#[derive(Debug, Default)]
+struct Known {
+    /// A record in them cannot be read, so they stay as they are.
+    damaged: HashSet<[u8; 16]>,
+    /// They hold matrices that no record names.
+    strays: HashSet<[u8; 16]>,
+}
+
+/// How the writing of a job ended.
 enum Rewritten {
     Whole,
     /// Early, because nobody wanted to go on.
     Stopped,
-    /// The segments are no longer there.
-    Overtaken,
     /// At a record that cannot be read, in this segment.
     Damaged([u8; 16]),
 }
 
 /// Whether so much is dead or small that it should be compacted unasked.
 pub(super) fn is_due(version: &Version) -> bool {
-    choose(version, &HashSet::new(), Reason::Due).is_some()
+    !choose(version, &Known::default(), Reason::Due, 1).is_empty()
 }
 
-/// The next segments to rewrite: those with much dead, and small ones if there are several.
-fn choose(version: &Version, left: &HashSet<[u8; 16]>, reason: Reason) -> Option<Job> {
+/// The next segments to rewrite, of `most` collections: those with much dead, and small ones if there are several.
+fn choose(version: &Version, known: &Known, reason: Reason, most: usize) -> Vec<Job> {
+    let (mut jobs, mut total) = (Vec::new(), 0);
     for collection in version.collections.values() {
+        if jobs.len() >= most || total >= LARGEST {
+            break;
+        }
         let usable = |part: &&SegmentRef| {
-            part.segment.entry().is_some_and(|entry| !left.contains(&entry.uuid)) && !part.segment.is_suspect()
+            part.segment.entry().is_some_and(|entry| !known.damaged.contains(&entry.uuid)) && !part.segment.is_suspect()
         };
         let usable: Vec<&SegmentRef> = collection.segments.iter().filter(usable).collect();
         let many = if reason == Reason::Due { MANY } else { 2 };
         let small = usable.iter().filter(|part| is_small(part)).count() >= many;
-        let is_wasteful = |part: &SegmentRef| is_wasteful(part, reason);
+        let is_wasteful = |part: &SegmentRef| is_wasteful(part, known, reason);
         let (mut parts, mut bytes) = (Vec::new(), 0);
         for part in usable.into_iter().filter(|part| is_wasteful(part) || small && is_small(part)) {
             let weight = fold::weight(part).unwrap_or(0);
@@ -78,21 +95,25 @@ fn choose(version: &Version, left: &HashSet<[u8; 16]>, reason: Reason) -> Option
             parts.push(part.clone());
         }
         if parts.len() > 1 || parts.iter().any(is_wasteful) {
-            return Some(Job { collection: collection.clone(), parts });
+            total += bytes;
+            jobs.push(Job { collection: collection.clone(), parts });
         }
     }
-    None
+    jobs
 }
 
 fn is_small(part: &SegmentRef) -> bool {
     part.segment.entry().is_some_and(|entry| entry.file.bytes < SMALL)
 }
 
-fn is_wasteful(part: &SegmentRef, reason: Reason) -> bool {
+fn is_wasteful(part: &SegmentRef, known: &Known, reason: Reason) -> bool {
     let Some(entry) = part.segment.entry() else { return false };
+    if reason == Reason::Forced && (!part.deleted.is_empty() || known.strays.contains(&entry.uuid)) {
+        return true;
+    }
     let records = f64::from(entry.records);
     let dead = (records - part.live() as f64) / records;
-    dead > DEAD_PART && (reason == Reason::Asked || entry.data_bytes as f64 * dead >= MUCH as f64)
+    dead > DEAD_PART && (reason != Reason::Due || entry.data_bytes as f64 * dead >= MUCH as f64)
 }
 
 impl Shared {
@@ -102,87 +123,180 @@ impl Shared {
         keep_going: &(dyn Fn() -> bool + Sync),
         reason: Reason,
     ) -> Result<Compacted> {
-        let mut done = Compacted::default();
-        let mut left = HashSet::new();
-        loop {
+        let (mut done, mut known) = (Compacted::default(), Known::default());
+        if reason == Reason::Forced {
+            // Matrices that a log names lie in segments without an end, which are sealed by this.
+            self.flush()?;
+            self.look_for_strays(&mut known)?;
+        }
+        done.finished = loop {
             drop(self.writer()?);
             if !keep_going() {
-                return Ok(done);
+                break false;
             }
-            let Some(job) = choose(&self.version(), &left, reason) else {
-                return Ok(Compacted { finished: true, ..done });
-            };
+            let jobs = choose(&self.version(), &known, reason, JOBS);
+            if jobs.is_empty() {
+                break true;
+            }
+            if !self.rewrite_all(jobs, keep_going, &mut known, &mut done)? {
+                break false;
+            }
+        };
+        if reason != Reason::Due {
+            done.pinned = self.reclaim(reason)?;
+            let version = self.version();
+            let kept = |part: &&SegmentRef| !part.deleted.is_empty() && part.segment.is_suspect();
+            done.damaged = version.segments().filter(kept).count() as u64;
+        }
+        Ok(done)
+    }
+
+    /// Writes all jobs and lets one publish exchange the segments; false when nobody wanted to go on.
+    fn rewrite_all(
+        self: &Arc<Shared>,
+        jobs: Vec<Job>,
+        keep_going: &(dyn Fn() -> bool + Sync),
+        known: &mut Known,
+        done: &mut Compacted,
+    ) -> Result<bool> {
+        let (mut written, mut whole) = (Vec::new(), true);
+        for job in jobs {
             let mut aside = Aside::new(self, &job.collection);
-            match self.rewrite(&job, keep_going, &mut aside).map_err(|stop| self.settled(stop))? {
-                Rewritten::Whole => {
-                    let old = job.parts.iter().filter_map(|part| Some((part.segment.entry()?, part.saved())));
-                    let freed = old.map(|(entry, set)| entry.file.bytes + set.map_or(0, |set| set.file.bytes));
-                    done.segments += job.parts.len() as u64;
-                    done.freed_bytes += freed.sum::<u64>();
-                    done.written_bytes += aside.bytes();
-                }
-                // Another compaction was faster.
-                Rewritten::Overtaken => {}
-                Rewritten::Stopped => return Ok(done),
-                Rewritten::Damaged(uuid) => drop(left.insert(uuid)),
-            }
-        }
-    }
-
-    /// Writes the live records of a job into new segments and puts these in the place of the old ones.
-    fn rewrite(&self, job: &Job, keep_going: &(dyn Fn() -> bool + Sync), aside: &mut Aside) -> Step<Rewritten> {
-        for part in &job.parts {
-            for n in part.numbers()? {
-                if n.is_multiple_of(PATIENCE) && !keep_going() {
-                    return Ok(Rewritten::Stopped);
-                }
-                match part.segment.with_stored(n, |record| Ok(aside.push(record))) {
-                    Ok(pushed) => pushed?,
-                    Err(Error::Corrupt { .. } | Error::Io { operation: "read", .. }) => {
-                        part.segment.mark_suspect();
-                        return Ok(Rewritten::Damaged(part.segment.entry().map_or([0; 16], |entry| entry.uuid)));
-                    }
-                    Err(error) => return Err(error.into()),
+            match rewrite(&job, keep_going, &mut aside).map_err(|stop| self.settled(stop))? {
+                Rewritten::Whole => written.push((job, aside)),
+                Rewritten::Damaged(uuid) => drop(known.damaged.insert(uuid)),
+                Rewritten::Stopped => {
+                    whole = false;
+                    break;
                 }
             }
         }
-        let new = aside.finish()?;
-        let done = self.exchange(job, new);
-        aside.keep_unless(matches!(done, Ok(false) | Err(Stop::Refused(_))));
-        Ok(if done? { Rewritten::Whole } else { Rewritten::Overtaken })
+        let exchanged = self.exchange(&mut written).map_err(|stop| self.settled(stop))?;
+        // Of what is missing another compaction was faster.
+        for (job, aside) in
+            written.iter().zip(exchanged).filter(|(_, exchanged)| *exchanged).map(|(written, _)| written)
+        {
+            let old = job.parts.iter().filter_map(|part| Some((part.segment.entry()?, part.saved())));
+            let freed = old.map(|(entry, set)| entry.file.bytes + set.map_or(0, |set| set.file.bytes));
+            done.segments += job.parts.len() as u64;
+            done.freed_bytes += freed.sum::<u64>();
+            done.written_bytes += aside.bytes();
+        }
+        Ok(whole)
     }
 
-    /// False when the old segments are no longer there.
-    fn exchange(&self, job: &Job, new: Vec<Arc<Segment>>) -> Step<bool> {
+    /// Puts new segments in the place of the old ones, and says of which jobs: not where the old ones are no longer there.
+    fn exchange(&self, written: &mut [(Job, Aside)]) -> Step<Vec<bool>> {
+        if written.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.files.sync_dir(SEG).map_err(Stop::Poison)?;
+        let mut new = Vec::new();
+        for (_, aside) in written.iter() {
+            new.push(aside.read_back()?);
+        }
         let mut writer = self.writer()?;
         let newest = writer.newest.clone();
-        let Some(now) = newest.collections.of_number(job.collection.id) else {
-            return Ok(false);
-        };
-        // Records that were deleted since: the k-th that was copied is the k-th of the new ones.
-        let mut gone = vec![RoaringBitmap::new(); new.len()];
-        let (mut copied, mut replaced) = (0, HashSet::new());
-        for part in &job.parts {
-            let Some(entry) = part.segment.entry() else { continue };
-            let same = |other: &&SegmentRef| other.segment.entry().is_some_and(|other| other.uuid == entry.uuid);
-            let Some(other) = now.segments.iter().find(same) else { return Ok(false) };
-            replaced.insert(entry.uuid);
-            for n in (&*other.deleted - &*part.deleted).iter() {
-                let mut at = copied + u64::from(n) - part.deleted.rank(n);
-                for (segment, gone) in new.iter().zip(&mut gone) {
-                    if at < u64::from(segment.records()) {
-                        gone.insert(at as u32);
-                        break;
-                    }
-                    at -= u64::from(segment.records());
-                }
-            }
-            copied += part.live();
-        }
-        let new = new.into_iter().zip(gone).map(|(segment, gone)| SegmentRef::new(segment, None, Arc::new(gone)));
         let mut draft = Draft::new(&newest, writer.next_no);
-        draft.replace_segments(&now.name, &replaced, new.collect());
-        writer.publish(self, draft)?;
-        Ok(true)
+        let mut exchanged = Vec::new();
+        for ((job, _), new) in written.iter().zip(new) {
+            let now = newest.collections.of_number(job.collection.id);
+            let replaced = now.and_then(|now| Some((now, replacement(job, now, new)?)));
+            exchanged.push(replaced.is_some());
+            if let Some((now, (old, new))) = replaced {
+                draft.replace_segments(&now.name, &old, new);
+            }
+        }
+        if !exchanged.contains(&true) {
+            return Ok(exchanged);
+        }
+        let done = writer.publish(self, draft);
+        let refused = matches!(done, Err(Stop::Refused(_)));
+        for ((_, aside), exchanged) in written.iter_mut().zip(&exchanged) {
+            aside.keep_unless(refused || !exchanged);
+        }
+        done.map(|()| exchanged)
     }
+
+    /// Notes which segments hold matrices that no record names: of commits that failed, and of records that were replaced
+    /// before their segment was sealed.
+    fn look_for_strays(&self, known: &mut Known) -> Result<()> {
+        for part in self.version().segments() {
+            let Some(entry) = part.segment.entry() else { continue };
+            match part.segment.has_strays() {
+                Ok(true) => drop(known.strays.insert(entry.uuid)),
+                Ok(false) => {}
+                Err(Error::Corrupt { .. } | Error::Version { .. } | Error::Io { operation: "read", .. }) => {
+                    part.segment.mark_suspect();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes every manifest but the newest, if nobody has it pinned, and what only they need. Says how many are pinned.
+    fn reclaim(&self, reason: Reason) -> Result<u64> {
+        let mut writer = self.writer()?;
+        let files = &self.files;
+        let retired = gc::retire(files, 1);
+        files.sync_dir("").map_err(|error| writer.settle(Stop::Poison(error), files))?;
+        let swept = gc::sweep(files, &writer.newest.manifest, &[], gc::Round::Publish, &writer.unnamed());
+        match retired.and(swept) {
+            Err(error) if reason == Reason::Forced => return Err(error),
+            removed => writer.trouble = removed.err().map(|error| error.to_string()),
+        }
+        Ok(version::generations(files)?.len() as u64 - 1)
+    }
+}
+
+/// Writes the live records of a job into new segments.
+fn rewrite(job: &Job, keep_going: &(dyn Fn() -> bool + Sync), aside: &mut Aside) -> Step<Rewritten> {
+    for part in &job.parts {
+        for n in part.numbers()? {
+            if n.is_multiple_of(PATIENCE) && !keep_going() {
+                return Ok(Rewritten::Stopped);
+            }
+            match part.segment.with_stored(n, |record| Ok(aside.push(record))) {
+                Ok(pushed) => pushed?,
+                Err(Error::Corrupt { .. } | Error::Io { operation: "read", .. }) => {
+                    part.segment.mark_suspect();
+                    return Ok(Rewritten::Damaged(part.segment.entry().map_or([0; 16], |entry| entry.uuid)));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    aside.seal()?;
+    Ok(Rewritten::Whole)
+}
+
+/// The identities of the old segments and what takes their place; none when they are no longer all there.
+fn replacement(
+    job: &Job,
+    now: &CollectionVersion,
+    new: Vec<Arc<Segment>>,
+) -> Option<(HashSet<[u8; 16]>, Vec<SegmentRef>)> {
+    // Records that were deleted since: the k-th that was copied is the k-th of the new ones.
+    let mut gone = vec![RoaringBitmap::new(); new.len()];
+    let (mut copied, mut replaced) = (0, HashSet::new());
+    for part in &job.parts {
+        let Some(entry) = part.segment.entry() else { continue };
+        let same = |other: &&SegmentRef| other.segment.entry().is_some_and(|other| other.uuid == entry.uuid);
+        let other = now.segments.iter().find(same)?;
+        replaced.insert(entry.uuid);
+        for n in (&*other.deleted - &*part.deleted).iter() {
+            let mut at = copied + u64::from(n) - part.deleted.rank(n);
+            for (segment, gone) in new.iter().zip(&mut gone) {
+                if at < u64::from(segment.records()) {
+                    gone.insert(at as u32);
+                    break;
+                }
+                at -= u64::from(segment.records());
+            }
+        }
+        copied += part.live();
+    }
+    let new = new.into_iter().zip(gone).map(|(segment, gone)| SegmentRef::new(segment, None, Arc::new(gone)));
+    Some((replaced, new.collect()))
 }

@@ -1,6 +1,7 @@
 //! Removing files that no kept manifest reaches.
 //!
-//! Kept are the two newest manifests and every older one that somebody has pinned. A manifest goes first, under its
+//! Kept are the two newest manifests (after a compaction that was asked for the newest) and every older one that somebody has
+//! pinned. A manifest goes first, under its
 //! exclusive lock, and its removal is made durable before the first of its files goes: so no manifest ever names a file
 //! that is not there. A publish removes manifests just before it renames its own, so that one sync of the directory serves
 //! both; without the renaming the generation before is still there. Only names of the store's own making are touched.
@@ -47,12 +48,17 @@ pub(crate) fn sweep(
 ) -> Result<()> {
     let mut reachable: HashSet<String> = HashSet::new();
     let (mut derivable, mut first_log) = (HashSet::new(), u64::MAX);
+    let generations = generations(files)?;
     let mut reach = |manifest: &Manifest| {
-        reachable.extend(manifest.kept());
+        reachable.extend(manifest.files().map(|(name, _)| name));
+        // What is left over is for the log of the generation before.
+        if generations.binary_search(&manifest.generation.wrapping_sub(1)).is_ok() {
+            reachable.extend(manifest.kept());
+        }
         first_log = first_log.min(manifest.first_log());
         derivable.extend(derivable_of(manifest));
     };
-    for generation in generations(files)? {
+    for &generation in &generations {
         match std::iter::once(&newest).chain(known).find(|manifest| manifest.generation == generation) {
             Some(manifest) => reach(manifest),
             None => {

@@ -8,7 +8,7 @@
 //!
 //! # In and out
 //! ```text
-//! Vec<Change> -> Store::commit -> log + open segments -> Version (files, and records in memory)
+//! Vec<Change> -> Store::commit -> log + open segments -> Version (files, and what is in the log, in memory)
 //!                Store::flush  -> segments, delete sets, view files, then a manifest -> Version (files)
 //! Version -> CollectionVersion -> SegmentRef -> Segment -> matrix
 //! ```
@@ -17,17 +17,18 @@
 //! numbers.
 //!
 //! # Which file does what
-//! - a commit: `commit` (taken, waited for), `draft` (thought out in memory), `writer` (written), `log/`, `segment/growing`;
+//! - a commit: `commit` (taken, waited for), `draft` and `staged` (thought out in memory), `writer` (written), `log/`,
+//!   `segment/growing`;
 //! - a publish: `publish`, `fold` (small segments join), `aside` with `compact` and `bulk` (segments written beside the commits), `gc`;
-//! - opening: `open`, `lock`, `replay` (the log, by readers again and again), `version`, `snapshot`;
+//! - opening: `open`, `lock`, `replay` (the log, by readers again and again), `version` with its `collections`, `snapshot`;
 //! - the files: `files` over `vfs/`, `container/` (the shape that all but logs and manifests share), `segment/`, `deletes`, `view_file`,
 //!   `derived`, `manifest/`;
 //! - when something is wrong: `damage`, `verify`, `repair/`, and in good time `backup`.
 //!
 //! # Costs
-//! Opening: for each segment one open, three short reads and one mapping; no row, id or JSON is read; after a crash at most 64 MiB
-//! of log, and the matrices beside it. A commit: one write and one sync, two where a large matrix is in it; commits of several
-//! threads share them. A publish: one sync for each file written and each directory touched, and two for the manifest. Finding an
+//! Opening: for each segment one open, three short reads and, from 64 KiB on, one mapping; no row, id or JSON is read; after a crash at most 64 MiB
+//! of log, and the matrices beside it. A commit: one write and one sync, two where a large matrix is in it, however many
+//! collections there are; commits of several threads share them. A publish: one sync for each file written and each directory touched, and two for the manifest. Finding an
 //! id: one binary search in each segment of its collection. First touch of a 64 KiB block: its CRC-32. Memory: what the log
 //! holds, at most twice 64 MiB.
 //!
@@ -124,6 +125,10 @@ pub struct Compacted {
     pub freed_bytes: u64,
     /// Whether it came to its end.
     pub finished: bool,
+    /// Segments with deleted records that were left as they are, because a record in them cannot be read.
+    pub damaged: u64,
+    /// Older generations that readers have pinned: their files go when they are let go and something is written next.
+    pub pinned: u64,
 }
 
 /// An open database.
@@ -225,12 +230,21 @@ impl Store {
     }
 
     /// Rewrites segments in which much is deleted and joins small ones, as long as `keep_going` says so; it is asked
-    /// every few records. What was finished by then stays. Commits go on beside it.
+    /// every few records. What was finished by then stays. Commits go on beside it. The space is back when it returns, but
+    /// for what readers have pinned.
     ///
     /// # Errors
     /// As [`Store::commit`].
     pub fn compact(&self, keep_going: &(dyn Fn() -> bool + Sync)) -> Result<Compacted> {
         self.shared.compact(keep_going, compact::Reason::Asked)
+    }
+
+    /// As [`Store::compact`], and every segment is rewritten that holds anything deleted or replaced.
+    ///
+    /// # Errors
+    /// As [`Store::commit`], and when a file cannot be removed.
+    pub fn purge(&self, keep_going: &(dyn Fn() -> bool + Sync)) -> Result<Compacted> {
+        self.shared.compact(keep_going, compact::Reason::Forced)
     }
 
     /// The rows of a view over a segment: remembered, else read from their file, else made by `build`, which gives one

@@ -4,6 +4,7 @@ use super::container::Identity;
 use super::draft::{Draft, random, random_sixteen};
 use super::files::{File, Files, RESERVE, SEG};
 use super::log::Log;
+use super::manifest::number_of;
 use super::options::Tuning;
 use super::publish::{Publisher, Step, Stop, segment_about};
 use super::segment::{Growing, OpenSegment, Values};
@@ -45,6 +46,8 @@ pub(super) struct Writer {
     log_bytes: u64,
     /// Segments that matrices are appended to, by collection.
     open: BTreeMap<u64, OpenSegment>,
+    /// Such as nothing more is appended to, but commits that are not durable yet name matrices in them.
+    closed: Vec<Arc<Growing>>,
     /// Names of segment files that the log of this generation names.
     direct: BTreeSet<String>,
     /// Numbers of files that are being written for a later publish.
@@ -75,6 +78,7 @@ impl Writer {
             log: None,
             log_bytes: 0,
             open: BTreeMap::new(),
+            closed: Vec::new(),
             direct,
             making: BTreeSet::new(),
             reserved: BTreeMap::new(),
@@ -128,6 +132,12 @@ impl Writer {
         self.log.is_some() || self.newest.segments().any(|part| part.segment.memory().is_some())
     }
 
+    /// Numbers of files that no manifest names and that are needed all the same.
+    pub(super) fn unnamed(&self) -> BTreeSet<u64> {
+        let direct = self.direct.iter().filter_map(|name| number_of(name));
+        self.making.iter().copied().chain(direct).collect()
+    }
+
     /// Names of files that the next manifest keeps because the log of this generation names them.
     pub(super) fn left(&self) -> usize {
         self.direct.len()
@@ -164,7 +174,7 @@ impl Writer {
         // What is dropped takes its space until it is written out.
         self.log_bytes += bytes + draft.new_records().count() as u64 * RECORD_BYTES + draft.dropped_bytes;
         self.wait_for_sync(bytes);
-        draft.dropped.iter().for_each(|id| drop(self.open.remove(id)));
+        draft.dropped.iter().for_each(|id| self.close_segment(*id));
         self.newest = Arc::new(self.newest.with(draft.seq, draft.finish(files.root())));
         Ok(())
     }
@@ -184,13 +194,13 @@ impl Writer {
         for (id, record) in draft.new_records().filter(|(_, record)| is_large(&record.values, tuning)) {
             let Some(open) = self.open.get_mut(&id) else { continue };
             let body = record.values.bytes().and_then(|bytes| open.append(&bytes));
-            let body = body.inspect_err(|_| drop(self.open.remove(&id)))?;
+            let body = body.inspect_err(|_| self.close_segment(id))?;
             written += body.bytes();
             record.values = Values::Direct(Box::new(body));
         }
         for id in &large {
             let Some(open) = self.open.get_mut(id) else { continue };
-            open.flush().inspect_err(|_| drop(self.open.remove(id)))?;
+            open.flush().inspect_err(|_| self.close_segment(*id))?;
         }
         if written > 0 {
             self.wait_for_sync(written);
@@ -209,6 +219,12 @@ impl Writer {
         self.new_names.1 = true;
         self.open.insert(id, open);
         Ok(())
+    }
+
+    /// Appends nothing more to the open segment of a collection. What it holds is synced with the next commit all the same:
+    /// one whose matrices are lost would take all later ones with it.
+    fn close_segment(&mut self, id: u64) {
+        self.closed.extend(self.open.remove(&id).and_then(|mut open| open.take_dirty()));
     }
 
     /// Notes that so many bytes more are not durable.
@@ -245,6 +261,7 @@ impl Writer {
         self.durable = self.newest.seq;
         (self.log, self.log_bytes, self.waiting, self.new_names) = (None, 0, None, (false, false));
         self.direct.clear();
+        self.closed.clear();
         shared.replace(self.newest.clone());
         shared.synced.notify_all();
         let manifest = &self.newest.manifest;
@@ -267,9 +284,10 @@ impl Writer {
     /// The files and directories that wait for a sync, up to which commit, and the version it gives.
     pub(super) fn take_unsynced(&mut self) -> Unsynced {
         self.waiting = None;
+        let grown = self.open.values_mut().filter_map(OpenSegment::take_dirty);
         Unsynced {
             log: self.log.as_ref().map(|log| log.file().clone()),
-            segments: self.open.values_mut().filter_map(OpenSegment::take_dirty).collect(),
+            segments: std::mem::take(&mut self.closed).into_iter().chain(grown).collect(),
             new_names: std::mem::take(&mut self.new_names),
             version: self.newest.clone(),
         }

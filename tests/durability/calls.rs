@@ -12,6 +12,8 @@ pub(crate) enum Call {
     Sync,
     Flush,
     Compact,
+    /// The same, and nothing is left of what was deleted.
+    Purge,
     /// Rows of all views are derived, which writes files that need not survive.
     Derive,
     /// The store is closed and opened again.
@@ -28,11 +30,6 @@ pub(crate) fn sync(changes: impl Into<Vec<Change>>) -> Call {
 
 pub(crate) fn buffered(changes: impl Into<Vec<Change>>) -> Call {
     Call::Commit(changes.into(), Durability::Buffered)
-}
-
-/// Whether the changes make a store publish, which makes everything durable.
-pub(crate) fn publishes(changes: &[Change]) -> bool {
-    changes.iter().any(|change| !matches!(change, Change::Upsert { .. } | Change::Delete { .. }))
 }
 
 /// A database in use on a recording file system, with what it must hold.
@@ -79,7 +76,7 @@ impl Session {
                     Some(next) => {
                         done.unwrap();
                         self.history.commit(next);
-                        if *durability == Durability::Sync || publishes(changes) {
+                        if *durability == Durability::Sync {
                             self.history.sync();
                         }
                     }
@@ -99,6 +96,11 @@ impl Session {
             }
             Call::Compact => {
                 assert!(store.compact(&|| true).unwrap().finished);
+                Some(store)
+            }
+            Call::Purge => {
+                assert!(store.purge(&|| true).unwrap().finished);
+                self.history.sync();
                 Some(store)
             }
             Call::Derive => {

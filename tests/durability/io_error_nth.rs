@@ -1,6 +1,6 @@
 //! The n-th operation fails.
 
-use crate::calls::{Call, buffered, publishes, sync};
+use crate::calls::{Call, buffered, sync};
 use crate::images::{Seen, Tried};
 use crate::oracle::{self, History, State, create, create_view, delete, drop_view, upsert};
 use otolith::store::vfs::{Effort, Fault, FaultyVfs, MemoryVfs, PowerCut};
@@ -24,7 +24,8 @@ fn calls() -> Vec<Call> {
     ];
     // Enough small commits that logs are full and segments are folded.
     calls.extend((4..11).map(|n| sync([upsert("c", &["f", "h"], n)])));
-    calls.extend([sync([delete("c", &["f", "a"])]), Call::Compact, buffered([upsert("c", &["f"], 12)]), Call::Flush]);
+    calls.extend([sync([delete("c", &["f", "a"])]), Call::Compact, buffered([upsert("c", &["f"], 12)]), Call::Purge]);
+    calls.push(Call::Flush);
     calls
 }
 
@@ -56,7 +57,7 @@ impl Run {
                 match store.commit_with(changes.clone(), *durability) {
                     Ok(_) => {
                         self.history.commit(next);
-                        if *durability == Durability::Sync || publishes(changes) {
+                        if *durability == Durability::Sync {
                             self.history.sync();
                         }
                     }
@@ -78,6 +79,7 @@ impl Run {
                 self.history.sync();
             }
             Call::Compact => drop(store.compact(&|| true)?),
+            Call::Purge => drop(store.purge(&|| true)?),
             _ => {
                 let closed = self.store.take().unwrap().close();
                 let opened = oracle::writer(&self.vfs, tuning());

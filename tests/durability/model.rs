@@ -71,6 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Call::Sync),
         3 => Just(Call::Flush),
         3 => Just(Call::Compact),
+        1 => Just(Call::Purge),
         1 => Just(Call::Derive),
         2 => Just(Call::Close),
         1 => Just(Call::Drop),

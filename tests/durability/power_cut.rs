@@ -69,7 +69,8 @@ fn long() -> Vec<Call> {
         calls.push(if step % 3 == 1 { buffered(changes) } else { sync(changes) });
         match step {
             5 | 11 | 16 | 23 | 31 | 38 => calls.push(Call::Flush),
-            7 | 27 => calls.push(Call::Compact),
+            7 => calls.push(Call::Compact),
+            27 => calls.push(Call::Purge),
             9 | 36 => calls.push(Call::Close),
             19 => calls.push(Call::Drop),
             13 | 34 | 41 => calls.push(Call::Die),

@@ -203,6 +203,11 @@ impl Segment {
         ask!(self, sealed => sealed.with_stored(n, take), memory => memory.with_stored(n, take))
     }
 
+    /// Whether it holds matrices that no record names.
+    pub(crate) fn has_strays(&self) -> Result<bool> {
+        ask!(self, sealed => sealed.has_strays(self.records), _memory => Ok(false))
+    }
+
     /// Compares the sums of all blocks, in parallel.
     pub(crate) fn check_sums(&self) -> Result<()> {
         ask!(self, sealed => sealed.check_sums(), _memory => Ok(()))

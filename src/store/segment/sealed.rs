@@ -8,7 +8,7 @@ use crate::matrix::{MatrixView, Precision, StoredMatrix};
 use crate::record::Fields;
 use crate::store::bits::Bits;
 use crate::store::container::{Container, SectionEntry};
-use crate::store::layout::{Field, hex, id_entry, record_entry, section};
+use crate::store::layout::{ALIGN, Field, LARGE_ALIGN, LARGE_BYTES, hex, id_entry, record_entry, section};
 use crate::store::manifest::SegmentEntry;
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -187,6 +187,21 @@ impl Sealed {
             precision: place.precision,
             matrix: &matrix,
         })
+    }
+
+    pub(super) fn has_strays(&self, records: u32) -> Result<bool> {
+        let places: Result<Vec<(u64, u64)>> = (0..records).map(|n| Ok(self.place(n)?.matrix)).collect();
+        let mut places = places?;
+        places.sort_unstable();
+        let mut at = self.matrices.offset;
+        for (offset, length) in places.into_iter().filter(|(_, length)| *length > 0) {
+            let align = if length >= LARGE_BYTES { LARGE_ALIGN } else { ALIGN };
+            if offset > at.next_multiple_of(align) {
+                return Ok(true);
+            }
+            at = at.max(offset + length);
+        }
+        Ok(self.matrices.offset + self.matrices.length > at.next_multiple_of(ALIGN))
     }
 
     pub(super) fn check_sums(&self) -> Result<()> {

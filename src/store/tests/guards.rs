@@ -79,6 +79,38 @@ fn settings_too_long_to_be_read_again_are_refused() {
 }
 
 #[test]
+fn at_the_end_of_its_counters_a_database_takes_nothing_more_and_gives_everything_back() {
+    let (vfs, manifest) = one_of_each();
+    let end = crate::limits::COUNTER - crate::limits::LAST_COUNTS;
+    let changes: [&dyn Fn(&mut Manifest); 3] =
+        [&|manifest| manifest.next_no = end, &|manifest| manifest.last_seq = end, &|manifest| {
+            manifest.generation = end
+        }];
+    for change in changes {
+        let (vfs, mut manifest) = (vfs.copy().unwrap(), manifest.clone());
+        change(&mut manifest);
+        vfs.write(&Path::new(DB).join(manifest::name_of(manifest.generation)), &manifest.encode()).unwrap();
+        let store = writer(&vfs);
+        let refused = store.commit(vec![create("d", Schema::new(2))]);
+        assert!(matches!(&refused, Err(Error::Invalid { why, .. }) if why.contains("counters")), "{refused:?}");
+        assert!(store.commit(vec![upsert("c", [Record::new("new", matrix(1, 3, 0.0))])]).is_err());
+        store.commit(vec![delete("c", &["1"])]).unwrap();
+        store.flush().unwrap();
+        store.compact(&|| true).unwrap();
+        store.commit(vec![Change::DropCollection { name: "c".into() }]).unwrap();
+        assert!(writer_again(store, &vfs).version().collections.is_empty());
+    }
+    let mut manifest = manifest;
+    manifest.collections[0].next_record = crate::limits::COUNTER;
+    vfs.write(&Path::new(DB).join(manifest::name_of(manifest.generation)), &manifest.encode()).unwrap();
+    let store = writer(&vfs);
+    let refused = store.commit(vec![upsert("c", [Record::auto(matrix(1, 3, 0.0))])]);
+    assert!(matches!(&refused, Err(Error::Invalid { why, .. }) if why.contains("numbers")), "{refused:?}");
+    store.commit(vec![upsert("c", [Record::new("named", matrix(1, 3, 0.0))])]).unwrap();
+    assert!(writer_again(store, &vfs).version().collections["c"].find("named").unwrap().is_some());
+}
+
+#[test]
 fn records_of_another_dimension_than_their_collection_are_damage() {
     let (vfs, mut manifest) = one_of_each();
     manifest.collections[0].schema.dim += 1;

@@ -207,3 +207,33 @@ fn a_log_is_read_in_pieces_however_many_commits_are_in_it() {
     // All of these lie within one piece.
     assert!(counts[2] <= counts[0] + 4, "{counts:?}");
 }
+
+#[test]
+fn a_matrix_that_found_no_room_does_not_keep_those_before_it_from_being_synced() {
+    for at in 0.. {
+        let memory = MemoryVfs::recording();
+        let vfs = FaultyVfs::new(memory.clone(), at, Fault::NoSpace, false);
+        let Ok(store) = Store::open(Path::new(DB), Mode::Write { create: true }, options(Arc::new(vfs.clone()))) else {
+            continue;
+        };
+        let commit = |changes| store.commit_with(changes, Durability::Buffered).is_ok();
+        if !commit(vec![create("c", Schema::new(2))]) || !commit(put("first", 10)) || vfs.fired().is_some() {
+            continue;
+        }
+        if commit(put("second", 10)) {
+            break;
+        }
+        store.commit(put("third", 1)).unwrap();
+        let mut unsynced = std::collections::BTreeSet::new();
+        for operation in memory.operations() {
+            match operation {
+                vfs::Operation::Write(inode, offset, bytes) if offset >= 4_096 || bytes.len() > 256 => {
+                    unsynced.insert(inode);
+                }
+                vfs::Operation::Sync(inode) => drop(unsynced.remove(&inode)),
+                _ => {}
+            }
+        }
+        assert!(unsynced.is_empty(), "{at}: {:?}", memory.operations());
+    }
+}
