@@ -88,7 +88,7 @@ fn main() {
         });
         let whole = time(&mut criterion, &format!("embed 5 s, features, {norm}"), || {
             let whole = Loudness { mean: 0.0, deviation: 1.0 };
-            black_box(model.embed(Window { samples: &samples, whole }).unwrap());
+            black_box(model.embed(Window { whole, ..Window::whole(&samples) }).unwrap());
         });
         println!("figure wav2vec2_conv_{norm} = {ours:.4} s");
         println!("figure wav2vec2_conv_{norm}_stock = {theirs:.4} s");

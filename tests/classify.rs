@@ -4,7 +4,9 @@
 
 mod common;
 
+use candle_core::{Device, Tensor};
 use common::{error, json, otolith, run, text, write_wav};
+use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -126,4 +128,92 @@ fn what_cannot_work_is_told_in_one_line() {
     let file = set.join("high/high-1.wav");
     says(&error(&["classify", text(&file), "--model", text(&headless)], 1), &["projector.weight"]);
     says(&error(&["classify", text(&file), "--model", "logmel"], 1), &["no classes"]);
+}
+
+/// A small network with a head for five classes, changed.
+fn network(config: impl FnOnce(&mut serde_json::Value), tensors: impl Fn(&str, Tensor) -> Tensor) -> tempfile::TempDir {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/wav2vec2/classify_base");
+    let folder = tempfile::tempdir().unwrap();
+    let mut json = serde_json::from_slice(&fs::read(source.join("config.json")).unwrap()).unwrap();
+    config(&mut json);
+    fs::write(folder.path().join("config.json"), json.to_string()).unwrap();
+    fs::copy(source.join("preprocessor_config.json"), folder.path().join("preprocessor_config.json")).unwrap();
+    let stored = candle_core::safetensors::load(source.join("model.safetensors"), &Device::Cpu).unwrap();
+    let changed: HashMap<_, _> =
+        stored.into_iter().map(|(name, tensor)| (name.clone(), tensors(&name, tensor))).collect();
+    candle_core::safetensors::save(&changed, folder.path().join("model.safetensors")).unwrap();
+    folder
+}
+
+#[test]
+fn equal_odd_and_senseless_scores_are_shown_as_what_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.wav");
+    write_wav(&file, 16_000, &common::samples(3, 16_000));
+    let classes = |model: &Path| json(&["classify", text(&file), "--model", text(model), "--top", "9"]);
+    let same = |_: &str, tensor: Tensor| tensor;
+    let sum = |told: &serde_json::Value| -> f64 {
+        told["sounds"][0]["classes"].as_array().unwrap().iter().map(|one| one["probability"].as_f64().unwrap()).sum()
+    };
+
+    // Scores that are all the same: classes in the order of the checkpoint.
+    let equal = network(
+        |_| {},
+        |name, tensor| if name.starts_with("classifier.") { tensor.zeros_like().unwrap() } else { tensor },
+    );
+    let told = classes(equal.path());
+    let names: Vec<&str> =
+        told["sounds"][0]["classes"].as_array().unwrap().iter().map(|one| one["class"].as_str().unwrap()).collect();
+    assert_eq!(names, ["dog", "rain", "crow", "clock", "siren"]);
+    assert!((sum(&told) - 1.0).abs() < 1e-6);
+
+    // Each class by itself: of scores of 0 half each.
+    let several = network(
+        |config| config["problem_type"] = "multi_label_classification".into(),
+        |name, tensor| if name.starts_with("classifier.") { tensor.zeros_like().unwrap() } else { tensor },
+    );
+    assert!((sum(&classes(several.path())) - 2.5).abs() < 1e-6);
+    let measured = network(|config| config["problem_type"] = "regression".into(), same);
+    let refused = error(&["classify", text(&file), "--model", text(measured.path())], 1);
+    assert!(refused.contains("regression") && refused.contains("no classes"), "{refused}");
+
+    // One class is always right, and that is said.
+    let only = network(
+        |config| config["id2label"] = serde_json::json!({"0": "only"}),
+        |name, tensor| {
+            if name.starts_with("classifier.") { tensor.narrow(0, 0, 1).unwrap().contiguous().unwrap() } else { tensor }
+        },
+    );
+    let shown = run(&["classify", text(&file), "--model", text(only.path())]);
+    let (out, remark) = (String::from_utf8(shown.stdout).unwrap(), String::from_utf8(shown.stderr).unwrap());
+    assert!(out.contains("only 1.000") && remark.contains("one class"), "{out}{remark}");
+
+    // Scores that are no numbers, and weights that are none.
+    let overflow = |name: &str, tensor: Tensor| match name {
+        "projector.weight" | "classifier.weight" => (tensor.ones_like().unwrap() * 3e38).unwrap(),
+        _ => tensor,
+    };
+    let shown =
+        otolith().args(["classify", text(&file), "--model", text(network(|_| {}, overflow).path())]).output().unwrap();
+    let told = String::from_utf8(shown.stderr).unwrap();
+    assert!(!shown.status.success() && told.contains("a.wav") && told.contains("no numbers"), "{told}");
+    let damaged =
+        network(|_| {}, |name, tensor| if name == "classifier.bias" { (tensor * f64::NAN).unwrap() } else { tensor });
+    let refused = error(&["classify", text(&file), "--model", text(damaged.path())], 1);
+    assert!(refused.contains("`classifier.bias`") && refused.contains("NaN"), "{refused}");
+}
+
+#[test]
+fn what_was_made_for_several_classes_is_trained_to_choose_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (set, out) = (three_classes(folder.path()), folder.path().join("tuned"));
+    let several = network(|config| config["problem_type"] = "multi_label_classification".into(), |_, tensor| tensor);
+    let train = ["fine-tune", "--data", text(&set), "--out", text(&out), "--freeze", "--epochs", "1"];
+    json(&[&train[..], &["--model", text(several.path())]].concat());
+    let config: serde_json::Value = serde_json::from_slice(&fs::read(out.join("config.json")).unwrap()).unwrap();
+    assert_eq!(config["problem_type"], serde_json::Value::Null);
+    let told = json(&["classify", text(&set.join("low/low-1.wav")), "--model", text(&out), "--top", "3"]);
+    let sum: f64 =
+        told["sounds"][0]["classes"].as_array().unwrap().iter().map(|one| one["probability"].as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-5, "{told}");
 }

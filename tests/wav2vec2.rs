@@ -11,8 +11,12 @@ use otolith::embed::{Embedder, Loudness, Window};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+#[path = "wav2vec2/formats.rs"]
+mod formats;
 #[path = "wav2vec2/hostile.rs"]
 mod hostile;
+#[path = "wav2vec2/long.rs"]
+mod long;
 #[path = "wav2vec2/scale.rs"]
 mod scale;
 
@@ -212,7 +216,7 @@ fn with_config(folder: &str, change: impl FnOnce(&mut serde_json::Value)) -> tem
 
 fn clip(samples: &[f32]) -> Window<'_> {
     // What is known of the whole recording must not matter.
-    Window { samples, whole: Loudness { mean: 17.0, deviation: 0.001 } }
+    Window { whole: Loudness { mean: 17.0, deviation: 0.001 }, ..Window::whole(samples) }
 }
 
 fn sound(name: &str) -> Vec<f32> {

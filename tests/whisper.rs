@@ -49,7 +49,7 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 
 fn embed(model: &Whisper, samples: &[f32]) -> Result<Matrix> {
     // What is known of the whole recording must not matter.
-    model.embed(Window { samples, whole: Loudness { mean: 17.0, deviation: 0.001 } })
+    model.embed(Window { whole: Loudness { mean: 17.0, deviation: 0.001 }, ..Window::whole(samples) })
 }
 
 #[test]

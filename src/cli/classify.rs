@@ -5,6 +5,7 @@ use super::model::ModelArgs;
 use super::output::Output;
 use crate::audio::Clip;
 use crate::classify::ranked;
+use crate::embed::checkpoint::Problem;
 use crate::embed::ingest;
 use crate::embed::wav2vec2::Classifier;
 use crate::error::{Error, Result};
@@ -16,6 +17,9 @@ const HELP: &str = "\
 Examples:
   otolith classify bark.wav --model tuned/
   otolith classify recordings/ --model tuned/ --top 1 --json
+
+Probabilities add up to 1, unless the checkpoint says that a sound may have several classes (problem_type
+multi_label_classification): then each stands for itself. Of equal ones the class that the checkpoint names first comes first.
 
 With --json: {\"sounds\": [{\"file\", \"classes\": [{\"class\", \"probability\"}]}], \"failed\": [{\"file\", \"error\"}]}";
 
@@ -38,6 +42,9 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
         return Err(Error::invalid("model", "log-mel frames name no classes: give a fine-tuned checkpoint").into());
     };
     let classifier = Classifier::of(located.checkpoint()?)?;
+    if classifier.labels().len() == 1 && classifier.model().config().problem == Problem::SingleLabel {
+        output.remark(format_args!("{}: a network of one class, whose probability is always 1", args.model.model));
+    }
     let sounds = ingest::find_sounds(&args.files)?;
     let bar = output.progress(sounds.len() as u64, "classifying");
     let found: Vec<_> = sounds
@@ -81,7 +88,7 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
 /// The likeliest classes with their probabilities.
 fn classes<'c>(classifier: &'c Classifier, path: &Path, top: usize) -> Result<Vec<(&'c str, f32)>> {
     let clip = Clip::read(path, classifier.model().preprocessor().sampling_rate)?;
-    let chances = classifier.chances(&clip.samples)?;
+    let chances = classifier.chances(&clip.samples).map_err(|error| Error::unusable(path, error.to_string()))?;
     let ranked = ranked(&chances).into_iter().take(top);
     Ok(ranked.map(|class| (classifier.labels()[class].as_str(), chances[class])).collect())
 }

@@ -10,7 +10,9 @@
 
 use super::HubId;
 use crate::error::{Error, Result};
+use crate::outside;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub(super) struct Cache {
@@ -28,8 +30,8 @@ impl Cache {
         if id.is_pinned() {
             return Some(id.revision().to_owned());
         }
-        let commit = fs::read_to_string(self.repository.join("refs").join(id.revision())).ok()?;
-        let commit = commit.trim();
+        let commit = outside::read(&self.repository.join("refs").join(id.revision()), 1_024).ok()?;
+        let commit = str::from_utf8(&commit).ok()?.trim();
         is_plain(commit).then(|| commit.to_owned())
     }
 
@@ -40,7 +42,7 @@ impl Cache {
         }
         let path = self.repository.join("refs").join(id.revision());
         make_parent(&path)?;
-        replace(&path, |new| fs::write(new, commit))
+        replace(&path, |new| File::create_new(new)?.write_all(commit.as_bytes()))
     }
 
     pub(super) fn snapshot(&self, commit: &str) -> PathBuf {
@@ -56,10 +58,15 @@ impl Cache {
         self.absent(commit, file).exists()
     }
 
+    /// Whether a file is here, or there is none.
+    pub(super) fn is_known(&self, commit: &str, file: &str) -> bool {
+        self.snapshot(commit).join(file).exists() || self.is_absent(commit, file)
+    }
+
     pub(super) fn set_absent(&self, commit: &str, file: &str) -> Result<()> {
         let path = self.absent(commit, file);
         make_parent(&path)?;
-        fs::write(&path, "").map_err(|e| Error::io(&path, "create", e))
+        outside::create(&path).map(drop)
     }
 
     fn absent(&self, commit: &str, file: &str) -> PathBuf {
@@ -70,8 +77,7 @@ impl Cache {
     pub(super) fn lock(&self, etag: &str) -> Result<File> {
         let path = self.locks.join(format!("{etag}.lock"));
         make_parent(&path)?;
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(|e| Error::io(&path, "open", e))?;
+        let file = outside::reopen(&path, File::options().create(true).truncate(false).write(true))?;
         file.lock().map_err(|e| Error::io(&path, "lock", e))?;
         Ok(file)
     }

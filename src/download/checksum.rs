@@ -1,9 +1,9 @@
 //! What the bytes of a file must add up to.
 
 use crate::error::{Error, Result};
+use crate::outside;
 use ring::digest::{self, Context};
 use std::fmt::{self, Write};
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
@@ -43,10 +43,10 @@ impl Checksum {
     /// The checksum of the same kind that a file has.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`]; [`Error::Unusable`] when it is no regular file.
     pub fn of(&self, path: &Path) -> Result<Checksum> {
         let failed = |source| Error::io(path, "read", source);
-        let mut file = File::open(path).map_err(failed)?;
+        let mut file = outside::open(path)?;
         let mut context = match self {
             Checksum::Sha256(_) => Context::new(&digest::SHA256),
             Checksum::GitBlob(_) => {

@@ -2,22 +2,27 @@
 
 use super::cache::{Cache, is_plain, make_parent};
 use super::client::{Client, Fault, Reply, Retries, number, text};
-use super::{Checksum, Download, HubId, Progress};
+use super::{Checksum, Download, HubId, Pace, Progress};
 use crate::error::{Error, Result};
+use crate::outside;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use ureq::http::Method;
 
 const ENDPOINT: &str = "https://huggingface.co";
 const CONFIG: &str = "config.json";
-const PREPROCESSOR: &str = "preprocessor_config.json";
+/// Files that may say how samples are prepared: the one that transformers 5 writes, the one of those before.
+const PREPROCESSORS: [&str; 2] = ["processor_config.json", "preprocessor_config.json"];
 /// Files that weights may be in, best first; beside each may stand an index of shards.
 const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
-/// Longest index of shards that is read: real ones stay below 1 MB.
-const INDEX_BYTES: u64 = 16 << 20;
+/// Longest JSON file that is fetched or read: an index of shards has some 100 bytes a tensor.
+const JSON_BYTES: u64 = 16 << 20;
+/// Longest file of weights whose length the hub does not tell.
+const WEIGHT_BYTES: u64 = 32 << 30;
+/// Longest file with a token.
+const TOKEN_BYTES: u64 = 64 << 10;
 /// Most shards that an index may name; published models of this kind have fewer than 10.
 const SHARDS: usize = 1_024;
 
@@ -77,8 +82,8 @@ impl Hub {
             Some(caches?.join("huggingface"))
         });
         let token = || {
-            let kept = fs::read_to_string(home.as_ref()?.join("token")).ok()?;
-            Some(kept.trim().to_owned()).filter(|token| !token.is_empty())
+            let kept = outside::read(&home.as_ref()?.join("token"), TOKEN_BYTES).ok()?;
+            Some(str::from_utf8(&kept).ok()?.trim().to_owned()).filter(|token| !token.is_empty())
         };
         Ok(Hub {
             endpoint: set("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned()).trim_end_matches('/').to_owned(),
@@ -92,7 +97,7 @@ impl Hub {
         })
     }
 
-    /// The folder of a checkpoint: `config.json`, `preprocessor_config.json` where there is one, and the first of
+    /// The folder of a checkpoint: `config.json`, `processor_config.json` and `preprocessor_config.json` where they are, and the first of
     /// `model.safetensors`, its shards, `pytorch_model.bin`, its shards. A commit that is in the cache is taken without
     /// asking anybody; for a branch the hub is asked whether it has moved, and where that fails the cache will do.
     ///
@@ -112,7 +117,7 @@ impl Hub {
         }
         if let Some(commit) = &cached
             && id.is_pinned()
-            && (cache.snapshot(commit).join(PREPROCESSOR).exists() || cache.is_absent(commit, PREPROCESSOR))
+            && PREPROCESSORS.iter().all(|name| cache.is_known(commit, name))
         {
             return Ok(Checkpoint { folder: cache.snapshot(commit), remark: None });
         }
@@ -137,8 +142,9 @@ fn kept(cache: &Cache, commit: &str, unreachable: Option<&str>) -> Checkpoint {
     let folder = cache.snapshot(commit);
     let mut remarks: Vec<String> =
         unreachable.map(|why| format!("{why}: the copy in the cache is used")).into_iter().collect();
-    if !folder.join(PREPROCESSOR).exists() && !cache.is_absent(commit, PREPROCESSOR) {
-        remarks.push(format!("{PREPROCESSOR} is not in the cache: 16 kHz and normalised samples are assumed"));
+    let [all, own] = PREPROCESSORS;
+    if !folder.join(all).exists() && !cache.is_known(commit, own) {
+        remarks.push(format!("{own} is not in the cache: 16 kHz and normalised samples are assumed"));
     }
     Checkpoint { folder, remark: Some(remarks.join("; ")).filter(|remark| !remark.is_empty()) }
 }
@@ -162,11 +168,7 @@ fn is_whole(folder: &Path) -> bool {
 /// The files that an index of shards names.
 fn shards(index: &Path) -> Result<BTreeSet<String>> {
     let refuse = |why: &str| Error::unusable(index, why);
-    let length = fs::metadata(index).map_err(|e| Error::io(index, "open", e))?.len();
-    if length > INDEX_BYTES {
-        return Err(refuse("longer than any index of shards"));
-    }
-    let bytes = fs::read(index).map_err(|e| Error::io(index, "read", e))?;
+    let bytes = outside::read(index, JSON_BYTES)?;
     let json: Value = serde_json::from_slice(&bytes).map_err(|e| refuse(&format!("not JSON: {e}")))?;
     let map = json["weight_map"].as_object().ok_or_else(|| refuse("no object `weight_map`"))?;
     let names: BTreeSet<String> = map.values().map(|name| name.as_str().unwrap_or("").to_owned()).collect();
@@ -225,7 +227,9 @@ impl Fetch<'_> {
             }
         };
         self.keep(CONFIG, &config)?;
-        self.file(&commit, PREPROCESSOR)?;
+        for name in PREPROCESSORS {
+            self.file(&commit, name)?;
+        }
         for name in WEIGHTS {
             if self.file(&commit, name)? {
                 return Ok(());
@@ -272,8 +276,10 @@ impl Fetch<'_> {
                 what: name,
                 token: self.token(),
                 length: about.length,
+                limit: if name.ends_with(".json") { JSON_BYTES } else { about.length.unwrap_or(WEIGHT_BYTES) },
                 checksum: about.etag.parse::<Checksum>().ok(),
                 retries: self.hub.retries,
+                pace: Pace::default(),
             };
             download.run_with(&self.client, self.on_progress).map_err(|fault| fault.into_error(&url))?;
         }

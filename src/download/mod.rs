@@ -11,8 +11,10 @@
 //! owner/name --(hub: which commit, which files)--> blobs/ETAG <--(link)-- snapshots/COMMIT/config.json, ..
 //! ```
 //!
-//! Nothing that a server says is trusted: names that become parts of paths are checked, sizes and sums compared. A dropped
-//! connection, a server's own failure (5xx) or silence for a minute is tried again a few times, with growing pauses.
+//! Nothing that a server says is trusted: names that become parts of paths are checked, sizes and sums compared, and no more is
+//! taken than a file of its kind may have. A dropped connection, a server's own failure (5xx), silence for a minute or less than
+//! 1 KiB a second ([`Pace`]) is tried again a few times, with growing pauses. Nothing is written through a link that somebody put
+//! where a file is to be.
 //! Connections go through the proxy that the usual variables name, loopback addresses directly.
 //!
 //! **Cost.** 64 KiB of memory; a checksum reads the file once more.
@@ -36,7 +38,7 @@ pub use {
     client::Retries,
     hub::{Checkpoint, Hub},
     hub_id::HubId,
-    transfer::Download,
+    transfer::{Download, Pace},
 };
 
 /// How far a download is.

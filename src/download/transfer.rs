@@ -3,13 +3,34 @@
 use super::client::{Client, Fault, Reply, Retries, number, text};
 use super::{Checksum, Progress};
 use crate::error::{Error, Result};
-use std::fs::{self, File, OpenOptions};
+use crate::outside;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use ureq::http::Method;
 
 /// Getting further by this many bytes takes back the failures counted so far.
 const STEP: u64 = 1 << 20;
+
+/// Longest tag that is remembered.
+const TAG_BYTES: u64 = 1_024;
+
+/// The least that must come of a file in a stretch of time, or else the connection counts as dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Bytes.
+    pub bytes: u64,
+    /// The stretch.
+    pub within: Duration,
+}
+
+impl Default for Pace {
+    /// 1 KiB a second, over a minute.
+    fn default() -> Pace {
+        Pace { bytes: 60 << 10, within: Duration::from_secs(60) }
+    }
+}
 
 /// A file to be fetched. An earlier file of the name is replaced once the new one is whole.
 #[derive(Clone, Debug)]
@@ -24,10 +45,14 @@ pub struct Download<'a> {
     pub token: Option<&'a str>,
     /// Its length in bytes, where known beforehand.
     pub length: Option<u64>,
+    /// Most bytes that are taken, whatever the server says.
+    pub limit: u64,
     /// What it adds up to, where known beforehand.
     pub checksum: Option<Checksum>,
     /// How often is tried again.
     pub retries: Retries,
+    /// How slow it may be.
+    pub pace: Pace,
 }
 
 impl Download<'_> {
@@ -57,7 +82,7 @@ impl Download<'_> {
             self.retries.wait(&mut failures);
         }
         self.check(&part)?;
-        File::open(&part.file).and_then(|file| file.sync_all()).map_err(|e| Error::io(&part.file, "sync", e))?;
+        outside::open(&part.file)?.sync_all().map_err(|e| Error::io(&part.file, "sync", e))?;
         fs::rename(&part.file, self.to).map_err(|e| Error::io(self.to, "rename", e))?;
         part.forget_tag();
         Ok(())
@@ -103,6 +128,16 @@ impl Download<'_> {
             return Err(Fault::Lasting(format!("the server has {total} bytes, expected {length}: try again later")));
         }
         let total = total.or(self.length);
+        if let Some(total) = total.filter(|total| *total > self.limit) {
+            part.remove();
+            return Err(Fault::Lasting(format!(
+                "the server has {total} bytes, and such a file may have {}",
+                self.limit
+            )));
+        }
+        if let Some(packed) = text(reply.response.headers(), "content-encoding").filter(|how| *how != "identity") {
+            return Err(Fault::Lasting(format!("the server sends it compressed ({packed}), which was not asked for")));
+        }
         let file = if from == 0 { part.begin(new_tag.as_deref())? } else { part.go_on()? };
         let bytes = self.copy(reply, file, part, from, total, on_progress)?;
         match total {
@@ -110,6 +145,10 @@ impl Download<'_> {
             Some(total) if bytes > total => {
                 part.remove();
                 Err(Fault::Lasting(format!("{bytes} bytes came, expected {total}")))
+            }
+            None if bytes > self.limit => {
+                part.remove();
+                Err(Fault::Lasting(format!("more came than the {} bytes that such a file may have", self.limit)))
             }
             _ => Ok(()),
         }
@@ -127,6 +166,7 @@ impl Download<'_> {
     ) -> Result<u64, Fault> {
         let mut body = reply.response.into_body().into_reader();
         let mut buffer = vec![0; 64 << 10];
+        let (mut since, mut had) = (Instant::now(), bytes);
         loop {
             on_progress(Progress { what: self.what, bytes, total });
             let count = match body.read(&mut buffer) {
@@ -140,8 +180,16 @@ impl Download<'_> {
             };
             file.write_all(&buffer[..count]).map_err(|e| Error::io(&part.file, "write", e))?;
             bytes += count as u64;
-            if total.is_some_and(|total| bytes > total) {
+            if bytes > total.unwrap_or(self.limit) {
                 return Ok(bytes); // too much already
+            }
+            let Pace { bytes: least, within } = self.pace;
+            if since.elapsed() >= within {
+                if bytes - had < least && total != Some(bytes) {
+                    let slow = format!("only {} bytes in {} s: too slow", bytes - had, within.as_secs());
+                    return Err(Fault::Passing(slow));
+                }
+                (since, had) = (Instant::now(), bytes);
             }
         }
     }
@@ -190,11 +238,14 @@ impl Part {
     }
 
     fn length(&self) -> u64 {
-        fs::metadata(&self.file).map_or(0, |about| about.len())
+        fs::symlink_metadata(&self.file).map_or(0, |about| if about.is_file() { about.len() } else { 0 })
     }
 
     fn tag(&self) -> Option<String> {
-        fs::read_to_string(&self.tag).ok()
+        let tag = outside::reopen(&self.tag, File::options().read(true)).ok()?;
+        let mut text = String::new();
+        tag.take(TAG_BYTES).read_to_string(&mut text).ok()?;
+        Some(text)
     }
 
     fn forget_tag(&self) {
@@ -209,14 +260,15 @@ impl Part {
     /// Empties it before it gets its new tag: at no time does a tag stand beside bytes of something else.
     fn begin(&self, tag: Option<&str>) -> Result<File> {
         self.forget_tag();
-        let file = File::create(&self.file).map_err(|e| Error::io(&self.file, "create", e))?;
-        if let Some(tag) = tag {
-            fs::write(&self.tag, tag).map_err(|e| Error::io(&self.tag, "write", e))?;
+        let file = outside::create(&self.file)?;
+        if let Some(tag) = tag.filter(|tag| tag.len() as u64 <= TAG_BYTES) {
+            let written = outside::create(&self.tag)?.write_all(tag.as_bytes());
+            written.map_err(|e| Error::io(&self.tag, "write", e))?;
         }
         Ok(file)
     }
 
     fn go_on(&self) -> Result<File> {
-        OpenOptions::new().append(true).open(&self.file).map_err(|e| Error::io(&self.file, "open", e))
+        outside::reopen(&self.file, File::options().append(true))
     }
 }

@@ -5,23 +5,25 @@
 //!   i * hop samples, i / `rows_per_second` seconds: n samples give (n - field) / hop + 1 rows, and never none.
 //! - A [`Window`] is a stretch of a sound that is computed at once. Windows begin at multiples of hop and overlap by
 //!   field - hop samples, so that their rows, laid end to end, are the rows of the whole.
-//! - [`Loudness`] is measured over the whole sound before any window is computed. An embedder that scales by it ([`LogMel`]) makes
-//!   the same rows in windows as at once; wav2vec2 scales each window by itself, as it was trained to, so that the rows of a
-//!   sound of more than 30 seconds depend a little on where its windows begin; so do those of Whisper, whose rows see the
-//!   whole window.
+//! - [`Loudness`], and [`Moments`] for an embedder that asks for them, are measured over the whole sound before any window is
+//!   computed: what is scaled is scaled by the whole sound, however it is cut. So [`LogMel`] and the convolutions of wav2vec2
+//!   (`features`, `projected`) make the same rows in windows as at once. Its transformer looks from every row at all others of its
+//!   window and not beyond, so that the rows of its layers depend a little on where the windows of a sound of more than 30
+//!   seconds begin; those of Whisper, whose rows see the whole window and which scales by its loudest part, more.
 //!
 //! ```text
 //! file --(audio::Reader, first pass)--> loudness, length --(second pass, or memory)--> windows -> embed -> Matrix
 //! ```
 //!
 //! **Cost.** [`embed_file`] holds up to 16 MiB of samples (4 minutes at 16 kHz) and decodes once; a longer file is decoded
-//! twice, and then a window and the rows made so far are all it holds. Callers run files in parallel.
+//! twice, three times where moments are asked for, and then a window and the rows made so far are all it holds. Callers run files in parallel.
 
 #[cfg(feature = "models")]
 pub mod checkpoint;
 pub mod ingest;
 mod logmel;
 mod loudness;
+mod moments;
 mod open;
 mod sound;
 #[cfg(feature = "models")]
@@ -33,6 +35,7 @@ mod windows;
 pub use ingest::check_same;
 pub use logmel::LogMel;
 pub use loudness::Loudness;
+pub use moments::{Moments, Taps};
 pub use open::{DEFAULT, LOG_MEL, Located, MINI, locate, open};
 pub use sound::{Embedded, Sound};
 
@@ -49,6 +52,17 @@ pub struct Window<'a> {
     pub samples: &'a [f32],
     /// The loudness of the whole sound, by which the samples are scaled.
     pub whole: Loudness,
+    /// Whether the sound has other samples than these.
+    pub is_part: bool,
+    /// For a part, the moments of the whole sound where the embedder asks for them ([`Embedder::taps`]).
+    pub moments: Option<&'a Moments>,
+}
+
+impl<'a> Window<'a> {
+    /// A window that is all of a sound.
+    pub fn whole(samples: &'a [f32]) -> Window<'a> {
+        Window { samples, whole: Loudness::of(samples), is_part: false, moments: None }
+    }
 }
 
 /// Something that makes rows of samples.
@@ -75,6 +89,12 @@ pub trait Embedder: Send + Sync {
 
     /// The most rows to be computed at once, or `None` for any number. Longer sounds go through in windows of equal size.
     fn window_rows(&self) -> Option<usize>;
+
+    /// Of which rows of samples it wants to know the moments over the whole sound, where that goes through in several windows:
+    /// none unless a norm inside it looks at the whole sound.
+    fn taps(&self) -> Option<Taps> {
+        None
+    }
 
     /// The rows of a window: (samples - [`Embedder::receptive_field`]) / [`Embedder::hop`] + 1 of them.
     ///
@@ -112,7 +132,8 @@ pub fn embed_file(embedder: &dyn Embedder, path: impl AsRef<Path>) -> Result<Emb
 }
 
 fn embed_samples(embedder: &dyn Embedder, samples: &[f32], whole: Loudness) -> Result<Matrix> {
-    let mut windows = Windows::new(embedder, samples.len() as u64, whole)?;
+    let moments = windows::wanted(embedder, samples.len() as u64).map(|taps| Moments::of(samples, taps));
+    let mut windows = Windows::new(embedder, samples.len() as u64, whole, moments)?;
     let rest = windows.embed_full(samples)?;
     windows.finish(rest)
 }

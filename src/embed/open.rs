@@ -51,9 +51,29 @@ pub fn locate(model: &str, on_progress: &dyn Fn(Progress<'_>)) -> Result<Located
         return Ok(Located { folder: None, remark: None });
     }
     if folder.is_dir() {
-        return Ok(Located { folder: Some(folder.to_owned()), remark: None });
+        return Ok(Located { folder: Some(folder.to_owned()), remark: assumed(folder) });
     }
-    hub(model, on_progress)
+    if folder.symlink_metadata().is_ok() {
+        return Err(Error::unusable(folder, "not a directory: give the one that holds config.json and weights"));
+    }
+    let Located { folder, remark } = hub(model, on_progress)?;
+    let remark = remark.or_else(|| assumed(folder.as_deref()?));
+    Ok(Located { folder, remark })
+}
+
+/// What is assumed of a wav2vec2 or HuBERT checkpoint that does not say how its samples are prepared. Whatever else is wrong
+/// with the folder is told where it is opened.
+#[cfg(feature = "models")]
+fn assumed(folder: &Path) -> Option<String> {
+    use super::checkpoint::{Preprocessor, read_json};
+    let silent = matches!(Preprocessor::find(folder), Ok(None))
+        && read_json(&folder.join("config.json")).is_ok_and(|json| json["model_type"] != "whisper");
+    silent.then(|| "no preprocessor_config.json: 16 kHz and normalised samples are assumed".to_owned())
+}
+
+#[cfg(not(feature = "models"))]
+fn assumed(_folder: &Path) -> Option<String> {
+    None
 }
 
 /// What a model can be.

@@ -1,7 +1,8 @@
 //! A sound file between being read and being embedded.
 
 use super::loudness::Meter;
-use super::windows::Windows;
+use super::moments::RowMeter;
+use super::windows::{Windows, wanted};
 use super::{Embedder, embed_samples};
 use crate::audio::{Reader, Summary};
 use crate::error::{Error, Result};
@@ -77,20 +78,36 @@ impl Sound {
         Ok(Embedded { matrix, seconds, sample_rate: rate, hash, rows_per_second: embedder.rows_per_second() })
     }
 
-    /// The second pass over a file that was too long to be kept.
+    /// Further passes over a file that was too long to be kept.
     fn embed_again(&self, embedder: &dyn Embedder) -> Result<Matrix> {
-        let mut windows = Windows::new(embedder, self.meter.samples(), self.meter.loudness())?;
+        let moments = match wanted(embedder, self.meter.samples()) {
+            Some(taps) => {
+                let mut meter = RowMeter::new(taps);
+                self.pass(|block| {
+                    meter.push(block);
+                    Ok(())
+                })?;
+                Some(meter.moments())
+            }
+            None => None,
+        };
+        let mut windows = Windows::new(embedder, self.meter.samples(), self.meter.loudness(), moments)?;
         let mut waiting: Vec<f32> = Vec::new();
-        let second = read(&self.path, self.rate, |block| {
+        self.pass(|block| {
             waiting.extend_from_slice(block);
             let rest = windows.embed_full(&waiting)?.len();
             waiting.drain(..waiting.len() - rest);
             Ok(())
         })?;
-        if second != self.summary {
-            return Err(Error::unusable(&self.path, "changed while it was read: try again"));
-        }
         windows.finish(&waiting)
+    }
+
+    /// Reads the same file once more.
+    fn pass(&self, take: impl FnMut(&[f32]) -> Result<()>) -> Result<()> {
+        match read(&self.path, self.rate, take)? == self.summary {
+            true => Ok(()),
+            false => Err(Error::unusable(&self.path, "changed while it was read: try again")),
+        }
     }
 }
 

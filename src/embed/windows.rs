@@ -1,6 +1,6 @@
 //! Cutting a sound into windows whose rows continue each other exactly.
 
-use super::{Embedder, Loudness, Window};
+use super::{Embedder, Loudness, Moments, Taps, Window};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 
@@ -12,6 +12,7 @@ use crate::matrix::Matrix;
 pub(super) struct Windows<'a> {
     embedder: &'a dyn Embedder,
     whole: Loudness,
+    moments: Option<Moments>,
     /// Samples of a full window, and from its beginning to that of the next.
     length: usize,
     stride: usize,
@@ -23,8 +24,13 @@ pub(super) struct Windows<'a> {
 }
 
 impl<'a> Windows<'a> {
-    /// For a sound of `samples` samples.
-    pub(super) fn new(embedder: &'a dyn Embedder, samples: u64, whole: Loudness) -> Result<Windows<'a>> {
+    /// For a sound of `samples` samples, with the moments that are [`wanted`] of it.
+    pub(super) fn new(
+        embedder: &'a dyn Embedder,
+        samples: u64,
+        whole: Loudness,
+        moments: Option<Moments>,
+    ) -> Result<Windows<'a>> {
         let (hop, field) = (embedder.hop(), embedder.receptive_field());
         let samples = usize::try_from(samples).map_err(|_| {
             Error::invalid("sound", format!("{samples} samples are more than this machine can address"))
@@ -34,7 +40,7 @@ impl<'a> Windows<'a> {
         let rows = total.div_ceil(total.div_ceil(most));
         let length = (rows - 1) * hop + field;
         let values = Vec::with_capacity(total * embedder.dim());
-        Ok(Windows { embedder, whole, length, stride: rows * hop, total, full: rows, rows: 0, values })
+        Ok(Windows { embedder, whole, moments, length, stride: rows * hop, total, full: rows, rows: 0, values })
     }
 
     /// Embeds the full windows at the beginning of `samples` that others follow; returns what the next begins with.
@@ -61,7 +67,8 @@ impl<'a> Windows<'a> {
 
     fn embed(&mut self, samples: &[f32]) -> Result<()> {
         let expected = rows_of(samples.len(), self.embedder.hop(), self.embedder.receptive_field());
-        let matrix = self.embedder.embed(Window { samples, whole: self.whole })?;
+        let (is_part, moments) = (self.full < self.total, self.moments.as_ref());
+        let matrix = self.embedder.embed(Window { samples, whole: self.whole, is_part, moments })?;
         if (matrix.rows(), matrix.dim()) != (expected, self.embedder.dim()) {
             return Err(Error::mismatch(
                 format!("rows of `{}`", self.embedder.identity()),
@@ -73,6 +80,13 @@ impl<'a> Windows<'a> {
         self.values.extend_from_slice(matrix.values());
         Ok(())
     }
+}
+
+/// Of which rows the moments must be known of a sound of `samples` samples: of none when it is one window.
+pub(super) fn wanted(embedder: &dyn Embedder, samples: u64) -> Option<Taps> {
+    let (hop, field) = (embedder.hop() as u64, embedder.receptive_field() as u64);
+    let rows = samples.checked_sub(field)? / hop + 1;
+    embedder.taps().filter(|_| embedder.window_rows().is_some_and(|most| rows > most as u64))
 }
 
 /// Rows of `samples` samples, of which there are at least `field`.

@@ -7,8 +7,9 @@
 use super::DataSet;
 use super::data_set::TABLE;
 use crate::audio::Reader;
-use crate::download::{Checksum, Download, Progress, Retries};
+use crate::download::{Checksum, Download, Pace, Progress, Retries};
 use crate::error::{Error, Result};
+use crate::outside;
 use crate::zipped::Packed;
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -23,6 +24,8 @@ pub const URL: &str = "https://github.com/karolpiczak/ESC-50/archive/refs/heads/
 pub const LICENCE: &str = "CC BY-NC 3.0: non-commercial use, with attribution (Karol J. Piczak, ESC: Dataset for Environmental \
                            Sound Classification, 2015)";
 
+/// Largest archive that is fetched: it has 0.65 GB.
+const ARCHIVE_BYTES: u64 = 8 << 30;
 /// Largest file that is unpacked: the clips have 441 kB, the table 95 kB.
 const FILE_BYTES: u64 = 64 << 20;
 /// Largest set that is unpacked: it has 0.9 GB.
@@ -65,10 +68,13 @@ pub fn fetch(source: &Source<'_>, folder: &Path, on_progress: &dyn Fn(Progress<'
     beside.push(".part");
     let part = folder.with_file_name(beside);
     fs::create_dir_all(&part).map_err(|e| Error::io(&part, "create", e))?;
+    if part.is_symlink() {
+        return Err(Error::unusable(part, "a link where a directory of the download belongs: remove it"));
+    }
     // One process at a time; whoever waited finds the set complete.
     let lock = part.join("lock");
-    let held = File::create(&lock).and_then(|file| file.lock().map(|()| file));
-    let held = held.map_err(|e| Error::io(&lock, "lock", e))?;
+    let held = outside::reopen(&lock, File::options().write(true).create(true).truncate(false))?;
+    held.lock().map_err(|e| Error::io(&lock, "lock", e))?;
     let fetched = match present(folder)? {
         Some(set) => Fetched { set, was_there: true },
         None => Fetched { set: fresh(source, folder, &part, on_progress)?, was_there: false },
@@ -107,8 +113,10 @@ fn fresh(source: &Source<'_>, folder: &Path, part: &Path, on_progress: &dyn Fn(P
             what: "data set",
             token: None,
             length: None,
+            limit: ARCHIVE_BYTES,
             checksum: source.sha256.clone(),
             retries: source.retries,
+            pace: Pace::default(),
         };
         download.run(on_progress)?;
     }
@@ -144,7 +152,7 @@ fn complete(folder: &Path) -> Result<DataSet> {
 /// Unpacks what belongs to the set: the table, the sounds, licence and description. Names that lead anywhere else are not
 /// looked at.
 fn unpack(archive: &Path, folder: &Path, on_progress: &dyn Fn(Progress<'_>)) -> Result<()> {
-    let file = File::open(archive).map_err(|e| Error::io(archive, "open", e))?;
+    let file = outside::open(archive)?;
     let refuse = |why: String| Error::unusable(archive, why);
     let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|e| refuse(format!("no zip archive ({e})")))?;
     let mut entries = HashMap::new();
@@ -165,11 +173,11 @@ fn unpack(archive: &Path, folder: &Path, on_progress: &dyn Fn(Progress<'_>)) -> 
         let below = folder.join(below);
         fs::create_dir_all(&below).map_err(|e| Error::io(&below, "create", e))?;
     }
-    let (mut bytes, total) = (0, wanted.len() as u64);
+    let (mut bytes, total) = (0_u64, wanted.len() as u64);
     for (done, (path, number)) in wanted.iter().enumerate() {
         let entry = zip.by_index_raw(*number).map_err(|e| refuse(format!("entry {number}: {e}")))?;
         let packed = Packed::of(&entry).map_err(|why| refuse(format!("{} {why}", path.display())))?;
-        bytes += packed.length;
+        bytes = packed.length.saturating_add(bytes);
         if packed.length > FILE_BYTES || bytes > SET_BYTES {
             return Err(refuse(format!("{}: larger than anything in the set", path.display())));
         }

@@ -62,7 +62,7 @@ impl Embedder for Ends {
     fn window_rows(&self) -> Option<usize> {
         None
     }
-    fn embed(&self, Window { samples, whole }: Window<'_>) -> Result<Matrix> {
+    fn embed(&self, Window { samples, whole, .. }: Window<'_>) -> Result<Matrix> {
         let rows = (samples.len() - self.field) / self.hop + 1;
         let row = |r: usize| {
             let under = &samples[r * self.hop..][..self.field];
@@ -189,7 +189,11 @@ fn a_clip_below_the_receptive_field_gives_one_row() {
         // Filled up with its mean, scaled by its own loudness.
         let whole = Loudness::of(&samples);
         samples.resize(512, whole.mean as f32);
-        assert_eq!(matrix, LogMel::new().embed(Window { samples: &samples, whole }).unwrap(), "{length} samples");
+        assert_eq!(
+            matrix,
+            LogMel::new().embed(Window { whole, ..Window::whole(&samples) }).unwrap(),
+            "{length} samples"
+        );
         assert_eq!(matrix.rows(), 1);
     }
 }
@@ -200,6 +204,7 @@ fn clips_that_do_not_fit_are_refused() {
     assert!(matches!(refuse(vec![0.0; 9_000], 44_100), Error::Mismatch { .. }));
     assert!(matches!(refuse(vec![], 16_000), Error::Invalid { .. }));
     assert!(refuse(vec![0.0, f32::NAN], 16_000).to_string().contains("sample 1"));
-    let short = LogMel::new().embed(Window { samples: &[0.0; 511], whole: Loudness { mean: 0.0, deviation: 1.0 } });
+    let short =
+        LogMel::new().embed(Window { whole: Loudness { mean: 0.0, deviation: 1.0 }, ..Window::whole(&[0.0; 511]) });
     assert!(matches!(short, Err(Error::Mismatch { .. })));
 }

@@ -154,6 +154,7 @@ fn the_cache_is_laid_out_as_the_hubs_own_tools_do() {
         expected.push(format!("models--owner--name/snapshots/{COMMIT}/{name} -> ../../blobs/{tag}"));
         expected.push(format!(".locks/models--owner--name/{tag}.lock"));
     }
+    expected.push(format!("models--owner--name/.no_exist/{COMMIT}/processor_config.json"));
     expected.sort();
     let cache = home.path().join("hub");
     assert_eq!(tree(&cache), expected);
@@ -284,6 +285,62 @@ fn a_directory_of_the_name_wins() {
     }
     let mut command = offline(home.path());
     printed(command.current_dir(home.path()).args(["embed", text(&sound), "--model", "owner/name"]));
+}
+
+#[test]
+fn a_configuration_without_end_is_not_taken() {
+    let cache = tempfile::tempdir().unwrap();
+    let server = Server::start(|_, _| {
+        Reply::body(&[b' '; 50_000]).with("ETag", "\"1\"").with("X-Repo-Commit", COMMIT).endless()
+    });
+    let (endpoint, cache) = (server.url(""), cache.path().to_owned());
+    let hub = Hub { endpoint, cache: cache.clone(), token: None, offline: false, retries: quick() };
+    let error = hub.checkpoint(&"owner/name".parse().unwrap(), &|_| {}).unwrap_err().to_string();
+    assert!(error.contains("more came than the 16777216 bytes"), "{error}");
+    assert_eq!(cache.join("models--owner--name/blobs").read_dir().unwrap().count(), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_and_pipes_in_the_cache_are_neither_written_through_nor_waited_for() {
+    let home = tempfile::tempdir().unwrap();
+    let hub = TestHub::of(fixture("base_group"));
+    let (cache, foreign) = (home.path().join("hub"), home.path().join("foreign"));
+    let id = "owner/name".parse().unwrap();
+    fs::write(&foreign, "mine").unwrap();
+    let repository = cache.join("models--owner--name");
+    let tag = etag(&fixture("base_group").join("config.json"));
+    let planted = [
+        repository.join(".no_exist").join(COMMIT).join("processor_config.json"),
+        repository.join("refs/main"),
+        repository.join(format!("refs/main.{}.new", std::process::id())),
+        repository.join(format!("blobs/{tag}.incomplete")),
+    ];
+    for path in &planted {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(&foreign, path).unwrap();
+    }
+    // the mark that a file is missing is only looked for by its name
+    fs::remove_file(&planted[0]).unwrap();
+    hub.client(&cache).checkpoint(&id, &|_| {}).unwrap();
+    assert_eq!(fs::read_to_string(&foreign).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(repository.join("refs/main")).unwrap(), COMMIT);
+
+    let lock = cache.join(format!(".locks/models--owner--name/{tag}.lock"));
+    fs::remove_dir_all(repository.join("snapshots")).unwrap();
+    fs::remove_file(&lock).unwrap();
+    std::os::unix::fs::symlink(home.path().join("made"), &lock).unwrap();
+    let error = hub.client(&cache).checkpoint(&id, &|_| {}).unwrap_err().to_string();
+    assert!(error.contains("a link where none belongs") && !home.path().join("made").exists(), "{error}");
+    fs::remove_file(&lock).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    let error = hub.client(&cache).checkpoint(&id, &|_| {}).unwrap_err().to_string();
+    assert!(error.contains("not a regular file"), "{error}");
+    fs::remove_file(&lock).unwrap();
+    fs::remove_file(repository.join("refs/main")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(repository.join("refs/main")).status().unwrap().success());
+    hub.client(&cache).checkpoint(&id, &|_| {}).unwrap();
+    assert_eq!(fs::read_to_string(repository.join("refs/main")).unwrap(), COMMIT);
 }
 
 /// A server that lies: sums that do not fit, names that lead elsewhere.

@@ -34,11 +34,13 @@ pub struct Reply {
     cut: usize,
     /// Sent in chunks, its length not told.
     chunked: bool,
+    /// Sent in chunks again and again, until the client has enough, or 1 GB of it.
+    endless: bool,
 }
 
 impl Reply {
     pub fn status(status: u16) -> Reply {
-        Reply { status, headers: Vec::new(), body: Vec::new(), cut: usize::MAX, chunked: false }
+        Reply { status, headers: Vec::new(), body: Vec::new(), cut: usize::MAX, chunked: false, endless: false }
     }
 
     pub fn body(body: &[u8]) -> Reply {
@@ -66,6 +68,10 @@ impl Reply {
 
     pub fn chunked(self) -> Reply {
         Reply { chunked: true, ..self }
+    }
+
+    pub fn endless(self) -> Reply {
+        Reply { endless: true, ..self.chunked() }
     }
 
     pub fn cut(self, cut: usize) -> Reply {
@@ -149,6 +155,17 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Request>>, answer: &dyn Fn(&Req
         }
     } else {
         sent.extend(body);
+    }
+    if reply.endless && request.method != "HEAD" {
+        let chunk = [format!("{:x}\r\n", body.len()).as_bytes(), body, b"\r\n"].concat();
+        let mut sent = stream.write_all(format!("{head}\r\n").as_bytes());
+        for _ in 0..(1 << 30) / body.len() {
+            if sent.is_err() {
+                return;
+            }
+            sent = stream.write_all(&chunk);
+        }
+        return;
     }
     // a client that has gone away is no affair of the server's
     let _ = stream.write_all(format!("{head}\r\n").as_bytes()).and_then(|()| stream.write_all(&sent));

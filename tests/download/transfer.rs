@@ -2,7 +2,7 @@
 
 use super::server::{Reply, Request, Server};
 use otolith::Error;
-use otolith::download::{Checksum, Download, Progress, Retries};
+use otolith::download::{Checksum, Download, Pace, Progress, Retries};
 use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,8 @@ fn content() -> Vec<u8> {
 }
 
 fn download<'a>(url: &'a str, to: &'a Path) -> Download<'a> {
-    Download { url, to, what: "x", token: None, length: None, checksum: None, retries: quick() }
+    let (limit, pace) = (1 << 30, Pace::default());
+    Download { url, to, what: "x", token: None, length: None, limit, checksum: None, retries: quick(), pace }
 }
 
 fn folder() -> (tempfile::TempDir, PathBuf) {
@@ -247,4 +248,83 @@ fn the_token_stays_at_home() {
     let circle = Server::start(|_, _| Reply::status(302).with("Location", "/again"));
     let url = circle.url("/file");
     assert!(download(&url, &to).run(&|_| {}).unwrap_err().to_string().contains("redirects"));
+}
+
+#[test]
+fn no_more_is_taken_than_such_a_file_may_have() {
+    let ((_folder, to), limit) = (folder(), 1_000_000);
+    // announced, and more than came; in chunks, of which there is no end
+    let announced = Server::start(|request, _| Reply::ranged(request, &content(), "\"a\""));
+    let endless = Server::start(|_, _| Reply::body(&content()[..50_000]).with("ETag", "\"a\"").endless());
+    for (server, words) in
+        [(announced, "1200000 bytes, and such a file may have 1000000"), (endless, "more came than the 1000000")]
+    {
+        let url = server.url("/file");
+        let error =
+            Download { limit, ..download(&url, &to) }.run(&|progress| assert!(progress.bytes <= limit)).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(server.take().len(), 1, "asking again changes nothing");
+        assert!(names(&to).is_empty());
+    }
+    // A part that claims what no file has.
+    let absurd = Server::start(|request, before| match before {
+        0 => Reply::ranged(request, &content(), "\"a\"").cut(400_000),
+        1 => Reply::status(206).with("Content-Range", "bytes 400000-9/18446744073709551615").with("ETag", "\"a\""),
+        _ => Reply::ranged(request, &content(), "\"a\""),
+    });
+    let url = absurd.url("/file");
+    let error = download(&url, &to).run(&|_| {}).unwrap_err().to_string();
+    assert!(error.contains("18446744073709551615 bytes, and such a file may have"), "{error}");
+    assert!(names(&to).is_empty());
+}
+
+/// No time passes here: whatever comes, comes too slowly.
+#[test]
+fn a_server_that_dribbles_counts_as_gone_and_what_came_is_kept() {
+    let server = Server::start(|request, _| Reply::ranged(request, &content(), "\"a\""));
+    let ((_folder, to), url) = (folder(), server.url("/file"));
+    let pace = Pace { bytes: u64::MAX, within: Duration::ZERO };
+    let retries = Retries { times: 2, ..quick() };
+    let error = Download { pace, retries, ..download(&url, &to) }.run(&|_| {}).unwrap_err().to_string();
+    assert!(error.contains("too slow") && error.contains("the next try goes on"), "{error}");
+    let asked = server.asked();
+    assert_eq!(asked.len(), 3);
+    assert!(asked[1].range() < asked[2].range() && asked[1].range() > Some(0), "{asked:?}");
+    assert_eq!(names(&to), ["file.bin.incomplete", "file.bin.incomplete.etag"]);
+    download(&url, &to).run(&|_| {}).unwrap();
+    assert_eq!(fs::read(&to).unwrap(), content());
+}
+
+#[test]
+fn what_was_not_asked_for_is_not_unpacked() {
+    let server = Server::start(|_, _| Reply::body(b"\x1f\x8b\x08").with("Content-Encoding", "gzip"));
+    let ((_folder, to), url) = (folder(), server.url("/file"));
+    let error = download(&url, &to).run(&|_| {}).unwrap_err().to_string();
+    assert!(error.contains("compressed (gzip)") && names(&to).is_empty(), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn nothing_is_written_through_a_link_that_somebody_put_there() {
+    let server = Server::start(|request, _| Reply::ranged(request, &content(), "\"a\""));
+    let ((folder, to), url) = (folder(), server.url("/file"));
+    let foreign = folder.path().join("foreign");
+    for ending in [".incomplete", ".incomplete.etag", ""] {
+        fs::write(&foreign, "mine").unwrap();
+        let link = to.with_file_name(format!("file.bin{ending}"));
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(&foreign, &link).unwrap();
+        download(&url, &to).run(&|_| {}).unwrap();
+        assert_eq!(fs::read_to_string(&foreign).unwrap(), "mine", "{ending}");
+        assert_eq!(fs::read(&to).unwrap(), content());
+        assert!(!to.is_symlink());
+        assert_eq!(names(&to), ["file.bin", "foreign"]);
+    }
+    // Nor does a pipe of the name make anybody wait.
+    for ending in [".incomplete", ".incomplete.etag"] {
+        let pipe = to.with_file_name(format!("file.bin{ending}"));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        download(&url, &to).run(&|_| {}).unwrap();
+        assert_eq!(names(&to), ["file.bin", "foreign"]);
+    }
 }

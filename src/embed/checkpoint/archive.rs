@@ -1,8 +1,10 @@
 //! `pytorch_model.bin`: a zip archive of one pickle that names the tensors, and one entry of raw bytes per storage.
 
+use super::instead;
 use super::pickle::{self, Tensor};
 use super::weights::{Origin, Place, span};
 use crate::error::{Error, Result};
+use crate::outside;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -20,14 +22,13 @@ type Archive = ZipArchive<BufReader<File>>;
 /// anything but tensors, or a tensor reaches outside its storage.
 pub(super) fn index(path: &Path) -> Result<Vec<(String, Place)>> {
     let refuse = |why: String| Error::unusable(path, why);
-    let mut file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
+    let file = outside::open(path)?;
     let length = file.metadata().map_err(|e| Error::io(path, "read", e))?.len();
-    let mut magic = [0; 4];
-    file.read_exact(&mut magic).map_err(|e| Error::io(path, "read", e))?;
-    if magic != *b"PK\x03\x04" {
-        return Err(refuse(
-            "not a zip archive: the bare pickles written before 2020 are not read: save it again as safetensors".into(),
-        ));
+    let mut head = Vec::new();
+    (&file).take(64).read_to_end(&mut head).map_err(|e| Error::io(path, "read", e))?;
+    if !head.starts_with(b"PK\x03\x04") {
+        let what = instead(&head).unwrap_or("no kind of file that is known here");
+        return Err(refuse(format!("not a zip archive: {what}")));
     }
     let broken = |e: ZipError| refuse(format!("damaged archive: {e}"));
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(broken)?;

@@ -4,15 +4,29 @@ use crate::error::{Error, Result};
 use serde_json::Value;
 use std::path::Path;
 
-/// Largest width, kernel or count that is accepted: 64 times the largest published model, and small enough that no
-/// product of two such numbers overflows.
-const LARGEST: u64 = 1 << 20;
+/// Largest width or count that is accepted, some 30 times that of the largest published model: 30 seconds of rows so wide
+/// take 400 MB.
+const LARGEST: u64 = 1 << 16;
 
 /// Widest convolution kernel of the feature encoder; published models have 10. Its square is the size of a covariance.
 const KERNEL: u64 = 1_024;
 
 /// Most convolution layers; published models have 7.
 const CONV_LAYERS: usize = 64;
+
+/// Most samples that two frames may see; published models have 720. A window of 1,500 frames of half as many samples each takes
+/// 200 MB.
+const SPAN: usize = 1 << 16;
+
+/// Most numbers between two convolutions while a block of frames goes through them: 1 GiB. Published models have 2 million.
+const ACTIVATIONS: usize = 1 << 28;
+
+/// Most numbers in the tensors that the rows need, twice those of the largest published model: 16 GiB.
+const PARAMETERS: u64 = 1 << 32;
+
+/// Frames that go through the convolutions at once: as fast as any number from 32 to 256, and bounds the memory of a clip (12 MB
+/// of activations at 512 channels).
+pub(in crate::embed) const BLOCK: usize = 64;
 
 /// Which architecture the checkpoint was saved from. Both compute the same; a few switches exist for HuBERT only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +64,17 @@ pub enum Generation {
     Normed,
     /// Any later version.
     Raw,
+}
+
+/// What the outputs of the classification head are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// Scores of classes of which one is right; also when `problem_type` is absent.
+    SingleLabel,
+    /// Scores of classes each of which is right or wrong by itself.
+    MultiLabel,
+    /// Values of something that is measured.
+    Regression,
 }
 
 /// One convolution of the feature encoder.
@@ -100,6 +125,8 @@ pub struct Config {
     pub classifier_proj_size: usize,
     /// Class names in order, or numbers as text when the file names none.
     pub labels: Vec<String>,
+    /// What the outputs of the classification head are.
+    pub problem: Problem,
     /// Who saved it.
     pub generation: Generation,
     /// What is random while training.
@@ -153,7 +180,11 @@ impl Config {
             "wav2vec2" => Family::Wav2Vec2,
             "hubert" => Family::Hubert,
             other => {
-                return Err(fields.refuse(format!("model_type is `{other}`: supported are `wav2vec2` and `hubert`")));
+                let named =
+                    fields.json["architectures"][0].as_str().map(|name| format!(" ({name})")).unwrap_or_default();
+                return Err(
+                    fields.refuse(format!("model_type is `{other}`{named}: supported are `wav2vec2` and `hubert`"))
+                );
             }
         };
         let hubert = family == Family::Hubert;
@@ -183,6 +214,12 @@ impl Config {
             use_weighted_layer_sum: fields.flag("use_weighted_layer_sum", false)?,
             classifier_proj_size: fields.count("classifier_proj_size", 256)?,
             labels: fields.labels()?,
+            problem: match fields.text("problem_type", "single_label_classification")? {
+                "single_label_classification" => Problem::SingleLabel,
+                "multi_label_classification" => Problem::MultiLabel,
+                "regression" => Problem::Regression,
+                other => return Err(fields.refuse(format!("problem_type is `{other}`, which is none"))),
+            },
             generation: match fields.text("transformers_version", "4.")? {
                 version if version.starts_with("4.") => Generation::Normed,
                 _ => Generation::Raw,
@@ -191,7 +228,7 @@ impl Config {
         };
         fields.refuse_what_is_not_built()?;
         if config.span().is_none() {
-            return Err(fields.refuse("conv_kernel and conv_stride reach further than 2^31 samples"));
+            return Err(fields.refuse(format!("conv_kernel and conv_stride reach further than {SPAN} samples")));
         }
         for (what, divisor) in
             [("attention heads", config.num_attention_heads), ("groups", config.num_conv_pos_embedding_groups)]
@@ -201,7 +238,49 @@ impl Config {
                 return Err(fields.refuse(format!("hidden_size {width} does not divide into {divisor} {what}")));
             }
         }
+        if config.activations() > ACTIVATIONS {
+            let many = config.activations();
+            return Err(
+                fields.refuse(format!("conv_dim and conv_stride ask for {many} numbers at once, not {ACTIVATIONS}"))
+            );
+        }
+        if config.parameters() > PARAMETERS {
+            return Err(
+                fields.refuse(format!("a network of {} numbers: the largest is {PARAMETERS}", config.parameters()))
+            );
+        }
         Ok(config)
+    }
+
+    /// Numbers in the widest output of a convolution while a block of frames goes through.
+    fn activations(&self) -> usize {
+        let mut rows = BLOCK;
+        let numbers = self.conv_layers.iter().rev().map(|layer| {
+            let numbers = rows.saturating_mul(layer.dim);
+            rows = (rows - 1) * layer.stride + layer.kernel;
+            numbers
+        });
+        numbers.max().unwrap_or(0)
+    }
+
+    /// Numbers in the large tensors. No product overflows: widths have 16 bits, kernels and layers fewer.
+    fn parameters(&self) -> u64 {
+        let [width, inner, layers, taps, groups] = [
+            self.hidden_size,
+            self.intermediate_size,
+            self.num_hidden_layers,
+            self.num_conv_pos_embeddings,
+            self.num_conv_pos_embedding_groups,
+        ]
+        .map(|count| count as u64);
+        let mut inputs = 1;
+        let convolutions = self.conv_layers.iter().map(|layer| {
+            let numbers = inputs * (layer.dim * layer.kernel) as u64;
+            inputs = layer.dim as u64;
+            numbers
+        });
+        let convolutions: u64 = convolutions.sum();
+        convolutions + inputs * width + width / groups * width * taps + layers * width * (4 * width + 2 * inner)
     }
 
     /// Width of the convolution encoder's output.
@@ -224,14 +303,14 @@ impl Config {
         self.conv_layers.iter().rev().fold(frames, |length, layer| (length - 1) * layer.stride + layer.kernel)
     }
 
-    /// Samples that two frames see, so both hop and receptive field; `None` beyond 2^31.
+    /// Samples that two frames see, so both hop and receptive field; `None` beyond the most that is built.
     fn span(&self) -> Option<usize> {
         let span = self
             .conv_layers
             .iter()
             .rev()
             .try_fold(2_usize, |length, layer| (length - 1).checked_mul(layer.stride)?.checked_add(layer.kernel))?;
-        (span < 1 << 31).then_some(span)
+        (span <= SPAN).then_some(span)
     }
 
     /// Frames that `samples` samples give: 0 when they are fewer than the receptive field.
@@ -351,7 +430,12 @@ impl<'a> Fields<'a> {
             return Ok((0..self.count("num_labels", 2)?).map(|id| id.to_string()).collect());
         };
         let map = value.as_object().ok_or_else(|| self.refuse("id2label is not an object"))?;
-        let label = |id: usize| map.get(&id.to_string()).and_then(Value::as_str).map(str::to_owned);
+        let text = |value: &Value| match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+            _ => None,
+        };
+        let label = |id: usize| map.get(&id.to_string()).and_then(text);
         (0..map.len())
             .map(|id| label(id).ok_or_else(|| self.refuse(format!("id2label has no text for `{id}`"))))
             .collect()

@@ -1,8 +1,8 @@
 //! A reader for the pickles inside `pytorch_model.bin`, which recognises a state dictionary and refuses all else.
 //!
 //! A pickle is a program for a stack machine. Of its instructions those are followed that a dictionary of tensors needs
-//! (protocol 2), and of everything it may call three names are known: the ordered dictionary, the tensor builder and the
-//! typed storages. Nothing is ever called: they are only recognised. Compound values live in tables and are referred to
+//! (protocol 2), and of everything it may call four names are known: the ordered dictionary, the builders of tensors and of
+//! parameters, which are tensors to be trained, and the typed storages. Nothing is ever called: they are only recognised. Compound values live in tables and are referred to
 //! by number, so no input can nest, repeat or loop its way to deep recursion or to more memory than a fixed multiple of
 //! its own length.
 
@@ -37,6 +37,7 @@ pub(super) struct Tensor<'a> {
 enum Class {
     OrderedDict,
     RebuildTensor,
+    RebuildParameter,
     Storage(Dtype),
 }
 
@@ -264,6 +265,8 @@ impl<'a> Machine<'a> {
                 self.tensors.push(Tensor { storage: self.storages[storage], offset, shape, strides });
                 self.stack.push(Value::Tensor(self.tensors.len() - 1));
             }
+            // Whether it is to be trained, its hooks and its attributes are of no use here.
+            (Value::Class(Class::RebuildParameter), &[tensor @ Value::Tensor(_), ..]) => self.stack.push(tensor),
             _ => return Err("a call that builds neither a dictionary nor a tensor".into()),
         }
         Ok(())
@@ -298,6 +301,7 @@ fn class(module: &str, name: &str) -> Read<Class> {
     match (module, name) {
         ("collections", "OrderedDict") => Ok(Class::OrderedDict),
         ("torch._utils", "_rebuild_tensor_v2") => Ok(Class::RebuildTensor),
+        ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => Ok(Class::RebuildParameter),
         ("torch", "DoubleStorage") => storage(Dtype::Double),
         ("torch", "FloatStorage") => storage(Dtype::Float(Precision::F32)),
         ("torch", "HalfStorage") => storage(Dtype::Float(Precision::F16)),

@@ -1,11 +1,15 @@
-//! `preprocessor_config.json`: how samples are prepared. It may be absent.
+//! How samples are prepared: a section of `processor_config.json`, as transformers 5 writes it, or else `preprocessor_config.json`,
+//! as those before did. Both may be absent.
 
-use super::read_json;
+use super::{is_there, read_json};
 use crate::error::{Error, Result};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// What `preprocessor_config.json` says, checked. Only single-channel sound is supported; padding is the caller's.
+/// Sections of `processor_config.json` that say it, the first that is there.
+const SECTIONS: [&str; 2] = ["feature_extractor", "audio_processor"];
+
+/// What a checkpoint says of its samples, checked. Only single-channel sound is supported; padding is the caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preprocessor {
     /// Samples per second that the model was trained on.
@@ -17,13 +21,35 @@ pub struct Preprocessor {
 }
 
 impl Preprocessor {
-    /// Reads and checks the file, or takes the defaults (16 kHz, normalised, no mask) when it does not exist.
+    /// Reads and checks what a checkpoint folder says, or takes the original's defaults (16 kHz, normalised, no mask) when it
+    /// says nothing.
     ///
     /// # Errors
-    /// [`Error::Io`] when it exists and cannot be read, [`Error::Unusable`] when a field is malformed.
-    pub fn read(path: &Path) -> Result<Preprocessor> {
-        let json = if path.exists() { read_json(path)? } else { serde_json::json!({}) };
-        Preprocessor::from_json(path, &json)
+    /// [`Error::Io`] when a file exists and cannot be read, [`Error::Unusable`] when a field is malformed.
+    pub fn read(dir: &Path) -> Result<Preprocessor> {
+        let (path, json) = Preprocessor::find(dir)?.unwrap_or_else(|| (dir.to_path_buf(), serde_json::json!({})));
+        Preprocessor::from_json(&path, &json)
+    }
+
+    /// What a checkpoint folder says, as it is, and in which file. The section of `processor_config.json` goes before the file
+    /// of its own, as it does in the original.
+    pub(in crate::embed) fn find(dir: &Path) -> Result<Option<(PathBuf, Value)>> {
+        let (all, own) = (dir.join("processor_config.json"), dir.join("preprocessor_config.json"));
+        if is_there(&all) {
+            let mut json = read_json(&all)?;
+            for name in SECTIONS {
+                match json[name].take() {
+                    Value::Null => {}
+                    section @ Value::Object(_) => return Ok(Some((all, section))),
+                    other => return Err(Error::unusable(all, format!("{name} is {other}, not an object"))),
+                }
+            }
+        }
+        if is_there(&own) {
+            let json = read_json(&own)?;
+            return Ok(Some((own, json)));
+        }
+        Ok(None)
     }
 
     /// What such a file with this content says; `path` names it in errors.

@@ -3,10 +3,10 @@
 use super::{Family, Preprocessor};
 use crate::error::{Error, Result};
 use crate::matrix::Precision;
+use crate::outside;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
@@ -95,7 +95,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
     let temporary = Path::new(&name);
-    let mut file = File::create(temporary).map_err(|e| Error::io(temporary, "create", e))?;
+    let mut file = outside::create(temporary)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|e| Error::io(temporary, "write", e))?;
     std::fs::rename(temporary, path).map_err(|e| Error::io(path, "rename", e))
 }

@@ -1,10 +1,10 @@
 //! Tensors by name, whichever file holds them.
 
-use super::{archive, read_json, safetensors};
+use super::{archive, is_there, read_json, safetensors};
 use crate::error::{Error, Result};
 use crate::matrix::Precision;
-use std::collections::BTreeMap;
-use std::fs::File;
+use crate::outside;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -58,27 +58,34 @@ impl Origin {
         }
     }
 
-    pub(super) fn length(&self) -> std::io::Result<u64> {
+    pub(super) fn length(&self) -> Result<u64> {
         match self {
-            Origin::File(path) => Ok(std::fs::metadata(path)?.len()),
+            Origin::File(path) => {
+                let about = outside::open(path)?.metadata();
+                about.map(|about| about.len()).map_err(|e| Error::io(path, "read", e))
+            }
             Origin::Bundled(bytes) => Ok(bytes.len() as u64),
         }
     }
 
-    /// `count` bytes from `start` on.
-    pub(super) fn read(&self, start: u64, count: usize) -> std::io::Result<Vec<u8>> {
+    /// `count` bytes from `start` on. Memory is taken for what the machine can have, and filled with what arrives.
+    pub(super) fn read(&self, start: u64, count: usize) -> Result<Vec<u8>> {
+        let early = || Error::unusable(self.path(), format!("it ends before byte {start} + {count}: has it changed?"));
         match self {
             Origin::File(path) => {
-                let mut file = File::open(path)?;
-                file.seek(SeekFrom::Start(start))?;
-                let mut bytes = vec![0; count];
-                file.read_exact(&mut bytes)?;
-                Ok(bytes)
+                let failed = |e| Error::io(path, "read", e);
+                let mut file = outside::open(path)?;
+                file.seek(SeekFrom::Start(start)).map_err(failed)?;
+                let mut bytes = Vec::new();
+                let room = bytes.try_reserve_exact(count);
+                room.map_err(|_| Error::unusable(path, format!("no memory for a tensor of {count} bytes")))?;
+                file.take(count as u64).read_to_end(&mut bytes).map_err(failed)?;
+                if bytes.len() == count { Ok(bytes) } else { Err(early()) }
             }
             Origin::Bundled(bytes) => {
                 let start = usize::try_from(start).ok();
                 let inside = start.and_then(|start| bytes.get(start..start.checked_add(count)?));
-                inside.map(<[u8]>::to_vec).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+                inside.map(<[u8]>::to_vec).ok_or_else(early)
             }
         }
     }
@@ -115,7 +122,7 @@ pub(super) fn span(shape: &[usize], strides: &[usize]) -> Option<usize> {
 }
 
 impl Place {
-    fn read(&self) -> std::io::Result<Vec<u8>> {
+    fn read(&self) -> Result<Vec<u8>> {
         let elements = span(&self.shape, &self.strides).unwrap_or(0);
         self.file.read(self.start, elements * self.dtype.bytes())
     }
@@ -177,7 +184,8 @@ impl Weights {
     /// Reads a tensor as `f32`, row-major.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] when it is missing, has another shape, or is not a float; [`Error::Io`] when reading fails.
+    /// [`Error::Mismatch`] when it is missing, has another shape, or is not a float; [`Error::Unusable`] when a number in it is
+    /// none; [`Error::Io`] when reading fails.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let mismatch =
             |found: String| Error::mismatch(format!("{}: tensor `{name}`", self.dir.display()), describe(shape), found);
@@ -188,9 +196,13 @@ impl Weights {
         if place.dtype == Dtype::Other {
             return Err(mismatch("a type that is none of F64, F32, F16 and BF16".into()));
         }
-        let bytes = place.read().map_err(|e| Error::io(place.file.path(), "read", e))?;
-        let values = place.dtype.decode(&bytes).unwrap_or_default();
-        Ok(place.gather(values))
+        let values = place.gather(place.dtype.decode(&place.read()?).unwrap_or_default());
+        match values.iter().position(|value| !value.is_finite()) {
+            Some(at) => {
+                Err(Error::unusable(place.file.path(), format!("tensor `{name}`: number {at} is {}", values[at])))
+            }
+            None => Ok(values),
+        }
     }
 }
 
@@ -213,22 +225,22 @@ fn find(dir: &Path) -> Result<Vec<(String, Place)>> {
     let kinds: [(&str, Indexer); 2] = [("model.safetensors", safetensors), ("pytorch_model.bin", archive::index)];
     for (name, read) in kinds {
         let (whole, index) = (dir.join(name), dir.join(format!("{name}.index.json")));
-        if whole.exists() {
+        if is_there(&whole) {
             return read(&whole);
         }
-        if index.exists() {
+        if is_there(&index) {
             return sharded(dir, &index, read);
         }
     }
     Err(Error::unusable(dir, "no weights: looked for model.safetensors, pytorch_model.bin and their .index.json"))
 }
 
-/// Tensors spread over several files, as an index of names to files says.
+/// Tensors spread over several files, as an index of names to files says: everything in the files that it names.
 fn sharded(dir: &Path, index: &Path, read: Indexer) -> Result<Vec<(String, Place)>> {
     let json = read_json(index)?;
     let refuse = |why: String| Error::unusable(index, why);
     let map = json["weight_map"].as_object().ok_or_else(|| refuse("no object `weight_map`".into()))?;
-    let mut shards: BTreeMap<&str, BTreeMap<String, Place>> = BTreeMap::new();
+    let mut shards: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     let mut found = Vec::with_capacity(map.len());
     for (name, file) in map {
         let file = file.as_str().ok_or_else(|| refuse(format!("tensor `{name}` is in {file}, which is not text")))?;
@@ -236,11 +248,12 @@ fn sharded(dir: &Path, index: &Path, read: Indexer) -> Result<Vec<(String, Place
             if Path::new(file).file_name() != Some(file.as_ref()) || shards.len() == SHARDS {
                 return Err(refuse(format!("`{file}` is not the name of a file beside it, or one of too many")));
             }
-            shards.insert(file, read(&dir.join(file))?.into_iter().collect());
+            let shard = read(&dir.join(file))?;
+            shards.insert(file, shard.iter().map(|(name, _)| name.clone()).collect());
+            found.extend(shard);
         }
-        match shards.get(file).and_then(|shard| shard.get(name)) {
-            Some(place) => found.push((name.clone(), place.clone())),
-            None => return Err(refuse(format!("tensor `{name}` is not in `{file}`"))),
+        if !shards.get(file).is_some_and(|shard| shard.contains(name)) {
+            return Err(refuse(format!("tensor `{name}` is not in `{file}`")));
         }
     }
     Ok(found)

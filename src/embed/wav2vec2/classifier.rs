@@ -4,7 +4,8 @@ use super::encoder::kept_frames;
 use super::layers::Linear;
 use super::loader::{Loader, internal};
 use super::{Layer, States, WINDOW_ROWS, Wav2Vec2};
-use crate::embed::checkpoint::{Checkpoint, Generation};
+use crate::embed::checkpoint::{Checkpoint, Generation, Problem};
+use crate::embed::{Embedder, Moments};
 use crate::error::{Error, Result};
 use candle_core::{Result as Computed, Tensor};
 use std::path::Path;
@@ -41,6 +42,9 @@ impl Classifier {
     /// The head on top of a network with all its layers.
     pub(super) fn build(model: Wav2Vec2, loader: &mut Loader) -> Result<Classifier> {
         let config = model.config();
+        if config.problem == Problem::Regression {
+            return Err(Error::invalid("checkpoint", "its problem_type is `regression`: its outputs are no classes"));
+        }
         let (width, inner, labels) = (config.hidden_size, config.classifier_proj_size, config.labels.len());
         let layer_weights = config
             .use_weighted_layer_sum
@@ -61,11 +65,13 @@ impl Classifier {
         &self.model.config().labels
     }
 
-    /// A probability for each class of a clip at the model's rate. A clip of more than 30 s goes through in windows of equal
+    /// A probability for each class of a clip at the model's rate: they add up to 1, or, where the checkpoint's `problem_type` is
+    /// `multi_label_classification`, each stands for itself. A clip of more than 30 s goes through in windows of equal
     /// length, and all its frames are averaged; one shorter than the receptive field is filled up with silence.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) for a clip without samples or with one that is not a number.
+    /// [`Error::Invalid`](crate::Error::Invalid) for a clip without samples or with one that is not a number, or when the network
+    /// gives one that is none.
     pub fn chances(&self, samples: &[f32]) -> Result<Vec<f32>> {
         if samples.is_empty() || samples.iter().any(|sample| !sample.is_finite()) {
             return Err(Error::invalid("clip", "it holds no samples, or one that is not a number"));
@@ -75,18 +81,27 @@ impl Classifier {
         prepared.resize(prepared.len().max(config.receptive_field()), 0.0);
         let frames = config.frames(prepared.len());
         let count = frames.div_ceil(WINDOW_ROWS);
+        let moments = self.model.taps().filter(|_| count > 1).map(|taps| Moments::of(&prepared, taps));
         // The head is linear behind the mean over time, so the scores of windows are averaged as their frames would be.
         let window = |window: usize| {
             let (first, last) = (frames * window / count, frames * (window + 1) / count);
             let samples = &prepared[first * config.hop()..][..config.samples(last - first)];
-            let projected = self.model.project(&self.model.features(&self.model.conv(samples)?)?)?;
+            let conv = self.model.conv_within(samples, moments.as_ref())?;
+            let projected = self.model.project(&self.model.features(&conv)?)?;
             let logits = self.logits(&self.model.encode(&projected, None)?, None)?;
             (logits * ((last - first) as f64 / frames as f64)).map_err(internal)
         };
         let parts = (0..count).map(window).collect::<Result<Vec<_>>>()?;
         let logits = Tensor::cat(&parts, 0).and_then(|parts| parts.sum(0));
-        let chances = logits.and_then(|logits| candle_nn::ops::softmax(&logits, 0)?.to_vec1());
-        chances.map_err(internal)
+        let chances = logits.and_then(|logits| match config.problem {
+            Problem::MultiLabel => candle_nn::ops::sigmoid(&logits)?.to_vec1(),
+            Problem::SingleLabel | Problem::Regression => candle_nn::ops::softmax(&logits, 0)?.to_vec1(),
+        });
+        let chances: Vec<f32> = chances.map_err(internal)?;
+        match chances.iter().all(|chance| chance.is_finite()) {
+            true => Ok(chances),
+            false => Err(Error::invalid("classes", "the network gives scores that are no numbers")),
+        }
     }
 
     /// Scores `[batch, classes]` of the hidden states that [`Wav2Vec2::encode`] gave for the same `kept`.

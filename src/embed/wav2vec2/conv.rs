@@ -8,15 +8,11 @@
 use super::loader::Loader;
 use super::ops::{self, Values, norm_row};
 use super::parameter::Form;
-use crate::embed::checkpoint::{Config, FeatureNorm};
+use crate::embed::checkpoint::{BLOCK, Config, FeatureNorm};
+use crate::embed::{Moments, Taps};
 use crate::error::Result;
 use crate::kernel::{self, Strided};
 use candle_core::{Result as Computed, Tensor};
-use std::borrow::Cow;
-
-/// Frames a block: as fast as any size from 32 to 256, and bounds the memory of a clip (12 MB of activations at 512
-/// channels).
-const BLOCK: usize = 64;
 
 /// Epsilon of the norms in here, whatever the configuration says for the others.
 const EPS: f64 = 1e-5;
@@ -71,8 +67,15 @@ impl FeatureExtractor {
         Ok(FeatureExtractor { conv_layers, norm: config.feat_extract_norm })
     }
 
-    /// Frames of a clip of prepared samples, `[frames, channels]`; none for fewer samples than the receptive field.
-    pub(super) fn forward(&self, samples: &[f32]) -> Computed<Vec<f32>> {
+    /// The rows of samples whose moments over a whole sound decide how a part of it is normed.
+    pub(super) fn taps(&self) -> Option<Taps> {
+        let first = self.conv_layers.first().filter(|_| self.norm == FeatureNorm::Group)?;
+        Some(Taps { width: first.kernel, stride: first.stride })
+    }
+
+    /// Frames of a clip of prepared samples, `[frames, channels]`; none for fewer samples than the receptive field. Of a clip that
+    /// is part of a longer one, `whole` is what [`FeatureExtractor::taps`] asks for.
+    pub(super) fn forward(&self, samples: &[f32], whole: Option<&Moments>) -> Computed<Vec<f32>> {
         let rows = self.conv_layers.iter().fold(samples.len(), |length, layer| layer.rows(length));
         let outputs = self.conv_layers.last().map_or(0, |layer| layer.outputs);
         let mut frames = vec![0.0; rows * outputs];
@@ -81,7 +84,10 @@ impl FeatureExtractor {
         }
         let layers: Vec<Lent<'_>> = self.conv_layers.iter().map(ConvLayer::lend).collect::<Computed<_>>()?;
         let folded = match self.norm {
-            FeatureNorm::Group => layers.first().and_then(|layer| layer.fold_channel_norm(samples)),
+            FeatureNorm::Group => layers.first().and_then(|layer| {
+                let own = || layer.moments(samples);
+                layer.fold_channel_norm(&whole.cloned().map_or_else(own, |whole| (0.0, whole)))
+            }),
             FeatureNorm::Layer => None,
         };
         let mut buffers = [Vec::new(), Vec::new()];
@@ -187,14 +193,9 @@ impl ConvLayer {
 }
 
 impl Lent<'_> {
-    /// Weight and bias that give the output of the convolution already normed channel by channel over the whole clip.
-    ///
-    /// With `m` the mean of the input rows and `Q` their covariance, the output of a channel with weight `w` has mean
-    /// `w . m` and variance `w^T Q w`, so no pass over the output is needed. The layer's own bias cancels. `None` when the
-    /// layer has no norm.
-    fn fold_channel_norm(&self, samples: &[f32]) -> Option<(Vec<f32>, Vec<f32>)> {
-        let [scale, shift] = self.layer_norm.as_ref()?;
-        let ConvLayer { kernel: taps, outputs, stride, .. } = *self.layer;
+    /// The mean of the samples, and less that the moments of the rows that the layer sees.
+    fn moments(&self, samples: &[f32]) -> (f64, Moments) {
+        let ConvLayer { kernel: taps, stride, .. } = *self.layer;
         let rows = self.layer.rows(samples.len());
         // Centred first: the covariance is then not a small difference of large numbers.
         let centre = samples.iter().map(|&sample| f64::from(sample)).sum::<f64>() / samples.len() as f64;
@@ -202,19 +203,34 @@ impl Lent<'_> {
         let windows = Strided { values: &centred, rows, cols: taps, row_stride: stride, col_stride: 1 };
         let mut mean = vec![0.0; taps];
         kernel::product_f64(&mut mean, Strided::new(&vec![1.0 / rows as f64; rows], 1, rows), windows, false);
-        let mut moments = vec![0.0; taps * taps];
-        kernel::product_f64(&mut moments, windows.transposed(), windows, false);
+        let mut covariance = vec![0.0; taps * taps];
+        kernel::product_f64(&mut covariance, windows.transposed(), windows, false);
+        for (at, moment) in covariance.iter_mut().enumerate() {
+            *moment = *moment / rows as f64 - mean[at / taps] * mean[at % taps];
+        }
+        (centre, Moments { mean, covariance })
+    }
 
+    /// Weight and bias that give the output of the convolution already normed channel by channel over the whole clip.
+    ///
+    /// With `m` the mean of the input rows and `Q` their covariance, the output of a channel with weight `w` has mean
+    /// `w . m` and variance `w^T Q w`, so no pass over the output is needed. The layer's own bias cancels. `None` when the
+    /// layer has no norm.
+    fn fold_channel_norm(
+        &self,
+        (centre, Moments { mean, covariance }): &(f64, Moments),
+    ) -> Option<(Vec<f32>, Vec<f32>)> {
+        let [scale, shift] = self.layer_norm.as_ref()?;
+        let ConvLayer { kernel: taps, outputs, .. } = *self.layer;
         let (mut weight, mut bias) = (vec![0.0; self.weight.len()], vec![0.0; outputs]);
         for channel in 0..outputs {
             let w: Vec<f64> = (0..taps).map(|tap| f64::from(self.weight[tap * outputs + channel])).collect();
             let mut variance = 0.0;
-            for (a, row) in moments.chunks_exact(taps).enumerate() {
-                let covariances = row.iter().zip(&mean).map(|(moment, m)| moment / rows as f64 - mean[a] * m);
-                variance += w[a] * covariances.zip(&w).map(|(covariance, w)| covariance * w).sum::<f64>();
+            for (a, row) in covariance.chunks_exact(taps).enumerate() {
+                variance += w[a] * row.iter().zip(&w).map(|(covariance, w)| covariance * w).sum::<f64>();
             }
             let gain = f64::from(scale[channel]) / (variance.max(0.0) + EPS).sqrt();
-            let level: f64 = w.iter().zip(&mean).map(|(w, m)| w * (m + centre)).sum();
+            let level: f64 = w.iter().zip(mean).map(|(w, m)| w * (m + centre)).sum();
             for (tap, w) in w.iter().enumerate() {
                 weight[tap * outputs + channel] = (gain * w) as f32;
             }
@@ -230,11 +246,15 @@ pub(super) fn normalise(samples: &[f32]) -> Vec<f32> {
     let count = samples.len() as f64;
     let mean = samples.iter().map(|&sample| f64::from(sample)).sum::<f64>() / count;
     let variance = samples.iter().map(|&sample| (f64::from(sample) - mean).powi(2)).sum::<f64>() / count;
-    let deviation = (variance + 1e-7).sqrt();
-    samples.iter().map(|&sample| ((f64::from(sample) - mean) / deviation) as f32).collect()
+    scaled(samples, mean, spread(variance))
 }
 
-/// [`normalise`] where the checkpoint asks for it.
-pub(super) fn prepare(samples: &[f32], do_normalize: bool) -> Cow<'_, [f32]> {
-    if do_normalize { Cow::Owned(normalise(samples)) } else { Cow::Borrowed(samples) }
+/// What a clip of this variance is divided by.
+pub(super) fn spread(variance: f64) -> f64 {
+    (variance + 1e-7).sqrt()
+}
+
+/// The samples less `centre` and divided by `spread`.
+pub(super) fn scaled(samples: &[f32], centre: f64, spread: f64) -> Vec<f32> {
+    samples.iter().map(|&sample| ((f64::from(sample) - centre) / spread) as f32).collect()
 }

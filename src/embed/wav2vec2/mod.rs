@@ -10,6 +10,10 @@
 //! Words: a *sample* is one number of sound, a *frame* one row of the model, the *hop* the samples from a frame to the
 //! next, the *receptive field* the samples that a frame sees.
 //!
+//! A sound of more than 1,500 frames (30 s) goes through the transformer in windows of equal length, of so many at most. What comes before looks at the
+//! whole sound: its mean and variance, and the channel norm's. So `features` and `projected` are the original's for a sound of any
+//! length; the layers' rows see less of it than there, where every row sees all others and time grows with the square.
+//!
 //! Costs of 5 s of sound on one core with AVX-512 (2.6 GHz): 0.25 s for `features` at the standard size with some 15 MB of
 //! activations, whatever the length; 0.5 s more for the base transformer, whose attention takes time with the square of
 //! the window (30 s of sound: 1.5 s and 4.6 s). Everything runs on the calling thread, so embed clips in parallel.
@@ -37,7 +41,7 @@ use self::encoder::Encoder;
 use self::layers::{LayerNorm, Linear};
 use self::loader::{Loader, internal};
 use super::checkpoint::{Checkpoint, Config, FeatureNorm, Preprocessor};
-use super::{Embedder, Window};
+use super::{Embedder, Moments, Taps, Window};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use candle_core::{Device, Tensor};
@@ -173,7 +177,7 @@ impl Wav2Vec2 {
         &self.config
     }
 
-    /// What its `preprocessor_config.json` says.
+    /// How it wants its samples prepared.
     pub fn preprocessor(&self) -> &Preprocessor {
         &self.preprocessor
     }
@@ -185,7 +189,10 @@ impl Wav2Vec2 {
 
     /// A clip as the network wants it: mean 0 and variance 1 where the checkpoint asks for it.
     pub fn prepare<'a>(&self, samples: &'a [f32]) -> Cow<'a, [f32]> {
-        conv::prepare(samples, self.preprocessor.do_normalize)
+        match self.preprocessor.do_normalize {
+            true => Cow::Owned(conv::normalise(samples)),
+            false => Cow::Borrowed(samples),
+        }
     }
 
     /// The convolution encoder's output for one clip of prepared samples, `[1, frames, channels]`.
@@ -193,12 +200,17 @@ impl Wav2Vec2 {
     /// # Errors
     /// [`Error::Mismatch`] when the clip is shorter than the receptive field.
     pub fn conv(&self, samples: &[f32]) -> Result<Tensor> {
+        self.conv_within(samples, None)
+    }
+
+    /// The same for a part of a clip, where `whole` is what [`Embedder::taps`] asks for, of the prepared clip.
+    fn conv_within(&self, samples: &[f32], whole: Option<&Moments>) -> Result<Tensor> {
         let frames = self.config.frames(samples.len());
         if frames == 0 {
             let (found, least) = (samples.len(), self.config.receptive_field());
             return Err(Error::mismatch("clip", format!("at least {least} samples"), found));
         }
-        let values = self.feature_extractor.forward(samples).map_err(internal)?;
+        let values = self.feature_extractor.forward(samples, whole).map_err(internal)?;
         Tensor::from_vec(values, (1, frames, self.config.conv_dim()), &Device::Cpu).map_err(internal)
     }
 
@@ -241,9 +253,9 @@ impl Wav2Vec2 {
         Error::invalid("wav2vec2", format!("the {what} is not loaded: the model was opened for layer `{}`", self.layer))
     }
 
-    /// The rows of one clip of prepared samples, `[1, frames, dim]`.
-    fn rows(&self, samples: &[f32]) -> Result<Tensor> {
-        let features = self.features(&self.conv(samples)?)?;
+    /// The rows of one clip of prepared samples, or of a part of one, `[1, frames, dim]`.
+    fn rows(&self, samples: &[f32], whole: Option<&Moments>) -> Result<Tensor> {
+        let features = self.features(&self.conv_within(samples, whole)?)?;
         if self.layer == Layer::Features {
             return Ok(features);
         }
@@ -311,8 +323,19 @@ impl Embedder for Wav2Vec2 {
         Some(WINDOW_ROWS)
     }
 
+    fn taps(&self) -> Option<Taps> {
+        self.feature_extractor.taps()
+    }
+
     fn embed(&self, window: Window<'_>) -> Result<Matrix> {
-        let rows = self.rows(&self.prepare(window.samples))?;
+        let Window { samples, whole, is_part, moments } = window;
+        let rows = if is_part && self.preprocessor.do_normalize {
+            let (centre, spread) = (whole.mean, conv::spread(whole.deviation.powi(2)));
+            let moments = moments.map(|moments| moments.scaled(centre, spread));
+            self.rows(&conv::scaled(samples, centre, spread), moments.as_ref())?
+        } else {
+            self.rows(&self.prepare(samples), moments)?
+        };
         let (_, frames, dim) = rows.dims3().map_err(internal)?;
         let values = rows.flatten_all().and_then(|rows| rows.to_vec1()).map_err(internal)?;
         Matrix::from_rows(frames, dim, values)

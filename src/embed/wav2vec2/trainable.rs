@@ -5,7 +5,7 @@ use super::initial::Initial;
 use super::loader::{Loader, Training, internal};
 use super::noise::{Noise, Place};
 use super::{Classifier, Layer, Parameter, Wav2Vec2, recipe};
-use crate::embed::checkpoint::{Checkpoint, Config, Family, Preprocessor, Weights, save};
+use crate::embed::checkpoint::{Checkpoint, Config, Family, Preprocessor, Problem, Weights, save};
 use crate::error::{Error, Result};
 use crate::matrix::Precision;
 use candle_core::{Device, Result as Computed, Tensor};
@@ -78,14 +78,15 @@ impl Trainable {
         }
         let path = Path::new("config.json");
         let saved = Config::from_json(path, &json)?;
-        let goes_on = saved.labels == labels;
+        let goes_on = saved.labels == labels && saved.problem == Problem::SingleLabel;
         let Value::Object(mut json) = json else { return Err(Error::unusable(path, "not a JSON object")) };
         let id = |(id, label): (usize, &String)| (id.to_string(), Value::from(label.as_str()));
         json.insert("id2label".into(), labels.iter().enumerate().map(id).collect::<Map<_, _>>().into());
         let number = |(id, label): (usize, &String)| (label.clone(), Value::from(id));
         json.insert("label2id".into(), labels.iter().enumerate().map(number).collect::<Map<_, _>>().into());
         json.remove("num_labels");
-        let config = Config { labels: labels.to_vec(), ..saved };
+        json.remove("problem_type"); // whatever the head was for, it is trained to choose one class
+        let config = Config { labels: labels.to_vec(), problem: Problem::SingleLabel, ..saved };
         let class = match config.family {
             Family::Wav2Vec2 => "Wav2Vec2",
             Family::Hubert => "Hubert",

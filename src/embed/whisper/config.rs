@@ -1,7 +1,7 @@
-//! What `config.json` and `preprocessor_config.json` say of a Whisper encoder.
+//! What `config.json` and the preprocessor's file say of a Whisper encoder.
 
 use super::log_mel::{FIELD, HOP, RATE};
-use crate::embed::checkpoint::{Fields, read_json};
+use crate::embed::checkpoint::{Fields, Preprocessor, read_json};
 use crate::error::Result;
 use std::path::Path;
 
@@ -59,16 +59,14 @@ impl Config {
         if !width.is_multiple_of(heads) {
             return Err(fields.refuse(format!("d_model {width} does not divide into encoder_attention_heads {heads}")));
         }
-        config.check_preprocessor(&dir.join("preprocessor_config.json"))?;
+        config.check_preprocessor(dir)?;
         Ok(config)
     }
 
     /// The preprocessor's fields have no freedom beside the network's: each is as expected, or absent.
-    fn check_preprocessor(&self, path: &Path) -> Result<()> {
-        if !path.exists() {
-            return Ok(());
-        }
-        let fields = Fields { path, json: &read_json(path)? };
+    fn check_preprocessor(&self, dir: &Path) -> Result<()> {
+        let Some((path, json)) = Preprocessor::find(dir)? else { return Ok(()) };
+        let fields = Fields { path: &path, json: &json };
         let wanted = [
             ("feature_size", self.num_mel_bins),
             ("sampling_rate", RATE as usize),
