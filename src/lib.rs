@@ -32,6 +32,9 @@ pub mod download;
 pub mod embed;
 #[cfg(feature = "esc50")]
 pub mod esc50;
+#[cfg(any(feature = "audio", feature = "hub"))]
+#[cfg_attr(not(all(feature = "cli", feature = "models")), allow(dead_code))] // each kind of file has its own feature
+mod outside;
 #[cfg(any(feature = "cli", all(feature = "esc50", feature = "hub")))]
 mod zipped;
 

@@ -3,6 +3,7 @@
 use super::pickle::{self, Tensor};
 use super::weights::{Origin, Place, span};
 use crate::error::{Error, Result};
+use crate::outside;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -20,7 +21,7 @@ type Archive = ZipArchive<BufReader<File>>;
 /// anything but tensors, or a tensor reaches outside its storage.
 pub(super) fn index(path: &Path) -> Result<Vec<(String, Place)>> {
     let refuse = |why: String| Error::unusable(path, why);
-    let mut file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
+    let mut file = outside::open(path)?;
     let length = file.metadata().map_err(|e| Error::io(path, "read", e))?.len();
     let mut magic = [0; 4];
     file.read_exact(&mut magic).map_err(|e| Error::io(path, "read", e))?;

@@ -24,8 +24,8 @@ pub use preprocessor::Preprocessor;
 pub use weights::Weights;
 
 use crate::error::{Error, Result};
+use crate::outside;
 use serde_json::Value;
-use std::io::Read;
 use std::path::Path;
 
 /// The files of a checkpoint, opened: what it says of itself, and where its tensors lie.
@@ -76,20 +76,9 @@ impl Checkpoint {
 /// Largest JSON file or header that is read: real ones stay below 1 MB, and a parsed value takes many times its text.
 const JSON_BYTES: u64 = 16 << 20;
 
-/// Reads a file that must not be longer than `limit` bytes.
-fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let file = std::fs::File::open(path).map_err(|e| Error::io(path, "open", e))?;
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| Error::io(path, "read", e))?;
-    if bytes.len() as u64 > limit {
-        return Err(Error::unusable(path, format!("longer than {limit} bytes, the most that is read of such a file")));
-    }
-    Ok(bytes)
-}
-
 /// Reads a JSON object.
 pub(crate) fn read_json(path: &Path) -> Result<Value> {
-    let value: Value = serde_json::from_slice(&read_limited(path, JSON_BYTES)?)
+    let value: Value = serde_json::from_slice(&outside::read(path, JSON_BYTES)?)
         .map_err(|e| Error::unusable(path, format!("not JSON: {e}")))?;
     if value.is_object() { Ok(value) } else { Err(Error::unusable(path, "not a JSON object")) }
 }

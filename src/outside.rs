@@ -1,0 +1,93 @@
+//! Files that others made: only regular ones are opened, and no more is read than asked for.
+
+use crate::error::{Error, Result};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::Read;
+use std::path::Path;
+
+/// Opens a regular file for reading, through links where the path has some. Neither a pipe without a writer makes this
+/// wait nor is a device touched.
+///
+/// # Errors
+/// [`Error::Unusable`] when it is anything but a regular file, [`Error::Io`] when it cannot be opened.
+pub(crate) fn open(path: &Path) -> Result<File> {
+    let failed = |source| Error::io(path, "open", source);
+    // Once before, because opening a device can do things; and once behind, because a file may be exchanged in between.
+    check(path, &fs::metadata(path).map_err(failed)?)?;
+    let file = options().open(path).map_err(failed)?;
+    check(path, &file.metadata().map_err(failed)?)?;
+    Ok(file)
+}
+
+/// All bytes of a regular file that has at most `limit`.
+///
+/// # Errors
+/// Those of [`open`]; [`Error::Unusable`] when it has more, before they are read.
+pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let failed = |source| Error::io(path, "read", source);
+    let too_long = |bytes| Error::unusable(path, format!("{bytes} bytes, and such a file may have {limit}"));
+    let file = open(path)?;
+    let length = file.metadata().map_err(failed)?.len();
+    if length > limit {
+        return Err(too_long(length.to_string()));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    match bytes.len() as u64 > limit {
+        true => Err(too_long(format!("more than {limit}"))),
+        false => Ok(bytes),
+    }
+}
+
+fn check(path: &Path, about: &Metadata) -> Result<()> {
+    match about {
+        about if about.is_file() => Ok(()),
+        about if about.is_dir() => Err(Error::unusable(path, "a directory, not a file")),
+        _ => Err(Error::unusable(path, "not a regular file: a pipe, a socket or a device cannot be used")),
+    }
+}
+
+#[cfg(unix)]
+fn options() -> OpenOptions {
+    use rustix::fs::OFlags;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = OpenOptions::new();
+    // On regular files neither flag means anything.
+    options.read(true).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as _);
+    options
+}
+
+#[cfg(not(unix))]
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    options
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_regular_files_are_opened_and_no_more_is_read_than_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), b"12345").unwrap();
+        std::os::unix::fs::symlink("file", at("link")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+        for name in ["file", "link"] {
+            assert_eq!(read(&at(name), 5).unwrap(), b"12345");
+            assert!(matches!(read(&at(name), 4), Err(Error::Unusable { .. })));
+        }
+        for path in [at("pipe"), at("."), "/dev/zero".into()] {
+            let error = open(&path).unwrap_err();
+            assert!(matches!(error, Error::Unusable { .. }), "{error}");
+            assert!(error.to_string().starts_with(path.to_str().unwrap()), "{error}");
+        }
+        assert!(matches!(open(&at("nothing")), Err(Error::Io { .. })));
+        // A file whose length the system states as 0, and which has bytes.
+        if let Ok(bytes) = fs::read("/proc/self/status") {
+            assert!(!bytes.is_empty() && read(Path::new("/proc/self/status"), 8).is_err());
+        }
+    }
+}
