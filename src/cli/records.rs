@@ -79,7 +79,7 @@ pub(super) fn list(args: ListArgs, output: &mut Output) -> Result<(), Failure> {
             }
             Err(error) => return Err(error.into()),
         };
-        if filter.as_ref().is_some_and(|filter| !filter.matches(&fields)) {
+        if filter.as_ref().is_some_and(|filter| !filter.matches(id, &fields)) {
             continue;
         }
         listed += 1;
