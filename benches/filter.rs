@@ -33,7 +33,7 @@ fn indexes(path: &Path) -> Vec<PathBuf> {
 /// How many records pass, each asked.
 fn asked(snapshot: &Snapshot, filter: &str) -> usize {
     let (filter, entries) = (Filter::parse(filter).unwrap(), snapshot.iter().collect::<Vec<Entry<'_>>>());
-    entries.par_iter().filter(|entry| filter.matches(&entry.fields().unwrap())).count()
+    entries.par_iter().filter(|entry| filter.matches(entry.id().unwrap(), &entry.fields().unwrap())).count()
 }
 
 fn query(snapshot: &Snapshot, filter: &str) {

@@ -1,7 +1,8 @@
 //! An entry of a zip archive, unpacked and summed while it is read. The `zip` crate reads the directory; inflating is `flate2`'s.
 //! Each entry is read through a handle of its own, so that entries stream whatever the archive's size.
 
-use std::fs::File;
+use crate::error::{Error, Result};
+use crate::outside;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use zip::CompressionMethod;
@@ -32,15 +33,39 @@ impl Packed {
     }
 
     /// Its bytes, unpacked. Where they end, a sum that does not fit is an error.
-    pub(crate) fn open(&self, archive: &Path) -> io::Result<Box<dyn Read>> {
-        let mut file = File::open(archive)?;
-        file.seek(SeekFrom::Start(self.start))?;
+    ///
+    /// # Errors
+    /// Those of opening the archive; [`Error::Unusable`] when it is no regular file any more.
+    pub(crate) fn open(&self, archive: &Path) -> Result<Box<dyn Read>> {
+        let mut file = outside::open(archive)?;
+        file.seek(SeekFrom::Start(self.start)).map_err(|error| Error::io(archive, "read", error))?;
         let bytes = BufReader::new(file.take(self.stored));
         Ok(match self.method {
             CompressionMethod::DEFLATE => Box::new(Summed::new(flate2::bufread::DeflateDecoder::new(bytes), self.sum)),
             _ => Box::new(Summed::new(bytes, self.sum)),
         })
     }
+}
+
+/// From how many unpacked bytes on an archive must not be many times smaller.
+#[cfg(feature = "cli")]
+const SUSPECT_BYTES: u64 = 1 << 30;
+
+/// Unpacked bytes for each packed one that numbers worth keeping do not reach: zeros make a thousand of one.
+#[cfg(feature = "cli")]
+const SUSPECT_RATIO: u64 = 200;
+
+/// Refuses an archive that would unpack to a multiple of itself that nobody would have packed on purpose, before it is unpacked; why, in
+/// words.
+#[cfg(feature = "cli")]
+pub(crate) fn check_ratio(packed: u64, unpacked: u64) -> Result<(), String> {
+    if unpacked < SUSPECT_BYTES || unpacked / SUSPECT_RATIO <= packed {
+        return Ok(());
+    }
+    Err(format!(
+        "{packed} bytes that unpack to {unpacked}: such archives are made to fill disks; if this one is not, unpack it yourself \
+         and import the .npy files"
+    ))
 }
 
 /// Bytes whose sum must be right where they end.

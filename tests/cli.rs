@@ -222,7 +222,7 @@ fn arrays_survive_export_and_import() {
 
     // One array of all, and back under the same ids.
     json(&["export", text(&db), text(&at("all.npy"))]);
-    let ids = text(&at("all.ids.txt")).to_owned();
+    let ids = text(&at("all.npy.ids.txt")).to_owned();
     json(&["import", text(&at("third")), text(&at("all.npy")), "--ids", &ids]);
     json(&["export", text(&at("third")), text(&at("all-again.npy"))]);
     assert_eq!(fs::read(at("all.npy")).unwrap(), fs::read(at("all-again.npy")).unwrap());
@@ -287,6 +287,206 @@ fn a_full_disk_behind_stdout_is_a_failure() {
         assert_eq!(output.status.code(), Some(1), "{more:?}: {stderr}");
         assert!(stderr.starts_with("error: standard output: "), "{stderr}");
     }
+}
+
+/// Ids, fields, names and paths that would clear the screen, forge a line, turn the direction of writing.
+const HOSTILE: &str = "x\x1b[2J\x07\u{9b}31m\u{202e}\r\nforged  9 rows\x7f\u{2066}\u{feff}";
+
+#[test]
+fn nothing_from_outside_is_obeyed_by_a_terminal_or_forges_a_line() {
+    use otolith::collection::View;
+    use otolith::pipeline::Step;
+    use otolith::{Database, Matrix, Record, Schema};
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let db = at(&format!("db{HOSTILE}"));
+    {
+        let handle = Database::open(&db).unwrap();
+        let schema = Schema::new(2).embedder(HOSTILE);
+        let name = "clips\u{202e}";
+        for name in ["clips", name] {
+            let clips = handle.create_collection(name, schema.clone()).unwrap();
+            let record = |n: usize| {
+                let matrix = Matrix::from_rows(1, 2, vec![n as f32, 1.0]).unwrap();
+                Record::new(format!("{HOSTILE}{n}"), matrix)
+                    .field("class", HOSTILE)
+                    .field(HOSTILE, HOSTILE)
+                    .field("seconds", 1)
+            };
+            clips.upsert((0..30).map(record)).unwrap();
+            clips.create_view("view\u{2066}", &View::new([Step::Normalise])).unwrap();
+        }
+        handle.close().unwrap();
+    }
+    let id = format!("{HOSTILE}7");
+    let query = at(&format!("query{HOSTILE}.npy"));
+    let sounds = at(&format!("sounds{HOSTILE}"));
+    write_wav(&sounds.join(format!("{HOSTILE}.wav")), 16_000, &samples(1, 16_000));
+    fs::write(sounds.join(format!("{HOSTILE}2.wav")), "no sound").unwrap();
+    fs::write(at(HOSTILE), format!("{HOSTILE}\n")).unwrap();
+    let missing = at(&format!("missing{HOSTILE}.npy"));
+    let [d, q, s, m, other, copy, out] = [
+        db.clone(),
+        query,
+        sounds,
+        missing,
+        at(&format!("other{HOSTILE}")),
+        at(&format!("copy{HOSTILE}")),
+        at(&format!("out{HOSTILE}")),
+    ]
+    .map(|path| text(&path).to_owned());
+    let npz = format!("{out}.npz");
+    let file = text(&at(HOSTILE)).to_owned();
+    let calls: Vec<Vec<&str>> = vec![
+        vec!["get", &d, &id, "--out", &q],
+        vec!["get", &d, HOSTILE],
+        vec!["get", &m, HOSTILE],
+        vec!["list", &d],
+        vec!["list", &d, "--collection", HOSTILE],
+        vec!["list", &d, "--collection", "clips\u{202e}", "--filter", "seconds = 1"],
+        vec!["list", &d, "--filter", HOSTILE],
+        vec!["list", &d, "--filter", "id = ?", "--param", HOSTILE],
+        vec!["list", &d, "--limit", HOSTILE],
+        vec![HOSTILE],
+        vec!["info", &d],
+        vec!["info", &m],
+        vec!["search", &d, &q, "--plan", "--explain"],
+        vec!["search", &d, &q, "--view", HOSTILE],
+        vec!["search", &d, &m],
+        vec!["search", &d, &s, "--model", "logmel"],
+        vec!["search", &d, &q, "--model", HOSTILE, "--filter", "`"],
+        vec!["label", &d, &id, HOSTILE],
+        vec!["label", &d, &id, HOSTILE, "--field", HOSTILE],
+        vec!["label", &d, HOSTILE, HOSTILE],
+        vec!["adapt", &d, "--field", HOSTILE],
+        vec!["view", "list", &d],
+        vec!["view", "create", &d, "view\u{2067}", "every:2"],
+        vec!["view", "create", &d, HOSTILE, "every:2"],
+        vec!["view", "create", &d, "x", HOSTILE],
+        vec!["view", "drop", &d, HOSTILE],
+        vec!["index", "build", &d, "--view", HOSTILE],
+        vec!["index", "list", &d],
+        vec!["verify", &d, "--derived"],
+        vec!["verify", &m],
+        vec!["export", &d, &out],
+        vec!["export", &d, &out],
+        vec!["export", &d, &npz],
+        vec!["export", &d, &npz],
+        vec!["import", &other, &out],
+        vec!["import", &other, &npz],
+        vec!["import", &other, &q, "--ids", &file],
+        vec!["import", &other, &m],
+        vec!["import", &d, &q, "--metric", HOSTILE],
+        vec!["bench", &out],
+        vec!["bench", "--db", &d, "--count", "2"],
+        vec!["backup", &d, &copy],
+        vec!["backup", &d, &copy],
+        vec!["compact", &d],
+        vec!["repair", &d, "--in-place"],
+        vec!["repair", &d, "--out", &copy],
+        vec!["add", &other, &s, "--model", "logmel", "--class-from-folder", "--collection", "s"],
+        vec!["add", &other, &m, "--model", HOSTILE],
+        vec!["embed", &m, "--model", "logmel"],
+        vec!["embed", &q, "--model", HOSTILE],
+        vec!["compare", "--data", &s, "--model", "logmel", "--arms", "mean"],
+        vec!["compare", "--arms", HOSTILE],
+        vec!["dataset", "prepare", "--data", &m, &out],
+        vec!["drop", &d, "--collection", "clips\u{202e}"],
+        vec!["drop", &d, "--collection", HOSTILE],
+        vec!["drop", &d, "--collection", "clips\u{202e}", "--yes"],
+        vec!["delete", &d, HOSTILE],
+        vec!["delete", &d, &id],
+        vec!["completions", HOSTILE],
+    ];
+    let obeyed = |c: char| {
+        let turns =
+            matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        turns || (c.is_control() && !matches!(c, '\n' | '\t'))
+    };
+    let mut told = 0;
+    for call in &calls {
+        let output = run(call);
+        let code = output.status.code();
+        assert!(matches!(code, Some(0..=3)), "{call:?}: {code:?}");
+        for (stream, bytes) in [("stdout", output.stdout), ("stderr", output.stderr)] {
+            let printed = String::from_utf8(bytes).unwrap();
+            assert!(!printed.contains("panicked"), "{call:?}: {printed}");
+            assert!(!printed.contains(obeyed), "{call:?} on {stream}: {printed:?}");
+            // clap repeats wrong arguments as they are; whatever is of otolith's own making is one line a thing.
+            let forged = printed.lines().any(|line| line.starts_with("forged"));
+            assert!(!forged || code == Some(2), "{call:?} on {stream}: {printed:?}");
+            told += printed.matches("forged").count();
+        }
+    }
+    assert!(told > 100, "{told}: the names are not shown at all");
+    println!("figure hostile_names_shown = {told} in the output of {} commands", calls.len());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn paths_that_are_no_text_are_told_in_json_too() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let db = folder.path().join(std::ffi::OsStr::from_bytes(b"d\xff\xfeb"));
+    let sound = folder.path().join("a.wav");
+    write_wav(&sound, 16_000, &samples(1, 16_000));
+    let call = |args: &[&std::ffi::OsStr]| {
+        let output = otolith().args(args).arg("--json").output().unwrap();
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"), "{output:?}");
+        output
+    };
+    let [add, sound, model, logmel] = ["add", text(&sound), "--model", "logmel"].map(std::ffi::OsStr::new);
+    assert_eq!(call(&[add, db.as_os_str(), sound, model, logmel]).status.code(), Some(0));
+    let segment = fs::read_dir(db.join("seg")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[5_000] ^= 1;
+    fs::remove_file(&segment).unwrap();
+    fs::write(&segment, bytes).unwrap();
+    fs::write(db.join("manifest-0000000000000099.tmp"), "?").unwrap();
+    let deep = std::ffi::OsStr::new("--deep");
+    for args in [&["verify"][..], &["list"], &["info"], &["search"], &["repair"]] {
+        let mut args: Vec<&std::ffi::OsStr> = args.iter().map(std::ffi::OsStr::new).collect();
+        args.push(db.as_os_str());
+        match args[0].to_str().unwrap() {
+            "verify" => args.push(deep),
+            "search" => args.extend([sound, model, logmel]),
+            "repair" => args.push(std::ffi::OsStr::new("--in-place")),
+            _ => {}
+        }
+        let output = call(&args);
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(document.is_object(), "{args:?}");
+    }
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_ends_remarks_and_errors_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    for args in [&["list", text(&folder.path().join("none"))][..], &["list"], &["--help"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = otolith().args(args).stdout(Stdio::null()).stderr(writer).status().unwrap();
+        assert!(matches!(status.code(), Some(0..=2)), "{args:?}: {status:?}");
+    }
+}
+
+#[test]
+fn ids_that_look_like_options_and_filters_with_values_from_outside() {
+    let folder = tempfile::tempdir().unwrap();
+    let [db, array, ids] = ["db", "a.npy", "ids.txt"].map(|name| folder.path().join(name));
+    write_wav(&folder.path().join("a.wav"), 16_000, &samples(1, 1_200)); // three rows
+    json(&["embed", text(&folder.path().join("a.wav")), "--model", "logmel", "--out", text(&array)]);
+    fs::write(&ids, "-x\nit's\n--json\n").unwrap();
+    json(&["import", text(&db), text(&array), "--ids", text(&ids)]);
+    let output = run(&["get", text(&db), "--", "-x"]);
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("-x  1 x"), "{output:?}");
+    let listed = |args: &[&str]| json(&[&["list", text(&db)], args].concat())["records"].as_array().unwrap().len();
+    assert_eq!(listed(&["--filter", "id = ?", "--param", "it's"]), 1);
+    assert_eq!(listed(&["--filter", "id in (?, ?)", "--param", "--json", "--param", "-x"]), 2);
+    assert_eq!(listed(&["--filter", "id = ?", "--param", "' or id != '"]), 0);
+    assert!(error(&["list", text(&db), "--filter", "id = ?"], 1).contains("no value is given"));
+    let message = error(&["delete", text(&db), "--", "-x", "gone"], 1);
+    assert!(message.contains("1 of 2 ids: not found: `gone`"), "{message}");
 }
 
 #[test]

@@ -1,20 +1,24 @@
 //! `compare`: the experiment.
 
+use super::exchange::create_whole;
 use super::exit::Failure;
 use super::model::ModelArgs;
 use super::output::Output;
 use super::scratch::Scratch;
+use super::shown::shown;
 use crate::DatabaseOptions;
 #[cfg(feature = "models")]
 use crate::classify::fine_tune::Settings;
 #[cfg(feature = "models")]
 use crate::embed;
+use crate::error::Error;
 use crate::esc50::Progress;
 use crate::esc50::compare::{Setup, compare};
 #[cfg(feature = "models")]
 use crate::esc50::fine_tuned::FineTuning;
 use crate::esc50::{Arm, Protocol, report};
 use indicatif::ProgressBar;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -103,7 +107,7 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
         tuning,
     };
     let bar = Mutex::new(ProgressBar::hidden());
-    let comparison = compare(&setup, &db, &|progress| {
+    let mut comparison = compare(&setup, &db, &|progress| {
         let mut bar = bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match progress {
             Progress::Begin { what, steps } => *bar = output.progress(steps as u64, what),
@@ -112,12 +116,15 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
         }
     })?;
     if let Some(path) = args.report {
-        report::write(&path, &comparison, &set)?;
+        let page = report::render(&comparison, &set)?;
+        let failed = |error| Error::io(&path, "write the report", error);
+        create_whole(&path, |out| out.write_all(page.as_bytes()).map_err(failed))?;
         output.remark(format_args!("report written to {}", path.display()));
     }
     if output.is_json() {
         return output.document(&comparison.to_json());
     }
+    comparison.dataset = shown(&comparison.dataset).into_owned();
     output.text(&comparison.to_text(None))
 }
 

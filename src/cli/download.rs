@@ -1,6 +1,7 @@
 //! Progress of what comes from the network.
 
 use super::output::Output;
+use super::shown::shown;
 use crate::download::Progress;
 use indicatif::ProgressBar;
 
@@ -13,8 +14,9 @@ impl Bar {
     }
 
     pub(super) fn show(&self, progress: Progress<'_>) {
-        if self.0.message() != progress.what {
-            self.0.set_message(progress.what.to_owned());
+        let what = shown(progress.what);
+        if self.0.message() != what {
+            self.0.set_message(what.into_owned());
             self.0.reset();
         }
         match progress.total {

@@ -1,5 +1,6 @@
 //! How a command ends: 0 done; 1 failed, or done in part; 2 wrong usage; 3 damage found in a database.
 
+use super::shown::tell;
 use crate::error::{Error, ErrorKind};
 use std::io;
 use std::process::ExitCode;
@@ -45,7 +46,6 @@ pub(super) fn report(result: Result<(), Failure>) -> ExitCode {
         Err(Failure::Partly(message)) => (FAILED, message),
         Err(Failure::Damage(message)) => (DAMAGE, message),
     };
-    // An error stays on one line, whatever the names in it contain.
-    eprintln!("error: {}", message.replace(['\n', '\r'], " "));
+    tell(&format!("error: {message}"));
     ExitCode::from(code)
 }

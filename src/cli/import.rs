@@ -6,7 +6,8 @@ use super::model::Target;
 use super::output::Output;
 use crate::error::{Error, ErrorKind, Result};
 use crate::score::Metric;
-use crate::{DatabaseOptions, Precision, Record, Schema};
+use crate::store::{Entry, Snapshot};
+use crate::{DatabaseOptions, Matrix, Precision, Record, Schema};
 use indicatif::ProgressBar;
 use serde_json::json;
 use std::path::PathBuf;
@@ -19,16 +20,22 @@ const RECORD_BYTES: usize = 256;
 
 const HELP: &str = "\
 What INPUT is, is told by its ending:
-  .npy             two axes: every row a record of one row; three axes: every entry a record of rows
-  .npz             every array a record, named by the array; one array of three axes, or one with --ids: as .npy
+  .npy             one axis: a record of one row; two: every row a record of one row; three: every entry a record of rows
+  .npz             every array a record, named by the array (or by records.jsonl in it, as `export` writes it); one array of
+                   three axes, one with --ids, or one beside an array `ids` of integers or text: as .npy
   .fvecs, .bvecs   every vector a record of one row
   .fbin, .u8bin, .i8bin   the same
   .parquet         every row a record; built with feature `parquet` only
   a directory      every .npy in it a record, named by `records.jsonl` there (as `export` writes it) or else by its file
 
+Arrays may hold floats, integers or bool of any width and byte order, by rows or by columns (Fortran order); values become
+f32, and one that is beyond it is an error. Only regular files are read, and in a directory only what lies in it.
+
 Records are committed in batches of about 32 MB, each wholly or not at all. When the command fails or is interrupted, the
 batches before stay, and it says how many records that were. Records with ids may be imported again: they replace
-themselves; numbered ones would be there twice. Memory: two batches, the largest record, and the ids.
+themselves, and the command says how many did. Records without ids are numbered, and numbered again when they are imported again. A
+number that a collection has given (20 digits) may mean another record there: where it does, nothing is replaced unless --replace or
+--renumber says what is meant. Memory: two batches, the largest record (at most 4 GiB), and the ids.
 
 Examples:
   otolith import vectors.otolith base.fvecs --metric l2
@@ -36,7 +43,7 @@ Examples:
   otolith import sounds.otolith frames.npz
   otolith import copy.otolith exported/
 
-With --json: {\"imported\"}, and \"error\" when only a part could be imported.";
+With --json: {\"imported\", \"added\", \"replaced\"}, and \"error\" when only a part could be imported.";
 
 /// Put arrays and vectors into a database; creates it when there is none.
 #[derive(clap::Args)]
@@ -49,12 +56,18 @@ pub(super) struct Args {
     /// File with an id a line, for records that have no names; numbered unless given
     #[arg(long, value_name = "FILE")]
     ids: Option<PathBuf>,
-    /// Metric of a new collection: dot, cosine, l2
-    #[arg(long, default_value = "cosine")]
-    metric: String,
-    /// How a new collection stores values: f32, f16, bf16
-    #[arg(long, default_value = "f32")]
-    precision: String,
+    /// Let records with numbers for ids replace others of these numbers
+    #[arg(long, conflicts_with = "renumber")]
+    replace: bool,
+    /// Give records with numbers for ids new numbers
+    #[arg(long)]
+    renumber: bool,
+    /// Metric of a new collection: dot, cosine, l2 [default: cosine]
+    #[arg(long)]
+    metric: Option<String>,
+    /// How a new collection stores values: f32, f16, bf16 [default: f32]
+    #[arg(long)]
+    precision: Option<String>,
     #[cfg(feature = "parquet")]
     /// Parquet: the column of vectors (lists of numbers) or matrices (lists of such lists); the first such unless given
     #[arg(long, value_name = "NAME")]
@@ -66,7 +79,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> Result<(), Failure> {
-    let (metric, precision) = (Metric::from_name(&args.metric)?, Precision::from_name(&args.precision)?);
+    let metric = args.metric.as_deref().map(Metric::from_name).transpose()?;
+    let precision = args.precision.as_deref().map(Precision::from_name).transpose()?;
     let naming = Naming {
         ids: args.ids.as_deref(),
         #[cfg(feature = "parquet")]
@@ -74,49 +88,121 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
         #[cfg(feature = "parquet")]
         id_column: args.id_column.as_deref(),
     };
-    let Input { dim, count, mut records } = exchange::open(&args.input, &naming)?;
+    let Input { dim, count, mut records, remarks } = exchange::open(&args.input, &naming)?;
+    remarks.iter().for_each(|remark| output.remark(remark));
     let bar = output.progress(count, "importing");
     // A file that is no good from the start leaves no collection behind.
     let first = next_batch(&mut records, &bar)?;
     let db = opening.open(&args.target.db)?;
-    let collection = match db.collection(&args.target.collection) {
+    let name = &args.target.collection;
+    let collection = match db.collection(name) {
         Err(Error::NotFound { .. }) => {
-            let schema = Schema::new(dim).metric(metric).precision(precision);
-            db.create_collection(&args.target.collection, schema)?
+            let schema = Schema::new(dim).metric(metric.unwrap_or_default()).precision(precision.unwrap_or_default());
+            db.create_collection(name, schema)?
         }
         other => other?,
     };
-    let known = collection.schema()?.dim;
-    if known != dim {
-        let expected = format!("rows of {known} numbers, as the collection `{}` has", args.target.collection);
+    let schema = collection.schema()?;
+    if schema.dim != dim {
+        let expected = format!("rows of {} numbers, as the collection `{name}` has", schema.dim);
         return Err(Error::mismatch(args.input.display().to_string(), expected, dim).into());
     }
-    let mut imported = 0;
-    let mut write = |mut batch: Vec<Record>| -> Result<()> {
+    let conflict =
+        |what: &str, has: &str| Error::invalid(format!("--{what}"), format!("the collection `{name}` has {has}"));
+    if metric.is_some_and(|metric| metric != schema.metric) {
+        return Err(conflict("metric", schema.metric.name()).into());
+    }
+    if precision.is_some_and(|precision| precision != schema.precision) {
+        return Err(conflict("precision", schema.precision.name()).into());
+    }
+    let numbers = match (args.replace, args.renumber) {
+        (true, _) => Numbers::Replace,
+        (_, true) => Numbers::Renew,
+        _ => Numbers::Same,
+    };
+    let before = collection.snapshot()?;
+    let (mut imported, mut batch) = (0, first);
+    let mut write = || -> Result<()> {
         while !batch.is_empty() {
-            let size = batch.len() as u64;
-            collection.upsert(batch)?;
+            numbers.settle(&mut batch, &before)?;
+            let size = batch.len();
+            collection.upsert(std::mem::take(&mut batch))?;
             imported += size;
             batch = next_batch(&mut records, &bar)?;
         }
         Ok(())
     };
-    let done = write(first).and_then(|()| db.close());
+    let done = write();
+    let added = collection.len()?.saturating_sub(before.len());
+    drop((collection, before));
+    let done = done.and_then(|()| db.close());
     bar.finish_and_clear();
+    let replaced = imported.saturating_sub(added);
     let Err(error) = done else {
         if output.is_json() {
-            return output.document(&json!({ "imported": imported }));
+            return output.document(&json!({ "imported": imported, "added": added, "replaced": replaced }));
         }
-        return output.line(format_args!("{imported} imported"));
+        return output.line(format_args!("{imported} imported: {added} added, {replaced} replaced"));
     };
     if imported == 0 {
         return Err(error.into());
     }
     if output.is_json() {
-        output.document(&json!({ "imported": imported, "error": error.to_string() }))?;
+        let error = error.to_string();
+        output.document(&json!({ "imported": imported, "added": added, "replaced": replaced, "error": error }))?;
     }
     let message = format!("{error} ({imported} of {count} records were imported before and stay)");
     Err(if error.kind() == ErrorKind::Damage { Failure::Damage(message) } else { Failure::Partly(message) })
+}
+
+/// What becomes of records whose ids are numbers that a collection has given.
+#[derive(Clone, Copy)]
+enum Numbers {
+    /// They are written where no other record has the number.
+    Same,
+    /// They replace it.
+    Replace,
+    /// They get new ones.
+    Renew,
+}
+
+impl Numbers {
+    /// Makes sure of the numbers of records before they go into a collection that held `before`.
+    fn settle(self, batch: &mut [Record], before: &Snapshot) -> Result<()> {
+        for record in batch {
+            let Some(id) = record.id.as_deref().filter(|id| is_number(id)) else { continue };
+            match self {
+                Numbers::Renew => record.id = None,
+                Numbers::Replace => {}
+                Numbers::Same => {
+                    if let Some(there) = before.entry(id)?
+                        && !is_same(record, &there, before.schema().precision)?
+                    {
+                        let why = "is another record in the collection, which numbers its records itself: say --renumber to \
+                                   give all numbered ones new numbers, or --replace";
+                        return Err(Error::invalid(format!("record `{id}`"), why));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an id is a number as collections give it.
+fn is_number(id: &str) -> bool {
+    id.len() == 20 && id.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether writing the record would change nothing.
+fn is_same(record: &Record, there: &Entry<'_>, precision: Precision) -> Result<bool> {
+    let there = there.to_record()?;
+    let stored = |matrix: &Matrix| -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        precision.encode(matrix.values(), &mut bytes).map(|()| bytes)
+    };
+    let same_shape = record.matrix.rows() == there.matrix.rows() && record.matrix.dim() == there.matrix.dim();
+    Ok(same_shape && record.fields == there.fields && stored(&record.matrix)? == stored(&there.matrix)?)
 }
 
 /// Records for one commit; none when all were read.

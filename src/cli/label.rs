@@ -127,7 +127,8 @@ fn labels(collection: &Collection, field: &str, filter: Option<&str>) -> Result<
     let (mut records, mut classes) = (0, BTreeMap::new());
     for entry in collection.snapshot()?.iter() {
         let fields = entry.fields()?;
-        if filter.as_ref().is_some_and(|filter| !filter.matches(&fields)) {
+        let id = entry.id()?;
+        if filter.as_ref().is_some_and(|filter| !filter.matches(id, &fields)) {
             continue;
         }
         records += 1;

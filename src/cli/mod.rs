@@ -29,6 +29,7 @@ mod records;
 mod repair;
 mod scratch;
 mod search;
+mod shown;
 mod verify;
 mod view;
 
@@ -37,6 +38,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 use exchange::npy;
 use exit::Failure;
 use output::Output;
+use shown::{shown_lines, tell};
+use std::borrow::Cow;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -141,15 +145,20 @@ pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(help_or_error) => {
-            // A closed pipe behind `--help` is no failure.
-            let _ = help_or_error.print();
+            // A closed pipe behind `--help` is no failure. What is wrong with the arguments is told with parts of them, which
+            // may be names from outside.
+            let plain = help_or_error.render().to_string();
+            let _ = match shown_lines(&plain) {
+                Cow::Borrowed(_) => help_or_error.print(),
+                Cow::Owned(escaped) => write!(io::stderr(), "{escaped}"),
+            };
             return ExitCode::from(if help_or_error.use_stderr() { exit::USAGE } else { exit::DONE });
         }
     };
     if let Some(threads) = cli.global.threads
         && let Err(error) = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()
     {
-        eprintln!("warning: --threads: {error}");
+        tell(&format!("warning: --threads: {error}"));
     }
     let mut output = Output::new(cli.global.json, cli.global.quiet);
     let opening = Database::options().allow_network_fs(cli.global.allow_network_fs);

@@ -1,6 +1,7 @@
 //! Where a command prints: results on stdout, progress and remarks on stderr.
 
 use super::exit::Failure;
+use super::shown::{shown, shown_lines, tell};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
@@ -34,12 +35,12 @@ impl Output {
 
     /// The result, or a part of it, for people.
     pub(super) fn line(&mut self, line: impl Display) -> Result<(), Failure> {
-        Ok(writeln!(self.stdout, "{line}")?)
+        Ok(writeln!(self.stdout, "{}", shown(&line.to_string()))?)
     }
 
-    /// Text as it stands.
+    /// Text of several lines.
     pub(super) fn text(&mut self, text: &str) -> Result<(), Failure> {
-        self.stdout.write_all(text.as_bytes())?;
+        self.stdout.write_all(shown_lines(text).as_bytes())?;
         Ok(self.stdout.flush()?)
     }
 
@@ -51,13 +52,13 @@ impl Output {
     /// Something that people may want to know, on stderr.
     pub(super) fn remark(&self, remark: impl Display) {
         if !self.quiet {
-            eprintln!("{remark}");
+            tell(&remark.to_string());
         }
     }
 
     /// A problem with a part of the work, on stderr.
     pub(super) fn problem(&self, problem: impl Display) {
-        eprintln!("error: {}", problem.to_string().replace(['\n', '\r'], " "));
+        tell(&format!("error: {problem}"));
     }
 
     /// Tells of damage met on the way, the first places of it one by one, as the failure that a command ends with after it
@@ -83,7 +84,7 @@ impl Output {
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style);
         }
-        bar.set_message(what.to_owned());
+        bar.set_message(shown(what).into_owned());
         bar
     }
 
@@ -105,7 +106,9 @@ pub(super) fn table(head: &[&str], words: usize, rows: impl IntoIterator<Item = 
     for column in table.column_iter_mut().skip(words) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    table.add_rows(rows);
+    table.add_rows(
+        rows.into_iter().map(|cells| cells.into_iter().map(|cell| shown(&cell).into_owned()).collect::<Vec<_>>()),
+    );
     format!("{table}\n")
 }
 

@@ -10,6 +10,9 @@ use crate::{Database, DatabaseOptions};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
+/// Ids named in a message; of more there are dots.
+const IDS_NAMED: usize = 8;
+
 /// Print a record.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  otolith get sounds.otolith dog/bark.wav --out bark.npy")]
@@ -46,14 +49,18 @@ pub(super) fn get(args: GetArgs, output: &mut Output) -> Result<(), Failure> {
 
 /// List records.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  otolith list sounds.otolith --filter \"class = 'dog' and seconds > 2\"\n
+#[command(after_help = "Example:\n  otolith list sounds.otolith --filter \"class = 'dog' and seconds > 2\"
+  otolith list sounds.otolith --filter \"class = ? and not id in ('a', 'b')\" --param \"it's\"\n
 Exit code 3: some records are damaged and not in the list; they are told on stderr.")]
 pub(super) struct ListArgs {
     #[command(flatten)]
     target: Target,
-    /// Only records whose fields meet this expression
+    /// Only records that meet this expression, over their fields and `id`
     #[arg(long, value_name = "EXPRESSION")]
     filter: Option<String>,
+    /// Text for the next `?` in the expression: whatever is in it, it is one text
+    #[arg(long, value_name = "TEXT", requires = "filter", allow_hyphen_values = true)]
+    param: Vec<String>,
     /// At most so many
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -62,7 +69,8 @@ pub(super) struct ListArgs {
 pub(super) fn list(args: ListArgs, output: &mut Output) -> Result<(), Failure> {
     let db = Database::open_read_only(&args.target.db)?;
     let snapshot = db.collection(&args.target.collection)?.snapshot()?;
-    let filter = args.filter.as_deref().map(Filter::parse).transpose()?;
+    let values: Vec<Value> = args.param.into_iter().map(Value::from).collect();
+    let filter = args.filter.map(|text| Filter::parse_with(&text, &values)).transpose()?;
     let mut records = Vec::new();
     let mut listed = 0;
     let (mut unread, mut unread_records) = (Vec::new(), 0);
@@ -80,7 +88,7 @@ pub(super) fn list(args: ListArgs, output: &mut Output) -> Result<(), Failure> {
             }
             Err(error) => return Err(error.into()),
         };
-        if filter.as_ref().is_some_and(|filter| !filter.matches(&fields)) {
+        if filter.as_ref().is_some_and(|filter| !filter.matches(id, &fields)) {
             continue;
         }
         listed += 1;
@@ -109,15 +117,22 @@ pub(super) struct DeleteArgs {
 
 pub(super) fn delete(args: DeleteArgs, opening: DatabaseOptions, output: &mut Output) -> Result<(), Failure> {
     let db = opening.must_exist().open(&args.target.db)?;
-    let asked = args.ids.len() as u64;
-    let deleted = db.collection(&args.target.collection)?.delete(args.ids)?;
+    let asked = args.ids.len();
+    let collection = db.collection(&args.target.collection)?;
+    let before = collection.snapshot()?;
+    // What damage hides is the delete's to tell.
+    let is_missing = |id: &&String| matches!(before.entry(id), Ok(None));
+    let missing: Vec<String> = args.ids.iter().filter(is_missing).map(|id| format!("`{id}`")).collect();
+    let deleted = collection.delete(args.ids)?;
     if output.is_json() {
         output.document(&json!({ "deleted": deleted }))?;
     } else {
         output.line(format_args!("{deleted} deleted"))?;
     }
-    if deleted < asked {
-        return Err(Failure::Partly(format!("{} of {asked} ids: not found", asked - deleted)));
+    if !missing.is_empty() {
+        let named = missing.iter().take(IDS_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if missing.len() > IDS_NAMED { ", .." } else { "" };
+        return Err(Failure::Partly(format!("{} of {asked} ids: not found: {named}{more}", missing.len())));
     }
     Ok(())
 }

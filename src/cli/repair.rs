@@ -54,6 +54,7 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
 fn in_place(db: &Path, output: &mut Output) -> Result<(), Failure> {
     let removed = repair_in_place(db, Options::default())?;
     if output.is_json() {
+        let removed = removed.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
         return output.document(&json!({ "removed": removed }));
     }
     for path in &removed {

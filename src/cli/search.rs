@@ -205,5 +205,5 @@ fn plan_json(plan: &Plan) -> Value {
 }
 
 fn unreadable_json(left: &Unreadable) -> Value {
-    json!({ "id": left.id, "records": left.records, "file": left.path, "offset": left.offset, "what": left.what })
+    json!({ "id": left.id, "records": left.records, "file": left.path.display().to_string(), "offset": left.offset, "what": left.what })
 }

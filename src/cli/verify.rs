@@ -38,9 +38,9 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     let report = verify_path(&args.db, Options::default(), depth)?;
     if output.is_json() {
         let damage: Vec<Value> = report.findings.iter().map(finding_json).collect();
-        output.document(
-            &json!({ "files": report.files, "bytes": report.bytes, "damage": damage, "orphans": report.orphans }),
-        )?;
+        let orphans = report.orphans.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+        output
+            .document(&json!({ "files": report.files, "bytes": report.bytes, "damage": damage, "orphans": orphans }))?;
     } else {
         for found in &report.findings {
             let remark = if found.derived { " (does no harm)" } else { "" };
@@ -60,5 +60,5 @@ pub(super) fn finding_text(found: &Finding) -> String {
 }
 
 pub(super) fn finding_json(found: &Finding) -> Value {
-    json!({ "file": found.path, "offset": found.offset, "what": found.what, "derived": found.derived })
+    json!({ "file": found.path.display().to_string(), "offset": found.offset, "what": found.what, "derived": found.derived })
 }

@@ -204,7 +204,7 @@ fn inside(name: &str) -> Option<&Path> {
 /// Unpacks one file.
 fn write(archive: &Path, packed: &Packed, to: &Path) -> Result<()> {
     let refuse = |why: String| Error::unusable(archive, format!("{}: damaged: {why}", to.display()));
-    let unpacked = packed.open(archive).map_err(|e| Error::io(archive, "read", e))?;
+    let unpacked = packed.open(archive)?;
     let mut content = Vec::new();
     unpacked.take(packed.length + 1).read_to_end(&mut content).map_err(|e| refuse(e.to_string()))?;
     if content.len() as u64 != packed.length {

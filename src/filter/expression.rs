@@ -1,9 +1,10 @@
 //! What a filter is made of, how it is evaluated and how it is written.
 
 use super::field_index::FieldIndex;
-use super::scalar::compare;
-use crate::error::Result;
+use super::scalar::Scalar;
+use crate::error::{Error, Result};
 use crate::record::Fields;
+use crate::store::Segment;
 use roaring::RoaringBitmap;
 use serde_json::Value;
 use std::cmp::Ordering;
@@ -17,8 +18,40 @@ pub(super) enum Expression {
     And(Vec<Expression>),
     Not(Box<Expression>),
     Exists(String),
-    In(String, Vec<Value>),
-    Compare(String, Operator, Value),
+    /// Rising values, no two of them equal, not just one.
+    In(Subject, Vec<Value>),
+    Compare(Subject, Operator, Value),
+}
+
+/// What is compared with a value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Subject {
+    /// The record's id, a text.
+    Id,
+    Field(String),
+}
+
+/// The ids of the records of a segment, by their numbers.
+pub(crate) trait Ids {
+    /// How many records there are.
+    fn records(&self) -> u32;
+    /// The record of that id; an error where damage keeps anyone from saying that there is none.
+    fn find(&self, id: &str) -> Result<Option<u32>>;
+    fn id(&self, record: u32) -> Result<&str>;
+}
+
+impl Ids for Segment {
+    fn records(&self) -> u32 {
+        self.records()
+    }
+
+    fn find(&self, id: &str) -> Result<Option<u32>> {
+        self.find(id)
+    }
+
+    fn id(&self, record: u32) -> Result<&str> {
+        self.id(record)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +91,9 @@ impl Operator {
 /// Words of the language, which are no bare field names.
 pub(super) const WORDS: [&str; 8] = ["and", "or", "not", "in", "exists", "true", "false", "null"];
 
+/// What stands for the record's id; unlike [`WORDS`] in small letters only.
+pub(super) const ID: &str = "id";
+
 /// Whether a name can begin with this.
 pub(super) fn begins_name(c: char) -> bool {
     c.is_ascii_alphabetic() || c == '_'
@@ -68,40 +104,97 @@ pub(super) fn continues_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
 }
 
-impl Expression {
-    pub(super) fn matches(&self, fields: &Fields) -> bool {
+impl Subject {
+    /// Its value in a record; none where it has no such field.
+    fn of<'a>(&self, id: &'a str, fields: &'a Fields) -> Option<Scalar<&'a [u8]>> {
         match self {
-            Expression::Or(operands) => operands.iter().any(|operand| operand.matches(fields)),
-            Expression::And(operands) => operands.iter().all(|operand| operand.matches(fields)),
-            Expression::Not(operand) => !operand.matches(fields),
-            Expression::Exists(field) => fields.contains_key(field),
-            Expression::In(field, values) => fields
-                .get(field)
-                .is_some_and(|found| values.iter().any(|value| compare(found, value) == Some(Ordering::Equal))),
-            Expression::Compare(field, operator, value) => {
-                fields.get(field).and_then(|found| compare(found, value)).is_some_and(|order| operator.holds(order))
-            }
+            Subject::Id => Some(Scalar::Text(id.as_bytes())),
+            Subject::Field(name) => fields.get(name).map(Scalar::from),
+        }
+    }
+}
+
+impl Expression {
+    /// Whether the subject equals one of these values.
+    pub(super) fn any_of(subject: Subject, mut values: Vec<Value>) -> Expression {
+        values.sort_by(|a, b| Scalar::from(a).cmp(&Scalar::from(b)));
+        values.dedup_by(|a, b| Scalar::from(&*a) == Scalar::from(&*b));
+        match values.len() {
+            1 => Expression::Compare(subject, Operator::Equal, values.swap_remove(0)),
+            _ => Expression::In(subject, values),
         }
     }
 
-    /// The records that [`Expression::matches`] is true of.
-    pub(super) fn select(&self, index: &FieldIndex) -> Result<RoaringBitmap> {
+    pub(super) fn matches(&self, id: &str, fields: &Fields) -> bool {
         match self {
-            Expression::Or(operands) => {
-                operands.iter().try_fold(RoaringBitmap::new(), |found, operand| Ok(found | operand.select(index)?))
-            }
-            Expression::And(operands) => {
-                operands.iter().try_fold(index.all(), |found, operand| match found.is_empty() {
-                    true => Ok(found),
-                    false => Ok(found & operand.select(index)?),
-                })
-            }
-            Expression::Not(operand) => Ok(index.all() - operand.select(index)?),
-            Expression::Exists(field) => index.exists(field),
-            Expression::In(field, values) => index.equal_to_any(field, values),
-            Expression::Compare(field, operator, value) => index.compare(field, *operator, value),
+            Expression::Or(operands) => operands.iter().any(|operand| operand.matches(id, fields)),
+            Expression::And(operands) => operands.iter().all(|operand| operand.matches(id, fields)),
+            Expression::Not(operand) => !operand.matches(id, fields),
+            Expression::Exists(field) => fields.contains_key(field),
+            Expression::In(subject, values) => subject.of(id, fields).is_some_and(|found| is_among(found, values)),
+            Expression::Compare(subject, operator, value) => subject
+                .of(id, fields)
+                .and_then(|found| found.compare(value.into()))
+                .is_some_and(|order| operator.holds(order)),
         }
     }
+
+    /// Whether ids, and whether fields are asked for.
+    pub(super) fn asks(&self) -> (bool, bool) {
+        match self {
+            Expression::Or(operands) | Expression::And(operands) => {
+                operands.iter().fold((false, false), |asked, one| {
+                    let (ids, fields) = one.asks();
+                    (asked.0 || ids, asked.1 || fields)
+                })
+            }
+            Expression::Not(operand) => operand.asks(),
+            Expression::In(Subject::Id, _) | Expression::Compare(Subject::Id, ..) => (true, false),
+            Expression::Exists(_) | Expression::In(..) | Expression::Compare(..) => (false, true),
+        }
+    }
+
+    /// The records that [`Expression::matches`] is true of. `index` may be none where no field is asked for.
+    pub(super) fn select(&self, ids: &dyn Ids, index: Option<&FieldIndex>) -> Result<RoaringBitmap> {
+        let all = || {
+            let mut all = RoaringBitmap::new();
+            all.insert_range(0..ids.records());
+            all
+        };
+        let index_of = || index.ok_or_else(|| Error::invalid("filter", "fields are asked for, and not indexed"));
+        match self {
+            Expression::Or(operands) => {
+                operands.iter().try_fold(RoaringBitmap::new(), |found, operand| Ok(found | operand.select(ids, index)?))
+            }
+            Expression::And(operands) => operands.iter().try_fold(all(), |found, operand| match found.is_empty() {
+                true => Ok(found),
+                false => Ok(found & operand.select(ids, index)?),
+            }),
+            Expression::Not(operand) => Ok(all() - operand.select(ids, index)?),
+            Expression::Exists(field) => index_of()?.exists(field),
+            Expression::In(Subject::Id, values) if values.len() < ids.records() as usize => {
+                values.iter().filter_map(|value| find(ids, value).transpose()).collect()
+            }
+            Expression::Compare(Subject::Id, Operator::Equal, value) => Ok(find(ids, value)?.into_iter().collect()),
+            Expression::In(Subject::Id, _) | Expression::Compare(Subject::Id, ..) => {
+                let fields = Fields::default();
+                let asked = |record| ids.id(record).map(|id| self.matches(id, &fields).then_some(record)).transpose();
+                (0..ids.records()).filter_map(asked).collect()
+            }
+            Expression::In(Subject::Field(field), values) => index_of()?.equal_to_any(field, values),
+            Expression::Compare(Subject::Field(field), operator, value) => index_of()?.compare(field, *operator, value),
+        }
+    }
+}
+
+/// Whether a value equals one of rising values.
+fn is_among(found: Scalar<&[u8]>, values: &[Value]) -> bool {
+    values.binary_search_by(|value| Scalar::from(value).cmp(&found)).is_ok()
+}
+
+/// The record whose id is this value.
+fn find(ids: &dyn Ids, value: &Value) -> Result<Option<u32>> {
+    value.as_str().map_or(Ok(None), |id| ids.find(id))
 }
 
 impl fmt::Display for Expression {
@@ -121,14 +214,14 @@ impl fmt::Display for Expression {
                 write_field(f, field)?;
                 f.write_char(')')
             }
-            Expression::In(field, values) => {
-                write_field(f, field)?;
+            Expression::In(subject, values) => {
+                write_subject(f, subject)?;
                 f.write_str(" in (")?;
                 join(f, values, ", ", write_value)?;
                 f.write_char(')')
             }
-            Expression::Compare(field, operator, value) => {
-                write_field(f, field)?;
+            Expression::Compare(subject, operator, value) => {
+                write_subject(f, subject)?;
                 write!(f, " {} ", operator.symbol())?;
                 write_value(value, f)
             }
@@ -151,9 +244,17 @@ fn join<T>(
     Ok(())
 }
 
+fn write_subject(f: &mut fmt::Formatter<'_>, subject: &Subject) -> fmt::Result {
+    match subject {
+        Subject::Id => f.write_str(ID),
+        Subject::Field(name) => write_field(f, name),
+    }
+}
+
 fn write_field(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
     let bare = name.starts_with(begins_name)
         && name.chars().all(continues_name)
+        && name != ID
         && !WORDS.iter().any(|word| word.eq_ignore_ascii_case(name));
     if bare { f.write_str(name) } else { write!(f, "`{}`", name.replace('`', "``")) }
 }

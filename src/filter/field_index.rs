@@ -59,13 +59,6 @@ impl FieldIndex {
         }
     }
 
-    /// Every record.
-    pub(super) fn all(&self) -> RoaringBitmap {
-        let mut all = RoaringBitmap::new();
-        all.insert_range(0..self.records);
-        all
-    }
-
     /// The records that have the field.
     pub(super) fn exists(&self, field: &str) -> Result<RoaringBitmap> {
         self.select(field, |column| Some(std::iter::once(0..column.entries.len()).collect()))
@@ -76,14 +69,9 @@ impl FieldIndex {
         self.select(field, |column| column.compare(operator, value.into()).map(Vec::from))
     }
 
-    /// The records whose value is one of these.
+    /// The records whose value is one of these, no two of which are equal.
     pub(super) fn equal_to_any(&self, field: &str, values: &[Value]) -> Result<RoaringBitmap> {
-        self.select(field, |column| {
-            let mut places: Vec<_> = values.iter().map(|value| column.equal(value.into())).collect::<Option<_>>()?;
-            places.sort_unstable_by_key(|place| place.start);
-            places.dedup();
-            Some(places)
-        })
+        self.select(field, |column| values.iter().map(|value| column.equal(value.into())).collect())
     }
 
     /// The records that have the values which `choose` names by their places; no two of these overlap.

@@ -16,6 +16,8 @@ pub(super) enum Token {
     Open,
     Close,
     Comma,
+    /// A `?`, for which a value is given beside the text.
+    Parameter,
     End,
 }
 
@@ -40,6 +42,7 @@ pub(super) fn next(text: &str, at: usize) -> Result<(usize, Token, usize), Stop>
         '(' => (Token::Open, 1),
         ')' => (Token::Close, 1),
         ',' => (Token::Comma, 1),
+        '?' => (Token::Parameter, 1),
         '\'' | '"' => text_in_quotes(rest, first, start)?,
         '`' => field_in_backticks(rest, start)?,
         '0'..='9' | '-' | '+' | '.' => number(rest, start)?,
@@ -101,11 +104,17 @@ fn number(rest: &str, start: usize) -> Result<(Token, usize), Stop> {
             !(sign || c.is_ascii_alphanumeric() || matches!(c, '.' | '_'))
         })
         .unwrap_or(rest.len());
-    match serde_json::from_str(&rest[..len]) {
-        Ok(number) => Ok((Token::Number(number), len)),
-        Err(_) => {
-            stop(start, format!("`{}` is no number such as 5, -0.25 or 1e3 (text stands in quotes)", &rest[..len]))
+    let text = &rest[..len];
+    match serde_json::from_str::<Number>(text) {
+        // The parser would round it without a word.
+        Ok(number) if number.is_f64() && text.bytes().skip(1).all(|byte| byte.is_ascii_digit()) && text != "-0" => {
+            stop(
+                start,
+                format!("`{text}` is an integer beyond 64 bits, which no field holds: write one near it as 1.5e20"),
+            )
         }
+        Ok(number) => Ok((Token::Number(number), len)),
+        Err(_) => stop(start, format!("`{text}` is no number such as 5, -0.25 or 1e3 (text stands in quotes)")),
     }
 }
 

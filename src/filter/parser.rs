@@ -2,25 +2,34 @@
 //!
 //! By hand and not by parser combinators: half of the work here is saying what was meant by text that does not fit.
 
-use super::expression::{Expression, WORDS};
+use super::expression::{Expression, ID, Operator, Subject, WORDS};
 use super::lexer::{self, Stop, Token, stop};
 use crate::error::{Error, Result};
 use crate::limits;
 use serde_json::Value;
+use std::collections::HashMap;
 
-/// Reads a whole expression.
-pub(super) fn parse(text: &str) -> Result<Expression> {
+/// Reads a whole expression; each `?` in it stands for the next of `values`.
+pub(super) fn parse(text: &str, values: &[Value]) -> Result<Expression> {
     if text.len() > limits::FILTER_BYTES {
         return Err(Error::invalid("filter", format!("{} bytes long: at most {}", text.len(), limits::FILTER_BYTES)));
     }
-    let read = || {
-        let mut parser = Parser { text, start: 0, token: Token::End, end: 0, depth: 0 };
+    let mut parser = Parser { text, start: 0, token: Token::End, end: 0, depth: 0, values: values.iter() };
+    let mut read = || {
         parser.advance()?;
         let expression = parser.expression()?;
         parser.expect_end()?;
         Ok(expression)
     };
-    read().map_err(|Stop { at_byte, what }| Error::FilterSyntax { filter: text.to_owned(), at_byte, what })
+    let expression =
+        read().map_err(|Stop { at_byte, what }| Error::FilterSyntax { filter: text.to_owned(), at_byte, what })?;
+    match parser.values.len() {
+        0 => Ok(expression),
+        left => {
+            let used = values.len() - left;
+            Err(Error::invalid("filter", format!("{} values for {used} `?` in `{text}`", values.len())))
+        }
+    }
 }
 
 struct Parser<'a> {
@@ -31,9 +40,11 @@ struct Parser<'a> {
     end: usize,
     /// How many parentheses and `not` are open.
     depth: usize,
+    /// What the `?` that are still to come stand for.
+    values: std::slice::Iter<'a, Value>,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
     /// Moves on to the next token and gives the one before.
     fn advance(&mut self) -> Result<Token, Stop> {
         let (start, token, end) = lexer::next(self.text, self.end)?;
@@ -94,7 +105,7 @@ impl Parser<'_> {
                 operand => operands.push(operand),
             }
             if !self.pass_word("or")? {
-                return Ok(alone(operands, Expression::Or));
+                return Ok(alone(gather(operands), Expression::Or));
             }
         }
     }
@@ -124,12 +135,16 @@ impl Parser<'_> {
         }
         if self.pass_word("exists")? {
             self.pass(Token::Open, "`(` and a field: exists(field)")?;
+            if matches!(&self.token, Token::Word(word) if word == ID) {
+                return self.unexpected("a field (every record has an id; a field of that name stands in backticks)");
+            }
             let field = self.field("a field")?;
             self.pass(Token::Close, "`)`")?;
             return Ok(Expression::Exists(field));
         }
+        let is_id = matches!(&self.token, Token::Word(word) if word == ID);
         let field = self.field("a comparison such as field = 'text', exists(field), `not` or `(`")?;
-        self.comparison(field)
+        self.comparison(if is_id { Subject::Id } else { Subject::Field(field) })
     }
 
     fn field(&mut self, expected: &str) -> Result<String, Stop> {
@@ -148,19 +163,27 @@ impl Parser<'_> {
         Ok(name)
     }
 
-    fn comparison(&mut self, field: String) -> Result<Expression, Stop> {
+    fn comparison(&mut self, subject: Subject) -> Result<Expression, Stop> {
         if self.pass_word("in")? {
-            return Ok(Expression::In(field, self.list()?));
+            return Ok(Expression::any_of(subject.clone(), self.list(&subject)?));
+        }
+        if self.at_word("not")
+            && matches!(lexer::next(self.text, self.end)?.1, Token::Word(word) if word.eq_ignore_ascii_case("in"))
+        {
+            self.advance()?;
+            self.advance()?;
+            let among = Expression::any_of(subject.clone(), self.list(&subject)?);
+            return Ok(Expression::Not(Box::new(among)));
         }
         if let Token::Operator(operator) = self.token {
             self.advance()?;
-            return Ok(Expression::Compare(field, operator, self.value()?));
+            let value = self.value(&subject)?;
+            return Ok(Expression::Compare(subject, operator, value));
         }
         let expected = "`=`, `!=`, `<`, `<=`, `>`, `>=` or `in` after the field";
         let hint = match &self.token {
             Token::Word(word) => match word.to_ascii_lowercase().as_str() {
                 "is" => " (null is compared by `= null`)",
-                "not" => " (`not` stands before the field: not field in ('a', 'b'))",
                 "between" => " (write field >= 1 and field <= 2)",
                 "like" | "ilike" | "contains" | "matches" | "startswith" => {
                     " (there is no matching of parts of text: compare with `=` or `in ('a', 'b')`)"
@@ -172,21 +195,33 @@ impl Parser<'_> {
         self.unexpected(&format!("{expected}{hint}"))
     }
 
-    fn list(&mut self) -> Result<Vec<Value>, Stop> {
-        self.pass(Token::Open, "`(` and values: in ('a', 'b')")?;
-        let mut values = vec![self.value()?];
-        while self.token == Token::Comma {
+    fn list(&mut self, subject: &Subject) -> Result<Vec<Value>, Stop> {
+        if self.token == Token::Parameter {
+            let Value::Array(values) = self.parameter()? else {
+                return stop(self.start, "a list must be given for a `?` behind `in` (or write `in (?)`)");
+            };
+            values.iter().try_for_each(|value| self.check(subject, value))?;
             self.advance()?;
-            values.push(self.value()?);
+            return Ok(values.clone());
+        }
+        self.pass(Token::Open, "`(` and values: in ('a', 'b')")?;
+        let mut values = Vec::new();
+        if self.token != Token::Close {
+            values.push(self.value(subject)?);
+            while self.token == Token::Comma {
+                self.advance()?;
+                values.push(self.value(subject)?);
+            }
         }
         self.pass(Token::Close, "`,` or `)`")?;
         Ok(values)
     }
 
-    fn value(&mut self) -> Result<Value, Stop> {
+    fn value(&mut self, subject: &Subject) -> Result<Value, Stop> {
         let value = match &self.token {
             Token::Text(text) => Value::String(text.clone()),
             Token::Number(number) => Value::Number(number.clone()),
+            Token::Parameter => self.parameter()?.clone(),
             Token::Word(_) if self.at_word("true") => Value::Bool(true),
             Token::Word(_) if self.at_word("false") => Value::Bool(false),
             Token::Word(_) if self.at_word("null") => Value::Null,
@@ -196,8 +231,30 @@ impl Parser<'_> {
             Token::Open => return self.unexpected("one value (several are compared by in ('a', 'b'))"),
             _ => return self.unexpected("a value: 'text', a number, true, false or null"),
         };
+        self.check(subject, &value)?;
         self.advance()?;
         Ok(value)
+    }
+
+    /// What the `?` that is looked at stands for.
+    fn parameter(&mut self) -> Result<&'a Value, Stop> {
+        match self.values.next() {
+            Some(value) => Ok(value),
+            None => stop(self.start, "no value is given for this `?` (a text with one stands in quotes)"),
+        }
+    }
+
+    /// Refuses a value that can never be equal, rather than finding nothing.
+    fn check(&self, subject: &Subject, value: &Value) -> Result<(), Stop> {
+        match (subject, value) {
+            (_, Value::Array(_) | Value::Object(_)) => {
+                stop(self.start, format!("{value} was given: text, a number, true, false or null can be compared"))
+            }
+            (Subject::Id, Value::String(_)) | (Subject::Field(_), _) => Ok(()),
+            (Subject::Id, other) => {
+                stop(self.start, format!("an id is text: '{other}' (a field named {ID} stands in backticks)"))
+            }
+        }
     }
 
     fn expect_end(&self) -> Result<(), Stop> {
@@ -222,4 +279,30 @@ fn alone(mut operands: Vec<Expression>, chain: impl FnOnce(Vec<Expression>) -> E
         1 => operands.swap_remove(0),
         _ => chain(operands),
     }
+}
+
+/// One list in place of several equalities of one subject: `a = 1 or a = 2` is `a in (1, 2)`, which is looked up at once.
+fn gather(operands: Vec<Expression>) -> Vec<Expression> {
+    let mut gathered = Vec::with_capacity(operands.len());
+    let mut places: HashMap<Subject, usize> = HashMap::new();
+    for operand in operands {
+        let (subject, mut values) = match operand {
+            Expression::Compare(subject, Operator::Equal, value) => (subject, vec![value]),
+            Expression::In(subject, values) => (subject, values),
+            other => {
+                gathered.push(other);
+                continue;
+            }
+        };
+        let at = *places.entry(subject.clone()).or_insert(gathered.len());
+        match gathered.get_mut(at) {
+            Some(Expression::In(_, before)) => before.append(&mut values),
+            _ => gathered.push(Expression::In(subject, values)),
+        }
+    }
+    let sorted = |operand| match operand {
+        Expression::In(subject, values) => Expression::any_of(subject, values),
+        other => other,
+    };
+    gathered.into_iter().map(sorted).collect()
 }

@@ -56,6 +56,13 @@ impl<T> Scalar<T> {
     }
 }
 
+impl Scalar<&[u8]> {
+    /// The order of two values of one type.
+    pub(super) fn compare(self, other: Scalar<&[u8]>) -> Option<Ordering> {
+        (self.kind() == other.kind()).then(|| self.cmp(&other))
+    }
+}
+
 impl<'a> From<&'a Value> for Scalar<&'a [u8]> {
     fn from(value: &'a Value) -> Self {
         match value {
@@ -78,12 +85,6 @@ impl From<Value> for Scalar<String> {
             Value::Array(_) | Value::Object(_) => Scalar::Other,
         }
     }
-}
-
-/// The order of two values of one type.
-pub(super) fn compare(a: &Value, b: &Value) -> Option<Ordering> {
-    let (a, b): (Scalar<&[u8]>, Scalar<&[u8]>) = (a.into(), b.into());
-    (a.kind() == b.kind()).then(|| a.cmp(&b))
 }
 
 /// A JSON number without loss, an integer of 64 bits or a finite `f64`: the `f64` nearest to it, and what it is beyond
@@ -134,7 +135,8 @@ mod tests {
     use super::*;
 
     fn order(a: &str, b: &str) -> Option<Ordering> {
-        compare(&serde_json::from_str(a).unwrap(), &serde_json::from_str(b).unwrap())
+        let value = |text| -> Value { serde_json::from_str(text).unwrap() };
+        Scalar::from(&value(a)).compare(Scalar::from(&value(b)))
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::rows::Place;
 use crate::error::Result;
 use crate::filter::{FieldIndex, Filter};
+use crate::record::Fields;
 use crate::store::{Segment, SegmentRef, Snapshot, Unreadable};
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
@@ -114,16 +115,23 @@ pub(crate) fn select(snapshot: &Snapshot, filter: Option<&Filter>) -> Result<Sel
     Ok(selection)
 }
 
-/// Which records meet the filter, by the segment's field index; none where there is none that can be used.
+/// Which records meet the filter, by their ids and the segment's field index; none where there is none that can be used.
 fn look_up(snapshot: &Snapshot, part: &SegmentRef, filter: &Filter) -> Option<RoaringBitmap> {
-    let index = FieldIndex::of(snapshot, &part.segment)?;
-    Some(filter.select(&index).ok()? - &*part.deleted)
+    let (_, fields) = filter.asks();
+    let index = if fields { Some(FieldIndex::of(snapshot, &part.segment)?) } else { None };
+    Some(filter.select(&*part.segment, index.as_deref()).ok()? - &*part.deleted)
 }
 
 /// Which of these records meet the filter, and which cannot be asked.
 fn ask(segment: &Segment, filter: &Filter, live: Vec<u32>) -> Result<(RoaringBitmap, Vec<Unreadable>)> {
-    let answers = live.par_iter().filter_map(|&record| match segment.fields(record) {
-        Ok(fields) => filter.matches(&fields).then_some(Ok(record)),
+    let (ids, fields) = filter.asks();
+    let asked = |record| -> Result<bool> {
+        let id = if ids { segment.id(record)? } else { "" };
+        let fields = if fields { segment.fields(record)? } else { Fields::default() };
+        Ok(filter.matches(id, &fields))
+    };
+    let answers = live.par_iter().filter_map(|&record| match asked(record) {
+        Ok(passes) => passes.then_some(Ok(record)),
         Err(error) => Some(Err((record, error))),
     });
     let (mut matching, mut unreadable) = (RoaringBitmap::new(), Vec::new());

@@ -62,7 +62,7 @@ pub struct Query<'q> {
     view: String,
     k: Option<usize>,
     min_score: Option<f64>,
-    filter: Option<String>,
+    filter: Option<Result<Filter>>,
     explain: bool,
     effort: Effort,
 }
@@ -115,9 +115,15 @@ impl<'q> Query<'q> {
         self
     }
 
-    /// Only records whose fields meet this expression (see [`crate::filter`]).
+    /// Only records that meet this expression (see [`crate::filter`]).
     pub fn filter(mut self, expression: impl Into<String>) -> Self {
-        self.filter = Some(expression.into());
+        self.filter = Some(Filter::parse(&expression.into()));
+        self
+    }
+
+    /// Only records that meet this filter, say one with values from outside ([`Filter::parse_with`]).
+    pub fn matching(mut self, filter: Filter) -> Self {
+        self.filter = Some(Ok(filter));
         self
     }
 
@@ -172,7 +178,7 @@ impl<'q> Query<'q> {
         {
             return Err(Error::invalid("recall", format!("{target}: give a share from 0 to 1, say 0.95")));
         }
-        let filter = self.filter.as_deref().map(Filter::parse).transpose()?;
+        let filter = self.filter.transpose()?;
         let rows = ViewRows::open(&snapshot, &self.view)?;
         let query = rows.apply(self.rows)?;
         let metric = rows.metric()?;

@@ -253,7 +253,9 @@ impl Shared {
 /// Writes the live records of a job into new segments.
 fn rewrite(job: &Job, keep_going: &(dyn Fn() -> bool + Sync), aside: &mut Aside) -> Step<Rewritten> {
     for part in &job.parts {
-        for n in part.numbers()? {
+        let damaged = || Rewritten::Damaged(part.segment.entry().map_or([0; 16], |entry| entry.uuid));
+        let Ok(numbers) = part.numbers() else { return Ok(damaged()) };
+        for n in numbers {
             if n.is_multiple_of(PATIENCE) && !keep_going() {
                 return Ok(Rewritten::Stopped);
             }
@@ -261,7 +263,7 @@ fn rewrite(job: &Job, keep_going: &(dyn Fn() -> bool + Sync), aside: &mut Aside)
                 Ok(pushed) => pushed?,
                 Err(Error::Corrupt { .. } | Error::Io { operation: "read", .. }) => {
                     part.segment.mark_suspect();
-                    return Ok(Rewritten::Damaged(part.segment.entry().map_or([0; 16], |entry| entry.uuid)));
+                    return Ok(damaged());
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -13,6 +13,7 @@ mod plot;
 mod report;
 mod subject;
 
+use super::exchange::create_whole;
 use super::exit::Failure;
 use super::index::Kind;
 use super::model::COLLECTION;
@@ -25,6 +26,7 @@ use crate::score::Metric;
 use asking::{Asking, Effort};
 use clap::ValueEnum;
 use report::{Asked, Report, Setting, Way};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use subject::Subject;
 
@@ -112,7 +114,8 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
         }
     }
     if let Some(path) = &args.plot {
-        std::fs::write(path, plot::draw(&report)).map_err(|error| Error::io(path, "write the plot", error))?;
+        let failed = |error| Error::io(path, "write the plot", error);
+        create_whole(path, |out| out.write_all(plot::draw(&report).as_bytes()).map_err(failed))?;
         output.remark(format_args!("plot written to {}", path.display()));
     }
     if output.is_json() { output.document(&report.to_json()) } else { output.text(&report.to_text()) }

@@ -1,6 +1,7 @@
 //! What `bench` found, as tables and as a document.
 
 use super::super::output::table;
+use super::super::shown::shown;
 use super::asking::Asking;
 use crate::error::Result;
 use serde_json::{Value, json};
@@ -111,10 +112,11 @@ impl Report {
 
     /// The tables for people.
     pub(super) fn to_text(&self) -> String {
-        let Report { input, records, dim, metric, record_bytes, queries, k, .. } = self;
+        let Report { records, dim, metric, record_bytes, queries, k, .. } = self;
         let mut text = format!(
-            "{input}: {records} records of {dim} numbers a row, {record_bytes:.0} bytes each; {metric}; {queries} queries, top {k}, \
-             one after another on one thread\n"
+            "{}: {records} records of {dim} numbers a row, {record_bytes:.0} bytes each; {metric}; {queries} queries, top {k}, \
+             one after another on one thread\n",
+            shown(&self.input)
         );
         text.push_str(&self.settings_table());
         if !self.ways.is_empty() {

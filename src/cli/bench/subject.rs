@@ -34,7 +34,7 @@ impl Subject {
         folder: &Path,
         output: &Output,
     ) -> Result<Subject> {
-        let Input { dim, count, records } = exchange::open(input, &Naming::default())?;
+        let Input { dim, count, records, .. } = exchange::open(input, &Naming::default())?;
         let mut questions = match queries {
             Some(queries) => read_questions(queries, dim, wanted)?,
             None if count < 2 => return Err(Error::unusable(input, "a single record: give --queries")),

@@ -10,25 +10,33 @@
 //! ```
 //! # Costs
 //! One record at a time is in memory, and what names records: the file of ids, the directory of an archive, the list of a
-//! folder's files. Lengths in files are checked against the file before anything is made of them. A file that is written
-//! gets its name when it is whole.
+//! folder's files. Lengths in files are checked against the file before anything is made of them, and memory is asked for as
+//! bytes arrive (`numbers.rs`): what lies is an error. Files come through [`outside`](crate::outside), regular ones only. A file
+//! that is written gets its name when it is whole (`create.rs`).
 
+mod columns;
+mod create;
 mod folder;
+mod ids;
+mod names;
 mod npz;
+mod numbers;
 mod rows;
 mod stack;
+mod table;
 
 pub(super) mod npy;
 #[cfg(feature = "parquet")]
 mod parquet;
 
+pub(super) use create::create_whole;
+
 use crate::error::{Error, Result};
 use crate::record::Record;
 use crate::store::Snapshot;
 use indicatif::ProgressBar;
-use rows::Kind;
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use numbers::Number;
+use stack::Ids;
 use std::path::{Path, PathBuf};
 
 /// Records to be imported.
@@ -39,10 +47,18 @@ pub(super) struct Input {
     pub(super) count: u64,
     /// The records in their order.
     pub(super) records: Box<dyn Iterator<Item = Result<Record>>>,
+    /// What its owner may want to know.
+    pub(super) remarks: Vec<String>,
+}
+
+impl Input {
+    fn new(dim: usize, count: u64, records: impl Iterator<Item = Result<Record>> + 'static) -> Input {
+        Input { dim, count, records: Box::new(records), remarks: Vec::new() }
+    }
 }
 
 /// What a command says about its input besides the path.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Naming<'a> {
     /// File with an id a line.
     pub(super) ids: Option<&'a Path>,
@@ -68,14 +84,16 @@ pub(super) fn open(path: &Path, naming: &Naming<'_>) -> Result<Input> {
     if ending != "parquet" {
         naming.refuse_columns()?;
     }
-    match ending.as_str() {
-        "npy" => stack::open(npy::ArrayReader::open(path)?, path, naming.ids),
-        "npz" => npz::open(path, naming),
-        "fvecs" => rows::open_vecs(path, Kind::F32, naming.ids),
-        "bvecs" => rows::open_vecs(path, Kind::U8, naming.ids),
-        "fbin" => rows::open_bin(path, Kind::F32, naming.ids),
-        "u8bin" => rows::open_bin(path, Kind::U8, naming.ids),
-        "i8bin" => rows::open_bin(path, Kind::I8, naming.ids),
+    let asked = naming.ids.map(|file| ids::asked(path, file));
+    let stacked = || asked.as_deref().map_or(Ids::Numbered, Ids::File);
+    let mut input = match ending.as_str() {
+        "npy" => stack::open(npy::ArrayReader::open(path)?, path, stacked()),
+        "npz" => npz::open(path, &Naming { ids: asked.as_deref(), ..*naming }),
+        "fvecs" => rows::open_vecs(path, Number::F32, stacked()),
+        "bvecs" => rows::open_vecs(path, Number::U8, stacked()),
+        "fbin" => rows::open_bin(path, Number::F32, stacked()),
+        "u8bin" => rows::open_bin(path, Number::U8, stacked()),
+        "i8bin" => rows::open_bin(path, Number::I8, stacked()),
         #[cfg(feature = "parquet")]
         "parquet" => naming.refuse_ids("Parquet").and_then(|()| parquet::open(path, naming)),
         #[cfg(not(feature = "parquet"))]
@@ -86,7 +104,12 @@ pub(super) fn open(path: &Path, naming: &Naming<'_>) -> Result<Input> {
             let why = "read are .npy, .npz, .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .parquet, and directories of .npy";
             Err(Error::invalid(path.display().to_string(), why))
         }
+    }?;
+    let beside = ids::file_of(path);
+    if asked.is_none() && beside.exists() {
+        input.remarks.push(format!("{} lies beside it and was not read: give it with --ids", beside.display()));
     }
+    Ok(input)
 }
 
 /// Writes the records of a snapshot to a file or a directory, by the ending of `path`.
@@ -105,6 +128,15 @@ pub(super) fn write(snapshot: &Snapshot, path: &Path, bar: &ProgressBar) -> Resu
             Err(Error::invalid(path.display().to_string(), why))
         }
         _ => folder::write(snapshot, path, bar),
+    }
+}
+
+/// The files that [`write`] makes, besides those in a directory.
+pub(super) fn files_of(path: &Path) -> Vec<PathBuf> {
+    match ending(path).as_str() {
+        "npz" => vec![path.to_owned()],
+        "npy" | "fvecs" | "fbin" => vec![path.to_owned(), ids::file_of(path)],
+        _ => Vec::new(),
     }
 }
 
@@ -127,27 +159,5 @@ impl Naming<'_> {
 
 /// The letters behind the last dot of a name, as they are written in lists of formats.
 fn ending(path: &Path) -> String {
-    path.extension().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// What a file is called until all of it is written.
-fn partial_of(path: &Path) -> PathBuf {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    partial.into()
-}
-
-/// Makes a file under another name and gives it its own when all of it is written: nobody takes half for the whole.
-fn create_whole(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
-    let partial = &partial_of(path);
-    let failed = |operation| move |error| Error::io(path, operation, error);
-    let mut out = BufWriter::new(File::create(partial).map_err(failed("create"))?);
-    let done = write(&mut out)
-        .and_then(|()| out.flush().map_err(failed("write")))
-        .and_then(|()| fs::rename(partial, path).map_err(failed("rename")));
-    if done.is_err() {
-        // The failure is what is told, not what became of the rest.
-        let _ = fs::remove_file(partial);
-    }
-    done
+    path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
 }

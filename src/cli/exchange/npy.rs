@@ -1,11 +1,13 @@
-//! `.npy` arrays in and out, by the `npyz` crate, streaming.
+//! `.npy` arrays in and out, streaming. Headers are the `npyz` crate's matter.
 
-use super::create_whole;
+use super::columns::Columns;
+use super::create::create_whole;
+use super::numbers::{Number, RECORD_NUMBERS, Unread};
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, MatrixView};
-use npyz::{DType, DTypeError, Deserialize, NpyHeader, Order, TypeChar, TypeRead, WriterBuilder};
-use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use crate::{limits, outside};
+use npyz::{DType, Endianness, NpyHeader, Order, TypeChar, WriterBuilder};
+use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::Path;
 
 /// Longest header that is read: numpy itself stops at 10,000 bytes.
@@ -14,46 +16,63 @@ const HEADER_BYTES: u64 = 64 << 10;
 /// Most brackets in a header: an array of numbers has three pairs, and the parser recurses into each.
 const HEADER_BRACKETS: usize = 32;
 
-type Bytes = BufReader<Box<dyn Read>>;
-/// Reads so many values from the bytes and puts them behind those that are there.
-type Decode = Box<dyn FnMut(&mut Bytes, usize, &mut Vec<f32>) -> io::Result<()>>;
+/// Most bytes of an array by columns that is compressed: it is unpacked in memory.
+const UNPACKED_BYTES: usize = 1 << 30;
 
-/// An array being read from its beginning; values come as `f32` whatever they are in the file.
+/// An array being read from its beginning; numbers come as `f32` whatever they are in the file.
 pub(in crate::cli) struct ArrayReader {
     /// The file, and the array in it where there are several: what errors begin with.
     place: String,
     shape: Vec<usize>,
-    bytes: Bytes,
-    decode: Decode,
+    holds: Holds,
+    source: Source,
+    /// The next record.
+    number: usize,
+}
+
+enum Holds {
+    Numbers(Number),
+    Text(Text),
+}
+
+/// Where values come from.
+enum Source {
+    /// In C order, one after another.
+    Rows(BufReader<Box<dyn Read>>),
+    /// In Fortran order.
+    Columns(Columns),
 }
 
 impl ArrayReader {
-    /// Opens an array of floats in C order.
+    /// Opens an array of numbers.
     pub(in crate::cli) fn open(path: &Path) -> Result<ArrayReader> {
-        let file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
-        let length = file.metadata().map_err(|error| Error::io(path, "read", error))?.len();
-        ArrayReader::new(path.display().to_string(), Box::new(file), length)
+        let place = path.display().to_string();
+        let failed = |error| Error::io(path, "read", error);
+        let mut file = outside::open(path)?;
+        let length = file.metadata().map_err(failed)?.len();
+        let header = Header::read(&place, &mut file, length)?;
+        let source = match header.by_columns {
+            false => Source::Rows(BufReader::new(Box::new(file))),
+            true => Source::Columns(header.columns(&place, Box::new(file))?),
+        };
+        Ok(header.reader(place, source))
     }
 
     /// Begins to read an array of `length` bytes, header included.
     pub(super) fn new(place: String, source: Box<dyn Read>, length: u64) -> Result<ArrayReader> {
-        let refuse = |why: String| Error::unusable(&place, why);
         let mut bytes = BufReader::new(source);
-        let text = header_text(&mut bytes).map_err(|error| refuse(format!("no .npy array ({error})")))?;
-        let header = NpyHeader::from_reader(&text[..]).map_err(|error| refuse(format!("no .npy array ({error})")))?;
-        if header.order() != Order::C && header.shape().len() > 1 {
-            return Err(refuse("Fortran order: save it with numpy.ascontiguousarray".to_owned()));
-        }
-        let (width, decode) = decoder(&header.dtype()).map_err(&refuse)?;
-        // The numbers were bounded with the header, so this cannot overflow.
-        let expected = text.len() as u64 + header.shape().iter().product::<u64>() * width;
-        if length != expected {
-            let shape = header.shape();
-            return Err(refuse(format!("{length} bytes, where an array of shape {shape:?} takes {expected}")));
-        }
-        let shape = header.shape().iter().map(|&n| usize::try_from(n)).collect::<Result<Vec<_>, _>>();
-        let shape = shape.map_err(|_| refuse("larger than this machine's memory".to_owned()))?;
-        Ok(ArrayReader { place, shape, bytes, decode })
+        let mut header = Header::read(&place, &mut bytes, length)?;
+        let source = match header.by_columns {
+            false => Source::Rows(bytes),
+            true => {
+                let hint = "(in Fortran order: numpy.ascontiguousarray turns it)";
+                let unpacked = unpack(&mut bytes, header.bytes);
+                let unpacked = unpacked.map_err(|why| Error::unusable(&place, format!("{why} {hint}")))?;
+                header.start = 0;
+                Source::Columns(header.columns(&place, Box::new(io::Cursor::new(unpacked)))?)
+            }
+        };
+        Ok(header.reader(place, source))
     }
 
     /// Lengths of the axes.
@@ -61,18 +80,47 @@ impl ArrayReader {
         &self.shape
     }
 
-    /// The next `rows x dim` values.
+    /// Whether its values can be ids: integers or text.
+    pub(super) fn holds_ids(&self) -> bool {
+        match self.holds {
+            Holds::Text(..) => true,
+            Holds::Numbers(number) => number.is_integer(),
+        }
+    }
+
+    /// The values of an array of one axis as ids.
+    pub(super) fn into_ids(mut self) -> Result<Vec<String>> {
+        let count = self.shape.iter().product();
+        let Source::Rows(bytes) = &mut self.source else { return Err(self.refuse("ids have one axis")) };
+        let ids = match self.holds {
+            Holds::Numbers(number) => number.read_text(bytes, count).map_err(|unread| self.unread(unread, 0, 1))?,
+            Holds::Text(text) => {
+                let read =
+                    |at| text.read(bytes).map_err(|error| Error::unusable(&self.place, format!("id {at}: {error}")));
+                (0..count).map(read).collect::<Result<_>>()?
+            }
+        };
+        self.finish()?;
+        Ok(ids)
+    }
+
+    /// The matrix of the next record, `rows x dim`: the next entry of the first axis, where there are more than one.
     pub(super) fn next_matrix(&mut self, rows: usize, dim: usize) -> Result<Matrix> {
-        let length = rows * dim;
-        // Grows as values arrive: a compressed array may promise more than it has.
-        let mut values = Vec::with_capacity(length.min(1 << 20));
-        (self.decode)(&mut self.bytes, length, &mut values).map_err(|error| self.refuse(error))?;
-        Matrix::from_rows(rows, dim, values).map_err(|error| self.refuse(error))
+        let Holds::Numbers(number) = self.holds else { return Err(self.refuse("holds text: numbers are read")) };
+        let read = match &mut self.source {
+            Source::Rows(bytes) => number.read(bytes, rows * dim),
+            Source::Columns(columns) => columns.next_record(rows, dim),
+        };
+        let matrix =
+            read.map_err(|unread| self.unread(unread, rows, dim)).and_then(|numbers| self.matrix(rows, dim, numbers));
+        self.number += 1;
+        matrix
     }
 
     /// Makes sure that nothing follows, and that the sum of an archive fits.
     pub(super) fn finish(&mut self) -> Result<()> {
-        match self.bytes.read(&mut [0]) {
+        let Source::Rows(bytes) = &mut self.source else { return Ok(()) };
+        match bytes.read(&mut [0]) {
             Ok(0) => Ok(()),
             Ok(_) => Err(self.refuse("more bytes than its archive says")),
             Err(error) => Err(self.refuse(error)),
@@ -81,21 +129,131 @@ impl ArrayReader {
 
     /// The whole array as one matrix; an array of one axis is one row.
     pub(in crate::cli) fn into_matrix(mut self) -> Result<Matrix> {
-        let matrix = match *self.shape {
-            [dim] => self.next_matrix(1, dim)?,
-            [rows, dim] => self.next_matrix(rows, dim)?,
+        let (rows, dim) = match *self.shape {
+            [dim] => (1, dim),
+            [rows, dim] => (rows, dim),
             _ => {
                 let axes = self.shape.len();
                 return Err(self.refuse(format!("{axes} axes: a matrix has two (rows, numbers in a row)")));
             }
         };
+        check_record(rows, dim).map_err(|why| self.refuse(why))?;
+        self.shape = vec![1, rows, dim];
+        let matrix = self.next_matrix(rows, dim)?;
         self.finish()?;
         Ok(matrix)
+    }
+
+    fn matrix(&self, rows: usize, dim: usize, numbers: Vec<f32>) -> Result<Matrix> {
+        if let Some(at) = numbers.iter().position(|number| !number.is_finite()) {
+            let why = format!("{}: every value must be finite", numbers[at]);
+            return Err(self.unread(Unread::Number(at, why), rows, dim));
+        }
+        Matrix::from_rows(rows, dim, numbers).map_err(|error| self.refuse(error))
+    }
+
+    /// The error of a record, with its place.
+    fn unread(&self, unread: Unread, rows: usize, dim: usize) -> Error {
+        let record = match *self.shape {
+            [count, _] if count > 1 => format!("row {}", self.number),
+            [count, _, _] if count > 1 => format!("record {}, ", self.number),
+            _ => String::new(),
+        };
+        match unread {
+            Unread::Io(error) => {
+                self.refuse(format!("{}: {error}", record.trim_end_matches(", ")).trim_start_matches(": "))
+            }
+            Unread::Memory(bytes) => self.refuse(format!("no memory for a record of {bytes} bytes and more")),
+            Unread::Number(at, why) if rows > 1 || self.shape.len() == 3 || record.is_empty() => {
+                self.refuse(format!("{record}row {}, column {} is {why}", at / dim, at % dim))
+            }
+            Unread::Number(at, why) => self.refuse(format!("{record}, column {at} is {why}")),
+        }
     }
 
     fn refuse(&self, why: impl ToString) -> Error {
         Error::unusable(&self.place, why.to_string())
     }
+}
+
+/// Refuses a record that nobody could hold in memory, and one whose rows no collection takes.
+pub(super) fn check_record(rows: usize, dim: usize) -> Result<(), String> {
+    if dim == 0 || dim > limits::DIM {
+        return Err(format!("rows of {dim} numbers: 1 to {} are read", limits::DIM));
+    }
+    match rows.checked_mul(dim) {
+        Some(numbers) if numbers <= RECORD_NUMBERS => Ok(()),
+        _ => Err(format!(
+            "a record of {rows} x {dim} numbers: at most {RECORD_NUMBERS} (4 GiB), because it lies in memory as a whole"
+        )),
+    }
+}
+
+/// What stands before the values.
+struct Header {
+    shape: Vec<usize>,
+    holds: Holds,
+    by_columns: bool,
+    /// Bytes of the header, and of the values.
+    start: usize,
+    bytes: usize,
+}
+
+impl Header {
+    fn read(place: &str, source: &mut impl Read, length: u64) -> Result<Header> {
+        let refuse = |why: String| Error::unusable(place, why);
+        let no_array = |error: io::Error| refuse(format!("no .npy array ({error})"));
+        let text = header_text(source).map_err(no_array)?;
+        let header = NpyHeader::from_reader(&text[..]).map_err(no_array)?;
+        let (holds, width) = holds(&header.dtype()).map_err(&refuse)?;
+        // The numbers were bounded with the header, so this cannot overflow.
+        let bytes = header.shape().iter().product::<u64>() * width as u64;
+        let expected = text.len() as u64 + bytes;
+        if length != expected {
+            let shape = header.shape();
+            return Err(refuse(format!("{length} bytes, where an array of shape {shape:?} takes {expected}")));
+        }
+        let shape = header.shape().iter().map(|&n| usize::try_from(n)).collect::<Result<Vec<_>, _>>();
+        let too_large = || refuse("larger than this machine's memory".to_owned());
+        let shape = shape.map_err(|_| too_large())?;
+        let by_columns = header.order() != Order::C && shape.len() > 1;
+        let bytes = usize::try_from(bytes).map_err(|_| too_large())?;
+        Ok(Header { shape, holds, by_columns, start: text.len(), bytes })
+    }
+
+    fn columns(&self, place: &str, source: Box<dyn SeekRead>) -> Result<Columns> {
+        let Holds::Numbers(number) = self.holds else {
+            return Err(Error::unusable(place, "text in Fortran order: save it with numpy.ascontiguousarray"));
+        };
+        Ok(Columns::new(source, number, self.start as u64, &self.shape))
+    }
+
+    fn reader(self, place: String, source: Source) -> ArrayReader {
+        ArrayReader { place, shape: self.shape, holds: self.holds, source, number: 0 }
+    }
+}
+
+/// Bytes that can be read from any place.
+pub(super) trait SeekRead: Read + Seek {}
+
+impl<T: Read + Seek> SeekRead for T {}
+
+/// The values of an array that cannot be read from any place.
+fn unpack(source: &mut impl Read, length: usize) -> Result<Vec<u8>, String> {
+    if length > UNPACKED_BYTES {
+        return Err(format!("{length} bytes, and {UNPACKED_BYTES} at most can be turned into rows"));
+    }
+    let mut bytes = Vec::new();
+    while bytes.len() < length {
+        let next = (length - bytes.len()).min(bytes.len().max(1 << 16));
+        bytes.try_reserve_exact(next).map_err(|_| format!("no memory for {length} bytes"))?;
+        let before = bytes.len();
+        source.by_ref().take(next as u64).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        if bytes.len() - before < next {
+            return Err("ends within its values".to_owned());
+        }
+    }
+    Ok(bytes)
 }
 
 /// The bytes before the values, bounded before the parser sees them.
@@ -129,33 +287,65 @@ fn header_text(bytes: &mut impl Read) -> io::Result<Vec<u8>> {
     let number = |run: &[u8]| std::str::from_utf8(run).ok()?.parse::<u64>().ok();
     let product = digits.map(|run| number(run).map(|n| n.max(1))).try_fold(1_u64, |all, n| all.checked_mul(n?));
     match product {
-        Some(product) if product < 1 << 60 => Ok(text),
+        // A character of a text takes four bytes.
+        Some(product) if product < 1 << 58 => Ok(text),
         _ => wrong("it says to be larger than any file"),
     }
 }
 
-/// Width in bytes of a value, and how values are read.
-fn decoder(dtype: &DType) -> Result<(u64, Decode), String> {
-    fn of<T: Deserialize + 'static>(dtype: &DType, narrow: fn(T) -> f32) -> Result<Decode, String> {
-        let one = T::reader(dtype).map_err(|error: DTypeError| error.to_string())?;
-        Ok(Box::new(move |bytes, count, values| {
-            for _ in 0..count {
-                values.push(narrow(one.read_one(&mut *bytes)?));
-            }
-            Ok(())
-        }))
+/// What an array holds, and how many bytes a value takes.
+fn holds(dtype: &DType) -> Result<(Holds, usize), String> {
+    if let Some(number) = Number::of(dtype) {
+        return Ok((Holds::Numbers(number), number.width()));
     }
-    let width = match dtype {
-        DType::Plain(plain) if plain.type_char() == TypeChar::Float => plain.size_field(),
-        _ => 0,
-    };
-    let decode = match width {
-        2 => of::<npyz::half::f16>(dtype, f32::from),
-        4 => of::<f32>(dtype, |value| value),
-        8 => of::<f64>(dtype, |value| value as f32),
-        _ => Err(format!("holds {}: floats of 2, 4 or 8 bytes are read", dtype.descr())),
-    };
-    Ok((width, decode?))
+    if let DType::Plain(plain) = dtype {
+        let length = usize::try_from(plain.size_field()).unwrap_or(usize::MAX);
+        let big_endian = plain.endianness() == Endianness::Big;
+        match plain.type_char() {
+            TypeChar::UnicodeStr if length <= limits::ID_BYTES => {
+                return Ok((Holds::Text(Text { length, wide: true, big_endian }), 4 * length));
+            }
+            TypeChar::ByteStr if length <= limits::ID_BYTES => {
+                return Ok((Holds::Text(Text { length, wide: false, big_endian }), length));
+            }
+            TypeChar::Object => {
+                let way_out = "save numbers: numpy.stack(list(array)).astype('float32'), and ids as astype(str)";
+                return Err(format!("holds pickled Python objects, which are programs and not read: {way_out}"));
+            }
+            _ => {}
+        }
+    }
+    let read = "floats of 2, 4 or 8 bytes, integers of 1 to 8 and bool are read";
+    Err(format!("holds {}: {read} (numpy: astype('float32'))", dtype.descr()))
+}
+
+/// How text is stored.
+#[derive(Clone, Copy)]
+struct Text {
+    /// Characters of each, with zeros behind those that are shorter.
+    length: usize,
+    /// Four bytes a character, else one, of UTF-8.
+    wide: bool,
+    big_endian: bool,
+}
+
+impl Text {
+    fn read(self, source: &mut impl Read) -> io::Result<String> {
+        let no_text = || io::Error::new(io::ErrorKind::InvalidData, "no text");
+        let mut bytes = vec![0; if self.wide { 4 * self.length } else { self.length }];
+        source.read_exact(&mut bytes)?;
+        let text = match self.wide {
+            false => String::from_utf8(bytes).map_err(|_| no_text())?,
+            true => {
+                let character = |bytes: &[u8; 4]| {
+                    let code = u32::from_le_bytes(*bytes);
+                    char::from_u32(if self.big_endian { code.swap_bytes() } else { code })
+                };
+                bytes.as_chunks().0.iter().map(character).collect::<Option<String>>().ok_or_else(no_text)?
+            }
+        };
+        Ok(text.trim_end_matches('\0').to_owned())
+    }
 }
 
 /// Writes one matrix as `f32`, shape `(rows, dim)`.

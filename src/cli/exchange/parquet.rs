@@ -15,7 +15,6 @@ use parquet::record::reader::RowIter;
 use parquet::record::{Field, List, Row};
 use parquet::schema::types::Type;
 use serde_json::{Number, Value};
-use std::fs::File;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
@@ -29,7 +28,7 @@ pub(super) fn open(path: &Path, naming: &Naming<'_>) -> Result<Input> {
     };
     let mut rows = Rows::open(path, naming)?;
     rows.dim = Some(dim);
-    Ok(Input { dim, count, records: Box::new(rows) })
+    Ok(Input::new(dim, count, rows))
 }
 
 /// The rows of a file, one after another.
@@ -52,7 +51,7 @@ impl Rows {
     fn open_unguarded(path: &Path, naming: &Naming<'_>) -> Result<Rows> {
         let refuse = |why: String| Error::unusable(path, why);
         let broken = |error: ParquetError| refuse(format!("no Parquet file that can be read ({error})"));
-        let file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
+        let file = crate::outside::open(path)?;
         let reader = SerializedFileReader::new(file).map_err(broken)?;
         let head = reader.metadata().file_metadata();
         let count = u64::try_from(head.num_rows()).map_err(|_| refuse("fewer rows than none".to_owned()))?;

@@ -7,49 +7,25 @@
 //! ```
 //! All little-endian. The length of the file must be exactly what these numbers say.
 
-use super::{Input, create_whole, stack};
+use super::create::create_whole;
+use super::npy::check_record;
+use super::numbers::{Number, Unread};
+use super::stack::{self, Ids};
+use super::{Input, ids};
 use crate::error::{Error, Result};
-use crate::limits;
 use crate::matrix::Matrix;
+use crate::outside;
 use crate::store::Snapshot;
 use indicatif::ProgressBar;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-/// How a value is stored.
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
-    F32,
-    U8,
-    I8,
-}
-
-impl Kind {
-    fn bytes(self) -> u64 {
-        match self {
-            Kind::F32 => 4,
-            Kind::U8 | Kind::I8 => 1,
-        }
-    }
-
-    fn decode(self, bytes: &[u8]) -> Vec<f32> {
-        match self {
-            Kind::F32 => {
-                let (values, _) = bytes.as_chunks::<4>();
-                values.iter().map(|value| f32::from_le_bytes(*value)).collect()
-            }
-            Kind::U8 => bytes.iter().map(|value| f32::from(*value)).collect(),
-            Kind::I8 => bytes.iter().map(|value| f32::from(value.cast_signed())).collect(),
-        }
-    }
-}
-
 /// A file of vectors being read from its first.
 struct Reader {
     path: PathBuf,
     file: BufReader<File>,
-    kind: Kind,
+    kind: Number,
     dim: usize,
     /// Whether each vector begins with its length.
     repeats_dim: bool,
@@ -59,8 +35,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn open(path: &Path, kind: Kind) -> Result<(Reader, u64)> {
-        let file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
+    fn open(path: &Path, kind: Number) -> Result<(Reader, u64)> {
+        let file = outside::open(path)?;
         let bytes = file.metadata().map_err(|error| Error::io(path, "read", error))?.len();
         let file = BufReader::with_capacity(1 << 20, file);
         let path = path.to_owned();
@@ -71,26 +47,26 @@ impl Reader {
         Error::unusable(&self.path, why)
     }
 
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<()> {
-        self.file.read_exact(buffer).map_err(|error| match error.kind() {
+    fn unread(&self, error: io::Error) -> Error {
+        match error.kind() {
             io::ErrorKind::UnexpectedEof => self.refuse(format!("ends within vector {}", self.number)),
             _ => Error::io(&self.path, "read", error),
-        })?;
-        self.offset += buffer.len() as u64;
-        Ok(())
+        }
     }
 
     fn number_u32(&mut self) -> Result<u32> {
         let mut bytes = [0; 4];
-        self.fill(&mut bytes)?;
+        self.file.read_exact(&mut bytes).map_err(|error| self.unread(error))?;
+        self.offset += 4;
         Ok(u32::from_le_bytes(bytes))
     }
 
     fn check_dim(&self, dim: u32) -> Result<usize> {
-        match usize::try_from(dim) {
-            Ok(found) if (1..=limits::DIM).contains(&found) => Ok(found),
-            _ => Err(self.refuse(format!("byte {}: vectors of {} numbers", self.offset - 4, dim.cast_signed()))),
-        }
+        let refuse = |why| self.refuse(format!("byte {}: {why}", self.offset - 4));
+        let found = usize::try_from(dim.cast_signed())
+            .map_err(|_| refuse(format!("vectors of {} numbers", dim.cast_signed())))?;
+        check_record(1, found).map_err(refuse)?;
+        Ok(found)
     }
 
     fn next(&mut self) -> Result<Matrix> {
@@ -103,23 +79,30 @@ impl Reader {
                 return Err(self.refuse(at(what)));
             }
         }
-        // The length of the file bears these out.
-        let mut bytes = vec![0; self.dim * self.kind.bytes() as usize];
-        self.fill(&mut bytes)?;
+        let numbers = self.kind.read(&mut self.file, self.dim).map_err(|unread| match unread {
+            Unread::Io(error) => self.unread(error),
+            Unread::Number(column, why) => self.refuse(at(format!("column {column} is {why}"))),
+            Unread::Memory(bytes) => self.refuse(at(format!("no memory for {bytes} bytes"))),
+        })?;
+        self.offset += (self.dim * self.kind.width()) as u64;
         self.number += 1;
-        Matrix::from_vector(self.kind.decode(&bytes)).map_err(|error| self.refuse(at(error.to_string())))
+        if let Some(column) = numbers.iter().position(|number| !number.is_finite()) {
+            let why = format!("column {column} is {}: every value must be finite", numbers[column]);
+            return Err(self.refuse(at(why)));
+        }
+        Matrix::from_vector(numbers)
     }
 }
 
 /// Opens a file in which each vector stands behind its length.
-pub(super) fn open_vecs(path: &Path, kind: Kind, ids: Option<&Path>) -> Result<Input> {
+pub(super) fn open_vecs(path: &Path, kind: Number, ids: Ids<'_>) -> Result<Input> {
     let (mut reader, bytes) = Reader::open(path, kind)?;
     if bytes == 0 {
         return Err(reader.refuse("no vector in it"));
     }
     let dim = reader.number_u32()?;
     reader.dim = reader.check_dim(dim)?;
-    let each = 4 + u64::from(dim) * kind.bytes();
+    let each = 4 + u64::from(dim) * kind.width() as u64;
     if bytes % each != 0 {
         let why = format!("{bytes} bytes, which is no whole number of vectors of {dim} numbers ({each} bytes each)");
         return Err(reader.refuse(why));
@@ -131,17 +114,17 @@ pub(super) fn open_vecs(path: &Path, kind: Kind, ids: Option<&Path>) -> Result<I
 }
 
 /// Opens a file that says its count and length once.
-pub(super) fn open_bin(path: &Path, kind: Kind, ids: Option<&Path>) -> Result<Input> {
+pub(super) fn open_bin(path: &Path, kind: Number, ids: Ids<'_>) -> Result<Input> {
     let (mut reader, bytes) = Reader::open(path, kind)?;
     if bytes < 8 {
         return Err(reader.refuse(format!("{bytes} bytes: count and length of the vectors take 8")));
     }
     let (count, dim) = (u64::from(reader.number_u32()?), reader.number_u32()?);
-    reader.dim = reader.check_dim(dim)?;
-    let expected = u128::from(count) * u128::from(dim) * u128::from(kind.bytes()) + 8;
-    if u128::from(bytes) != expected {
+    let expected = u128::from(count) * u128::from(dim) * kind.width() as u128 + 8;
+    if dim != 0 && u128::from(bytes) != expected {
         return Err(reader.refuse(format!("{bytes} bytes, where {count} vectors of {dim} numbers take {expected}")));
     }
+    reader.dim = reader.check_dim(dim)?;
     stack::named(reader.dim, count, ids, move || reader.next())
 }
 
@@ -176,5 +159,5 @@ fn write(snapshot: &Snapshot, path: &Path, bar: &ProgressBar, head: &[u8], befor
         }
         Ok(())
     })?;
-    stack::write_ids(snapshot, path)
+    ids::write(snapshot, path)
 }

@@ -1,20 +1,29 @@
 //! Stacks: records of equally many rows, one after another in a file, and their ids in another.
 
-use super::npy::{self, ArrayReader};
-use super::{Input, create_whole};
+use super::create::create_whole;
+use super::npy::{self, ArrayReader, check_record};
+use super::{Input, ids};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::record::Record;
 use crate::store::Snapshot;
 use indicatif::ProgressBar;
-use std::collections::HashSet;
-use std::fs;
-use std::io::Write;
 use std::path::Path;
 
-/// The records of one array: of two axes each row, of three each entry.
-pub(super) fn open(mut array: ArrayReader, path: &Path, ids: Option<&Path>) -> Result<Input> {
+/// The ids of a stack.
+pub(super) enum Ids<'a> {
+    /// None: the records are numbered.
+    Numbered,
+    /// Those of a file.
+    File(&'a Path),
+    /// These.
+    Given(Vec<String>),
+}
+
+/// The records of one array: of one axis its only row, of two each row, of three each entry.
+pub(super) fn open(mut array: ArrayReader, path: &Path, ids: Ids<'_>) -> Result<Input> {
     let (count, rows, dim) = match *array.shape() {
+        [dim] => (1, 1, dim),
         [count, dim] => (count, 1, dim),
         [count, rows, dim] => (count, rows, dim),
         ref other => {
@@ -22,7 +31,8 @@ pub(super) fn open(mut array: ArrayReader, path: &Path, ids: Option<&Path>) -> R
             return Err(Error::unusable(path, format!("{axes} axes: two (vectors) or three (matrices) are read")));
         }
     };
-    if rows == 0 && ids.is_none() {
+    check_record(rows, dim).map_err(|why| Error::unusable(path, why))?;
+    if rows == 0 && matches!(ids, Ids::Numbered) {
         // Nothing in the file would bear out their number.
         return Err(Error::unusable(path, "records without rows: give their ids with --ids"));
     }
@@ -34,14 +44,18 @@ pub(super) fn open(mut array: ArrayReader, path: &Path, ids: Option<&Path>) -> R
     })
 }
 
-/// Gives `count` matrices the ids of a file, or none.
+/// Gives `count` matrices their ids, or none.
 pub(super) fn named(
     dim: usize,
     count: u64,
-    ids: Option<&Path>,
+    ids: Ids<'_>,
     mut next: impl FnMut() -> Result<Matrix> + 'static,
 ) -> Result<Input> {
-    let ids = ids.map(|file| read_ids(file, count)).transpose()?;
+    let ids = match ids {
+        Ids::Numbered => None,
+        Ids::File(file) => Some(ids::read(file, count)?),
+        Ids::Given(ids) => Some(ids),
+    };
     let mut ids = ids.map(Vec::into_iter);
     let records = (0..count).map(move |_| {
         let matrix = next()?;
@@ -50,26 +64,7 @@ pub(super) fn named(
             None => Record::auto(matrix),
         })
     });
-    Ok(Input { dim, count, records: Box::new(records) })
-}
-
-fn read_ids(file: &Path, count: u64) -> Result<Vec<String>> {
-    let text = fs::read_to_string(file).map_err(|error| Error::io(file, "read", error))?;
-    let ids: Vec<String> = text.lines().map(str::to_owned).collect();
-    if ids.len() as u64 != count {
-        return Err(Error::mismatch(
-            file.display().to_string(),
-            format!("{count} lines"),
-            format!("{} lines", ids.len()),
-        ));
-    }
-    // The second would replace the first without a word.
-    let mut seen = HashSet::new();
-    if let Some(twice) = ids.iter().find(|id| !seen.insert(id.as_str())) {
-        let why = format!("{twice:?} stands on two lines: each record needs an id of its own");
-        return Err(Error::invalid(file.display().to_string(), why));
-    }
-    Ok(ids)
+    Ok(Input::new(dim, count, records))
 }
 
 /// Writes all records as one array, and their ids beside it.
@@ -84,10 +79,10 @@ pub(super) fn write_npy(snapshot: &Snapshot, path: &Path, bar: &ProgressBar) -> 
         Ok(entry.matrix()?.view().values().to_vec())
     });
     create_whole(path, |out| npy::write(out, &shape, records).map_err(npy::at(path)))?;
-    write_ids(snapshot, path)
+    ids::write(snapshot, path)
 }
 
-/// The number of rows that every record has; none when there is no record.
+/// The number of rows that every record has; none when there is no record. Ids that no line can hold are refused.
 pub(super) fn common_rows(snapshot: &Snapshot) -> Result<Option<usize>> {
     let mut common = None;
     for entry in snapshot.iter() {
@@ -100,19 +95,7 @@ pub(super) fn common_rows(snapshot: &Snapshot) -> Result<Option<usize>> {
             }
             _ => common = Some(found),
         }
-        if id.contains(['\n', '\r']) {
-            return Err(Error::invalid(format!("id {id:?}"), "holds a line break: export to a directory instead"));
-        }
+        ids::check(id)?;
     }
     Ok(common)
-}
-
-/// Writes the ids beside the file of their records, a line each.
-pub(super) fn write_ids(snapshot: &Snapshot, path: &Path) -> Result<()> {
-    let path = path.with_extension("ids.txt");
-    create_whole(&path, |out| {
-        snapshot
-            .iter()
-            .try_for_each(|entry| writeln!(out, "{}", entry.id()?).map_err(|error| Error::io(&path, "write", error)))
-    })
 }

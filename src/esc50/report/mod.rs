@@ -12,18 +12,9 @@ use super::data_set::DataSet;
 use super::table::{ArmKind, ArmResult, Comparison};
 use crate::error::{Error, Result};
 use std::fmt::{self, Display};
-use std::path::Path;
 
 /// How many bytes of sound files are embedded at most, before base64 makes them a third longer.
 pub const SOUND_BYTES: u64 = 6 << 20;
-
-/// Writes the page to a file.
-///
-/// # Errors
-/// As [`render`]; [`Error::Io`] when the file cannot be written.
-pub fn write(path: &Path, comparison: &Comparison, set: &DataSet) -> Result<()> {
-    std::fs::write(path, render(comparison, set)?).map_err(|source| Error::io(path, "write the report", source))
-}
 
 /// The page as text. `set` is the data set that was compared on; its clips are named, and some are read and embedded.
 ///
