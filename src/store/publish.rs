@@ -15,7 +15,7 @@ use super::files::{File, Files, SEG, TEMPORARY, VIEW};
 use super::manifest::{CollectionEntry, DeletesEntry, FileEntry, Manifest, SegmentEntry, ViewEntry, name_of};
 use super::options::Access;
 use super::segment::{self, MemoryRecord, OpenSegment, SegmentWriter, Values, Written};
-use super::version::{self, CollectionVersion, Pin, SegmentRef, Version};
+use super::version::{CollectionVersion, Pin, SegmentRef, Version};
 use super::{deletes, fold, gc, view_file};
 use crate::error::{Error, Result};
 use crate::limits;
@@ -38,7 +38,7 @@ pub(super) enum Stop {
 impl From<Error> for Stop {
     fn from(error: Error) -> Stop {
         match error {
-            Error::Io { operation: "write", .. } => Stop::Poison(error),
+            Error::Io { operation: "write", .. } | Error::Poisoned { .. } => Stop::Poison(error),
             other => Stop::Refused(other),
         }
     }
@@ -305,10 +305,7 @@ impl<'a> Publisher<'a> {
         if let Some(damage) = version.damage_in(new) {
             return Err(Stop::Refused(read_back(files.root(), damage)));
         }
-        // Whoever got past the lock (it may be on a network) must not lose a commit to this one.
-        if !version::is_newest(files, self.base.generation)? {
-            return Err(Stop::Poison(Error::unusable(files.root(), "has been written by another process meanwhile")));
-        }
+        self.base.check_place(files)?;
         let retired = gc::retire(files, 1);
         files.rename(&temporary, &name).map_err(Stop::Unknown)?;
         files.sync_dir("").map_err(Stop::Unknown)?;
