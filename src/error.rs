@@ -111,12 +111,13 @@ pub enum Error {
         /// What the lock file says of its holder.
         holder: String,
     },
-    /// An earlier failure left it unknown what is on disk, so this handle writes no more.
-    #[error("{}: no more writes after a failed {cause}: close the database and open it again", path.display())]
+    /// An earlier failure left it unknown what is on disk, or the directory is not what was opened any more, so this handle
+    /// writes no more.
+    #[error("{}: nothing more is written ({cause}): close the database and open it again", path.display())]
     Poisoned {
         /// The database.
         path: PathBuf,
-        /// The failure that began it.
+        /// What happened.
         cause: String,
     },
     /// The disk is full. Nothing of the batch was kept; readers go on.

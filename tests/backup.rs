@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use otolith::store::vfs::{Effort, Fault, FaultyVfs, MemoryVfs, PowerCut};
-use otolith::store::{BackedUp, Depth};
+use otolith::store::{BackedUp, Depth, Options};
 use otolith::{Database, Error, Matrix, Record, Result, Schema};
 use std::collections::BTreeMap;
 use std::fs;
@@ -142,7 +142,7 @@ fn sealed_files_are_shared_and_manifests_are_not() {
     assert!(!segments.is_empty());
     for name in segments {
         assert_eq!(inode(&at("db/seg").join(&name)), inode(&at("copy/seg").join(&name)));
-        assert_eq!(fs::metadata(at("copy/seg").join(&name)).unwrap().mode() & 0o777, 0o444);
+        assert_eq!(fs::metadata(at("copy/seg").join(&name)).unwrap().mode() & 0o222, 0, "nobody may write it");
     }
     let manifests = || files("copy").into_iter().filter(|name| name.to_string_lossy().starts_with("manifest-"));
     assert_eq!(manifests().count(), 1);
@@ -187,6 +187,91 @@ fn a_directory_that_is_not_empty_is_refused_and_left_alone() {
     fs::create_dir(at("empty")).unwrap();
     db.backup_to(at("empty"), &quiet).unwrap();
     assert_eq!(commit_of(&Database::open_read_only(at("empty")).unwrap()), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn neither_backup_nor_repair_goes_into_the_database_by_whatever_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let db = Database::open(at("db")).unwrap();
+    filled(&db, 2);
+    std::os::unix::fs::symlink("db", at("link")).unwrap();
+    std::os::unix::fs::symlink("../db/seg", at("db/way")).unwrap();
+    fs::create_dir(at("x")).unwrap();
+    let names = || -> std::collections::BTreeSet<_> {
+        fs::read_dir(at("db")).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    };
+    let before = names();
+    for path in ["db", "db/sub", "db/sub/deeper", "db/seg", "db/way/sub", "link", "link/sub", "x/../db/sub", "db/./sub"]
+    {
+        let made = db.backup_to(at(path), &quiet);
+        assert!(matches!(made, Err(Error::Unusable { .. })), "{path}: {made:?}");
+        let saved = otolith::repair_to(&at("db"), Options::default(), &at(path));
+        assert!(matches!(saved, Err(Error::Unusable { .. })), "{path}: {saved:?}");
+    }
+    assert_eq!(names(), before);
+    db.backup_to(at("db-2"), &quiet).unwrap();
+    assert!(otolith::repair_to(&at("db"), Options::default(), &at("link-2")).unwrap().is_complete());
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_or_not_there_makes_a_backup_fail_by_name() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let db = Database::open(at("db")).unwrap();
+    filled(&db, 3);
+    db.close().unwrap();
+    let segment = fs::read_dir(at("db/seg")).unwrap().next().unwrap().unwrap().file_name();
+    let path = at("db/seg").join(&segment);
+    fs::rename(&path, at("aside")).unwrap();
+    for way in 0..3 {
+        match way {
+            0 => symlink(at("aside"), &path).unwrap(),
+            1 => assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success()),
+            _ => {}
+        }
+        let made = Database::open_read_only(at("db")).unwrap().backup_to(at("copy"), &quiet).unwrap_err();
+        assert!(made.to_string().contains(segment.to_str().unwrap()), "{made}");
+        assert!(matches!(Database::open_read_only(at("copy")).map(drop), Err(Error::NotFound { .. })));
+        fs::remove_dir_all(at("copy")).unwrap();
+        let _ = fs::remove_file(&path);
+    }
+    fs::rename(at("aside"), &path).unwrap();
+    Database::open_read_only(at("db")).unwrap().backup_to(at("copy"), &quiet).unwrap();
+    assert_eq!(commit_of(&Database::open_read_only(at("copy")).unwrap()), 3);
+}
+
+#[test]
+fn a_copy_that_does_not_hold_what_the_original_does_is_no_backup() {
+    for replaced in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("copy");
+        let db = Database::open(folder.path().join("db")).unwrap();
+        filled(&db, 5);
+        db.flush().unwrap();
+        // Somebody is at the copy while it is made.
+        let disturb = |done: u64, total: u64| {
+            if done < total {
+                for entry in fs::read_dir(copy.join("seg")).unwrap() {
+                    let path = entry.unwrap().path();
+                    fs::remove_file(&path).unwrap();
+                    if replaced {
+                        fs::write(&path, vec![7; 5_000]).unwrap();
+                    }
+                }
+            }
+        };
+        let made = db.backup_to(&copy, &disturb);
+        assert!(matches!(made, Err(Error::Unusable { .. })), "{made:?}");
+        assert!(matches!(Database::open_read_only(&copy).map(drop), Err(Error::NotFound { .. })));
+        fs::remove_dir_all(&copy).unwrap();
+        db.backup_to(&copy, &quiet).unwrap();
+        assert_eq!(commit_of(&Database::open_read_only(&copy).unwrap()), 5);
+        assert_eq!(commit_of(&db), 5);
+    }
 }
 
 /// The number of the commit that the database at `path` is at, if there is one.

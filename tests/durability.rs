@@ -9,6 +9,7 @@
 //! - `bit_flip`, `truncate`: every byte of a small database gets a bit flipped; files are cut, swapped, zeroed, replaced.
 //! - `derived`: the same is done to files that can be made again, and every answer stays what it is.
 //! - `full_disk`: a small file system is filled.
+//! - `moves`: directories are moved, replaced, emptied, restored and linked under a writer at work.
 //! - `model`: random histories, crashes among them, against maps in memory.
 //! - `readers`: processes read while another writes and compacts.
 //!
@@ -36,6 +37,8 @@ mod io_error_nth;
 mod kill9;
 #[path = "durability/model.rs"]
 mod model;
+#[path = "durability/moves.rs"]
+mod moves;
 #[path = "durability/oracle.rs"]
 mod oracle;
 #[path = "durability/power_cut.rs"]

@@ -26,6 +26,7 @@ pub(super) struct Aside {
     entries: Vec<SegmentEntry>,
     /// Of the files, so that nobody takes them for garbage.
     numbers: Vec<u64>,
+    names: Vec<String>,
     /// Whether a manifest may name the files by now.
     kept: bool,
 }
@@ -33,7 +34,15 @@ pub(super) struct Aside {
 impl Aside {
     pub(super) fn new(shared: &Arc<Shared>, collection: &Arc<CollectionVersion>) -> Aside {
         let (shared, collection) = (shared.clone(), collection.clone());
-        Aside { shared, collection, open: None, entries: Vec::new(), numbers: Vec::new(), kept: false }
+        Aside {
+            shared,
+            collection,
+            open: None,
+            entries: Vec::new(),
+            numbers: Vec::new(),
+            names: Vec::new(),
+            kept: false,
+        }
     }
 
     /// Appends a record; it goes into the next segment when the open one is full.
@@ -46,12 +55,14 @@ impl Aside {
         }
         let number = {
             let mut writer = self.shared.writer()?;
+            writer.newest.check_place(&self.shared.files)?;
             let number = writer.number();
             writer.making.insert(number);
             number
         };
         self.numbers.push(number);
         let name = segment::name_of(number, random());
+        self.names.push(name.clone());
         let database = self.shared.version().manifest.database;
         let identity = Identity { database, file: random_sixteen(), ..Identity::default() };
         let file = self.shared.files.create(&format!("{SEG}/{name}"))?;
@@ -108,11 +119,9 @@ impl Drop for Aside {
         self.open = None;
         let (shared, numbers) = (&self.shared, &self.numbers);
         if !self.kept {
-            for name in shared.files.list(SEG).unwrap_or_default() {
-                if super::manifest::number_of(&name).is_some_and(|number| numbers.contains(&number)) {
-                    // What cannot be removed is swept later.
-                    let _ = shared.files.remove(&format!("{SEG}/{name}"));
-                }
+            for name in &self.names {
+                // What cannot be removed is swept later.
+                let _ = shared.files.remove(&format!("{SEG}/{name}"));
             }
         }
         if let Ok(mut writer) = shared.unchecked_writer() {

@@ -7,16 +7,17 @@
 //!    Sharing an inode is safe: nobody writes to a sealed file, and removing it removes one of its names.
 //! 4. The manifest comes last, as in a publish: written under another name, synced, renamed, directory synced. It is
 //!    never linked, because a lock on it is a pin, and those of two databases must not be one.
+//! 5. The copy is opened as a reader would and compared with the original. One that does not hold the same loses its manifest.
 //!
 //! A cut before step 4 is durable leaves a directory without a manifest, in which nobody finds a database; after it, every
 //! file that the manifest names is there, because these were synced, names included, before. Derived files are left
 //! behind: whoever opens the copy makes them again.
 
-use super::files::{DIRS, File, Files, LOCK, SEG, VIEW, is_missing};
-use super::manifest::Manifest;
+use super::files::{DIRS, File, Files, LOCK, SEG, VIEW};
+use super::manifest::{Manifest, name_of};
 use super::segment::Growing;
 use super::version::Version;
-use super::{Shared, Store, lock, log};
+use super::{Access, Shared, Store, lock, log, open};
 use crate::error::{Error, Result};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
@@ -46,12 +47,18 @@ impl Store {
     /// the bytes in all.
     ///
     /// # Errors
-    /// [`Error::Unusable`] when the directory is not empty, [`Error::Io`] and [`Error::DiskFull`] when it cannot be
-    /// written: it then holds no database. A writable handle also has those of [`Store::flush`].
+    /// [`Error::Unusable`] when the directory is not empty or lies in the database, [`Error::Corrupt`] when a file of the
+    /// database is no regular file, [`Error::Io`] and [`Error::DiskFull`] when one is missing or the backup cannot be written,
+    /// and again [`Error::Unusable`] when it does not hold the same in the end: there is no backup then. A writable handle also has those of [`Store::flush`].
     pub fn backup_to(&self, dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<BackedUp> {
+        let files = &self.shared.files;
+        if files.contains(dir)? {
+            let why = "lies in the database itself: give the path of a directory elsewhere for the backup";
+            return Err(Error::unusable(dir, why));
+        }
         let source = self.shared.to_copy()?;
-        let (files, version) = (&self.shared.files, source.version);
-        let target = files.beside(dir);
+        let version = source.version;
+        let target = files.beside(dir)?;
         check_empty(&target)?;
         let lock = lock::acquire(&target)?;
         // Another backup may have come and gone before the lock was ours.
@@ -65,11 +72,11 @@ impl Store {
         let mut done = BackedUp { generation: version.generation, ..BackedUp::default() };
         done.records = version.collections.values().map(|collection| collection.records).sum();
         for (name, file) in version.manifest.files() {
-            // Whatever is in the way of a link (another device, a file system without, rights), a copy can do without.
-            if files.link(&name, &target).is_ok() {
+            let original = files.open(&name)?;
+            if files.link(&name, &original, &target)? {
                 done.linked_files += 1;
             } else {
-                copy(&files.open(&name)?, file.bytes, &target, &name)?;
+                copy(&original, file.bytes, &target, &name)?;
                 done.copied_files += 1;
                 done.copied_bytes += file.bytes;
             }
@@ -95,6 +102,10 @@ impl Store {
         target.sync_parent()?;
 
         Manifest::place(&target, version.generation, manifest.read(0, manifest_bytes)?.as_bytes())?;
+        if let Err(error) = compare(&target, &version) {
+            target.remove(&name_of(version.generation))?;
+            return Err(error);
+        }
         drop(lock);
         done.copied_files += 1;
         done.copied_bytes += manifest_bytes;
@@ -104,19 +115,29 @@ impl Store {
     }
 }
 
-/// Makes the directory, or makes sure that nothing but a lock is in it.
+/// Makes sure that nothing but a lock is in the directory.
 fn check_empty(target: &Files) -> Result<()> {
-    let names = match target.list("") {
-        Err(error) if is_missing(&error) => return target.create_dir(""),
-        names => names?,
-    };
-    match names.iter().find(|name| *name != LOCK) {
+    match target.list("")?.iter().find(|name| *name != LOCK) {
         None => Ok(()),
         Some(name) => {
             let why = format!("is not empty (there is `{name}`): give the path of a new directory for the backup");
             Err(Error::unusable(target.root(), why))
         }
     }
+}
+
+/// Opens the copy, which checks the length and the root of every file, delete sets and views in full, and the log. What is
+/// damaged in the original may be so in the copy.
+fn compare(copy: &Files, version: &Version) -> Result<()> {
+    let (found, _) = open::newest(copy, Access::Read, None)?;
+    let records = |version: &Version| version.collections.values().map(|collection| collection.records).sum::<u64>();
+    let damage = |version: &Version| version.segments().filter_map(|part| part.segment.damage()).count();
+    if (found.seq, records(&found)) != (version.seq, records(version)) || damage(&found) > damage(version) {
+        let why =
+            format!("the backup does not hold what the database does, up to commit {}: make it again", version.seq);
+        return Err(Error::unusable(copy.root(), why));
+    }
+    Ok(())
 }
 
 /// What a backup is made of.

@@ -19,7 +19,7 @@ impl Shared {
     /// The writer's part, checked.
     pub(super) fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
         let writer = self.unchecked_writer()?;
-        writer.check(self.files.root())?;
+        writer.check(&self.files)?;
         Ok(writer)
     }
 
@@ -126,15 +126,24 @@ impl Shared {
             writer.syncing = true;
             let unsynced = writer.take_unsynced();
             drop(writer);
-            let done = unsynced.sync(&self.files);
+            let done = unsynced.sync(&self.files).and_then(|()| unsynced.is_named(&self.files));
             writer = mutex.lock().unwrap_or_else(PoisonError::into_inner);
             writer.syncing = false;
             self.synced.notify_all();
             match done {
-                Ok(()) => {
+                Ok(true) => {
                     writer.durable = writer.durable.max(unsynced.version.seq);
                     self.replace(unsynced.version);
                     writer.mark();
+                }
+                // A publish was faster, and its files are other ones.
+                Ok(false) if writer.durable >= unsynced.version.seq => {}
+                // Somebody removed a file in which the commits stand; what memory holds of them goes into others.
+                Ok(false) => {
+                    let rescued = self.write_out(&mut writer);
+                    rescued.map_err(|error| writer.settle(Stop::Unknown(error), &self.files))?;
+                    writer.trouble =
+                        Some("a file of commits was removed by somebody: they were written anew".to_owned());
                 }
                 Err(error) => {
                     let error = writer.settle(Stop::Unknown(error), &self.files);

@@ -1,13 +1,14 @@
 //! The files of one database: names instead of paths, whole reads and writes, interruptions retried, errors that say
 //! where and what.
 
+use super::hold::{Held, Holding};
 use super::layout::LOCK_BYTES;
 use super::map::{Region, Words};
-use super::vfs::{Vfs, VfsFile};
+use super::vfs::{FileId, MemoryVfs, Vfs, VfsDir, VfsFile, WrongKind};
 use crate::error::{Error, Result};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Directory of segments and delete sets.
 pub(crate) const SEG: &str = "seg";
@@ -24,11 +25,21 @@ pub(crate) const RESERVE: &str = "RESERVE";
 /// End of names that mean nothing after a restart.
 pub(crate) const TEMPORARY: &str = ".tmp";
 
-/// The directory of a database on some file system.
+/// The directory of a database on some file system, held open: wherever it is moved to and whatever its path comes to mean, this
+/// is the one that was opened. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Files {
+pub(crate) struct Files(pub(super) Arc<Opened>);
+
+#[derive(Debug)]
+pub(crate) struct Opened {
     vfs: Arc<dyn Vfs>,
+    /// As it was given, for messages.
     root: PathBuf,
+    dir: Arc<dyn VfsDir>,
+    /// `seg/` and `view/`, from their first use on. `derived/` may be replaced by anybody, so it is opened each time.
+    pub(super) inside: [OnceLock<Arc<dyn VfsDir>>; 2],
+    /// What a writer holds.
+    pub(super) lock: OnceLock<Held>,
 }
 
 /// An open file that knows its path.
@@ -36,9 +47,11 @@ pub(crate) struct Files {
 pub(crate) struct File {
     inner: Box<dyn VfsFile>,
     path: PathBuf,
+    /// In the database.
+    name: String,
 }
 
-fn retried<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub(super) fn retried<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match attempt() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -48,8 +61,16 @@ fn retried<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 }
 
 /// A failed sync is never reported as a full disk: space would not heal it.
-fn sync(path: &Path, operation: &'static str, attempt: impl Fn(&Path) -> io::Result<()>) -> Result<()> {
-    retried(|| attempt(path)).map_err(|source| Error::Io { path: path.to_path_buf(), operation, source })
+fn unsynced(path: &Path, operation: &'static str) -> impl Fn(io::Error) -> Error {
+    move |source| Error::Io { path: path.to_path_buf(), operation, source }
+}
+
+/// What is no file where one should be is damage, like one with the wrong bytes.
+fn failed(path: &Path, operation: &'static str, error: io::Error) -> Error {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<WrongKind>()) {
+        Some(wrong) => Error::corrupt(path, None, wrong.to_string()),
+        None => Error::io(path, operation, error),
+    }
 }
 
 /// Whether an error says that a file does not exist.
@@ -62,32 +83,113 @@ fn is_taken(error: &Error) -> bool {
 }
 
 impl Files {
-    pub(crate) fn new(vfs: Arc<dyn Vfs>, root: &Path) -> Files {
-        Files { vfs, root: root.to_path_buf() }
+    /// Opens the directory of a database, which must be there.
+    pub(crate) fn new(vfs: Arc<dyn Vfs>, root: &Path) -> Result<Files> {
+        let dir = retried(|| vfs.open_dir(root)).map_err(|error| Error::io(root, "open", error))?;
+        Ok(Files::of(vfs, root, dir))
     }
 
-    /// The directory of the database.
+    /// The same, made if it is missing.
+    pub(crate) fn make(vfs: Arc<dyn Vfs>, root: &Path) -> Result<Files> {
+        match Files::new(vfs.clone(), root) {
+            Err(error) if is_missing(&error) => {
+                match retried(|| vfs.create_dir(root)).map_err(|error| Error::io(root, "create directory", error)) {
+                    Err(error) if !is_taken(&error) => Err(error),
+                    _ => Files::new(vfs, root),
+                }
+            }
+            opened => opened,
+        }
+    }
+
+    fn of(vfs: Arc<dyn Vfs>, root: &Path, dir: Box<dyn VfsDir>) -> Files {
+        let (root, dir, inside, lock) = (root.to_path_buf(), Arc::from(dir), Default::default(), OnceLock::new());
+        Files(Arc::new(Opened { vfs, root, dir, inside, lock }))
+    }
+
+    /// A database's directory in memory with the directory `inside` in it; `root` is for messages.
+    pub(crate) fn in_memory(root: &Path, inside: &str) -> Result<Files> {
+        let vfs = MemoryVfs::default();
+        let top = vfs.create_dir(Path::new(inside)).and_then(|()| vfs.open_dir(Path::new("")));
+        let top = top.map_err(|error| Error::io(root, "create directory", error))?;
+        Ok(Files::of(Arc::new(vfs), root, top))
+    }
+
+    /// The directory `path` on the same file system, made if it is missing.
+    pub(crate) fn beside(&self, path: &Path) -> Result<Files> {
+        Files::make(self.0.vfs.clone(), path)
+    }
+
+    /// Whether what is made at `path` would lie in this directory, whatever way the path takes.
+    pub(crate) fn contains(&self, path: &Path) -> Result<bool> {
+        for above in path.ancestors() {
+            let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+            match retried(|| self.0.vfs.open_dir(above)) {
+                Ok(dir) => {
+                    let lineage = retried(|| dir.lineage()).map_err(|error| Error::io(above, "look up", error))?;
+                    return Ok(lineage.contains(&self.identity()?));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // It will not be made either.
+                Err(_) => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    fn identity(&self) -> Result<FileId> {
+        retried(|| self.0.dir.identity()).map_err(|error| Error::io(self.root(), "look up", error))
+    }
+
+    /// The directory of the database, as it was given.
     pub(crate) fn root(&self) -> &Path {
-        &self.root
+        &self.0.root
     }
 
     /// The path of a name; the empty name is the database itself.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        if name.is_empty() { self.root.clone() } else { self.root.join(name) }
+        if name.is_empty() { self.0.root.clone() } else { self.0.root.join(name) }
     }
 
-    fn run<T>(&self, name: &str, operation: &'static str, attempt: impl Fn(&Path) -> io::Result<T>) -> Result<T> {
-        let path = self.path(name);
-        retried(|| attempt(&path)).map_err(|error| Error::io(&path, operation, error))
+    /// The directory of that name, open; the empty name is the database itself.
+    fn dir(&self, name: &str) -> io::Result<Arc<dyn VfsDir>> {
+        let known = match name {
+            "" => return Ok(self.0.dir.clone()),
+            SEG => Some(&self.0.inside[0]),
+            VIEW => Some(&self.0.inside[1]),
+            _ => None,
+        };
+        if let Some(opened) = known.and_then(OnceLock::get) {
+            return Ok(opened.clone());
+        }
+        let opened: Arc<dyn VfsDir> = Arc::from(self.0.dir.open_dir(name)?);
+        Ok(known.map_or_else(|| opened.clone(), |known| known.get_or_init(|| opened.clone()).clone()))
+    }
+
+    /// Does something with a name in the directory that it is in.
+    pub(super) fn run<T>(
+        &self,
+        name: &str,
+        operation: &'static str,
+        attempt: impl Fn(&dyn VfsDir, &str) -> io::Result<T>,
+    ) -> Result<T> {
+        let (dir, last) = name.rsplit_once('/').unwrap_or(("", name));
+        retried(|| attempt(&*self.dir(dir)?, last)).map_err(|error| failed(&self.path(name), operation, error))
+    }
+
+    /// Does something with a directory.
+    fn run_in<T>(&self, name: &str, attempt: impl Fn(&dyn VfsDir) -> io::Result<T>) -> io::Result<T> {
+        retried(|| attempt(&*self.dir(name)?))
     }
 
     fn file(&self, name: &str, inner: Box<dyn VfsFile>) -> File {
-        File { inner, path: self.path(name) }
+        File { inner, path: self.path(name), name: name.to_owned() }
     }
 
-    /// Makes a directory unless it is there.
+    /// Makes a directory in the database unless it is there.
     pub(crate) fn create_dir(&self, name: &str) -> Result<()> {
-        match self.run(name, "create directory", |path| self.vfs.create_dir(path)) {
+        self.check_lock()?;
+        match self.run(name, "create directory", |dir, name| dir.create_dir(name)) {
             Err(error) if is_taken(&error) => Ok(()),
             made => made,
         }
@@ -95,17 +197,12 @@ impl Files {
 
     /// Makes names in a directory durable.
     pub(crate) fn sync_dir(&self, name: &str) -> Result<()> {
-        sync(&self.path(name), "sync directory", |path| self.vfs.sync_dir(path))
+        self.run_in(name, |dir| dir.sync()).map_err(unsynced(&self.path(name), "sync directory"))
     }
 
     /// Makes the name of the database itself durable.
     pub(crate) fn sync_parent(&self) -> Result<()> {
-        let parent = match self.root.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-            Some(parent) => parent,
-            None => return Ok(()),
-        };
-        sync(parent, "sync directory", |path| self.vfs.sync_dir(path))
+        self.run_in("", |dir| dir.sync_parent()).map_err(unsynced(self.root(), "sync directory"))
     }
 
     /// Makes bytes and lengths of several files durable.
@@ -113,20 +210,18 @@ impl Files {
         let inner: Vec<&dyn VfsFile> = files.iter().map(|file| &*file.inner).collect();
         let mut failed = 0;
         let synced = retried(|| {
-            self.vfs.sync_files(&inner).map_err(|(at, error)| {
+            self.0.vfs.sync_files(&inner).map_err(|(at, error)| {
                 failed = at;
                 error
             })
         });
-        synced.map_err(|source| {
-            let path = files.get(failed).map_or(self.root(), |file| file.path());
-            Error::Io { path: path.to_path_buf(), operation: "sync", source }
-        })
+        synced.map_err(|error| unsynced(files.get(failed).map_or(self.root(), |file| file.path()), "sync")(error))
     }
 
     /// Names in a directory of the database, sorted.
     pub(crate) fn list(&self, name: &str) -> Result<Vec<String>> {
-        let mut names = self.run(name, "list", |path| self.vfs.list(path))?;
+        let names = self.run_in(name, |dir| dir.list());
+        let mut names = names.map_err(|error| failed(&self.path(name), "list", error))?;
         names.sort_unstable();
         Ok(names)
     }
@@ -142,7 +237,8 @@ impl Files {
     /// Makes a file. Something of that name can only be left over from a publish that failed, because names that a
     /// manifest holds are never given again; it goes.
     pub(crate) fn create(&self, name: &str) -> Result<File> {
-        let create = || self.run(name, "create", |path| self.vfs.create(path));
+        self.check_lock()?;
+        let create = || self.run(name, "create", |dir, name| dir.create(name));
         let inner = match create() {
             Err(error) if is_taken(&error) => {
                 self.remove(name)?;
@@ -155,21 +251,25 @@ impl Files {
 
     /// Opens a file for reading.
     pub(crate) fn open(&self, name: &str) -> Result<File> {
-        Ok(self.file(name, self.run(name, "open", |path| self.vfs.open(path))?))
+        Ok(self.file(name, self.run(name, "open", |dir, name| dir.open(name))?))
     }
 
     /// Opens a file for reading and writing, making it when missing.
     pub(crate) fn open_or_create(&self, name: &str) -> Result<File> {
-        Ok(self.file(name, self.run(name, "open", |path| self.vfs.open_or_create(path))?))
+        self.check_lock()?;
+        Ok(self.file(name, self.run(name, "open", |dir, name| dir.open_or_create(name))?))
     }
 
+    /// Renames a file within its directory.
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<()> {
-        let to = self.path(to);
-        self.run(from, "rename", |from| self.vfs.rename(from, &to))
+        self.check_lock()?;
+        let to = to.rsplit_once('/').map_or(to, |(_, last)| last);
+        self.run(from, "rename", |dir, from| dir.rename(from, to))
     }
 
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
-        self.run(name, "remove", |path| self.vfs.remove(path))
+        self.check_lock()?;
+        self.run(name, "remove", |dir, name| dir.remove(name))
     }
 
     /// Makes the file `RESERVE` unless it is there; its bytes take room on the disk and mean nothing.
@@ -185,15 +285,20 @@ impl Files {
         Ok(())
     }
 
-    /// Gives a file another name in another database's directory of the same file system.
-    pub(crate) fn link(&self, name: &str, target: &Files) -> Result<()> {
-        let to = target.path(name);
-        self.run(name, "link", |from| self.vfs.link(from, &to))
-    }
-
-    /// The files of another directory on the same file system.
-    pub(crate) fn beside(&self, root: &Path) -> Files {
-        Files { vfs: self.vfs.clone(), root: root.to_path_buf() }
+    /// Gives a file that is open the same name in the directory of another database on the same file system. False where that
+    /// cannot be, whatever is in the way: another device, a file system without, rights.
+    pub(crate) fn link(&self, name: &str, file: &File, target: &Files) -> Result<bool> {
+        let (dir, last) = name.rsplit_once('/').unwrap_or(("", name));
+        let link = || self.dir(dir)?.link(last, &*target.dir(dir)?);
+        if retried(link).is_err() {
+            return Ok(false);
+        }
+        // The name may have come to mean something else since the file was opened.
+        let linked = target.holding(name, file)? == Holding::Same;
+        if !linked {
+            target.remove(name)?;
+        }
+        Ok(linked)
     }
 
     /// Length of a file, for statistics.
@@ -205,6 +310,11 @@ impl Files {
 impl File {
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Its name in the database, as it was opened.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     fn run<T>(&self, operation: &'static str, attempt: impl FnMut() -> io::Result<T>) -> Result<T> {
@@ -251,15 +361,20 @@ impl File {
     }
 
     pub(crate) fn sync(&self) -> Result<()> {
-        sync(&self.path, "sync", |_| self.inner.sync())
+        retried(|| self.inner.sync()).map_err(unsynced(&self.path, "sync"))
     }
 
     pub(crate) fn try_lock(&self, exclusive: bool) -> Result<bool> {
         self.run("lock", || self.inner.try_lock(exclusive))
     }
 
-    pub(crate) fn is_linked(&self) -> Result<bool> {
-        self.run("length", || self.inner.is_linked())
+    pub(super) fn identity(&self) -> Result<FileId> {
+        self.run("look up", || self.inner.identity())
+    }
+
+    /// The process that holds a lock on it, and its user, where the system tells.
+    pub(crate) fn lock_holder(&self) -> Option<(u32, u32)> {
+        self.inner.lock_holder()
     }
 
     pub(crate) fn map(&self, bytes: u64) -> Result<Region> {

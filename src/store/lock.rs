@@ -1,8 +1,12 @@
-//! The writer's lock. The operating system decides who holds it; the text in the file only tells people who that is.
+//! The writer's lock. The operating system decides who holds it. The text in the file tells people who that is, and the holder
+//! itself whether somebody else has written there since.
 
+use super::draft::random;
 use super::files::{File, Files, LOCK};
+use super::hold::Holding;
 use super::layout::LOCK_BYTES;
 use crate::error::{Error, Result};
+use std::io;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,27 +16,62 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Takes the lock, held as long as the file is open.
 pub(crate) fn acquire(files: &Files) -> Result<File> {
-    let file = files.open_or_create(LOCK)?;
+    let mut file = files.open_or_create(LOCK).map_err(|error| denied(files, error))?;
     for _ in 0..=PATIENCE.as_millis() / PAUSE.as_millis() {
-        if file.try_lock(true)? {
-            // Nothing depends on the text, so a full disk must not keep a database shut.
-            let _ = file.write_all_at(&text(), 0);
+        if !file.try_lock(true)? {
+            sleep(PAUSE);
+        } else if files.holding(LOCK, &file)? == Holding::Same {
+            // A full disk must not keep a database shut.
+            let text = text();
+            let written = file.write_all_at(&text, 0).is_ok();
+            files.hold(&file, written.then_some(text))?;
             return Ok(file);
+        } else {
+            // Somebody put another in its place meanwhile, which others may hold.
+            file = files.open_or_create(LOCK)?;
         }
-        sleep(PAUSE);
     }
-    let holder = file.text();
-    let holder = if holder.is_empty() { "an unknown process".to_owned() } else { holder };
-    Err(Error::Locked { path: files.root().to_path_buf(), holder })
+    Err(locked(files, &file))
+}
+
+/// Who holds the lock: the system knows, and the file says who has written last.
+fn locked(files: &Files, file: &File) -> Error {
+    let text = file.text();
+    let text = text.split(", mark").next().unwrap_or_default();
+    let holder = match file.lock_holder() {
+        Some((process, user)) if !text.starts_with(&format!("pid {process},")) => {
+            format!("pid {process} of user {user}")
+        }
+        _ if text.is_empty() => "an unknown process".to_owned(),
+        _ => text.to_owned(),
+    };
+    Error::Locked { path: files.root().to_path_buf(), holder }
+}
+
+/// A lock that this user may not open for writing is either held or just another's.
+fn denied(files: &Files, error: Error) -> Error {
+    let (path, source) = match error {
+        Error::Io { path, source, .. } if source.kind() == io::ErrorKind::PermissionDenied => (path, source),
+        other => return other,
+    };
+    if let Ok(file) = files.open(LOCK)
+        && matches!(file.try_lock(false), Ok(false))
+    {
+        return locked(files, &file);
+    }
+    let why =
+        format!("{source}: nobody holds the lock, but this user may not write it: open the database for reading only");
+    Error::Io { path, operation: "open for writing", source: io::Error::new(source.kind(), why) }
 }
 
 fn text() -> Vec<u8> {
     let lines = format!(
-        "pid {}\nhost {:.64}\nsince {}\notolith {}\n",
+        "pid {}\nhost {:.64}\nsince {}\notolith {}\nmark {:016x}\n",
         std::process::id(),
         host(),
         utc(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()),
         env!("CARGO_PKG_VERSION"),
+        random(),
     );
     let mut bytes = lines.into_bytes();
     bytes.resize(LOCK_BYTES, b' ');

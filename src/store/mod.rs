@@ -21,7 +21,8 @@
 //!   `segment/growing`;
 //! - a publish: `publish`, `fold` (small segments join), `aside` with `compact` and `bulk` (segments written beside the commits), `gc`;
 //! - opening: `open`, `lock`, `replay` (the log, by readers again and again), `version` with its `collections`, `snapshot`;
-//! - the files: `files` over `vfs/`, `container/` (the shape that all but logs and manifests share), `segment/`, `deletes`, `view_file`,
+//! - the files: `files` over `vfs/`, `hold` (whether they are still those that were opened), `container/` (the shape that all
+//!   but logs and manifests share), `segment/`, `deletes`, `view_file`,
 //!   `derived`, `manifest/`;
 //! - when something is wrong: `damage`, `verify`, `repair/`, and in good time `backup`.
 //!
@@ -53,6 +54,7 @@ mod files;
 mod fold;
 mod gc;
 mod helpers;
+mod hold;
 #[doc(hidden)]
 pub mod layout;
 mod lock;
@@ -315,7 +317,15 @@ impl Shared {
     /// Goes to the newest version; `replay` is then exactly there.
     fn catch_up(&self, replay: &mut Replay) -> Result<Arc<Version>> {
         let known = self.version();
-        if version::is_newest(&self.files, known.generation)? {
+        let anew = |what: String| Error::unusable(self.files.root(), format!("{what}: open it anew"));
+        let gone = |error: Error| match error {
+            error if files::is_missing(&error) || matches!(error, Error::NotFound { .. }) => {
+                anew("was removed".to_owned())
+            }
+            other => other,
+        };
+        let newest = version::is_newest(&self.files, known.generation).map_err(gone)?;
+        if newest && known.is_in_place(&self.files)? {
             match replay.catch_up(&self.files, &known) {
                 Ok(None) => return Ok(known),
                 Ok(Some(next)) => {
@@ -327,11 +337,19 @@ impl Shared {
                 Err(error) => return Err(error),
             }
         }
-        let (next, now) = open::newest(&self.files, self.access, Some(&known))?;
+        let (next, now) = open::newest(&self.files, self.access, Some(&known)).map_err(gone)?;
         if next.manifest.database != known.manifest.database {
-            let why = "holds another database than when it was opened: open it anew";
-            return Err(Error::unusable(self.files.root(), why));
+            return Err(anew("holds another database than when it was opened".to_owned()));
         }
+        if next.generation <= known.generation {
+            return Err(anew(
+                "holds an older state than this handle has seen, as when a backup is restored".to_owned(),
+            ));
+        }
+        self.files.check_place().map_err(|error| match error {
+            Error::Poisoned { cause, .. } => anew(cause),
+            other => other,
+        })?;
         *replay = now;
         self.replace(Arc::new(next));
         Ok(self.version())

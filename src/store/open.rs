@@ -8,6 +8,7 @@ use super::log::Cursor;
 use super::manifest::{Manifest, generation_of, number_of};
 use super::replay::Replay;
 use super::version::{self, Version};
+use super::vfs::Vfs;
 use super::writer::Writer;
 use super::{Access, Mode, Options, Shared, Store, file_system, gc, lock, log};
 use crate::error::{Error, Result};
@@ -25,31 +26,33 @@ impl Store {
     /// writer has it, [`Error::Corrupt`] and [`Error::Version`] when its newest manifest cannot be used, [`Error::Io`].
     pub fn open(path: &Path, mode: Mode, options: Options) -> Result<Store> {
         let options = file_system::admit(path, mode, options)?;
-        let files = Files::new(options.vfs.clone(), path);
-        let lock = match mode {
-            Mode::Read => None,
-            Mode::Write { create } => {
-                prepare(&files, create)?;
-                let lock = lock::acquire(&files)?;
-                if version::generations(&files)?.is_empty() {
-                    initialise(&files)?;
-                }
-                Some(lock)
-            }
-        };
         let access = options.access;
-        let Some(lock) = lock else {
-            let (version, replay) = newest(&files, access, None)?;
-            return Ok(Store::new(files, options, version, Some(replay), None));
+        let create = match mode {
+            Mode::Read => {
+                let files = at(options.vfs.clone(), path)?;
+                let (version, replay) = newest(&files, access, None)?;
+                return Ok(Store::new(files, options, version, Some(replay), None));
+            }
+            Mode::Write { create } => create,
         };
+        let files = prepare(options.vfs.clone(), path, create)?;
+        let lock = lock::acquire(&files)?;
+        if version::generations(&files)?.is_empty() {
+            initialise(&files)?;
+        }
         let (manifest, no_writing, pin) = version::newest(&files)?;
         if no_writing {
             let found = "with flags that forbid writing".to_owned();
             let supported = "it for reading only".to_owned();
             return Err(Error::Version { path: path.to_path_buf(), found, supported });
         }
-        // A directory of derived files may have been removed by hand.
-        files.create_dir(DERIVED)?;
+        // Empty directories get lost when a database is copied, and that of derived files may have been removed by hand. Where
+        // a directory is missing with all that was in it, nothing is made better by an empty one.
+        for dir in DIRS {
+            if dir == DERIVED || !manifest.kept().any(|name| name.starts_with(dir)) {
+                files.create_dir(dir)?;
+            }
+        }
         let retired = gc::retire(&files, 2);
         // A publish whose last sync failed may have left a name that is seen but not durable. Nothing is built on it
         // before it is.
@@ -102,7 +105,7 @@ impl Store {
 pub(super) fn newest(files: &Files, access: Access, known: Option<&Version>) -> Result<(Version, Replay)> {
     loop {
         let (manifest, _, pin) = match version::newest(files) {
-            Err(error) if is_missing(&error) => return Err(missing(files)),
+            Err(error) if is_missing(&error) => return Err(missing(files.root())),
             newest => newest?,
         };
         let generation = manifest.generation;
@@ -153,23 +156,25 @@ fn next_number(files: &Files, at_least: u64) -> Result<u64> {
     Ok(next)
 }
 
-fn missing(files: &Files) -> Error {
-    Error::not_found("database", files.root().display().to_string(), [""; 0])
+fn missing(path: &Path) -> Error {
+    Error::not_found("database", path.display().to_string(), [""; 0])
 }
 
-/// Makes sure that there is a directory that is a database or may become one.
-fn prepare(files: &Files, create: bool) -> Result<()> {
-    let names = match files.list("") {
-        Ok(names) => names,
-        Err(error) if is_missing(&error) && create => {
-            files.create_dir("")?;
-            Vec::new()
-        }
-        Err(error) if is_missing(&error) => return Err(missing(files)),
-        Err(error) => return Err(error),
+/// The files of a database that must be there.
+pub(super) fn at(vfs: Arc<dyn Vfs>, path: &Path) -> Result<Files> {
+    Files::new(vfs, path).map_err(|error| if is_missing(&error) { missing(path) } else { error })
+}
+
+/// Makes sure that there is a directory that is a database or may become one, and that nothing leads out of it.
+fn prepare(vfs: Arc<dyn Vfs>, path: &Path, create: bool) -> Result<Files> {
+    let files = match create {
+        true => Files::make(vfs, path)?,
+        false => at(vfs, path)?,
     };
+    let names = files.list("")?;
+    files.check_kinds()?;
     if names.iter().any(|name| generation_of(name).is_some()) {
-        return Ok(());
+        return Ok(files);
     }
     let ours = |name: &String| {
         let fixed = name == LOCK || name == RESERVE || DIRS.contains(&name.as_str());
@@ -178,10 +183,10 @@ fn prepare(files: &Files, create: bool) -> Result<()> {
     match names.iter().find(|name| !ours(name)) {
         Some(other) => {
             let why = format!("is no database and not empty (there is `{other}`): give the path of a new directory");
-            Err(Error::unusable(files.root(), why))
+            Err(Error::unusable(path, why))
         }
-        None if create => Ok(()),
-        None => Err(missing(files)),
+        None if create => Ok(files),
+        None => Err(missing(path)),
     }
 }
 

@@ -16,7 +16,7 @@ use super::files::{File, Files, SEG, TEMPORARY, VIEW};
 use super::manifest::{CollectionEntry, DeletesEntry, FileEntry, Manifest, Packed, SegmentEntry, ViewEntry, name_of};
 use super::options::Access;
 use super::segment::{self, MemoryRecord, OpenSegment, SegmentWriter, Values, Written};
-use super::version::{self, CollectionVersion, Pin, SegmentRef, Version};
+use super::version::{CollectionVersion, Pin, SegmentRef, Version};
 use super::{ViewFile, deletes, fold, gc};
 use crate::error::{Error, Result};
 use crate::limits;
@@ -39,7 +39,7 @@ pub(super) enum Stop {
 impl From<Error> for Stop {
     fn from(error: Error) -> Stop {
         match error {
-            Error::Io { operation: "write", .. } => Stop::Poison(error),
+            Error::Io { operation: "write", .. } | Error::Poisoned { .. } => Stop::Poison(error),
             other => Stop::Refused(other),
         }
     }
@@ -295,10 +295,7 @@ impl<'a> Publisher<'a> {
         if let Some(damage) = version.damage_in(|name| new.contains(name)) {
             return Err(Stop::Refused(read_back(files.root(), damage)));
         }
-        // Whoever got past the lock (it may be on a network) must not lose a commit to this one.
-        if !version::is_newest(files, self.base.generation)? {
-            return Err(Stop::Poison(Error::unusable(files.root(), "has been written by another process meanwhile")));
-        }
+        self.base.check_place(files)?;
         let retired = gc::retire(files, 1);
         files.rename(&temporary, &name).map_err(Stop::Unknown)?;
         files.sync_dir("").map_err(Stop::Unknown)?;

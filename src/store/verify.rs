@@ -10,7 +10,7 @@ use super::log::{self, Cursor};
 use super::manifest::{FileEntry, Manifest, SegmentEntry};
 use super::replay::Replay;
 use super::version::{self, CollectionVersion, Pin, Version};
-use super::{Access, Options, Segment, deletes, view_file};
+use super::{Access, Options, Segment, deletes, open, view_file};
 use crate::error::{Error, Result};
 use crate::matrix::MatrixView;
 use rayon::prelude::*;
@@ -67,11 +67,8 @@ impl Report {
 /// [`verify_path`] for files that are at hand.
 pub(crate) fn verify(files: &Files, depth: Depth) -> Result<Report> {
     let mut check = Check { files, depth, report: Report::default(), seen: HashMap::new(), noted: HashSet::new() };
-    let pins = match check.pin_all() {
-        Err(error) if !is_missing(&error) => return Err(error),
-        pins => pins.unwrap_or_default(),
-    };
-    if pins.is_empty() {
+    let pins = check.pin_all()?;
+    if pins.is_empty() && check.report.findings.is_empty() {
         return Err(Error::not_found("database", files.root().display().to_string(), [""; 0]));
     }
     let mut manifests = Vec::new();
@@ -107,7 +104,7 @@ pub(crate) fn verify(files: &Files, depth: Depth) -> Result<Report> {
 /// # Errors
 /// [`Error::NotFound`] when there is none, [`Error::Io`] when it cannot be looked at.
 pub fn verify_path(path: &Path, options: Options, depth: Depth) -> Result<Report> {
-    verify(&Files::new(options.vfs, path), depth)
+    verify(&open::at(options.vfs, path)?, depth)
 }
 
 struct Check<'a> {
@@ -131,10 +128,13 @@ impl Check<'_> {
     }
 
     /// Pins every manifest there is, oldest first.
-    fn pin_all(&self) -> Result<Vec<(u64, Pin)>> {
+    fn pin_all(&mut self) -> Result<Vec<(u64, Pin)>> {
         let mut pins = Vec::new();
         for generation in version::generations(self.files)? {
-            pins.extend(version::pin(self.files, generation)?.map(|pin| (generation, pin)));
+            match version::pin(self.files, generation) {
+                Ok(pin) => pins.extend(pin.map(|pin| (generation, pin))),
+                Err(error) => self.note(error, false)?,
+            }
         }
         Ok(pins)
     }
@@ -166,7 +166,8 @@ impl Check<'_> {
                 self.note(Error::corrupt(self.files.path(&name), None, what), false)?;
                 Ok(false)
             }
-            opened => opened.map(|_| true),
+            Err(error) => self.note(error, false).map(|()| false),
+            Ok(_) => Ok(true),
         }
     }
 
@@ -205,7 +206,13 @@ impl Check<'_> {
             let Some(segment) = segment else { continue };
             let address = derived.address(segment, view, kind);
             self.report.files += 1;
-            self.report.bytes += self.files.bytes_of(&address.name)?;
+            match self.files.bytes_of(&address.name) {
+                Ok(bytes) => self.report.bytes += bytes,
+                Err(error) => {
+                    self.note(error, true)?;
+                    continue;
+                }
+            }
             // What the sections of other kinds mean is known to the rooms above, which believe none that is wrong.
             let checked = match kind {
                 Kind::Rows => derived.load::<DerivedRows>(&address).map(drop),
@@ -236,7 +243,10 @@ impl Check<'_> {
         let version = Version::load(self.files, Access::Read, manifest, pin, None)?;
         for number in Cursor::logs(self.files, version.manifest.first_log())? {
             self.report.files += 1;
-            self.report.bytes += self.files.bytes_of(&log::name_of(number))?;
+            match self.files.bytes_of(&log::name_of(number)) {
+                Ok(bytes) => self.report.bytes += bytes,
+                Err(error) => self.note(error, false)?,
+            }
         }
         let mut replay = Replay::new(&version, Access::Read);
         let version = match replay.catch_up(self.files, &version) {

@@ -2,6 +2,7 @@
 
 use super::collections::Collections;
 use super::files::{File, Files};
+use super::hold::Holding;
 use super::layout::Sixteen;
 use super::manifest::{self, CollectionEntry, DeletesEntry, Manifest, SEGMENT_ROOM, SegmentEntry};
 use super::segment::{Lookup, MemoryRecord};
@@ -226,7 +227,9 @@ pub(crate) fn pin(files: &Files, generation: u64) -> Result<Option<Pin>> {
         Err(error) if super::files::is_missing(&error) => return Ok(None),
         opened => opened?,
     };
-    Ok((file.try_lock(false)? && file.is_linked()?).then_some(Pin(file)))
+    // By its name, not by whether it has one: a copy made of hard links gives it others.
+    let pinned = file.try_lock(false)? && files.holding(&manifest::name_of(generation), &file)? == Holding::Same;
+    Ok(pinned.then_some(Pin(file)))
 }
 
 impl Pin {
@@ -254,6 +257,24 @@ impl Version {
     pub(crate) fn with(&self, seq: u64, collections: Collections) -> Version {
         let (manifest, pin) = (self.manifest.clone(), self.pin.clone());
         Version { generation: self.generation, seq, collections, manifest, pin }
+    }
+
+    /// Whether its manifest still has its name.
+    pub(crate) fn is_in_place(&self, files: &Files) -> Result<bool> {
+        let manifest = self.pin.file();
+        Ok(files.holding(&manifest::name_of(self.generation), manifest)? == Holding::Same)
+    }
+
+    /// Makes sure that the directory still is what this version, the newest, was written to or read from.
+    pub(crate) fn check_place(&self, files: &Files) -> Result<()> {
+        files.check_place()?;
+        files.check_name(&manifest::name_of(self.generation), self.pin.file())?;
+        // Whoever got past the lock (it may be on a network) must not lose a commit to this one.
+        if is_newest(files, self.generation)? {
+            return Ok(());
+        }
+        let cause = "another process has published meanwhile".to_owned();
+        Err(Error::Poisoned { path: files.root().to_path_buf(), cause })
     }
 
     /// Whether this one comes after another: later files, or later commits on the same ones.

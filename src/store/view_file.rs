@@ -5,7 +5,6 @@ use super::container::{Container, Counts, Expected, Finished, Identity, SectionE
 use super::files::{File, Files, VIEW};
 use super::layout::{self, ALIGN, Kind, Sixteen, array_entry, footer, section, step_header};
 use super::manifest::{FileEntry, ViewEntry, numbers_of};
-use super::vfs::MemoryVfs;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::matrix::{Matrix, MatrixView};
@@ -13,7 +12,7 @@ use crate::pipeline::{Array, Pipeline, Section};
 use crate::score::Metric;
 use serde_json::{Value, json};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 /// A view of a collection as it is on disk.
 #[derive(Clone, Debug)]
@@ -45,7 +44,7 @@ impl ViewFile {
         sections: &[Section],
     ) -> Result<ViewFile> {
         let identity = Identity { database, file: identity, ..Identity::default() };
-        let files = in_memory();
+        let files = in_the_log()?;
         let path = format!("{VIEW}/{}", name_of(no, random));
         let written = write(files.create(&path)?, &identity, name, settings, sections)?;
         let bytes = files.open(&path)?.read(0, written.bytes)?.as_bytes().to_vec();
@@ -54,7 +53,7 @@ impl ViewFile {
 
     /// A view whose file stands in the log.
     pub(crate) fn logged(database: Sixteen, (no, random): (u64, u64), name: &str, bytes: Vec<u8>) -> Result<ViewFile> {
-        let files = in_memory();
+        let files = in_the_log()?;
         let file = name_of(no, random);
         files.create(&format!("{VIEW}/{file}"))?.write_all_at(&bytes, 0)?;
         let end = bytes.len().checked_sub(footer::BYTES).map(|at| &bytes[at..]);
@@ -105,10 +104,8 @@ fn name_of(no: u64, random: u64) -> String {
 }
 
 /// A place for a file on its way into the log or out of it.
-fn in_memory() -> Files {
-    let (vfs, root) = (MemoryVfs::default(), Path::new("log"));
-    vfs.make_dirs(&root.join(VIEW));
-    Files::new(Arc::new(vfs), root)
+fn in_the_log() -> Result<Files> {
+    Files::in_memory(Path::new("log"), VIEW)
 }
 
 /// Writes a view file. Nothing is synced.

@@ -3,6 +3,7 @@
 use super::container::Identity;
 use super::draft::{Draft, random, random_sixteen};
 use super::files::{File, Files, RESERVE, SEG};
+use super::hold::Holding;
 use super::log::Log;
 use super::manifest::number_of;
 use super::options::Tuning;
@@ -13,7 +14,6 @@ use super::{Shared, fold, gc};
 use crate::error::{Error, Result};
 use crate::limits;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,7 +29,7 @@ const OPEN_SEGMENTS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Writer {
     /// Held for as long as the store is open.
-    lock: File,
+    _lock: File,
     /// A child after fork shares locks and files, but must not write.
     process: u32,
     /// The failure after which nothing is written.
@@ -67,7 +67,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(lock: File, newest: Arc<Version>, next_no: u64, direct: BTreeSet<String>) -> Writer {
         Writer {
-            lock,
+            _lock: lock,
             process: std::process::id(),
             poisoned: None,
             trouble: None,
@@ -90,15 +90,14 @@ impl Writer {
     }
 
     /// Refuses to write when that could do harm.
-    pub(super) fn check(&self, path: &Path) -> Result<()> {
+    pub(super) fn check(&self, files: &Files) -> Result<()> {
         let cause = match &self.poisoned {
             Some(cause) => cause.clone(),
             None if self.process != std::process::id() => "fork: this is a child of the process that opened it".into(),
             // Somebody else may hold a lock of that name by now, and two writers would undo each other's commits.
-            None if !self.lock.is_linked()? => "the file LOCK was removed while it was held".into(),
-            None => return Ok(()),
+            None => return files.check_lock(),
         };
-        Err(Error::Poisoned { path: path.to_path_buf(), cause })
+        Err(Error::Poisoned { path: files.root().to_path_buf(), cause })
     }
 
     /// Turns a stop into what the caller is told, and remembers what it means.
@@ -111,12 +110,13 @@ impl Writer {
                 error
             }
             Stop::Poison(error) => {
-                self.poisoned = Some(error.to_string());
+                self.poisoned = Some(cause_of(&error));
                 error
             }
             Stop::Unknown(error) => {
-                self.poisoned = Some(error.to_string());
-                Error::OutcomeUnknown { path: files.root().to_path_buf(), cause: error.to_string() }
+                let cause = cause_of(&error);
+                self.poisoned = Some(cause.clone());
+                Error::OutcomeUnknown { path: files.root().to_path_buf(), cause }
             }
         }
     }
@@ -211,6 +211,7 @@ impl Writer {
     /// Makes sure that a collection has a segment that matrices can be appended to.
     fn open_segment(&mut self, shared: &Shared, draft: &Draft, id: u64) -> Step<()> {
         let Some(collection) = draft.collection_of(id).filter(|_| !self.open.contains_key(&id)) else { return Ok(()) };
+        self.newest.check_place(&shared.files)?;
         let name = (self.number(), random());
         let database = self.newest.manifest.database;
         let identity = Identity { database, file: random_sixteen(), ..Identity::default() };
@@ -240,6 +241,7 @@ impl Writer {
             broken.file().sync().map_err(Stop::Poison)?;
             files.sync_dir("").map_err(Stop::Poison)?;
         }
+        self.newest.check_place(files)?;
         let number = self.number();
         let log = Log::create(files, &self.newest.manifest.database, number, self.log.as_ref())?;
         self.log = Some(log);
@@ -252,8 +254,19 @@ impl Writer {
         // Segments that matrices were appended to since the draft was begun have taken numbers too.
         draft.next_no = draft.next_no.max(self.next_no);
         let newest = self.newest.clone();
-        // Whatever comes of it, nothing more is appended to these files.
-        let open = std::mem::take(&mut self.open);
+        newest.check_place(&shared.files)?;
+        // A log that was removed takes nothing along, because what it held is in memory; one that was replaced is another's.
+        if let Some(file) = self.log.as_ref().map(Log::file)
+            && shared.files.holding(file.name(), file)? == Holding::Other
+        {
+            return Err(Stop::Poison(shared.files.lost(file.name(), true)));
+        }
+        // Whatever comes of it, nothing more is appended to these files. What was put into one that lost its name is written anew.
+        let mut open = std::mem::take(&mut self.open);
+        open.retain(|_, open| {
+            let file = open.growing().file();
+            matches!(shared.files.holding(file.name(), file), Ok(Holding::Same))
+        });
         let done = Publisher::new(&shared.files, shared.access, &newest, open, &self.direct).run(draft)?;
         let before = newest.manifest.clone();
         self.newest = Arc::new(done.version);
@@ -314,6 +327,13 @@ impl Writer {
     }
 }
 
+fn cause_of(error: &Error) -> String {
+    match error {
+        Error::Poisoned { cause, .. } => cause.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// What a sync must reach.
 pub(super) struct Unsynced {
     log: Option<Arc<File>>,
@@ -334,6 +354,20 @@ impl Unsynced {
             files.sync_dir("")?;
         }
         Ok(())
+    }
+
+    /// Whether what was synced will be found again: its files still have their names.
+    pub(super) fn is_named(&self, files: &Files) -> Result<bool> {
+        if !self.segments.is_empty() {
+            files.check_dirs()?;
+        }
+        let all = self.segments.iter().map(|growing| growing.file()).chain(self.log.iter().map(|log| &**log));
+        for file in all {
+            if files.holding(file.name(), file)? != Holding::Same {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

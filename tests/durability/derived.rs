@@ -5,7 +5,7 @@ use crate::damaged::is_derived;
 use otolith::collection::IndexKind;
 use otolith::pipeline::{Statistic, Step};
 use otolith::store::Tuning;
-use otolith::store::vfs::{MemoryVfs, Vfs};
+use otolith::store::vfs::MemoryVfs;
 use otolith::{Collection, Database, Hits, Matrix, Metric, Record, Result, Schema, View};
 use rayon::prelude::*;
 use std::fmt;

@@ -158,8 +158,10 @@ fn run(fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
         what()
     );
     // A failure to read leaves nothing on the disk that other runs do not, so only some of these are cut.
-    let reading =
-        matches!(run.vfs.fired(), Some("read_at" | "map" | "open" | "bytes" | "list" | "is_linked" | "try_lock"));
+    let reading = matches!(
+        run.vfs.fired(),
+        Some("read_at" | "map" | "open" | "open_dir" | "bytes" | "list" | "find" | "identity" | "try_lock")
+    );
     check(&mut run, tried, !reading || at.is_multiple_of(8), &what);
     run
 }

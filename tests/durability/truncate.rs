@@ -4,7 +4,7 @@ use crate::damaged::{self, Answers, Damaged};
 use crate::oracle::{self, DB, State};
 use otolith::ErrorKind;
 use otolith::store::Access;
-use otolith::store::vfs::{MemoryVfs, Vfs, VfsFile};
+use otolith::store::vfs::{FileId, Found, MemoryVfs, Vfs, VfsDir, VfsFile};
 use rayon::prelude::*;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -137,9 +137,16 @@ struct Refusing {
     path: Arc<PathBuf>,
 }
 
-impl Refusing {
-    fn check(&self, path: &Path) -> io::Result<()> {
-        if path == self.path.as_path() { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
+#[derive(Debug)]
+struct RefusingDir {
+    inner: Box<dyn VfsDir>,
+    at: PathBuf,
+    refused: Arc<PathBuf>,
+}
+
+impl RefusingDir {
+    fn check(&self, name: &str) -> io::Result<()> {
+        if self.at.join(name) == *self.refused { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
     }
 }
 
@@ -148,35 +155,67 @@ impl Vfs for Refusing {
         self.inner.create_dir(path)
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.check(dir)?;
-        self.inner.list(dir)
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn VfsDir>> {
+        let dir = RefusingDir { inner: self.inner.open_dir(path)?, at: path.to_path_buf(), refused: self.path.clone() };
+        dir.check("").map(|()| Box::new(dir) as Box<dyn VfsDir>)
+    }
+}
+
+impl VfsDir for RefusingDir {
+    fn create_dir(&self, name: &str) -> io::Result<()> {
+        self.inner.create_dir(name)
     }
 
-    fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        self.inner.create(path)
+    fn open_dir(&self, name: &str) -> io::Result<Box<dyn VfsDir>> {
+        self.check(name)?;
+        let (inner, at, refused) = (self.inner.open_dir(name)?, self.at.join(name), self.refused.clone());
+        Ok(Box::new(RefusingDir { inner, at, refused }))
     }
 
-    fn open(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        self.check(path)?;
-        self.inner.open(path)
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.inner.list()
     }
 
-    fn open_or_create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        self.check(path)?;
-        self.inner.open_or_create(path)
+    fn create(&self, name: &str) -> io::Result<Box<dyn VfsFile>> {
+        self.inner.create(name)
     }
 
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+    fn open(&self, name: &str) -> io::Result<Box<dyn VfsFile>> {
+        self.check(name)?;
+        self.inner.open(name)
+    }
+
+    fn open_or_create(&self, name: &str) -> io::Result<Box<dyn VfsFile>> {
+        self.check(name)?;
+        self.inner.open_or_create(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.inner.rename(from, to)
     }
 
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.inner.remove(path)
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.inner.remove(name)
     }
 
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.inner.sync_dir(dir)
+    fn sync(&self) -> io::Result<()> {
+        self.inner.sync()
+    }
+
+    fn sync_parent(&self) -> io::Result<()> {
+        self.inner.sync_parent()
+    }
+
+    fn find(&self, name: &str) -> io::Result<Option<Found>> {
+        self.inner.find(name)
+    }
+
+    fn identity(&self) -> io::Result<FileId> {
+        self.inner.identity()
+    }
+
+    fn lineage(&self) -> io::Result<Vec<FileId>> {
+        self.inner.lineage()
     }
 }
 
@@ -203,7 +242,7 @@ fn a_file_that_must_not_be_read_or_is_a_directory_costs_what_lies_in_it() {
         if database.vfs.read(&path).is_ok() {
             let vfs = database.vfs.copy().unwrap();
             vfs.remove(&path).unwrap();
-            vfs.make_dirs(&path);
+            vfs.make_dirs(&path).unwrap();
             damaged::ask_amid(ErrorKind::Environment, oracle::reader(&vfs, Access::Read), newest).unwrap_or_else(wrong);
             let opened = oracle::writer(&vfs, damaged::tuning());
             damaged::ask_amid(ErrorKind::Environment, opened, newest).unwrap_or_else(wrong);

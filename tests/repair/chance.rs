@@ -90,7 +90,6 @@ fn harm() -> impl Strategy<Value = Harm> {
 }
 
 fn hurt(vfs: &MemoryVfs, harm: &Harm) {
-    use otolith::store::vfs::Vfs;
     let paths: Vec<_> = files(vfs, "").into_iter().filter(|path| !path.ends_with("LOCK")).collect();
     let (Harm::Flip(file, ..) | Harm::Cut(file, _) | Harm::Zeros(file, ..) | Harm::Remove(file)) = harm;
     let path = file.get(&paths);

@@ -1,7 +1,7 @@
 //! Databases whose process died: part of their records stand in the log.
 
 use crate::world::{DB, DIM, clips, files, id, matrix, options, record};
-use otolith::store::vfs::{MemoryVfs, Vfs};
+use otolith::store::vfs::MemoryVfs;
 use otolith::store::{Access, Options, RepairReport, Tuning, repair_to};
 use otolith::{Error, Schema};
 use std::collections::BTreeMap;

@@ -117,7 +117,7 @@ fn a_view_goes_on_without_damaged_records_and_keeps_no_file_that_lacks_them() {
     assert!(scores(&kept) == full && kept.certificate.is_exact());
     let derived = files(&vfs, ".odrv");
     assert_eq!(derived.len(), 2);
-    derived.iter().for_each(|path| otolith::store::vfs::Vfs::remove(&vfs, path).unwrap());
+    derived.iter().for_each(|path| vfs.remove(path).unwrap());
     let lost = hidden(&vfs, Access::Map).0;
     for _ in 0..2 {
         let db = options(&vfs, Access::Map).open(world::DB).unwrap();

@@ -28,10 +28,9 @@ pub(crate) use sections::{Sections, SectionsWriter};
 
 use super::container::{Counts, Identity, Writer};
 use super::damage::Damage;
-use super::files::{DERIVED, Files, TEMPORARY};
+use super::files::{DERIVED, Files, TEMPORARY, is_missing};
 use super::layout::{Kind, Sixteen};
 use super::manifest::{SegmentEntry, sixteen_digits};
-use super::vfs::MemoryVfs;
 use super::{Access, Segment, ViewFile};
 use crate::error::{Error, Result};
 use std::cell::RefCell;
@@ -214,7 +213,7 @@ impl Derived {
                     }
                 }
                 Err(error) => match Damage::try_from(error) {
-                    Ok(_) | Err(Error::Io { .. } | Error::DiskFull { .. }) => {}
+                    Ok(_) | Err(Error::Io { .. } | Error::DiskFull { .. } | Error::Poisoned { .. }) => {}
                     Err(other) => return Err(other),
                 },
             }
@@ -225,9 +224,7 @@ impl Derived {
 
 /// Builds the same file as on disk, on a file system that goes with it.
 fn build_in_memory(root: &Path, address: &Address, make: &Make<'_>) -> Result<Sections> {
-    let vfs = MemoryVfs::default();
-    vfs.make_dirs(&root.join(DERIVED));
-    let files = Files::new(Arc::new(vfs), root);
+    let files = Files::in_memory(root, DERIVED)?;
     build(&files, address, make, false)?;
     Sections::open(&files, Access::Map, address)
 }
@@ -252,7 +249,15 @@ fn build(files: &Files, address: &Address, make: &Make<'_>, lasting: bool) -> Re
     static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
     let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
     let temporary = format!("{}.{}-{attempt}{TEMPORARY}", address.name, std::process::id());
-    let mut out = Writer::new(files.create(&temporary)?, address.kind, &address.identity)?;
+    let file = match files.create(&temporary) {
+        // The directory may have been removed with all that was in it.
+        Err(error) if is_missing(&error) => {
+            files.create_dir(DERIVED)?;
+            files.create(&temporary)
+        }
+        made => made,
+    };
+    let mut out = Writer::new(file?, address.kind, &address.identity)?;
     let written = make(&mut SectionsWriter::new(&mut out, lasting));
     let finished = written.and_then(|counts| out.finish(counts));
     finished.and_then(|_| files.rename(&temporary, &address.name)).inspect_err(|_| {

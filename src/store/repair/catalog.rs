@@ -4,7 +4,7 @@ use super::report::{LostSegment, LostView, RepairReport, Revived};
 use crate::error::{Error, Result};
 use crate::record::{Schema, check_name};
 use crate::store::container::{Container, Counts, Expected};
-use crate::store::files::{Files, SEG, VIEW, is_missing};
+use crate::store::files::{Files, SEG, VIEW};
 use crate::store::layout::{self, Kind, Sixteen, footer, header, section};
 use crate::store::log::{self, Commit, Cursor, Operation};
 use crate::store::manifest::{DeletesEntry, FileEntry, Manifest, Packed, SegmentEntry, ViewEntry, numbers_of};
@@ -336,12 +336,11 @@ impl Catalog {
 /// The newest manifest that can be read, with pins on all there are. Those above it go into the report.
 fn base(files: &Files, report: &mut RepairReport) -> Result<(Option<Manifest>, Vec<Pin>)> {
     let mut pins = Vec::new();
-    let generations = match version::generations(files) {
-        Err(error) if is_missing(&error) => Vec::new(),
-        generations => generations?,
-    };
-    for generation in generations {
-        pins.extend(version::pin(files, generation)?.map(|pin| (generation, pin)));
+    for generation in version::generations(files)? {
+        match version::pin(files, generation) {
+            Ok(pin) => pins.extend(pin.map(|pin| (generation, pin))),
+            Err(error) => report.manifests.push(Finding::new(error, false)?),
+        }
     }
     let mut base = None;
     for (generation, pin) in pins.iter().rev() {
@@ -381,11 +380,8 @@ impl Strays {
     fn database(&self, files: &Files) -> Result<Sixteen> {
         let mut votes: HashMap<Sixteen, usize> = HashMap::new();
         for name in &self.segments {
-            let file = files.open(&format!("{SEG}/{name}"))?;
-            if file.bytes()? < header::BYTES as u64 {
-                continue;
-            }
-            let Ok(head) = file.read(0, header::BYTES as u64) else { continue };
+            let head = files.open(&format!("{SEG}/{name}")).and_then(|file| file.read(0, header::BYTES as u64));
+            let Ok(head) = head else { continue };
             let head = head.as_bytes();
             if header::CRC.number(head) == u64::from(crc32fast::hash(&head[..header::CRC.offset])) {
                 *votes.entry(header::DATABASE.sixteen(head)).or_default() += 1;

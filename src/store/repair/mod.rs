@@ -31,7 +31,7 @@ pub use report::{LostRecord, LostSegment, LostView, RepairReport, Revived, Saved
 
 use super::files::{DERIVED, DIRS, Files, VIEW, is_missing};
 use super::verify::{self, Depth, Finding};
-use super::{Change, Durability, Mode, Options, Store};
+use super::{Change, Durability, Mode, Options, Store, open};
 use crate::error::{Error, ErrorKind, Result};
 use catalog::Catalog;
 use copy::Copy;
@@ -46,11 +46,11 @@ use std::path::{Path, PathBuf};
 /// [`Error::Version`] when it is of a newer format (that is no damage), [`Error::Io`] and [`Error::DiskFull`]. Damage is
 /// no error.
 pub fn repair_to(path: &Path, options: Options, out: &Path) -> Result<RepairReport> {
-    let files = Files::new(options.vfs.clone(), path);
-    if out.starts_with(path) {
+    let files = open::at(options.vfs.clone(), path)?;
+    if files.contains(out)? {
         return Err(Error::unusable(out, "lies within the damaged database: give the path of a new directory"));
     }
-    match Files::new(options.vfs.clone(), out).list("") {
+    match Files::new(options.vfs.clone(), out).and_then(|files| files.list("")) {
         Err(error) if is_missing(&error) => {}
         Ok(names) if names.is_empty() => {}
         Ok(_) => return Err(Error::unusable(out, "is not empty: give the path of a new directory")),
@@ -92,10 +92,10 @@ pub fn repair_to(path: &Path, options: Options, out: &Path) -> Result<RepairRepo
 /// # Errors
 /// As [`Store::open`] for writing, and those of removing.
 pub fn repair_in_place(path: &Path, options: Options) -> Result<Vec<PathBuf>> {
-    let files = Files::new(options.vfs.clone(), path);
-    let before = names(&files)?;
+    let before = names(&open::at(options.vfs.clone(), path)?)?;
     // Opening for writing takes the lock and sweeps what is left over; it knows best what that is.
     let store = Store::open(path, Mode::Write { create: false }, options)?;
+    let files = store.shared.files.clone();
     let derived = files.path(DERIVED);
     for finding in verify::verify(&files, Depth::Derived)?.findings {
         if let Some(name) = finding.path.strip_prefix(&derived).ok().and_then(Path::to_str) {

@@ -1,7 +1,11 @@
 //! The file system of the operating system.
 
-use super::{FileSystem, Region, Vfs, VfsFile, kind};
-use std::fs::{self, File, OpenOptions, TryLockError};
+#[cfg(not(unix))]
+use super::paths as system;
+#[cfg(unix)]
+use super::unix as system;
+use super::{FileId, FileSystem, Region, Vfs, VfsDir, VfsFile, kind};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
 use std::thread;
@@ -9,7 +13,7 @@ use std::thread;
 /// Most threads that sync at the same time.
 const SYNC_THREADS: usize = 8;
 
-/// Files of the operating system. Everything that differs between systems is in this file and in `kind.rs`.
+/// Files of the operating system. What differs between systems is in this file, in `unix.rs` or `paths.rs`, and in `kind.rs`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DiskVfs;
 
@@ -18,48 +22,8 @@ impl Vfs for DiskVfs {
         fs::create_dir(path)
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(dir)? {
-            // A name that is no UTF-8 is not ours.
-            names.extend(entry?.file_name().into_string());
-        }
-        Ok(names)
-    }
-
-    fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        Ok(Box::new(OpenOptions::new().read(true).write(true).create_new(true).open(path)?))
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        Ok(Box::new(File::open(path)?))
-    }
-
-    fn open_or_create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        Ok(Box::new(OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
-    }
-
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::hard_link(from, to)
-    }
-
-    #[cfg(unix)]
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        File::open(dir)?.sync_all()
-    }
-
-    /// Windows has no such operation: names are journalled with the file.
-    #[cfg(not(unix))]
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        Ok(())
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn VfsDir>> {
+        system::open(path)
     }
 
     /// At the same time, because a file system's journal then often makes all of them durable in one go: two files of one
@@ -130,15 +94,23 @@ impl VfsFile for File {
         }
     }
 
-    #[cfg(unix)]
-    fn is_linked(&self) -> io::Result<bool> {
-        Ok(std::os::unix::fs::MetadataExt::nlink(&self.metadata()?) > 0)
+    fn identity(&self) -> io::Result<FileId> {
+        system::identity(self)
     }
 
-    /// Windows does not remove a file that others have open.
-    #[cfg(not(unix))]
-    fn is_linked(&self) -> io::Result<bool> {
-        Ok(true)
+    /// Linux keeps a list of all locks: number, kind, .., process, file.
+    #[cfg(target_os = "linux")]
+    fn lock_holder(&self) -> Option<(u32, u32)> {
+        use std::os::unix::fs::MetadataExt;
+        let FileId { device, number } = VfsFile::identity(self).ok()?;
+        let file = format!("{:02x}:{:02x}:{number}", rustix::fs::major(device), rustix::fs::minor(device));
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        let process = locks.lines().find_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let held = words.get(1) == Some(&"FLOCK") && words.get(5) == Some(&file.as_str());
+            held.then(|| words.get(4)?.parse().ok()).flatten()
+        })?;
+        Some((process, fs::metadata(format!("/proc/{process}")).ok()?.uid()))
     }
 
     #[cfg(target_os = "linux")]
@@ -151,10 +123,16 @@ impl VfsFile for File {
         Region::map(self, bytes)
     }
 
-    /// A read-only file cannot be removed on Windows, and there is no mode to set: so only where modes exist.
+    /// A read-only file cannot be removed on Windows, and there is no mode to set: so only where modes exist. Who may read it
+    /// was decided when it was made.
     fn protect(&self) -> io::Result<()> {
         #[cfg(unix)]
-        self.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o444))?;
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mut permissions = self.metadata()?.permissions();
+            permissions.set_mode(permissions.mode() & !0o222);
+            self.set_permissions(permissions)?;
+        }
         Ok(())
     }
 }
@@ -166,7 +144,8 @@ mod tests {
     #[test]
     fn of_files_synced_together_the_one_that_fails_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let mut files: Vec<_> = (0..20).map(|n| DiskVfs.create(&folder.path().join(n.to_string())).unwrap()).collect();
+        let dir = DiskVfs.open_dir(folder.path()).unwrap();
+        let mut files: Vec<_> = (0..20).map(|n| dir.create(&n.to_string()).unwrap()).collect();
         let sync = |files: &[Box<dyn VfsFile>]| {
             let files: Vec<&dyn VfsFile> = files.iter().map(|file| &**file).collect();
             DiskVfs.sync_files(&files).map_err(|(at, _)| at)
@@ -176,7 +155,8 @@ mod tests {
         }
         for at in [0, 13, 19] {
             // What is no file on a disk cannot be synced.
-            let whole = std::mem::replace(&mut files[at], DiskVfs.open(Path::new("/dev/null")).unwrap());
+            let whole =
+                std::mem::replace(&mut files[at], Box::new(File::open("/dev/null").unwrap()) as Box<dyn VfsFile>);
             assert_eq!(sync(&files), Err(at));
             files[at] = whole;
         }

@@ -1,7 +1,7 @@
 //! A file system whose n-th operation fails.
 
-use super::memory::MemoryFile;
-use super::{MemoryVfs, Region, Vfs, VfsFile};
+use super::memory::{MemoryDir, MemoryFile};
+use super::{FileId, Found, MemoryVfs, Region, Vfs, VfsDir, VfsFile};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -76,10 +76,6 @@ impl FaultyVfs {
     pub fn fired_on(&self) -> Option<&Path> {
         self.plan.fired.get().map(|(_, path)| path.as_path())
     }
-
-    fn wrap(&self, path: &Path, file: MemoryFile) -> Box<dyn VfsFile> {
-        Box::new(FaultyFile { inner: file, path: path.to_path_buf(), plan: self.plan.clone() })
-    }
 }
 
 impl Plan {
@@ -103,44 +99,94 @@ impl Vfs for FaultyVfs {
         self.inner.create_dir(path)
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.plan.step("list", dir)?;
-        self.inner.list(dir)
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn VfsDir>> {
+        self.plan.step("open_dir", path)?;
+        Ok(Box::new(FaultyDir { inner: self.inner.dir(path)?, path: path.to_path_buf(), plan: self.plan.clone() }))
+    }
+}
+
+#[derive(Debug)]
+struct FaultyDir {
+    inner: MemoryDir,
+    path: PathBuf,
+    plan: Arc<Plan>,
+}
+
+impl FaultyDir {
+    fn step(&self, operation: &'static str, name: &str) -> io::Result<PathBuf> {
+        let path = self.path.join(name);
+        self.plan.step(operation, &path).map(|()| path)
     }
 
-    fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        self.plan.step("create", path)?;
-        Ok(self.wrap(path, self.inner.create_file(path)?))
+    fn file(&self, path: PathBuf, inner: MemoryFile) -> Box<dyn VfsFile> {
+        Box::new(FaultyFile { inner, path, plan: self.plan.clone() })
+    }
+}
+
+impl VfsDir for FaultyDir {
+    fn create_dir(&self, name: &str) -> io::Result<()> {
+        self.step("create_dir", name)?;
+        self.inner.create_dir(name)
     }
 
-    fn open(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        self.plan.step("open", path)?;
-        Ok(self.wrap(path, self.inner.open_file(path, false)?))
+    fn open_dir(&self, name: &str) -> io::Result<Box<dyn VfsDir>> {
+        let path = self.step("open_dir", name)?;
+        Ok(Box::new(FaultyDir { inner: self.inner.dir(name)?, path, plan: self.plan.clone() }))
     }
 
-    fn open_or_create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        self.plan.step("open_or_create", path)?;
-        match self.inner.create_file(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Ok(self.wrap(path, self.inner.open_file(path, true)?))
-            }
-            created => Ok(self.wrap(path, created?)),
-        }
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.plan.step("list", &self.path)?;
+        self.inner.list()
     }
 
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.plan.step("rename", from)?;
+    fn create(&self, name: &str) -> io::Result<Box<dyn VfsFile>> {
+        let path = self.step("create", name)?;
+        Ok(self.file(path, self.inner.create_file(name)?))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn VfsFile>> {
+        let path = self.step("open", name)?;
+        Ok(self.file(path, self.inner.open_file(name, false)?))
+    }
+
+    fn open_or_create(&self, name: &str) -> io::Result<Box<dyn VfsFile>> {
+        let path = self.step("open_or_create", name)?;
+        Ok(self.file(path, self.inner.open_or_create_file(name)?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.step("rename", from)?;
         self.inner.rename(from, to)
     }
 
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.plan.step("remove", path)?;
-        self.inner.remove(path)
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.step("remove", name)?;
+        self.inner.remove(name)
     }
 
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.plan.step("sync_dir", dir)?;
-        self.inner.sync_dir(dir)
+    fn sync(&self) -> io::Result<()> {
+        self.plan.step("sync_dir", &self.path)?;
+        self.inner.sync()
+    }
+
+    fn sync_parent(&self) -> io::Result<()> {
+        self.plan.step("sync_dir", self.path.parent().unwrap_or(Path::new("")))?;
+        self.inner.sync_parent()
+    }
+
+    fn find(&self, name: &str) -> io::Result<Option<Found>> {
+        self.step("find", name)?;
+        self.inner.find(name)
+    }
+
+    fn identity(&self) -> io::Result<FileId> {
+        self.plan.step("identity", &self.path)?;
+        self.inner.identity()
+    }
+
+    fn lineage(&self) -> io::Result<Vec<FileId>> {
+        self.plan.step("lineage", &self.path)?;
+        self.inner.lineage()
     }
 }
 
@@ -187,9 +233,9 @@ impl VfsFile for FaultyFile {
         self.inner.try_lock(exclusive)
     }
 
-    fn is_linked(&self) -> io::Result<bool> {
-        self.plan.step("is_linked", &self.path)?;
-        self.inner.is_linked()
+    fn identity(&self) -> io::Result<FileId> {
+        self.plan.step("identity", &self.path)?;
+        self.inner.identity()
     }
 
     fn map(&self, bytes: u64) -> io::Result<Region> {

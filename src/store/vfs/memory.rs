@@ -1,36 +1,38 @@
 //! Files in memory, with an optional record of every change.
 
-use super::{Region, Vfs, VfsFile, Words};
-use std::collections::BTreeMap;
+use super::tree::{Inode, Node, State, TOP, guard};
+use super::{FileId, Found, Kind, Region, Vfs, VfsDir, VfsFile, Words, WrongKind};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use xxhash_rust::xxh3::Xxh3;
 
-/// A change to a file system, as [`MemoryVfs::recording`] writes it down.
+/// A change to a file system, as [`MemoryVfs::recording`] writes it down. Directories and files go by their numbers; the
+/// topmost directory has 0.
 #[derive(Clone, Debug)]
 pub enum Operation {
-    /// A directory was made.
-    CreateDir(PathBuf),
-    /// A file was made and got an inode number.
-    Create(PathBuf, u64),
-    /// Bytes were written to an inode at an offset.
+    /// In a directory another of that name was made and got a number.
+    CreateDir(u64, String, u64),
+    /// In a directory a file of that name was made and got a number.
+    Create(u64, String, u64),
+    /// Bytes were written to a file at an offset.
     Write(u64, u64, Arc<[u8]>),
-    /// An inode was made durable.
+    /// A file was made durable.
     Sync(u64),
-    /// An inode's sync failed: its unsynced bytes stay visible, are marked clean, and will never reach the disk.
+    /// A file's sync failed: its unsynced bytes stay visible, are marked clean, and will never reach the disk.
     SyncLost(u64),
-    /// A name was changed within its directory.
-    Rename(PathBuf, PathBuf),
-    /// A name was removed.
-    Remove(PathBuf),
+    /// A file's name was changed within its directory.
+    Rename(u64, String, String),
+    /// A name was removed from a directory.
+    Remove(u64, String),
     /// The names of a directory were made durable.
-    SyncDir(PathBuf),
+    SyncDir(u64),
 }
 
 /// A file system in memory, for databases that need not survive and for tests. Clones share their files, and stand for
-/// the same process.
+/// the same process. Everything that takes a path is what somebody else does to the files: opened directories and files stay
+/// what they are.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryVfs {
     state: Arc<Mutex<State>>,
@@ -38,26 +40,11 @@ pub struct MemoryVfs {
     killed: Arc<AtomicBool>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    entries: BTreeMap<PathBuf, Node>,
-    inodes: u64,
-    recorded: Option<Vec<Operation>>,
-}
-
-#[derive(Clone, Debug)]
-enum Node {
-    Dir,
-    File(Arc<Mutex<Inode>>),
-}
-
-#[derive(Debug, Default)]
-struct Inode {
+/// A directory, by its number.
+#[derive(Debug)]
+pub(super) struct MemoryDir {
+    vfs: MemoryVfs,
     number: u64,
-    content: Arc<Words>,
-    removed: bool,
-    shared: usize,
-    exclusive: bool,
 }
 
 #[derive(Debug)]
@@ -69,45 +56,10 @@ pub(super) struct MemoryFile {
     lock: Mutex<Option<bool>>,
 }
 
-/// Inode number and bytes of a file.
-pub(super) type NumberedFile = (u64, Arc<Words>);
-
-fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The directory of a path; the top is written as the empty path.
-pub(super) fn parent(path: &Path) -> PathBuf {
-    top(path.parent().unwrap_or(Path::new("")))
-}
-
-fn top(path: &Path) -> PathBuf {
-    if path == Path::new(".") || path == Path::new("/") { PathBuf::new() } else { path.to_path_buf() }
-}
-
-impl State {
-    fn record(&mut self, operation: impl FnOnce() -> Operation) {
-        if let Some(recorded) = &mut self.recorded {
-            recorded.push(operation());
-        }
-    }
-
-    fn check_dir(&self, dir: &Path) -> io::Result<()> {
-        match self.entries.get(dir) {
-            Some(Node::Dir) => Ok(()),
-            Some(Node::File(_)) => Err(io::ErrorKind::NotADirectory.into()),
-            None if dir.as_os_str().is_empty() => Ok(()),
-            None => Err(io::ErrorKind::NotFound.into()),
-        }
-    }
-
-    fn file(&self, path: &Path) -> io::Result<&Arc<Mutex<Inode>>> {
-        match self.entries.get(path) {
-            Some(Node::File(inode)) => Ok(inode),
-            Some(Node::Dir) => Err(io::ErrorKind::IsADirectory.into()),
-            None => Err(io::ErrorKind::NotFound.into()),
-        }
-    }
+/// What is under a name: the number of a directory, or number and bytes of a file.
+pub(super) enum Seen {
+    Dir(u64),
+    File(u64, Arc<Words>),
 }
 
 impl MemoryVfs {
@@ -148,19 +100,23 @@ impl MemoryVfs {
 
     /// Paths of all files.
     pub fn files(&self) -> Vec<PathBuf> {
-        self.entries().into_iter().filter(|(_, file)| file.is_some()).map(|(path, _)| path).collect()
+        let state = guard(&self.state);
+        state.all().into_iter().filter(|(_, node)| matches!(node, Node::File(_))).map(|(path, _)| path).collect()
     }
 
-    /// Every path, with inode and bytes where it is a file's.
-    pub(super) fn entries(&self) -> Vec<(PathBuf, Option<NumberedFile>)> {
-        let content = |node: &Node| match node {
-            Node::Dir => None,
+    /// Everything that has a name, with the number of its directory.
+    pub(super) fn entries(&self) -> Vec<(u64, String, Seen)> {
+        let seen = |node: &Node| match node {
+            Node::Dir(number) => Some(Seen::Dir(*number)),
             Node::File(inode) => {
                 let inode = guard(inode);
-                Some((inode.number, inode.content.clone()))
+                Some(Seen::File(inode.number, inode.content.clone()))
             }
+            Node::Link(_) => None,
         };
-        guard(&self.state).entries.iter().map(|(path, node)| (path.clone(), content(node))).collect()
+        let state = guard(&self.state);
+        let named = state.dirs.iter().flat_map(|(dir, inside)| inside.names.iter().map(|named| (*dir, named)));
+        named.filter_map(|(dir, (name, node))| Some((dir, name.clone(), seen(node)?))).collect()
     }
 
     /// A file system of its own with the same files. Bytes are copied only when one of the two changes them.
@@ -168,27 +124,34 @@ impl MemoryVfs {
     /// # Errors
     /// When the process was killed.
     pub fn copy(&self) -> io::Result<MemoryVfs> {
-        drop(self.state()?);
-        let copy = MemoryVfs::default();
-        for (path, file) in self.entries() {
-            match file {
-                None => copy.make_dirs(&path),
-                Some((_, content)) => copy.put(&path, content),
+        let mut copy = self.state()?.clone();
+        copy.recorded = None;
+        for node in copy.dirs.values_mut().flat_map(|dir| dir.names.values_mut()) {
+            if let Node::File(inode) = node {
+                let (number, content) = {
+                    let inode = guard(inode);
+                    (inode.number, inode.content.clone())
+                };
+                *inode = Arc::new(Mutex::new(Inode { number, content, ..Inode::default() }));
             }
         }
-        Ok(copy)
+        Ok(MemoryVfs { state: Arc::new(Mutex::new(copy)), killed: Arc::default() })
     }
 
     /// A sum over all names and bytes.
     pub fn sum(&self) -> u64 {
         let mut sum = Xxh3::new();
-        for (path, node) in &guard(&self.state).entries {
+        for (path, node) in guard(&self.state).all() {
             sum.update(path.as_os_str().as_encoded_bytes());
-            if let Node::File(inode) = node {
-                let inode = guard(inode);
-                let bytes = inode.content.as_bytes();
-                sum.update(&(bytes.len() as u64).to_le_bytes());
-                sum.update(bytes);
+            match node {
+                Node::Dir(_) => {}
+                Node::Link(target) => sum.update(target.as_os_str().as_encoded_bytes()),
+                Node::File(inode) => {
+                    let inode = guard(inode);
+                    let bytes = inode.content.as_bytes();
+                    sum.update(&(bytes.len() as u64).to_le_bytes());
+                    sum.update(bytes);
+                }
             }
         }
         sum.digest()
@@ -199,127 +162,238 @@ impl MemoryVfs {
     /// # Errors
     /// [`io::ErrorKind::NotFound`] and the like.
     pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let inode = guard(&self.state).file(path)?.clone();
-        Ok(guard(&inode).content.as_bytes().to_vec())
+        let state = guard(&self.state);
+        let (dir, name) = state.place(path)?;
+        match state.node(dir, &name)? {
+            Node::File(inode) => Ok(guard(inode).content.as_bytes().to_vec()),
+            Node::Dir(_) | Node::Link(_) => Err(io::ErrorKind::IsADirectory.into()),
+        }
     }
 
-    /// Sets a file's bytes, making it (and the directories above it) when missing. Not recorded; for tests that build
-    /// or damage a file system.
+    /// Puts a new file with these bytes in the place of what has the path, if anything has, and makes the directories above
+    /// it. Not recorded; for tests that build or damage a file system, as are the methods that follow.
     ///
     /// # Errors
-    /// [`io::ErrorKind::OutOfMemory`].
+    /// [`io::ErrorKind::OutOfMemory`], [`io::ErrorKind::NotADirectory`].
     pub fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut content = Words::zeroed(bytes.len())?;
         content.as_bytes_mut().copy_from_slice(bytes);
-        self.make_dirs(&parent(path));
-        self.put(path, Arc::new(content));
+        self.put(path, Arc::new(content))
+    }
+
+    pub(super) fn put(&self, path: &Path, content: Arc<Words>) -> io::Result<()> {
+        let mut state = guard(&self.state);
+        state.make_dirs(path.parent().unwrap_or(Path::new("")))?;
+        let (dir, name) = state.place(path)?;
+        state.make_file(dir, &name, content).map(drop)
+    }
+
+    /// Writes these bytes into the file that has the path, which stays the same file.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] and the like.
+    pub fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let (number, name) = self.state()?.place(path)?;
+        let dir = MemoryDir { vfs: self.clone(), number };
+        dir.open_file(&name, true)?.write_at(bytes, 0).map(drop)
+    }
+
+    /// Makes a directory and those above it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotADirectory`].
+    pub fn make_dirs(&self, path: &Path) -> io::Result<()> {
+        guard(&self.state).make_dirs(path).map(drop)
+    }
+
+    /// Makes a symbolic link, in the place of what has the path.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`].
+    pub fn link_to(&self, target: &Path, path: &Path) -> io::Result<()> {
+        let mut state = guard(&self.state);
+        let (dir, name) = state.place(path)?;
+        state.set(dir, &name, Node::Link(target.to_path_buf())).map(drop)
+    }
+
+    /// Removes a file, a link, or a directory with all that is in it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`].
+    pub fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = guard(&self.state);
+        let (dir, name) = state.place(path)?;
+        let gone = state.dirs.get_mut(&dir).and_then(|dir| dir.names.remove(&name)).ok_or(io::ErrorKind::NotFound)?;
+        state.forget(&gone);
         Ok(())
     }
 
-    /// A file with these bytes under a name in a directory that is there.
-    pub(super) fn put(&self, path: &Path, content: Arc<Words>) {
+    /// Moves a file, a link or a directory, in the place of what has the new path.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`].
+    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = guard(&self.state);
-        state.inodes += 1;
-        let inode = Inode { number: state.inodes, content, ..Inode::default() };
-        state.entries.insert(path.to_path_buf(), Node::File(Arc::new(Mutex::new(inode))));
-    }
-
-    /// Makes a directory and those above it, unrecorded.
-    pub fn make_dirs(&self, path: &Path) {
-        for dir in path.ancestors().map(top).filter(|dir| !dir.as_os_str().is_empty()) {
-            guard(&self.state).entries.entry(dir).or_insert(Node::Dir);
+        let (old, new) = (state.place(from)?, state.place(to)?);
+        let node = state.node(old.0, &old.1)?.clone();
+        if let Some(dir) = state.dirs.get_mut(&old.0) {
+            dir.names.remove(&old.1);
         }
+        if let Node::Dir(number) = node
+            && let Some(dir) = state.dirs.get_mut(&number)
+        {
+            dir.parent = new.0;
+        }
+        let replaced = state.set(new.0, &new.1, node)?;
+        replaced.iter().for_each(|node| state.forget(node));
+        Ok(())
     }
 
-    fn handle(&self, inode: &Arc<Mutex<Inode>>, writable: bool) -> MemoryFile {
+    fn file(&self, inode: &Arc<Mutex<Inode>>, writable: bool) -> MemoryFile {
         MemoryFile { inode: inode.clone(), vfs: self.clone(), writable, lock: Mutex::new(None) }
     }
 
-    pub(super) fn create_file(&self, path: &Path) -> io::Result<MemoryFile> {
-        let mut state = self.state()?;
-        state.check_dir(&parent(path))?;
-        if state.entries.contains_key(path) {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        state.inodes += 1;
-        let number = state.inodes;
-        let inode = Arc::new(Mutex::new(Inode { number, ..Inode::default() }));
-        state.entries.insert(path.to_path_buf(), Node::File(inode.clone()));
-        state.record(|| Operation::Create(path.to_path_buf(), number));
-        drop(state);
-        Ok(self.handle(&inode, true))
-    }
-
-    pub(super) fn open_file(&self, path: &Path, writable: bool) -> io::Result<MemoryFile> {
-        let inode = self.state()?.file(path)?.clone();
-        Ok(self.handle(&inode, writable))
+    pub(super) fn dir(&self, path: &Path) -> io::Result<MemoryDir> {
+        let number = self.state()?.walk(TOP, path, 0)?;
+        Ok(MemoryDir { vfs: self.clone(), number })
     }
 }
 
 impl Vfs for MemoryVfs {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.state()?;
-        state.check_dir(&parent(path))?;
-        if state.entries.contains_key(path) {
+        let (number, name) = self.state()?.place(path)?;
+        MemoryDir { vfs: self.clone(), number }.create_dir(&name)
+    }
+
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn VfsDir>> {
+        Ok(Box::new(self.dir(path)?))
+    }
+}
+
+impl MemoryDir {
+    pub(super) fn dir(&self, name: &str) -> io::Result<MemoryDir> {
+        match self.vfs.state()?.node(self.number, name)? {
+            Node::Dir(number) => Ok(MemoryDir { vfs: self.vfs.clone(), number: *number }),
+            other => Err(WrongKind { found: other.kind(), wanted: Kind::Dir }.into()),
+        }
+    }
+
+    pub(super) fn create_file(&self, name: &str) -> io::Result<MemoryFile> {
+        let mut state = self.vfs.state()?;
+        if state.dir(self.number)?.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        state.entries.insert(path.to_path_buf(), Node::Dir);
-        state.record(|| Operation::CreateDir(path.to_path_buf()));
-        Ok(())
+        let inode = state.make_file(self.number, name, Arc::default())?;
+        let number = guard(&inode).number;
+        state.record(|| Operation::Create(self.number, name.to_owned(), number));
+        Ok(self.vfs.file(&inode, true))
     }
 
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let dir = top(dir);
-        let state = self.state()?;
-        state.check_dir(&dir)?;
-        let inside = state.entries.keys().filter(|path| parent(path) == dir);
-        Ok(inside.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect())
-    }
-
-    fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        Ok(Box::new(self.create_file(path)?))
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        Ok(Box::new(self.open_file(path, false)?))
-    }
-
-    fn open_or_create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        match self.create_file(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Box::new(self.open_file(path, true)?)),
-            created => Ok(Box::new(created?)),
+    pub(super) fn open_file(&self, name: &str, writable: bool) -> io::Result<MemoryFile> {
+        match self.vfs.state()?.node(self.number, name)? {
+            Node::File(inode) => Ok(self.vfs.file(inode, writable)),
+            other => Err(WrongKind { found: other.kind(), wanted: Kind::File }.into()),
         }
     }
 
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.state()?;
-        if parent(from) != parent(to) {
-            return Err(io::Error::new(io::ErrorKind::CrossesDevices, "renames stay within a directory"));
+    pub(super) fn open_or_create_file(&self, name: &str) -> io::Result<MemoryFile> {
+        match self.create_file(name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.open_file(name, true),
+            created => created,
         }
-        let inode = state.file(from)?.clone();
-        state.entries.remove(from);
-        if let Some(Node::File(replaced)) = state.entries.insert(to.to_path_buf(), Node::File(inode)) {
-            guard(&replaced).removed = true;
+    }
+}
+
+impl VfsDir for MemoryDir {
+    fn create_dir(&self, name: &str) -> io::Result<()> {
+        let mut state = self.vfs.state()?;
+        if state.dir(self.number)?.names.contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
         }
-        state.record(|| Operation::Rename(from.to_path_buf(), to.to_path_buf()));
+        let number = state.make_dir(self.number, name)?;
+        state.record(|| Operation::CreateDir(self.number, name.to_owned(), number));
         Ok(())
     }
 
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.state()?;
-        let inode = state.file(path)?.clone();
-        guard(&inode).removed = true;
-        state.entries.remove(path);
-        state.record(|| Operation::Remove(path.to_path_buf()));
+    fn open_dir(&self, name: &str) -> io::Result<Box<dyn VfsDir>> {
+        Ok(Box::new(self.dir(name)?))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.vfs.state()?.dir(self.number)?.names.keys().cloned().collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn VfsFile>> {
+        Ok(Box::new(self.create_file(name)?))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn VfsFile>> {
+        Ok(Box::new(self.open_file(name, false)?))
+    }
+
+    fn open_or_create(&self, name: &str) -> io::Result<Box<dyn VfsFile>> {
+        Ok(Box::new(self.open_or_create_file(name)?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.vfs.state()?;
+        let node = state.node(self.number, from)?.clone();
+        if let Some(dir) = state.dirs.get_mut(&self.number) {
+            dir.names.remove(from);
+            dir.names.insert(to.to_owned(), node);
+        }
+        state.record(|| Operation::Rename(self.number, from.to_owned(), to.to_owned()));
         Ok(())
     }
 
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let dir = top(dir);
-        let mut state = self.state()?;
-        state.check_dir(&dir)?;
-        state.record(|| Operation::SyncDir(dir));
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.vfs.state()?;
+        if let Node::Dir(_) = state.node(self.number, name)? {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if let Some(dir) = state.dirs.get_mut(&self.number) {
+            dir.names.remove(name);
+        }
+        state.record(|| Operation::Remove(self.number, name.to_owned()));
         Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.vfs.state()?;
+        state.record(|| Operation::SyncDir(self.number));
+        Ok(())
+    }
+
+    fn sync_parent(&self) -> io::Result<()> {
+        let mut state = self.vfs.state()?;
+        let parent = state.dir(self.number)?.parent;
+        state.record(|| Operation::SyncDir(parent));
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> io::Result<Option<Found>> {
+        let state = self.vfs.state()?;
+        let Some(node) = state.dirs.get(&self.number).and_then(|dir| dir.names.get(name)) else { return Ok(None) };
+        let number = match node {
+            Node::Dir(number) => *number,
+            Node::File(inode) => guard(inode).number,
+            Node::Link(_) => u64::MAX,
+        };
+        Ok(Some(Found { identity: FileId { device: 0, number }, kind: node.kind() }))
+    }
+
+    fn identity(&self) -> io::Result<FileId> {
+        let _living = self.vfs.state()?;
+        Ok(FileId { device: 0, number: self.number })
+    }
+
+    fn lineage(&self) -> io::Result<Vec<FileId>> {
+        let state = self.vfs.state()?;
+        let mut numbers = vec![self.number];
+        while let Some(dir) = numbers.last().filter(|number| **number != TOP) {
+            numbers.push(state.dir(*dir)?.parent);
+        }
+        Ok(numbers.into_iter().map(|number| FileId { device: 0, number }).collect())
     }
 }
 
@@ -388,8 +462,9 @@ impl VfsFile for MemoryFile {
         Ok(true)
     }
 
-    fn is_linked(&self) -> io::Result<bool> {
-        Ok(!guard(&self.inode).removed)
+    fn identity(&self) -> io::Result<FileId> {
+        let _living = self.vfs.state()?;
+        Ok(FileId { device: 0, number: guard(&self.inode).number })
     }
 
     fn map(&self, bytes: u64) -> io::Result<Region> {

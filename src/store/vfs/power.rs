@@ -4,10 +4,11 @@
 //! order: each write wholly, in part or as zeros with the new length; each creation, removal and renaming of a name
 //! wholly. That is more than any one real file system does, on purpose.
 
-use super::memory::parent;
+use super::memory::Seen;
+use super::tree::TOP;
 use super::{MemoryVfs, Operation, Words};
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// What a small disk writes as one, and what a file system does.
@@ -29,7 +30,7 @@ pub enum Effort {
 pub struct PowerCut {
     durable: Disk,
     /// Names as the running system sees them, to know what a renaming moves.
-    live: BTreeMap<PathBuf, Entry>,
+    live: BTreeMap<Name, Entry>,
     unsynced: Vec<Unsynced>,
 }
 
@@ -40,24 +41,27 @@ pub struct Outcome {
     torn: Option<(usize, Tear)>,
 }
 
+/// A directory's number and a name in it.
+type Name = (u64, String);
+
 #[derive(Clone, Debug, Default)]
 struct Disk {
-    entries: BTreeMap<PathBuf, Entry>,
+    entries: BTreeMap<Name, Entry>,
     contents: HashMap<u64, Arc<Words>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Entry {
-    Dir,
+    Dir(u64),
     File(u64),
 }
 
 #[derive(Clone, Debug)]
 enum Unsynced {
     Write { inode: u64, offset: u64, bytes: Arc<[u8]> },
-    Add(PathBuf, Entry),
-    Remove(PathBuf),
-    Rename(PathBuf, PathBuf, Entry),
+    Add(Name, Entry),
+    Remove(Name),
+    Rename(Name, Name, Entry),
 }
 
 /// How much of a write reached the disk.
@@ -130,15 +134,15 @@ impl PowerCut {
     /// The disk of a machine that has just started with these files, all durable.
     pub fn of(vfs: &MemoryVfs) -> PowerCut {
         let mut disk = Disk::default();
-        for (path, file) in vfs.entries() {
-            let entry = match file {
-                None => Entry::Dir,
-                Some((inode, content)) => {
+        for (dir, name, seen) in vfs.entries() {
+            let entry = match seen {
+                Seen::Dir(number) => Entry::Dir(number),
+                Seen::File(inode, content) => {
                     disk.contents.insert(inode, content);
                     Entry::File(inode)
                 }
             };
-            disk.entries.insert(path, entry);
+            disk.entries.insert((dir, name), entry);
         }
         PowerCut { live: disk.entries.clone(), durable: disk, unsynced: Vec::new() }
     }
@@ -146,8 +150,8 @@ impl PowerCut {
     /// Lets one more operation happen.
     pub fn apply(&mut self, operation: &Operation) {
         match operation {
-            Operation::CreateDir(path) => self.add(path, Entry::Dir),
-            Operation::Create(path, inode) => self.add(path, Entry::File(*inode)),
+            Operation::CreateDir(dir, name, number) => self.add((*dir, name.clone()), Entry::Dir(*number)),
+            Operation::Create(dir, name, inode) => self.add((*dir, name.clone()), Entry::File(*inode)),
             Operation::Write(inode, offset, bytes) => {
                 self.unsynced.push(Unsynced::Write { inode: *inode, offset: *offset, bytes: bytes.clone() });
             }
@@ -159,22 +163,22 @@ impl PowerCut {
             Operation::SyncLost(inode) => {
                 self.take(|write| matches!(write, Unsynced::Write { inode: of, .. } if of == inode));
             }
-            Operation::Rename(from, to) => {
-                if let Some(entry) = self.live.remove(from) {
+            Operation::Rename(dir, from, to) => {
+                let (from, to) = ((*dir, from.clone()), (*dir, to.clone()));
+                if let Some(entry) = self.live.remove(&from) {
                     self.live.insert(to.clone(), entry);
-                    self.unsynced.push(Unsynced::Rename(from.clone(), to.clone(), entry));
+                    self.unsynced.push(Unsynced::Rename(from, to, entry));
                 }
             }
-            Operation::Remove(path) => {
-                self.live.remove(path);
-                self.unsynced.push(Unsynced::Remove(path.clone()));
+            Operation::Remove(dir, name) => {
+                let name = (*dir, name.clone());
+                self.live.remove(&name);
+                self.unsynced.push(Unsynced::Remove(name));
             }
             Operation::SyncDir(dir) => {
                 let inside = |change: &Unsynced| match change {
                     Unsynced::Write { .. } => false,
-                    Unsynced::Add(path, _) | Unsynced::Remove(path) | Unsynced::Rename(path, ..) => {
-                        parent(path) == *dir
-                    }
+                    Unsynced::Add(name, _) | Unsynced::Remove(name) | Unsynced::Rename(name, ..) => name.0 == *dir,
                 };
                 for done in self.take(inside) {
                     self.durable.perform(&done, None);
@@ -183,9 +187,9 @@ impl PowerCut {
         }
     }
 
-    fn add(&mut self, path: &Path, entry: Entry) {
-        self.live.insert(path.to_path_buf(), entry);
-        self.unsynced.push(Unsynced::Add(path.to_path_buf(), entry));
+    fn add(&mut self, name: Name, entry: Entry) {
+        self.live.insert(name.clone(), entry);
+        self.unsynced.push(Unsynced::Add(name, entry));
     }
 
     fn take(&mut self, which: impl Fn(&Unsynced) -> bool) -> Vec<Unsynced> {
@@ -219,9 +223,9 @@ impl PowerCut {
         let word = |(at, change): (usize, &Unsynced)| {
             let what = match change {
                 Unsynced::Write { inode, offset, bytes } => format!("write {} at {offset} of {inode}", bytes.len()),
-                Unsynced::Add(path, _) => format!("add {}", path.display()),
-                Unsynced::Remove(path) => format!("remove {}", path.display()),
-                Unsynced::Rename(from, to, _) => format!("rename {} to {}", from.display(), to.display()),
+                Unsynced::Add((dir, name), _) => format!("add {name} to {dir}"),
+                Unsynced::Remove((dir, name)) => format!("remove {name} from {dir}"),
+                Unsynced::Rename((dir, from), (_, to), _) => format!("rename {from} to {to} in {dir}"),
             };
             match outcome.torn {
                 Some((torn, tear)) if torn == at => format!("{what}: {tear:?}"),
@@ -279,11 +283,11 @@ impl Disk {
     /// Carries out one operation.
     fn perform(&mut self, change: &Unsynced, tear: Option<Tear>) {
         match change {
-            Unsynced::Add(path, entry) => {
-                self.entries.insert(path.clone(), *entry);
+            Unsynced::Add(name, entry) => {
+                self.entries.insert(name.clone(), *entry);
             }
-            Unsynced::Remove(path) => {
-                self.entries.remove(path);
+            Unsynced::Remove(name) => {
+                self.entries.remove(name);
             }
             Unsynced::Rename(from, to, entry) => {
                 self.entries.remove(from);
@@ -315,17 +319,20 @@ impl Disk {
     /// The file system of the machine that starts with this disk: what has a name in a directory that has one.
     fn mount(&self) -> MemoryVfs {
         let vfs = MemoryVfs::default();
-        let reachable = |path: &Path| {
-            let above = parent(path);
-            above.as_os_str().is_empty() || self.entries.get(&above) == Some(&Entry::Dir)
-        };
-        for (path, entry) in self.entries.iter().filter(|(path, _)| reachable(path)) {
-            match entry {
-                Entry::Dir => vfs.make_dirs(path),
-                Entry::File(inode) => vfs.put(path, self.contents.get(inode).cloned().unwrap_or_default()),
-            }
-        }
+        self.mount_in(&vfs, TOP, Path::new(""));
         vfs
+    }
+
+    fn mount_in(&self, vfs: &MemoryVfs, dir: u64, path: &Path) {
+        let inside = self.entries.range((dir, String::new())..).take_while(|((of, _), _)| *of == dir);
+        for ((_, name), entry) in inside {
+            let path = path.join(name);
+            // In memory this fails for want of it, or where a name is two things: nothing that a test could go on with.
+            let _ = match entry {
+                Entry::Dir(number) => vfs.make_dirs(&path).map(|()| self.mount_in(vfs, *number, &path)),
+                Entry::File(inode) => vfs.put(&path, self.contents.get(inode).cloned().unwrap_or_default()),
+            };
+        }
     }
 }
 
