@@ -6,14 +6,17 @@ use super::model::Target;
 use super::output::Output;
 use crate::error::{Error, ErrorKind, Result};
 use crate::score::Metric;
-use crate::store::{Entry, Snapshot};
-use crate::{DatabaseOptions, Matrix, Precision, Record, Schema};
+use crate::store::{BulkLoad, Entry, Snapshot};
+use crate::{Collection, DatabaseOptions, Matrix, Precision, Record, Schema};
 use indicatif::ProgressBar;
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Bytes of records gathered for one commit.
+/// Bytes of records gathered before they are handed on, and committed where the collection numbers them.
 const BATCH_BYTES: usize = 32 << 20;
+
+/// Bytes of records in a commit where they have ids: they go past the log, and each commit makes segments of its own.
+const LOAD_BYTES: usize = 1 << 30;
 
 /// What a record takes besides its matrix and fields, about.
 const RECORD_BYTES: usize = 256;
@@ -31,9 +34,9 @@ What INPUT is, is told by its ending:
 Arrays may hold floats, integers or bool of any width and byte order, by rows or by columns (Fortran order); values become
 f32, and one that is beyond it is an error. Only regular files are read, and in a directory only what lies in it.
 
-Records are committed in batches of about 32 MB, each wholly or not at all. When the command fails or is interrupted, the
-batches before stay, and it says how many records that were. Records with ids may be imported again: they replace
-themselves, and the command says how many did. Records without ids are numbered, and numbered again when they are imported again. A
+Records are committed in batches, each wholly or not at all: of about 1 GB where they have ids or the collection is new, else of
+32 MB. When the command fails, what was good before stays, and it says how many records that were; when it is interrupted, the
+batches before stay. Records with ids may be imported again: they replace themselves, and the command says how many did. Records without ids are numbered, and numbered again when they are imported again. A
 number that a collection has given (20 digits) may mean another record there: where it does, nothing is replaced unless --replace or
 --renumber says what is meant. Memory: two batches, the largest record (at most 4 GiB), and the ids.
 
@@ -88,19 +91,20 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
         #[cfg(feature = "parquet")]
         id_column: args.id_column.as_deref(),
     };
-    let Input { dim, count, mut records, remarks } = exchange::open(&args.input, &naming)?;
+    let Input { dim, count, mut records, remarks, unique } = exchange::open(&args.input, &naming)?;
     remarks.iter().for_each(|remark| output.remark(remark));
     let bar = output.progress(count, "importing");
     // A file that is no good from the start leaves no collection behind.
-    let first = next_batch(&mut records, &bar)?;
+    let mut first = Vec::new();
+    next_batch(&mut records, &bar, &mut first)?;
     let db = opening.open(&args.target.db)?;
     let name = &args.target.collection;
-    let collection = match db.collection(name) {
+    let (collection, is_new) = match db.collection(name) {
         Err(Error::NotFound { .. }) => {
             let schema = Schema::new(dim).metric(metric.unwrap_or_default()).precision(precision.unwrap_or_default());
-            db.create_collection(name, schema)?
+            (db.create_collection(name, schema)?, true)
         }
-        other => other?,
+        other => (other?, false),
     };
     let schema = collection.schema()?;
     if schema.dim != dim {
@@ -121,18 +125,22 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
         _ => Numbers::Same,
     };
     let before = collection.snapshot()?;
-    let (mut imported, mut batch) = (0, first);
-    let mut write = || -> Result<()> {
+    let bulk = unique && (is_new || !args.renumber && first.iter().all(|record| record.id.is_some()));
+    let mut target = Writer { collection: &collection, bulk, load: None, bytes: 0, waiting: 0, number: 0, imported: 0 };
+    let mut batch = first;
+    let mut read_and_write = || -> Result<()> {
+        let mut read = Ok(());
         while !batch.is_empty() {
             numbers.settle(&mut batch, &before)?;
-            let size = batch.len();
-            collection.upsert(std::mem::take(&mut batch))?;
-            imported += size;
-            batch = next_batch(&mut records, &bar)?;
+            target.write(std::mem::take(&mut batch))?;
+            // What was good before the one that is not is written, too.
+            read = read.and_then(|()| next_batch(&mut records, &bar, &mut batch));
         }
-        Ok(())
+        read
     };
-    let done = write();
+    let done = read_and_write();
+    let done = done.and(target.finish());
+    let imported = target.imported;
     let added = collection.len()?.saturating_sub(before.len());
     drop((collection, before));
     let done = done.and_then(|()| db.close());
@@ -153,6 +161,58 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
     }
     let message = format!("{error} ({imported} of {count} records were imported before and stay)");
     Err(if error.kind() == ErrorKind::Damage { Failure::Damage(message) } else { Failure::Partly(message) })
+}
+
+/// Where records go.
+struct Writer<'a> {
+    collection: &'a Collection,
+    /// Whether they are loaded in bulk: none of them is numbered by the collection.
+    bulk: bool,
+    load: Option<BulkLoad>,
+    /// Bytes and records in it.
+    bytes: usize,
+    waiting: usize,
+    /// The last number given to a record of a new collection, which has given none itself.
+    number: u64,
+    /// Records that are there for good.
+    imported: usize,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, batch: Vec<Record>) -> Result<()> {
+        if !self.bulk {
+            let size = batch.len();
+            self.collection.upsert(batch)?;
+            self.imported += size;
+            return Ok(());
+        }
+        // After an error the load is not there any more, and leaves nothing.
+        let mut load = match self.load.take() {
+            Some(load) => load,
+            None => self.collection.bulk_load()?,
+        };
+        for mut record in batch {
+            self.bytes += bytes_of(&record);
+            self.waiting += 1;
+            record.id.get_or_insert_with(|| {
+                self.number += 1;
+                format!("{:020}", self.number)
+            });
+            load.push(record)?;
+        }
+        self.load = Some(load);
+        if self.bytes >= LOAD_BYTES { self.finish() } else { Ok(()) }
+    }
+
+    /// Makes what was written so far visible, for good.
+    fn finish(&mut self) -> Result<()> {
+        if let Some(load) = self.load.take() {
+            load.finish()?;
+            self.imported += std::mem::take(&mut self.waiting);
+            self.bytes = 0;
+        }
+        Ok(())
+    }
 }
 
 /// What becomes of records whose ids are numbers that a collection has given.
@@ -205,17 +265,26 @@ fn is_same(record: &Record, there: &Entry<'_>, precision: Precision) -> Result<b
     Ok(same_shape && record.fields == there.fields && stored(&record.matrix)? == stored(&there.matrix)?)
 }
 
-/// Records for one commit; none when all were read.
-fn next_batch(records: &mut dyn Iterator<Item = Result<Record>>, bar: &ProgressBar) -> Result<Vec<Record>> {
-    let (mut batch, mut bytes) = (Vec::new(), 0);
+/// Reads the next records; none when all were read. At an error `batch` holds those before it.
+fn next_batch(
+    records: &mut dyn Iterator<Item = Result<Record>>,
+    bar: &ProgressBar,
+    batch: &mut Vec<Record>,
+) -> Result<()> {
+    let mut bytes = 0;
     while bytes < BATCH_BYTES
         && let Some(record) = records.next()
     {
         let record = record?;
-        let fields = if record.fields.is_empty() { 0 } else { record.fields.to_json().len() };
-        bytes += size_of_val(record.matrix.values()) + fields + RECORD_BYTES;
+        bytes += bytes_of(&record);
         batch.push(record);
         bar.inc(1);
     }
-    Ok(batch)
+    Ok(())
+}
+
+/// What a record takes in memory, about.
+fn bytes_of(record: &Record) -> usize {
+    let fields = if record.fields.is_empty() { 0 } else { record.fields.to_json().len() };
+    size_of_val(record.matrix.values()) + fields + RECORD_BYTES
 }

@@ -49,11 +49,13 @@ pub(super) struct Input {
     pub(super) records: Box<dyn Iterator<Item = Result<Record>>>,
     /// What its owner may want to know.
     pub(super) remarks: Vec<String>,
+    /// Whether no two records have the same id for sure.
+    pub(super) unique: bool,
 }
 
 impl Input {
     fn new(dim: usize, count: u64, records: impl Iterator<Item = Result<Record>> + 'static) -> Input {
-        Input { dim, count, records: Box::new(records), remarks: Vec::new() }
+        Input { dim, count, records: Box::new(records), remarks: Vec::new(), unique: true }
     }
 }
 
@@ -85,10 +87,12 @@ pub(super) fn open(path: &Path, naming: &Naming<'_>) -> Result<Input> {
         naming.refuse_columns()?;
     }
     let asked = naming.ids.map(|file| ids::asked(path, file));
-    let stacked = || asked.as_deref().map_or(Ids::Numbered, Ids::File);
+    let mut found = *naming;
+    found.ids = asked.as_deref();
+    let stacked = || found.ids.map_or(Ids::Numbered, Ids::File);
     let mut input = match ending.as_str() {
         "npy" => stack::open(npy::ArrayReader::open(path)?, path, stacked()),
-        "npz" => npz::open(path, &Naming { ids: asked.as_deref(), ..*naming }),
+        "npz" => npz::open(path, &found),
         "fvecs" => rows::open_vecs(path, Number::F32, stacked()),
         "bvecs" => rows::open_vecs(path, Number::U8, stacked()),
         "fbin" => rows::open_bin(path, Number::F32, stacked()),

@@ -28,7 +28,7 @@ pub(super) fn open(path: &Path, naming: &Naming<'_>) -> Result<Input> {
     };
     let mut rows = Rows::open(path, naming)?;
     rows.dim = Some(dim);
-    Ok(Input::new(dim, count, rows))
+    Ok(Input { unique: naming.id_column.is_none(), ..Input::new(dim, count, rows) })
 }
 
 /// The rows of a file, one after another.
