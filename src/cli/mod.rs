@@ -29,6 +29,7 @@ mod records;
 mod repair;
 mod scratch;
 mod search;
+mod sound;
 mod verify;
 mod view;
 

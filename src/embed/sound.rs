@@ -3,7 +3,7 @@
 use super::loudness::Meter;
 use super::windows::Windows;
 use super::{Embedder, embed_samples};
-use crate::audio::{Reader, Summary};
+use crate::audio::{Mix, Reader, Summary};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use std::path::{Path, PathBuf};
@@ -24,12 +24,15 @@ pub struct Embedded {
     pub hash: u128,
     /// Rows a second: row i lies at i / `rows_per_second` seconds.
     pub rows_per_second: f64,
+    /// What its user should know of the file, see [`Summary::remarks`].
+    pub remarks: Vec<String>,
 }
 
 /// A sound file that has been read once: what it is, and, where it is not too long, its samples.
 pub struct Sound {
     path: PathBuf,
     rate: u32,
+    mix: Mix,
     meter: Meter,
     summary: Summary,
     kept: Option<Vec<f32>>,
@@ -41,9 +44,17 @@ impl Sound {
     /// # Errors
     /// As [`Reader::open`] and [`Reader::next_block`].
     pub fn read(path: impl AsRef<Path>, rate: u32) -> Result<Sound> {
+        Sound::read_mixed(path, rate, Mix::Mean)
+    }
+
+    /// The same, mixed as `mix` says.
+    ///
+    /// # Errors
+    /// As [`Reader::open_mixed`] and [`Reader::next_block`].
+    pub fn read_mixed(path: impl AsRef<Path>, rate: u32, mix: Mix) -> Result<Sound> {
         let path = path.as_ref().to_path_buf();
         let (mut meter, mut kept) = (Meter::default(), Some(Vec::new()));
-        let summary = read(&path, rate, |block| {
+        let summary = read(&path, rate, mix, |block| {
             meter.push(block);
             match &mut kept {
                 Some(samples) if samples.len() + block.len() <= KEPT => samples.extend_from_slice(block),
@@ -51,7 +62,7 @@ impl Sound {
             }
             Ok(())
         })?;
-        Ok(Sound { path, rate, meter, summary, kept })
+        Ok(Sound { path, rate, mix, meter, summary, kept })
     }
 
     /// Hash of its decoded samples, see [`Summary::hash`].
@@ -73,15 +84,16 @@ impl Sound {
             Some(samples) => embed_samples(embedder, samples, self.meter.loudness())?,
             None => self.embed_again(embedder)?,
         };
-        let Summary { seconds, rate, hash, .. } = self.summary;
-        Ok(Embedded { matrix, seconds, sample_rate: rate, hash, rows_per_second: embedder.rows_per_second() })
+        let Summary { seconds, rate, hash, ref remarks, .. } = self.summary;
+        let (rows_per_second, remarks) = (embedder.rows_per_second(), remarks.clone());
+        Ok(Embedded { matrix, seconds, sample_rate: rate, hash, rows_per_second, remarks })
     }
 
     /// The second pass over a file that was too long to be kept.
     fn embed_again(&self, embedder: &dyn Embedder) -> Result<Matrix> {
         let mut windows = Windows::new(embedder, self.meter.samples(), self.meter.loudness())?;
         let mut waiting: Vec<f32> = Vec::new();
-        let second = read(&self.path, self.rate, |block| {
+        let second = read(&self.path, self.rate, self.mix, |block| {
             waiting.extend_from_slice(block);
             let rest = windows.embed_full(&waiting)?.len();
             waiting.drain(..waiting.len() - rest);
@@ -94,8 +106,8 @@ impl Sound {
     }
 }
 
-fn read(path: &Path, rate: u32, mut take: impl FnMut(&[f32]) -> Result<()>) -> Result<Summary> {
-    let mut reader = Reader::open(path, rate)?;
+fn read(path: &Path, rate: u32, mix: Mix, mut take: impl FnMut(&[f32]) -> Result<()>) -> Result<Summary> {
+    let mut reader = Reader::open_mixed(path, rate, mix)?;
     while let Some(block) = reader.next_block()? {
         take(block)?;
     }
