@@ -104,8 +104,14 @@ fn a_damaged_file_to_import_is_an_error_never_a_panic() {
 fn a_damaged_sound_file_is_an_error_never_a_panic() {
     corpus("audio", 3_000, bodies::audio);
     let is_sound = |path: &PathBuf| otolith::audio::has_sound_ending(path);
-    let sounds: Vec<PathBuf> = files("audio").into_iter().filter(is_sound).collect();
-    replay("audio", &sounds, 100, bodies::audio);
+    let sounds: Vec<PathBuf> = [files("audio"), files("audio/agree")].concat().into_iter().filter(is_sound).collect();
+    replay("audio", &sounds, 60, bodies::audio);
+}
+
+#[cfg(feature = "formats")]
+#[test]
+fn chunks_of_any_size_are_an_error_or_no_more_than_their_bytes() {
+    corpus("riff", 6_000, bodies::riff);
 }
 
 #[cfg(feature = "models")]

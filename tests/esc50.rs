@@ -54,6 +54,7 @@ fn invented(classes: usize, clips: usize) -> DataSet {
         classes: (0..classes).map(|class| format!("class {class}")).collect(),
         // interleaved, so that the order of the set is not the order of the classes
         clips: (0..clips).flat_map(|number| (0..classes).map(move |class| clip(class, number))).collect(),
+        beside: Default::default(),
     }
 }
 
@@ -372,7 +373,12 @@ fn reported(bytes: usize) -> (TempDir, DataSet, Comparison) {
         ClipFile { path, name: format!("<i>'{number}'.wav"), class, fold, split: None, source: String::new() }
     };
     let clips = (0..4).map(clip).collect();
-    let set = DataSet { name: "invented".into(), classes: vec!["rain".into(), "<b>&\"wind".into()], clips };
+    let set = DataSet {
+        name: "invented".into(),
+        classes: vec!["rain".into(), "<b>&\"wind".into()],
+        clips,
+        beside: Default::default(),
+    };
     let moments = vec![Moment { query: (0.5, 1.0), record: (2.0, 2.5), share: 0.4 }];
     let example =
         |query, clip| Example { query, hits: vec![ExampleHit { clip, score: 1.25, moments: moments.clone() }] };

@@ -16,10 +16,10 @@ pub use derived::derived;
 #[cfg(feature = "cli")]
 pub use exchange::import;
 pub use life::operations;
-#[cfg(feature = "formats")]
-pub use media::audio;
 #[cfg(feature = "models")]
 pub use media::checkpoint;
+#[cfg(feature = "formats")]
+pub use media::{audio, riff};
 
 use otolith::filter::Filter;
 use otolith::{Fields, Matrix, Record};

@@ -1,6 +1,6 @@
 //! A whole sound in memory.
 
-use super::Reader;
+use super::{Mix, Reader};
 use crate::error::{Error, Result};
 use std::path::Path;
 
@@ -19,7 +19,15 @@ impl Clip {
     /// # Errors
     /// As [`Reader::open`] and [`Reader::next_block`].
     pub fn read(path: impl AsRef<Path>, rate: u32) -> Result<Clip> {
-        let mut reader = Reader::open(path, rate)?;
+        Clip::read_mixed(path, rate, Mix::Mean)
+    }
+
+    /// The same, mixed as `mix` says.
+    ///
+    /// # Errors
+    /// As [`Reader::open_mixed`] and [`Reader::next_block`].
+    pub fn read_mixed(path: impl AsRef<Path>, rate: u32, mix: Mix) -> Result<Clip> {
+        let mut reader = Reader::open_mixed(path, rate, mix)?;
         let mut samples = Vec::new();
         while let Some(block) = reader.next_block()? {
             samples.extend_from_slice(block);

@@ -1,138 +1,376 @@
-//! FLAC, Ogg, MP3, AAC, MP4 and rare kinds of WAV through symphonia.
+//! What takes a decoder: packets come out of a container, of frames behind each other or of blocks of one size, and go
+//! through a decoder of symphonia's, or of opus-pure's.
 
+use super::blocks::Blocks;
+use super::flac;
+use super::frames::Frames;
+use super::mp4::{self, plain_aac};
+use super::opus::{self, Opus};
+use super::part::{Part, peek};
 use super::source::{Format, Source};
+use super::wave::{Coding, Wave, not_read};
 use crate::error::{Error, Result};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use symphonia::core::codecs::CodecParameters;
-use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::audio::well_known as codecs;
+use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as Fault;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
 use symphonia::core::io::MediaSourceStream;
 use symphonia::core::meta::MetadataOptions;
+use symphonia::core::packet::Packet;
 use symphonia::default::{get_codecs, get_probe};
+
+/// What the packets of a stream need to become sound.
+pub(super) struct Stream {
+    codec: AudioCodecParameters,
+    /// Samples that its container promises, where it states them.
+    promised: Option<u64>,
+    /// Samples in front that are the encoder's own, and how many there are behind them at most.
+    skip: u64,
+    pub(super) most: u64,
+}
+
+impl Stream {
+    pub(super) fn new(codec: AudioCodecParameters) -> Stream {
+        Stream { codec, promised: None, skip: 0, most: u64::MAX }
+    }
+}
+
+/// What comes next out of a file.
+pub(super) enum Step {
+    /// A stream begins: the first, or another.
+    Stream(Box<Stream>),
+    Packet(Packet),
+    End,
+}
+
+/// Where packets come from. Decoders' own faults are told by whoever knows how far the sound had come.
+enum Feed {
+    Container(Box<Container>),
+    Frames(Box<Frames>),
+    Blocks(Blocks),
+}
+
+impl Feed {
+    fn step(&mut self) -> Result<Result<Step, Fault>> {
+        match self {
+            Feed::Container(container) => container.step(),
+            Feed::Frames(frames) => frames.step().map(Ok),
+            Feed::Blocks(blocks) => blocks.step().map(Ok),
+        }
+    }
+}
+
+/// A file that symphonia takes apart, or several behind each other.
+struct Container {
+    path: PathBuf,
+    format: Format,
+    reader: Box<dyn FormatReader>,
+    track: u32,
+    /// The stream that begins.
+    beginning: Option<Box<Stream>>,
+    /// What follows.
+    rest: VecDeque<Part>,
+    remarks: Vec<String>,
+}
+
+impl Container {
+    fn open(path: &Path, format: Format, mut parts: VecDeque<Part>) -> Result<Container> {
+        let Some(first) = parts.pop_front() else { return Err(Error::unusable(path, "holds no samples")) };
+        let reader = Container::reader(path, format, first)?;
+        let path = path.to_path_buf();
+        let mut container =
+            Container { path, format, reader, track: 0, beginning: None, rest: parts, remarks: Vec::new() };
+        container.begin()?;
+        Ok(container)
+    }
+
+    fn reader(path: &Path, format: Format, part: Part) -> Result<Box<dyn FormatReader>> {
+        let stream = MediaSourceStream::new(Box::new(part), Default::default());
+        let probe = || get_probe().probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default());
+        contained(path, probe)?.map_err(|fault| explain(path, format!("damaged {format}"), fault))
+    }
+
+    /// Looks up the sound among the tracks.
+    fn begin(&mut self) -> Result<()> {
+        let tracks = self.reader.tracks();
+        let sounds =
+            tracks.iter().filter(|track| matches!(track.codec_params, Some(CodecParameters::Audio(_)))).count();
+        if sounds > 1 && self.remarks.is_empty() {
+            self.remarks.push(format!("of {sounds} sound tracks one is read"));
+        }
+        let track = self.reader.default_track(TrackType::Audio);
+        let Some((track, Some(CodecParameters::Audio(codec)))) = track.map(|track| (track, &track.codec_params)) else {
+            let why = format!("{} without a sound track of a kind that is known", self.format);
+            return Err(Error::unusable(&self.path, why));
+        };
+        let mut stream = Stream::new(codec.clone());
+        stream.promised = promised_samples(track, codec, self.format);
+        self.track = track.id;
+        if codec.codec == codecs::CODEC_ID_AAC
+            && let Some(plain) = codec.extra_data.as_deref().map(plain_aac)
+        {
+            let (config, rate) = plain.map_err(|why| Error::unusable(&self.path, not_read(&why)))?;
+            if let Some(rate) = rate {
+                self.remarks.push(format!("HE-AAC: its AAC-LC part was read, which ends at {} Hz", rate / 2));
+                // It has half the samples that the container counts.
+                stream.promised = None;
+                stream.codec.with_sample_rate(rate);
+            }
+            stream.codec.extra_data = Some(config);
+        }
+        if [codecs::CODEC_ID_PCM_ALAW, codecs::CODEC_ID_PCM_MULAW].contains(&codec.codec) {
+            // CAF counts the bits of a byte, the decoder those of a sample.
+            (stream.codec.bits_per_sample, stream.codec.bits_per_coded_sample) = (None, None);
+        }
+        self.beginning = Some(Box::new(stream));
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<Result<Step, Fault>> {
+        loop {
+            if let Some(stream) = self.beginning.take() {
+                return Ok(Ok(Step::Stream(stream)));
+            }
+            match contained(&self.path, || self.reader.next_packet())? {
+                Ok(Some(packet)) if packet.track_id == self.track => return Ok(Ok(Step::Packet(packet))),
+                Ok(Some(_)) => {}
+                Err(Fault::ResetRequired) => self.begin()?,
+                Err(fault) => return Ok(Err(fault)),
+                Ok(None) => {
+                    let Some(next) = self.rest.pop_front() else { return Ok(Ok(Step::End)) };
+                    self.reader = Container::reader(&self.path, self.format, next)?;
+                    self.begin()?;
+                }
+            }
+        }
+    }
+}
+
+/// The length a container states; in Ogg it is the time of the last page, if that is marked as the last.
+fn promised_samples(track: &Track, codec: &AudioCodecParameters, format: Format) -> Option<u64> {
+    // A recording cut out of a stream begins at a later time than 0.
+    let start = u64::try_from(track.start_ts.get()).unwrap_or(0);
+    let rounded = match format {
+        Format::Matroska => return None,
+        // Whole packets are counted, of which the last may be a part.
+        Format::Caf => codec.max_frames_per_packet.unwrap_or(1).saturating_sub(1),
+        _ => 0,
+    };
+    track.num_frames.map(|end| end.saturating_sub(start + rounded))
+}
+
+/// A decoder of any kind.
+enum Decoder {
+    Symphonia(Box<dyn AudioDecoder>),
+    Opus(Opus),
+}
 
 struct Coded {
     path: PathBuf,
-    container: Box<dyn FormatReader>,
-    decoder: Box<dyn AudioDecoder>,
-    track: u32,
+    feed: Feed,
+    decoder: Option<Decoder>,
     rate: u32,
     channels: usize,
-    /// Frames the container promises, where it states them.
+    /// Of the stream that is being read: what it promises, what is still to be skipped, what may still come.
     promised: Option<u64>,
-    /// Whether the end of the file is the end of the sound, in the middle of a packet or not: WAV of unknown length.
-    ends_with_file: bool,
-    /// Frames decoded so far.
+    skip: u64,
+    most: u64,
+    /// Samples decoded of this stream; samples handed out of all.
     frames: u64,
+    total: u64,
     /// The last packet, interleaved.
     packet: Vec<f32>,
     /// Whether `packet` has not been handed out yet: the first is decoded on opening, which tells rate and channels.
     waiting: bool,
 }
 
-/// Opens a file that begins like `likely`; what it is in fact (a tag may hide it) comes back.
-pub(super) fn open(path: &Path, file: File, likely: Format) -> Result<(Format, Box<dyn Source>)> {
-    let stream = MediaSourceStream::new(Box::new(file), Default::default());
-    let probe = || get_probe().probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default());
-    let container = contained(path, probe)?.map_err(|fault| explain(path, format!("damaged {likely}"), fault))?;
-    let format = match container.format_info().short_name {
-        "wave" => Format::Wav,
-        "flac" => Format::Flac,
-        "ogg" => Format::Ogg,
-        "mp3" => Format::Mp3,
-        "aac" => Format::Aac,
-        "isomp4" => Format::Mp4,
-        other => return Err(Error::unusable(path, format!("{other} sound, which is not read"))),
+/// Opens the part `bounds` of a file, which begins as `format`.
+pub(super) fn open(
+    path: &Path,
+    mut file: File,
+    bounds: Range<u64>,
+    format: Format,
+) -> Result<(Format, Box<dyn Source>)> {
+    let failed = |source| Error::io(path, "read", source);
+    let feed = match format {
+        Format::Mp2 | Format::Mp3 | Format::Aac => {
+            Feed::Frames(Box::new(Frames::new(path.to_path_buf(), Part::new(file, bounds))))
+        }
+        Format::Flac => {
+            let streams = flac::streams(&mut file, bounds).map_err(failed)?;
+            let streams = streams.map_err(|why| Error::unusable(path, format!("{format}: {why}")))?;
+            Feed::Container(Box::new(Container::open(path, format, streams)?))
+        }
+        Format::Ogg
+            if peek(&mut file, bounds.start, 64).map_err(failed)?.windows(8).any(|name| name == b"Speex   ") =>
+        {
+            return Err(Error::unusable(path, not_read("Speex")));
+        }
+        _ => {
+            let mut again = file.try_clone().map_err(failed)?;
+            let parts = VecDeque::from([Part::new(file, bounds.clone())]);
+            let mut container = Container::open(path, format, parts)?;
+            if format == Format::Mp4
+                && let Some(heard) = mp4::heard(&mut again, bounds, container.track).map_err(failed)?
+                && let Some(stream) = &mut container.beginning
+            {
+                (stream.skip, stream.most) = heard.samples(stream.codec.sample_rate.unwrap_or(0));
+            }
+            Feed::Container(Box::new(container))
+        }
     };
-    let track = container.default_track(TrackType::Audio);
-    let Some((track, Some(CodecParameters::Audio(codec)))) = track.map(|track| (track, &track.codec_params)) else {
-        return Err(Error::unusable(path, format!("{format} without a sound track")));
-    };
-    let options = AudioDecoderOptions::default().verify(true);
-    let decoder = contained(path, || get_codecs().make_audio_decoder(codec, &options))?
-        .map_err(|fault| explain(path, format!("{format} of a kind that cannot be read"), fault))?;
-    let (track, promised) = (track.id, promised_frames(track, format));
-    let mut coded = Coded {
-        path: path.to_path_buf(),
-        container,
-        decoder,
-        track,
-        rate: 0,
-        channels: 0,
-        promised,
-        ends_with_file: format == Format::Wav && promised.is_none(),
-        frames: 0,
-        packet: Vec::new(),
-        waiting: false,
-    };
-    coded.waiting = coded.decode()?;
-    if !coded.waiting {
-        return Err(Error::unusable(&coded.path, "holds no samples"));
-    }
-    Ok((format, Box::new(coded)))
+    Ok((format, Box::new(Coded::begin(path, feed)?)))
 }
 
-/// The length a container states. ADTS, and MP3 without a tag, give only an estimate; in Ogg it is the time of the last
-/// page, if that is marked as the last.
-fn promised_frames(track: &Track, format: Format) -> Option<u64> {
-    let stated = match format {
-        Format::Wav | Format::Flac | Format::Ogg | Format::Mp4 => true,
-        Format::Mp3 => track.delay.is_some(),
-        Format::Aac => false,
+/// Opens what a WAV or AIFF holds that is not linear.
+pub(super) fn open_wave(path: &Path, file: File, wave: Wave) -> Result<Box<dyn Source>> {
+    let held = wave.data.end - wave.data.start;
+    if let Some(stated) = wave.stated.filter(|stated| *stated > held) {
+        let why = format!("cut short: the file holds {held} bytes of sound, its header promises {stated}");
+        return Err(Error::unusable(path, why));
+    }
+    let feed = match wave.coding {
+        Coding::Adpcm { .. } => Feed::Blocks(Blocks::new(path, file, wave)?),
+        _ => Feed::Frames(Box::new(Frames::new(path.to_path_buf(), Part::new(file, wave.data)))),
     };
-    // A recording cut out of a stream begins at a later time than 0.
-    let start = u64::try_from(track.start_ts.get()).unwrap_or(0);
-    track.num_frames.filter(|_| stated).map(|end| end.saturating_sub(start))
+    Ok(Box::new(Coded::begin(path, feed)?))
 }
 
 impl Coded {
+    fn begin(path: &Path, feed: Feed) -> Result<Coded> {
+        let mut coded = Coded {
+            path: path.to_path_buf(),
+            feed,
+            decoder: None,
+            rate: 0,
+            channels: 0,
+            promised: None,
+            skip: 0,
+            most: u64::MAX,
+            frames: 0,
+            total: 0,
+            packet: Vec::new(),
+            waiting: false,
+        };
+        coded.waiting = coded.decode()?;
+        if !coded.waiting {
+            return Err(Error::unusable(path, "holds no samples"));
+        }
+        Ok(coded)
+    }
+
     /// Decodes packets until one has samples; `false` when there are no more.
     fn decode(&mut self) -> Result<bool> {
         loop {
-            let packet = match contained(&self.path, || self.container.next_packet())? {
-                Ok(Some(packet)) => packet,
-                Ok(None) => return self.end(),
-                Err(Fault::IoError(source)) if is_end(&source) && self.ends_with_file => return self.end(),
+            let packet = match self.feed.step()? {
+                Ok(Step::Packet(packet)) => packet,
+                Ok(Step::Stream(stream)) => {
+                    self.end()?;
+                    self.take_up(*stream)?;
+                    continue;
+                }
+                Ok(Step::End) => {
+                    self.end()?;
+                    return Ok(false);
+                }
                 Err(fault) => return Err(self.explain(fault)),
             };
-            if packet.track_id != self.track {
+            let (rate, channels, decoded) = self.decoded(&packet)?;
+            if decoded == 0 {
                 continue;
             }
-            let (decoder, samples) = (&mut self.decoder, &mut self.packet);
-            let decode = || {
-                let decoded = decoder.decode(&packet)?;
-                decoded.copy_to_vec_interleaved(samples);
-                Ok((decoded.spec().rate(), decoded.num_planes(), decoded.frames()))
-            };
-            let (rate, channels, frames) = contained(&self.path, decode)?.map_err(|fault| self.explain(fault))?;
-            if frames == 0 {
-                continue;
-            }
-            if self.frames == 0 {
+            if self.total == 0 && self.rate == 0 {
                 (self.rate, self.channels) = (rate, channels);
             }
             if (rate, channels) != (self.rate, self.channels) {
                 let now = format!("{rate} Hz and {channels} channels");
                 let before = format!("{} Hz and {} channels", self.rate, self.channels);
-                return Err(Error::unusable(&self.path, format!("changes to {now} from {before}")));
+                let why = format!("changes to {now} from {before} at {:.2} s: cut it there", self.seconds());
+                return Err(Error::unusable(&self.path, why));
             }
-            self.frames += frames as u64;
-            return Ok(true);
+            self.frames += decoded;
+            let skipped = self.skip.min(decoded);
+            let kept = (decoded - skipped).min(self.most);
+            (self.skip, self.most) = (self.skip - skipped, self.most - kept);
+            self.packet.truncate((skipped + kept) as usize * channels);
+            self.packet.drain(..skipped as usize * channels);
+            self.total += kept;
+            if kept > 0 {
+                return Ok(true);
+            }
         }
     }
 
-    /// Checks at the end that all is there that was promised, and that it is right.
-    fn end(&mut self) -> Result<bool> {
+    /// Decodes one packet; its rate, its channels, and how many samples each of them has.
+    fn decoded(&mut self, packet: &Packet) -> Result<(u32, usize, u64)> {
+        let samples = &mut self.packet;
+        let found = match &mut self.decoder {
+            Some(Decoder::Symphonia(decoder)) => contained(&self.path, || {
+                let decoded = decoder.decode(packet)?;
+                decoded.copy_to_vec_interleaved(samples);
+                Ok((decoded.spec().rate(), decoded.num_planes(), decoded.frames() as u64))
+            })?,
+            Some(Decoder::Opus(opus)) => {
+                let decoded = contained(&self.path, || opus.decode(&packet.data, samples))?;
+                let decoded = decoded.map_err(|why| {
+                    Error::unusable(&self.path, format!("damaged at {:.2} s: Opus: {why}", self.total as f64 / 48e3))
+                })?;
+                // What the container marks as padding; what it marks in front is in the header, too.
+                let kept = decoded.saturating_sub(packet.trim_end.get() as usize);
+                samples.truncate(kept * opus.channels);
+                Ok((opus::RATE, opus.channels, kept as u64))
+            }
+            None => return Err(Error::unusable(&self.path, "damaged: sound before its description")),
+        };
+        found.map_err(|fault| self.explain(fault))
+    }
+
+    /// Makes the decoder of a stream.
+    fn take_up(&mut self, stream: Stream) -> Result<()> {
+        let Stream { codec, promised, skip, most } = stream;
+        (self.promised, self.skip, self.most, self.frames) = (promised, skip, most, 0);
+        self.decoder = Some(if codec.codec == codecs::CODEC_ID_OPUS {
+            let header = codec.extra_data.as_deref().unwrap_or_default();
+            let opus = contained(&self.path, || Opus::new(header))?;
+            let opus = opus.map_err(|why| Error::unusable(&self.path, not_read(&why)))?;
+            self.skip = opus.skip.max(skip);
+            Decoder::Opus(opus)
+        } else {
+            let options = AudioDecoderOptions::default().verify(true);
+            let decoder = contained(&self.path, || get_codecs().make_audio_decoder(&codec, &options))?;
+            let decoder = decoder.map_err(|fault| {
+                let why = match fault {
+                    Fault::Unsupported(why) if why.contains("audio codec") => not_read(&named(codec.codec)),
+                    Fault::Unsupported(why) => not_read(&format!("{} of a kind ({why})", named(codec.codec))),
+                    other => format!("{} that cannot be read: {other}", named(codec.codec)),
+                };
+                Error::unusable(&self.path, why)
+            })?;
+            Decoder::Symphonia(decoder)
+        });
+        Ok(())
+    }
+
+    /// Checks at the end of a stream that all is there that was promised, and that it is right.
+    fn end(&mut self) -> Result<()> {
         if self.promised.is_some_and(|promised| promised > self.frames) {
             return Err(self.incomplete());
         }
-        match self.decoder.finalize().verify_ok {
+        let verified = match &mut self.decoder {
+            Some(Decoder::Symphonia(decoder)) => decoder.finalize().verify_ok,
+            _ => None,
+        };
+        match verified {
             Some(false) => Err(Error::unusable(&self.path, "damaged: the checksum of the samples is another")),
-            _ => Ok(false),
+            _ => Ok(()),
         }
     }
 
@@ -146,15 +384,14 @@ impl Coded {
     }
 
     fn explain(&self, fault: Fault) -> Error {
-        let seconds = self.frames as f64 / f64::from(self.rate.max(1));
         match fault {
             Fault::IoError(source) if is_end(&source) => self.incomplete(),
-            Fault::ResetRequired => Error::unusable(
-                &self.path,
-                format!("a second stream begins at {seconds:.2} s: only the first can be read"),
-            ),
-            other => explain(&self.path, format!("damaged at {seconds:.2} s"), other),
+            other => explain(&self.path, format!("damaged at {:.2} s", self.seconds()), other),
         }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.total as f64 / f64::from(self.rate.max(1))
     }
 }
 
@@ -174,9 +411,41 @@ impl Source for Coded {
         into.extend_from_slice(&self.packet);
         Ok(true)
     }
+
+    fn remarks(&self) -> Vec<String> {
+        match &self.feed {
+            Feed::Container(container) => container.remarks.clone(),
+            Feed::Frames(frames) => frames.remarks.clone(),
+            Feed::Blocks(_) => Vec::new(),
+        }
+    }
 }
 
-/// Runs a step of the decoder; a panic in it, which a hostile file may provoke, becomes an error.
+/// What a codec is called.
+fn named(codec: AudioCodecId) -> String {
+    let names = [
+        (codecs::CODEC_ID_AAC, "AAC"),
+        (codecs::CODEC_ID_AC3, "AC-3"),
+        (codecs::CODEC_ID_AC4, "AC-4"),
+        (codecs::CODEC_ID_ALAC, "ALAC"),
+        (codecs::CODEC_ID_DCA, "DTS"),
+        (codecs::CODEC_ID_EAC3, "E-AC-3"),
+        (codecs::CODEC_ID_FLAC, "FLAC"),
+        (codecs::CODEC_ID_MP1, "MP1"),
+        (codecs::CODEC_ID_MP2, "MP2"),
+        (codecs::CODEC_ID_MP3, "MP3"),
+        (codecs::CODEC_ID_SPEEX, "Speex"),
+        (codecs::CODEC_ID_TRUEHD, "TrueHD"),
+        (codecs::CODEC_ID_TTA, "TTA"),
+        (codecs::CODEC_ID_VORBIS, "Vorbis"),
+        (codecs::CODEC_ID_WAVPACK, "WavPack"),
+        (codecs::CODEC_ID_WMA, "WMA"),
+    ];
+    let name = names.iter().find(|(id, _)| *id == codec).map(|(_, name)| (*name).to_owned());
+    name.unwrap_or_else(|| format!("codec {codec}"))
+}
+
+/// Runs a step of a decoder; a panic in it, which a hostile file may provoke, becomes an error.
 /// Nothing of the decoder is used after one, so a state left half changed is never seen.
 fn contained<T>(path: &Path, step: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(step)).map_err(|_| Error::unusable(path, "damaged: the decoder gave up"))

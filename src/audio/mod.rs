@@ -1,38 +1,61 @@
 //! Sound files in, mono samples out.
 //!
 //! ```text
-//! file -> source (wav, coded) -> interleaved f32 at the native rate -> mean over channels -> resample -> blocks, Clip
+//! file -> tags off -> source (riff, coded) -> interleaved f32 at the native rate -> one channel of them -> resample -> blocks, Clip
+//! folder -> which files are sounds, and what was left out
 //! ```
 //!
 //! - A *frame* is one sample of every channel at one moment; *native* is what the file itself holds.
 //! - A [`Reader`] hands out a file in blocks, in memory that does not grow with the file; a [`Clip`] is a whole sound.
-//! - What a file is follows from its first bytes, never from its name.
+//! - A [`Mix`] says what becomes of several channels: their mean, or one of them.
+//! - What a file is follows from its bytes, never from its name; tags in front (ID3v2, APEv2) and behind (ID3v1, APEv2,
+//!   Lyrics3) of any size, and zeros or other rubbish in front of MP3, are stepped over.
 //!
-//! WAV is read through hound (8-bit unsigned, 16, 24 and 32-bit integer, 32-bit float, extensible or not). With the
-//! feature `formats` symphonia reads FLAC, Ogg Vorbis, MP3, AAC (ADTS and MP4) and the rarer kinds of WAV (A-law, u-law,
-//! ADPCM, 64-bit float, unknown length). Samples are scaled to -1..1; float files may exceed it. Encoder delay and
-//! padding are cut where symphonia knows them (MP3 with a LAME tag, Ogg) and stay where it does not: AAC begins with some
-//! 1,024 samples of its encoder's own.
+//! **What is read.** WAV, also as RF64, BW64, RIFX and Wave64: whole numbers of 1 to 64 bits (in bytes filled from the
+//! top), floats of 32 and 64. AIFF, AIFC and AU: the same. With the feature `formats` symphonia decodes FLAC, Ogg
+//! (Vorbis, FLAC), MPEG audio of layers 1 to 3, AAC-LC of one or two channels (ADTS, MP4), ALAC, CAF, Matroska and WebM,
+//! and the rarer kinds of WAV and AIFC (A-law, mu-law, MS and IMA ADPCM, MP3); opus-pure decodes Opus in Ogg, MP4 and
+//! WebM. Of HE-AAC the AAC-LC part is read, with a remark. Anything else is refused by name. Samples are scaled to -1..1;
+//! float files may exceed it. Encoder delay and padding are cut where the file states them: MP3 with a LAME tag, Ogg, MP4
+//! with an edit list. Where nothing does (ADTS), AAC begins with some 1,024 samples of its encoder's own.
 //!
 //! **What is refused.** A file is good as a whole or not at all: one that ends before its header says so or inside a
-//! packet, a packet that does not decode, a wrong checksum of FLAC, a lost page of Ogg, a second stream behind the first,
-//! a sample that is not a number, all end in one error that names file and fault. Only where nothing states a length
-//! (MP3 without a Xing tag, ADTS cut between frames, WAV of unknown length) does a sound end where its file ends. Bytes
-//! of a file never cause a panic: symphonia has some of its own for hostile Ogg files, which are caught (a build with
+//! packet, a packet that does not decode, a wrong checksum of FLAC, a lost page of Ogg, a sound that changes its rate or
+//! its channels, a sample that is not a number, all end in one error that names file and fault. Only where nothing states
+//! a length (MP3 without a Xing tag, ADTS cut between frames, WAV of unknown length) does a sound end where its file ends.
+//! Several sounds of one kind behind each other (MP3, FLAC, chained Ogg) are one. Bytes
+//! of a file never cause a panic: decoders have some of their own for hostile files, which are caught (a build with
 //! `panic = "abort"` would not) and become errors, though the process's panic hook sees them first.
 //!
-//! **Cost.** WAV decodes at about 12 ns a sample, resampling takes about 60 ns an output sample. A reader holds a few
+//! **Cost.** WAV decodes at about 2 ns a sample, resampling takes about 60 ns an output sample. A reader holds a few
 //! blocks of 4,096 to 16,384 samples, more only where two rates share no common factor.
 
+#[cfg(feature = "formats")]
+mod blocks;
 mod clip;
 #[cfg(feature = "formats")]
 mod coded;
+#[cfg(feature = "formats")]
+mod flac;
+pub mod folder;
+#[cfg(feature = "formats")]
+mod frames;
+mod linear;
+mod mix;
+#[cfg(feature = "formats")]
+mod mp4;
+#[cfg(feature = "formats")]
+mod opus;
+mod part;
 mod reader;
 mod resample;
+mod riff;
 mod source;
-mod wav;
+mod tags;
+mod wave;
 
 pub use clip::Clip;
+pub use mix::Mix;
 pub use reader::{Reader, Summary};
 pub use source::Format;
 
@@ -40,11 +63,20 @@ use std::ffi::OsStr;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-/// Sample rates that are read and made, in Hz: from telemetry to the fastest converters. Others are damage in practice.
-pub const RATES: RangeInclusive<u32> = 1_000..=384_000;
+/// Sample rates that are read and made, in Hz: from infrasound to ultrasound. Others are damage in practice.
+pub const RATES: RangeInclusive<u32> = 100..=2_000_000;
 
-/// Endings of file names, in lower case, that are looked for in folders. Whether such a file is a sound is up to its bytes.
-pub const ENDINGS: [&str; 9] = ["wav", "wave", "flac", "ogg", "oga", "mp3", "m4a", "mp4", "aac"];
+/// What is read, for people.
+pub const KINDS: &str = "WAV, AIFF, AU, CAF, FLAC, Ogg, Opus, MP3, MP2, AAC, MP4, WebM";
+
+/// Endings of file names, in lower case, that are looked for in folders. Whether such a file is a sound is up to its bytes;
+/// those that are not read are among them, so that nobody misses one without a word.
+pub const ENDINGS: [&str; 59] = [
+    "wav", "wave", "bwf", "rf64", "bw64", "w64", "aiff", "aif", "aifc", "afc", "au", "snd", "caf", "flac", "fla",
+    "ogg", "oga", "opus", "spx", "mp1", "mp2", "mp3", "mpa", "mpga", "m2a", "aac", "adts", "m4a", "m4b", "m4p", "m4r",
+    "mp4", "m4v", "mov", "3gp", "3g2", "mka", "mkv", "webm", "weba", "ogv", "alac", "wma", "asf", "amr", "awb", "ac3",
+    "eac3", "dts", "dsf", "dff", "ape", "wv", "mpc", "tta", "ra", "sph", "voc", "shn",
+];
 
 /// Whether a path ends like a sound file.
 pub fn has_sound_ending(path: &Path) -> bool {

@@ -1,6 +1,7 @@
 //! A sound file in blocks of mono samples at the rate asked for.
 
 use super::RATES;
+use super::mix::{Loss, Mix};
 use super::resample::Resampler;
 use super::source::{self, Format, Source};
 use crate::error::{Error, Result};
@@ -27,7 +28,9 @@ pub struct Reader {
     format: Format,
     source: Box<dyn Source>,
     resampler: Option<Resampler>,
-    /// Interleaved samples as decoded, and their mean over channels.
+    mix: Mix,
+    loss: Loss,
+    /// Interleaved samples as decoded, and mixed.
     native: Vec<f32>,
     mono: Vec<f32>,
     /// The block handed out last.
@@ -38,7 +41,7 @@ pub struct Reader {
 }
 
 /// What is known of a file once it has been read to its end.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     /// Frames of the file at its native rate.
     pub frames: u64,
@@ -51,15 +54,25 @@ pub struct Summary {
     /// XXH3-128 over all decoded samples (interleaved, `f32` little-endian), then rate and channels (`u32`
     /// little-endian): the same sound gives the same hash, whatever the tags around it or the lossless format.
     pub hash: u128,
+    /// What its user should know: that its channels cancel each other, say.
+    pub remarks: Vec<String>,
 }
 
 impl Reader {
-    /// Opens a file to be read as mono samples at `rate` Hz.
+    /// Opens a file to be read as mono samples at `rate` Hz, the mean of its channels.
     ///
     /// # Errors
     /// [`Error::Unusable`] when it is not a sound file, or a damaged one; [`Error::Io`] when it cannot be opened;
     /// [`Error::Invalid`] for a rate outside [`RATES`].
     pub fn open(path: impl AsRef<Path>, rate: u32) -> Result<Reader> {
+        Reader::open_mixed(path, rate, Mix::Mean)
+    }
+
+    /// Opens a file to be read as mono samples at `rate` Hz, mixed as `mix` says.
+    ///
+    /// # Errors
+    /// Those of [`Reader::open`]; [`Error::Unusable`] when it has no such channel.
+    pub fn open_mixed(path: impl AsRef<Path>, rate: u32, mix: Mix) -> Result<Reader> {
         let path = path.as_ref();
         if !RATES.contains(&rate) {
             return Err(Error::invalid("sample rate", format!("{rate} Hz is not {}", rates())));
@@ -69,12 +82,20 @@ impl Reader {
         if !RATES.contains(&native) {
             return Err(Error::unusable(path, format!("a sample rate of {native} Hz, which is not {}", rates())));
         }
+        if let Mix::Channel(channel) = mix
+            && !(1..=source.channels()).contains(&channel)
+        {
+            let why = format!("has {} channels and no channel {channel}", source.channels());
+            return Err(Error::unusable(path, why));
+        }
         let resampler = if native == rate { None } else { Some(Resampler::new(native, rate)?) };
         Ok(Reader {
             path: path.to_path_buf(),
             format,
             source,
             resampler,
+            mix,
+            loss: Loss::default(),
             native: Vec::new(),
             mono: Vec::new(),
             block: Vec::new(),
@@ -117,7 +138,11 @@ impl Reader {
         self.hash.update(&rate.to_le_bytes());
         self.hash.update(&(channels as u32).to_le_bytes());
         let seconds = self.frames as f64 / f64::from(rate);
-        Ok(Summary { frames: self.frames, seconds, rate, channels, hash: self.hash.digest128() })
+        let mut remarks = self.source.remarks();
+        if self.mix == Mix::Mean {
+            remarks.extend(self.loss.remark(channels));
+        }
+        Ok(Summary { frames: self.frames, seconds, rate, channels, hash: self.hash.digest128(), remarks })
     }
 
     /// Checks and hashes the decoded samples, mixes them to mono and passes them on.
@@ -135,7 +160,8 @@ impl Reader {
             &self.native
         } else {
             self.mono.clear();
-            self.mono.extend(self.native.chunks_exact(channels).map(mean));
+            self.mix.apply(&self.native, channels, &mut self.mono);
+            self.loss.push(&self.native, &self.mono);
             &self.mono
         };
         match &mut self.resampler {
@@ -157,10 +183,6 @@ impl Reader {
             None => Ok(()),
         }
     }
-}
-
-fn mean(frame: &[f32]) -> f32 {
-    (frame.iter().map(|sample| f64::from(*sample)).sum::<f64>() / frame.len() as f64) as f32
 }
 
 fn rates() -> String {

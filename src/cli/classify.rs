@@ -3,7 +3,8 @@
 use super::exit::Failure;
 use super::model::ModelArgs;
 use super::output::Output;
-use crate::audio::Clip;
+use super::sound::ChannelArgs;
+use crate::audio::{Clip, Mix};
 use crate::classify::ranked;
 use crate::embed::checkpoint::Problem;
 use crate::embed::ingest;
@@ -32,6 +33,8 @@ pub(super) struct Args {
     files: Vec<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    channel: ChannelArgs,
     /// Classes to show of each sound
     #[arg(long, value_name = "N", default_value_t = 3)]
     top: usize,
@@ -45,18 +48,25 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     if classifier.labels().len() == 1 && classifier.model().config().problem == Problem::SingleLabel {
         output.remark(format_args!("{}: a network of one class, whose probability is always 1", args.model.model));
     }
-    let sounds = ingest::find_sounds(&args.files)?;
+    let ingest::Found { sounds, failed: unread, left_out } = ingest::find_sounds(&args.files)?;
     let bar = output.progress(sounds.len() as u64, "classifying");
     let found: Vec<_> = sounds
         .par_iter()
         .map(|sound| {
-            let found = classes(&classifier, &sound.path, args.top);
+            let found = classes(&classifier, &sound.path, args.channel.channel, args.top);
             bar.inc(1);
             found
         })
         .collect();
     bar.finish_and_clear();
     let (mut named, mut failed) = (Vec::new(), Vec::new());
+    for (path, why) in &unread {
+        output.problem(format_args!("{}: {why}", path.display()));
+        failed.push(json!({"file": path.display().to_string(), "error": why}));
+    }
+    if !left_out.is_empty() {
+        output.remark(&left_out);
+    }
     for (sound, found) in sounds.iter().zip(found) {
         let file = sound.path.display().to_string();
         match found {
@@ -80,14 +90,17 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
         output.document(&json!({"sounds": named, "failed": failed}))?;
     }
     if count > 0 {
-        return Err(Failure::Partly(format!("{count} of {} files could not be classified", sounds.len())));
+        return Err(Failure::Partly(format!(
+            "{count} of {} files could not be classified",
+            sounds.len() + unread.len()
+        )));
     }
     Ok(())
 }
 
 /// The likeliest classes with their probabilities.
-fn classes<'c>(classifier: &'c Classifier, path: &Path, top: usize) -> Result<Vec<(&'c str, f32)>> {
-    let clip = Clip::read(path, classifier.model().preprocessor().sampling_rate)?;
+fn classes<'c>(classifier: &'c Classifier, path: &Path, mix: Mix, top: usize) -> Result<Vec<(&'c str, f32)>> {
+    let clip = Clip::read_mixed(path, classifier.model().preprocessor().sampling_rate, mix)?;
     let chances = classifier.chances(&clip.samples).map_err(|error| Error::unusable(path, error.to_string()))?;
     let ranked = ranked(&chances).into_iter().take(top);
     Ok(ranked.map(|class| (classifier.labels()[class].as_str(), chances[class])).collect())

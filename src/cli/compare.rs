@@ -6,6 +6,7 @@ use super::model::ModelArgs;
 use super::output::Output;
 use super::scratch::Scratch;
 use super::shown::shown;
+use super::sound::tell_beside;
 use crate::DatabaseOptions;
 #[cfg(feature = "models")]
 use crate::classify::fine_tune::Settings;
@@ -95,6 +96,7 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
     });
     let scratch = Scratch::new()?;
     let set = scratch.data_set(args.data.as_deref(), args.seed)?;
+    tell_beside(&set.beside, output);
     let db = opening.open(args.db.unwrap_or_else(|| scratch.database()))?;
     let setup = Setup {
         set: &set,

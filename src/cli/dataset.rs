@@ -3,6 +3,7 @@
 use super::exit::Failure;
 use super::output::Output;
 use super::scratch::Scratch;
+use super::sound::{left_out_json, tell_beside};
 use crate::esc50::prepare::prepare;
 use serde_json::json;
 use std::path::PathBuf;
@@ -73,9 +74,14 @@ pub(super) fn run(action: Action, output: &mut Output) -> Result<(), Failure> {
     };
     let scratch = Scratch::new()?;
     let set = scratch.data_set(args.data.as_deref(), args.seed)?;
+    tell_beside(&set.beside, output);
     let prepared = prepare(&set, &args.out)?;
     if output.is_json() {
-        return output.document(&json!({ "train": prepared.train, "test": prepared.test, "val": prepared.val }));
+        let left_out = left_out_json(&set.beside.left_out);
+        let unread: Vec<String> = set.beside.failed.iter().map(|(path, _)| path.display().to_string()).collect();
+        return output.document(&json!({
+            "train": prepared.train, "test": prepared.test, "val": prepared.val, "left_out": left_out, "unread": unread,
+        }));
     }
     output.line(format_args!("{} train, {} test, {} val", prepared.train, prepared.test, prepared.val))
 }

@@ -4,14 +4,15 @@ use super::exit::Failure;
 use super::model::ModelArgs;
 use super::npy;
 use super::output::Output;
-use crate::embed;
+use super::sound::{ChannelArgs, tell_remarks};
+use crate::embed::Sound;
 use serde_json::json;
 use std::path::PathBuf;
 
 /// Print or save the rows that a model makes of a sound.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  otolith embed bark.wav --model wav2vec2-large/ --layer features --out bark.npy\n  otolith embed bark.wav --model facebook/wav2vec2-base --out bark.npy"
+    after_help = "Examples:\n  otolith embed bark.wav --model wav2vec2-large/ --layer features --out bark.npy\n  otolith embed bark.wav --model facebook/wav2vec2-base --out bark.npy\n  otolith embed stereo.wav --channel left --out left.npy"
 )]
 pub(super) struct Args {
     /// A sound file
@@ -21,11 +22,15 @@ pub(super) struct Args {
     /// Write the rows to this .npy file (f32, rows x dim); printed as text unless given
     #[arg(long, value_name = "FILE.npy")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    channel: ChannelArgs,
 }
 
 pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     let embedder = args.model.open(output)?;
-    let embedded = embed::embed_file(embedder.as_ref(), &args.file)?;
+    let sound = Sound::read_mixed(&args.file, embedder.sample_rate(), args.channel.channel)?;
+    let embedded = sound.embed(embedder.as_ref())?;
+    tell_remarks(&args.file, &embedded, output);
     let matrix = embedded.matrix.view();
     if let Some(path) = &args.out {
         npy::write_matrix(path, matrix)?;
@@ -33,7 +38,7 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     if output.is_json() {
         return output.document(&json!({
             "rows": matrix.rows(), "dim": matrix.dim(), "rows_per_second": embedder.rows_per_second(),
-            "seconds": embedded.seconds, "model": embedder.identity(),
+            "seconds": embedded.seconds, "model": embedder.identity(), "remarks": embedded.remarks,
         }));
     }
     if args.out.is_some() {

@@ -4,6 +4,7 @@ use super::exit::Failure;
 use super::model::ModelArgs;
 use super::output::Output;
 use super::scratch::Scratch;
+use super::sound::tell_beside;
 use crate::classify::Epoch;
 use crate::classify::fine_tune::{Corpus, Keep, Progress, Settings, fine_tune};
 use crate::embed::wav2vec2::Trainable;
@@ -93,6 +94,7 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     };
     let scratch = Scratch::new()?;
     let set = scratch.data_set(args.data.as_deref(), args.seed)?;
+    tell_beside(&set.beside, output);
     let (training, validation) = parts(&args, &set)?;
     let network = Trainable::of(located.checkpoint()?, &set.classes, args.freeze, args.seed)?;
     let rate = network.classifier().model().preprocessor().sampling_rate;

@@ -30,6 +30,7 @@ mod repair;
 mod scratch;
 mod search;
 mod shown;
+mod sound;
 mod verify;
 mod view;
 

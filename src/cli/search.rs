@@ -4,7 +4,8 @@ use super::exit::Failure;
 use super::model::{ModelArgs, Target};
 use super::npy::ArrayReader;
 use super::output::Output;
-use crate::embed;
+use super::sound::{ChannelArgs, tell_remarks};
+use crate::embed::{self, Sound};
 use crate::error::Error;
 use crate::matrix::Matrix;
 use crate::query::{Approximation, Certificate, Explanation, Hit, Plan, Run, SegmentPlan, Unreadable};
@@ -47,6 +48,8 @@ pub(super) struct Args {
     file: PathBuf,
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    channel: ChannelArgs,
     /// Number of hits [default: 10, or all with --min-score]
     #[arg(short, long, value_name = "K")]
     k: Option<usize>,
@@ -141,7 +144,10 @@ fn query_rows(args: &Args, schema: &Schema, output: &Output) -> Result<Matrix, E
     }
     let embedder = args.model.open(output)?;
     embed::check_same(schema, embedder.as_ref())?;
-    Ok(embed::embed_file(embedder.as_ref(), &args.file)?.matrix)
+    let sound = Sound::read_mixed(&args.file, embedder.sample_rate(), args.channel.channel)?;
+    let embedded = sound.embed(embedder.as_ref())?;
+    tell_remarks(&args.file, &embedded, output);
+    Ok(embedded.matrix)
 }
 
 fn span(rows: &Range<usize>, seconds: &Option<Range<f64>>) -> String {

@@ -1,11 +1,11 @@
 //! Sound files into a collection: found, embedded in parallel, committed in batches.
 //!
 //! A record's id is the file's path below the argument it was found under, with `/` between folders. A file that is there
-//! already, with the same samples and the same embedder, is not embedded again. A file that cannot be used is reported, and
-//! the others go in.
+//! already, with the same samples, mixed the same way, and the same embedder, is not embedded again. A file that cannot be
+//! used is reported, and the others go in.
 
 use super::{Embedder, Sound};
-use crate::audio;
+use crate::audio::{Mix, folder};
 use crate::collection::Collection;
 use crate::database::Database;
 use crate::error::{Error, Result};
@@ -13,78 +13,16 @@ use crate::record::{Record, Schema};
 use crate::store::Snapshot;
 use rayon::prelude::*;
 use serde_json::Value;
-use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+pub use crate::audio::folder::{Found, LeftOut, SoundFile, find as find_sounds};
 
 /// Files embedded side by side and committed together, at most.
 const BATCH: usize = 32;
 
 /// Bytes of files in a batch, unless one file alone has more: an hour of MP3. What is held in memory is their rows.
 const BATCH_BYTES: u64 = 64 << 20;
-
-/// A sound file and the id of its record.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SoundFile {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Its path below the argument it was found under.
-    pub id: String,
-}
-
-/// Finds the sound files that the arguments name: a file is itself, a directory all files in and below it that end like
-/// sounds, in the order of their names.
-///
-/// # Errors
-/// [`Error::Io`] when something cannot be read, [`Error::Unusable`] for a directory without sounds, [`Error::Invalid`] when two
-/// files would get the same id.
-pub fn find_sounds(arguments: &[PathBuf]) -> Result<Vec<SoundFile>> {
-    let mut found = Vec::new();
-    for argument in arguments {
-        let kind = fs::metadata(argument).map_err(|error| Error::io(argument, "open", error))?;
-        if !kind.is_dir() {
-            let name = argument.file_name().unwrap_or(argument.as_os_str());
-            found.push(SoundFile { path: argument.clone(), id: name.to_string_lossy().into_owned() });
-            continue;
-        }
-        let before = found.len();
-        walk(argument, "", &mut found)?;
-        if found.len() == before {
-            let endings = audio::ENDINGS.join(", ");
-            return Err(Error::unusable(argument, format!("no sound file in or below it (looked for {endings})")));
-        }
-    }
-    let mut first: HashMap<&str, &Path> = HashMap::new();
-    for sound in &found {
-        if let Some(other) = first.insert(&sound.id, &sound.path)
-            && other != sound.path
-        {
-            let why =
-                format!("is the id of both {} and {}: add their folders apart", other.display(), sound.path.display());
-            return Err(Error::invalid(format!("`{}`", sound.id), why));
-        }
-    }
-    Ok(found)
-}
-
-fn walk(folder: &Path, prefix: &str, found: &mut Vec<SoundFile>) -> Result<()> {
-    let failed = |error| Error::io(folder, "list", error);
-    let entries = fs::read_dir(folder).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    let mut paths: Vec<PathBuf> = entries.iter().map(fs::DirEntry::path).collect();
-    paths.sort();
-    for path in paths {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let id = format!("{prefix}{name}");
-        // A link to a directory is not followed: it may lead back up.
-        let kind = fs::symlink_metadata(&path).map_err(|error| Error::io(&path, "open", error))?;
-        if kind.is_dir() {
-            walk(&path, &format!("{id}/"), found)?;
-        } else if audio::has_sound_ending(&path) {
-            found.push(SoundFile { path, id });
-        }
-    }
-    Ok(())
-}
 
 /// The collection of that name for rows of this embedder, created when missing.
 ///
@@ -125,6 +63,8 @@ pub enum Event<'a> {
     Done,
     /// A file could not be used.
     Failed(&'a Error),
+    /// A file was used, but its user should know something of it.
+    Remark(&'a Path, &'a str),
 }
 
 /// How files are added.
@@ -135,6 +75,8 @@ pub struct Ingest<'a> {
     pub embedder: &'a dyn Embedder,
     /// Whether the folder that a file lies in is its class.
     pub class_from_folder: bool,
+    /// What becomes of several channels.
+    pub mix: Mix,
 }
 
 /// What became of the files.
@@ -146,7 +88,12 @@ pub struct Report {
     pub skipped: usize,
     /// Files that could not be used, with the reason.
     pub failed: Vec<(String, String)>,
+    /// What the user should know of files that were added.
+    pub remarks: Vec<(String, String)>,
 }
+
+/// The record of a file, and what its user should know of the file.
+type Made = (Record, Vec<String>);
 
 impl Ingest<'_> {
     /// Adds the files, telling of each.
@@ -157,12 +104,16 @@ impl Ingest<'_> {
         let mut report = Report::default();
         for batch in batches(sounds) {
             let snapshot = self.collection.snapshot()?;
-            let embedded: Vec<Result<Option<Record>>> = batch
+            let embedded: Vec<Result<Option<Made>>> = batch
                 .par_iter()
                 .map(|sound| {
                     let record = self.record(sound, &snapshot);
-                    if let Err(error) = &record {
-                        tell(Event::Failed(error));
+                    match &record {
+                        Err(error) => tell(Event::Failed(error)),
+                        Ok(Some((_, remarks))) => {
+                            remarks.iter().for_each(|remark| tell(Event::Remark(&sound.path, remark)));
+                        }
+                        Ok(None) => {}
                     }
                     tell(Event::Done);
                     record
@@ -171,7 +122,11 @@ impl Ingest<'_> {
             let mut records = Vec::new();
             for (sound, outcome) in batch.iter().zip(embedded) {
                 match outcome {
-                    Ok(Some(record)) => records.push(record),
+                    Ok(Some((record, remarks))) => {
+                        let file = sound.path.display().to_string();
+                        report.remarks.extend(remarks.into_iter().map(|remark| (file.clone(), remark)));
+                        records.push(record);
+                    }
                     Ok(None) => report.skipped += 1,
                     Err(error) => report.failed.push((sound.path.display().to_string(), error.to_string())),
                 }
@@ -182,21 +137,22 @@ impl Ingest<'_> {
         Ok(report)
     }
 
-    /// The record of a file, or `None` when it is there already.
-    fn record(&self, file: &SoundFile, known: &Snapshot) -> Result<Option<Record>> {
-        let sound = Sound::read(&file.path, self.embedder.sample_rate())?;
+    /// What is made of a file, or `None` when it is there already.
+    fn record(&self, file: &SoundFile, known: &Snapshot) -> Result<Option<Made>> {
+        let sound = Sound::read_mixed(&file.path, self.embedder.sample_rate(), self.mix)?;
         let hash = format!("{:032x}", sound.hash());
         let class = self.class_from_folder.then(|| folder_of(&file.path)).flatten();
         if let Some(old) = known.entry(&file.id)? {
             let fields = old.fields()?;
             let same = |name: &str, value: &str| fields.get(name).and_then(Value::as_str) == Some(value);
-            if same("hash", &hash) && class.as_ref().is_none_or(|class| same("class", class)) {
+            let as_mixed = fields.get("channel").and_then(Value::as_str) == self.channel().as_deref();
+            if same("hash", &hash) && as_mixed && class.as_ref().is_none_or(|class| same("class", class)) {
                 return Ok(None);
             }
         }
         let embedded = sound.embed(self.embedder)?;
         let mut record = Record::new(file.id.clone(), embedded.matrix)
-            .field("file", file.path.to_string_lossy().into_owned())
+            .field("file", folder::text(file.path.as_os_str()))
             .field("seconds", embedded.seconds)
             .field("sample_rate", embedded.sample_rate)
             .field("rows_per_second", embedded.rows_per_second)
@@ -205,7 +161,15 @@ impl Ingest<'_> {
         if let Some(class) = class {
             record = record.field("class", class);
         }
-        Ok(Some(record))
+        if let Some(channel) = self.channel() {
+            record = record.field("channel", channel);
+        }
+        Ok(Some((record, embedded.remarks)))
+    }
+
+    /// What stands in the field `channel`: nothing where channels are mixed as usual.
+    fn channel(&self) -> Option<String> {
+        (self.mix != Mix::Mean).then(|| self.mix.to_string())
     }
 }
 
@@ -227,6 +191,5 @@ fn batches(sounds: &[SoundFile]) -> Vec<&[SoundFile]> {
 
 /// The name of the folder that a file lies in.
 fn folder_of(path: &Path) -> Option<String> {
-    let folder = path.parent()?.file_name()?;
-    Some(folder.to_string_lossy().into_owned())
+    Some(folder::text(path.parent()?.file_name()?))
 }

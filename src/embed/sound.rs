@@ -4,7 +4,7 @@ use super::loudness::Meter;
 use super::moments::RowMeter;
 use super::windows::{Windows, wanted};
 use super::{Embedder, embed_samples};
-use crate::audio::{Reader, Summary};
+use crate::audio::{Mix, Reader, Summary};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use std::path::{Path, PathBuf};
@@ -25,12 +25,15 @@ pub struct Embedded {
     pub hash: u128,
     /// Rows a second: row i lies at i / `rows_per_second` seconds.
     pub rows_per_second: f64,
+    /// What its user should know of the file, see [`Summary::remarks`].
+    pub remarks: Vec<String>,
 }
 
 /// A sound file that has been read once: what it is, and, where it is not too long, its samples.
 pub struct Sound {
     path: PathBuf,
     rate: u32,
+    mix: Mix,
     meter: Meter,
     summary: Summary,
     kept: Option<Vec<f32>>,
@@ -42,9 +45,17 @@ impl Sound {
     /// # Errors
     /// As [`Reader::open`] and [`Reader::next_block`].
     pub fn read(path: impl AsRef<Path>, rate: u32) -> Result<Sound> {
+        Sound::read_mixed(path, rate, Mix::Mean)
+    }
+
+    /// The same, mixed as `mix` says.
+    ///
+    /// # Errors
+    /// As [`Reader::open_mixed`] and [`Reader::next_block`].
+    pub fn read_mixed(path: impl AsRef<Path>, rate: u32, mix: Mix) -> Result<Sound> {
         let path = path.as_ref().to_path_buf();
         let (mut meter, mut kept) = (Meter::default(), Some(Vec::new()));
-        let summary = read(&path, rate, |block| {
+        let summary = read(&path, rate, mix, |block| {
             meter.push(block);
             match &mut kept {
                 Some(samples) if samples.len() + block.len() <= KEPT => samples.extend_from_slice(block),
@@ -52,7 +63,7 @@ impl Sound {
             }
             Ok(())
         })?;
-        Ok(Sound { path, rate, meter, summary, kept })
+        Ok(Sound { path, rate, mix, meter, summary, kept })
     }
 
     /// Hash of its decoded samples, see [`Summary::hash`].
@@ -74,8 +85,9 @@ impl Sound {
             Some(samples) => embed_samples(embedder, samples, self.meter.loudness())?,
             None => self.embed_again(embedder)?,
         };
-        let Summary { seconds, rate, hash, .. } = self.summary;
-        Ok(Embedded { matrix, seconds, sample_rate: rate, hash, rows_per_second: embedder.rows_per_second() })
+        let Summary { seconds, rate, hash, ref remarks, .. } = self.summary;
+        let (rows_per_second, remarks) = (embedder.rows_per_second(), remarks.clone());
+        Ok(Embedded { matrix, seconds, sample_rate: rate, hash, rows_per_second, remarks })
     }
 
     /// Further passes over a file that was too long to be kept.
@@ -104,15 +116,15 @@ impl Sound {
 
     /// Reads the same file once more.
     fn pass(&self, take: impl FnMut(&[f32]) -> Result<()>) -> Result<()> {
-        match read(&self.path, self.rate, take)? == self.summary {
+        match read(&self.path, self.rate, self.mix, take)? == self.summary {
             true => Ok(()),
             false => Err(Error::unusable(&self.path, "changed while it was read: try again")),
         }
     }
 }
 
-fn read(path: &Path, rate: u32, mut take: impl FnMut(&[f32]) -> Result<()>) -> Result<Summary> {
-    let mut reader = Reader::open(path, rate)?;
+fn read(path: &Path, rate: u32, mix: Mix, mut take: impl FnMut(&[f32]) -> Result<()>) -> Result<Summary> {
+    let mut reader = Reader::open_mixed(path, rate, mix)?;
     while let Some(block) = reader.next_block()? {
         take(block)?;
     }

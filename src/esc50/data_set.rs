@@ -15,6 +15,7 @@ mod listed;
 #[cfg(feature = "hub")]
 pub(super) use listed::TABLE;
 
+use crate::audio::folder::Found;
 use crate::error::{Error, Result};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -73,6 +74,8 @@ pub struct DataSet {
     pub classes: Vec<String>,
     /// The clips.
     pub clips: Vec<ClipFile>,
+    /// What its folders held that was not taken for a clip; `sounds` stays empty.
+    pub beside: Found,
 }
 
 impl DataSet {

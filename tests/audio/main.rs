@@ -2,9 +2,14 @@
 #![cfg(feature = "audio")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+#[cfg(feature = "formats")]
+mod agree;
+mod chunks;
 mod decode;
 #[cfg(feature = "formats")]
 mod fuzz;
+#[cfg(feature = "formats")]
+mod joined;
 mod logmel;
 mod refuse;
 mod resample;

@@ -65,14 +65,14 @@ fn wav_cut_short_says_what_was_promised_and_what_is_there() {
 #[test]
 fn senseless_headers_are_refused() {
     let folder = tempdir().unwrap();
-    refused(&file(&folder, patched(40, &[0; 4])), "holds no samples");
     refused(&file(&folder, patched(22, &[0, 0])), "zero channels");
     // Rate and bytes a second, which must fit each other.
     refused(&file(&folder, patched(24, &[0; 8])), "0 Hz");
     let absurd = [4_000_000_u32.to_le_bytes(), 8_000_000_u32.to_le_bytes()].concat();
     refused(&file(&folder, patched(24, &absurd)), "4000000 Hz");
     refused(&file(&folder, patched(34, &[0, 0])), "bits per sample");
-    refused(&file(&folder, patched(20, &[0x77, 0x77])), "cannot be read");
+    refused(&file(&folder, patched(20, &[0x77, 0x77])), "tag 0x7777, which is not read: convert it");
+    refused(&file(&folder, patched(20, &[0x31, 0])), "WAV: GSM 6.10, which is not read");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn samples_that_are_no_numbers_are_refused_by_their_place() {
 
 #[test]
 fn a_rate_that_no_sound_has_cannot_be_asked_for() {
-    for rate in [0, 999, 384_001, u32::MAX] {
+    for rate in [0, 99, 2_000_001, u32::MAX] {
         let error = Reader::open(data("audio/mel.wav"), rate).err().unwrap();
         assert!(matches!(error, Error::Invalid { .. }), "{error}");
     }
@@ -161,18 +161,10 @@ fn a_damaged_packet_is_not_skipped_over() {
     }
 }
 
-#[cfg(feature = "formats")]
-#[test]
-fn a_second_stream_in_the_same_file_is_not_passed_over() {
-    let folder = tempdir().unwrap();
-    let ogg = std::fs::read(data("audio/sound.ogg")).unwrap();
-    refused(&file(&folder, [&ogg[..], &ogg].concat()), "a second stream begins at 0.50 s");
-}
-
 #[cfg(not(feature = "formats"))]
 #[test]
 fn without_the_feature_other_formats_are_refused_by_its_name() {
-    for name in ["sound.flac", "sound.ogg", "sound.mp3", "sound.m4a", "sound.aac", "alaw.wav"] {
+    for name in ["sound.flac", "sound.ogg", "sound.mp3", "sound.m4a", "sound.aac", "adpcm.wav"] {
         refused(&data(&format!("audio/{name}")), "feature `formats`");
     }
 }

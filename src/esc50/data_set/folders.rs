@@ -1,7 +1,7 @@
 //! Folders of classes, with splits or without.
 
 use super::{ClipFile, DRAWN_FOLDS, DataSet, Split, file_name, listed, source_of};
-use crate::audio;
+use crate::audio::folder::{Entry, Found, Reason, list};
 use crate::error::{Error, Result};
 use crate::random::shuffle;
 use rand_chacha::ChaCha8Rng;
@@ -13,23 +13,28 @@ use std::path::{Path, PathBuf};
 type Classes = BTreeMap<String, Vec<PathBuf>>;
 
 pub(super) fn load(root: &Path, seed: u64) -> Result<DataSet> {
-    let mut parts = Vec::new();
+    let (mut parts, mut beside) = (Vec::new(), Found::default());
     for split in Split::ALL {
         let folder = root.join(split.name());
-        let classes = if folder.is_dir() { classes_in(&folder)? } else { Classes::new() };
+        let classes = if folder.is_dir() { classes_in(&folder, &mut beside)? } else { Classes::new() };
         if !classes.is_empty() {
             parts.push((Some(split), classes));
         }
     }
     match parts[..] {
-        [] => parts.push((None, classes_in(root)?)),
-        [(Some(Split::Train), _), _, ..] => {}
+        [] => parts.push((None, classes_in(root, &mut beside)?)),
+        [(Some(Split::Train), _), _, ..] => {
+            let is_split = |path: &Path| Split::ALL.iter().any(|split| path.ends_with(split.name()));
+            for (path, _) in list(root, &mut beside)?.into_iter().filter(|(path, _)| !is_split(path)) {
+                beside.left_out.add(Reason::Misplaced, path);
+            }
+        }
         _ => {
             let why = "has splits, but not `train` and one of `test` and `val`: queries and records need one each";
             return Err(Error::unusable(root, why));
         }
     }
-    let mut set = gather(root, parts)?;
+    let mut set = gather(root, parts, beside)?;
     if set.classes.len() < 2 {
         return Err(not_understood(root, &set.classes));
     }
@@ -37,7 +42,7 @@ pub(super) fn load(root: &Path, seed: u64) -> Result<DataSet> {
     Ok(set)
 }
 
-fn gather(root: &Path, parts: Vec<(Option<Split>, Classes)>) -> Result<DataSet> {
+fn gather(root: &Path, parts: Vec<(Option<Split>, Classes)>, beside: Found) -> Result<DataSet> {
     let mut classes: Vec<String> = parts.iter().flat_map(|(_, classes)| classes.keys().cloned()).collect();
     classes.sort();
     classes.dedup();
@@ -61,34 +66,32 @@ fn gather(root: &Path, parts: Vec<(Option<Split>, Classes)>) -> Result<DataSet> 
             }
         }
     }
-    Ok(DataSet { name: file_name(root)?.to_owned(), classes, clips })
+    Ok(DataSet { name: file_name(root)?.to_owned(), classes, clips, beside })
 }
 
-/// The folders in `folder` that hold sounds.
-fn classes_in(folder: &Path) -> Result<Classes> {
+/// The folders in `folder` that hold sounds; what lies anywhere else in it is told in `beside`.
+fn classes_in(folder: &Path, beside: &mut Found) -> Result<Classes> {
     let mut classes = Classes::new();
-    for class in list(folder)?.into_iter().filter(|path| path.is_dir()) {
-        let sounds: Vec<PathBuf> =
-            list(&class)?.into_iter().filter(|path| audio::has_sound_ending(path) && path.is_file()).collect();
+    for (class, entry) in list(folder, beside)? {
+        if entry == Entry::Sound {
+            beside.left_out.add(Reason::Misplaced, class);
+            continue;
+        }
+        let mut sounds = Vec::new();
+        for (path, entry) in list(&class, beside)? {
+            match entry {
+                Entry::Sound if path.file_name().is_some_and(|name| name.to_str().is_none()) => {
+                    beside.failed.push((path, "its name is not UTF-8: rename it".into()));
+                }
+                Entry::Sound => sounds.push(path),
+                Entry::Folder | Entry::LinkToFolder => beside.left_out.add(Reason::Misplaced, path),
+            }
+        }
         if !sounds.is_empty() {
             classes.insert(file_name(&class)?.to_owned(), sounds);
         }
     }
     Ok(classes)
-}
-
-/// What is in a folder, hidden entries aside, sorted by name.
-fn list(folder: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |source| Error::io(folder, "list", source);
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
 }
 
 /// Deals the clips of each class to five folds: sources in random order, each to the fold that has the fewest clips of
@@ -119,7 +122,10 @@ fn draw_folds(set: &mut DataSet, seed: u64) {
 
 /// Says which layouts are understood, and what is there instead.
 fn not_understood(root: &Path, classes: &[String]) -> Error {
-    let entries = list(root).unwrap_or_default();
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(root).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
+    entries.retain(|path| !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")));
+    entries.sort();
     let inner = entries.iter().find(|path| path.join(listed::TABLE).is_file());
     let found = match (classes, inner) {
         (_, Some(inner)) => format!("but {} does: give that folder", inner.display()),

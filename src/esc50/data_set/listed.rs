@@ -1,9 +1,11 @@
 //! ESC-50's own layout: a table names every clip, its fold, its class and the recording it comes from.
 
 use super::{ClipFile, DataSet, file_name, source_of};
+use crate::audio::folder::{Entry, Found, Reason, list};
 use crate::error::{Error, Result};
 use csv::StringRecord;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// Where the table is, below the data set's folder.
@@ -26,7 +28,8 @@ pub(super) fn load(root: &Path) -> Result<DataSet> {
     let categories = categories(table, &rows)?;
     let number_of: HashMap<u64, usize> =
         categories.keys().enumerate().map(|(number, &target)| (target, number)).collect();
-    let paths = locate(table, &root.join("audio"), &rows)?;
+    let mut beside = Found::default();
+    let paths = locate(table, &root.join("audio"), &rows, &mut beside)?;
     let clips: Vec<ClipFile> = std::iter::zip(rows, paths)
         .map(|(row, path)| ClipFile {
             path,
@@ -39,7 +42,7 @@ pub(super) fn load(root: &Path) -> Result<DataSet> {
         .collect();
     // what calls itself esc50.csv need not be ESC-50: only the whole set bears the name
     let name = if (clips.len(), categories.len()) == (2000, 50) { "esc50" } else { file_name(root)? };
-    Ok(DataSet { name: name.to_owned(), classes: categories.into_values().collect(), clips })
+    Ok(DataSet { name: name.to_owned(), classes: categories.into_values().collect(), clips, beside })
 }
 
 fn read(table: &Path) -> Result<Vec<Row>> {
@@ -142,16 +145,31 @@ fn categories(table: &Path, rows: &[Row]) -> Result<BTreeMap<u64, String>> {
     Ok(name_of)
 }
 
-/// The file of each row. The table of ESC-50 says `.wav`; a copy in another format has other endings.
-fn locate(table: &Path, audio: &Path, rows: &[Row]) -> Result<Vec<PathBuf>> {
-    let found: Vec<Option<PathBuf>> = rows
-        .iter()
-        .map(|row| {
-            let path = audio.join(&row.file);
-            let others = crate::audio::ENDINGS.iter().map(|ending| path.with_extension(ending));
-            std::iter::once(path.clone()).chain(others).find(|path| path.is_file())
-        })
-        .collect();
+/// The file of each row. The table of ESC-50 says `.wav`; a copy in another format has other endings, in either case.
+fn locate(table: &Path, audio: &Path, rows: &[Row], beside: &mut Found) -> Result<Vec<PathBuf>> {
+    // A folder that cannot be listed has none of the clips, which is told below.
+    let (mut sounds, mut folders) = (Vec::new(), Vec::new());
+    for (path, entry) in list(audio, beside).unwrap_or_default() {
+        let kind = if entry == Entry::Sound { &mut sounds } else { &mut folders };
+        kind.push(path);
+    }
+    let mut by_name: HashMap<OsString, usize> = HashMap::new();
+    for (at, path) in sounds.iter().enumerate() {
+        for name in [path.file_name(), path.file_stem()].into_iter().flatten() {
+            by_name.entry(name.to_owned()).or_insert(at);
+        }
+    }
+    let place = |row: &Row| {
+        let stem = Path::new(&row.file).file_stem().unwrap_or_default();
+        by_name.get(OsStr::new(&row.file)).or_else(|| by_name.get(stem)).copied()
+    };
+    let places: Vec<Option<usize>> = rows.iter().map(place).collect();
+    let found: Vec<Option<PathBuf>> = places.iter().map(|place| place.map(|at| sounds[at].clone())).collect();
+    let taken: HashSet<usize> = places.into_iter().flatten().collect();
+    let sounds = sounds.into_iter().enumerate().filter(|(at, _)| !taken.contains(at)).map(|(_, path)| path);
+    for path in sounds.chain(folders) {
+        beside.left_out.add(Reason::Unlisted, path);
+    }
     let missing = found.iter().filter(|path| path.is_none()).count();
     if let Some(first) = found.iter().position(Option::is_none) {
         let Row { line, file, .. } = &rows[first];
