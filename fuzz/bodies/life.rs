@@ -161,6 +161,7 @@ impl Life {
             buffered_for: Duration::from_secs(3_600),
             reserve_bytes: size([0, 512]),
             background: false,
+            ..Tuning::default()
         };
         let access = if size([0, 1]) == 0 { Access::Map } else { Access::Read };
         let vfs = MemoryVfs::default();
