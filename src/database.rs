@@ -61,7 +61,8 @@ impl Database {
         }
     }
 
-    /// Creates a collection in a commit of its own.
+    /// Creates a collection in a commit of its own, which costs the same however many there are: one for each of ten
+    /// thousands of users is fine.
     ///
     /// # Errors
     /// [`Error::Exists`], [`Error::Invalid`] for a name or schema that cannot be, and those of [`Collection::upsert`].

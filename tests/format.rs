@@ -237,6 +237,18 @@ fn databases_of_every_version_open_and_hold_what_they_held() {
         found["generation"] = expected["generation"].clone();
         assert_eq!(sorted(found), sorted(expected));
         assert!(store.verify(Depth::Deep).unwrap().findings.is_empty());
+        // A log of an earlier version says nothing of collections, so that its release does not take one for damage: that is
+        // published, and only then there may be such a log.
+        for name in ["late", "later"] {
+            store.commit(vec![Change::CreateCollection { name: name.into(), schema: Schema::new(4) }]).unwrap();
+            let killed = dir.path().join(name);
+            copy_dir(&copy, &killed);
+            assert!(open(&killed, Mode::Read, Access::Map).version().collections.contains_key(name));
+            let newest = fs::read_dir(&killed).unwrap().map(|entry| entry.unwrap().path());
+            let newest = newest.filter(|path| path.to_str().unwrap().contains("manifest-")).max().unwrap();
+            let flags = &fs::read(newest).unwrap()[layout::manifest_header::INCOMPAT.offset..][..8];
+            assert_eq!(flags, (layout::HAS_LOG | layout::LOGS_NAMES).to_le_bytes(), "{}", version.display());
+        }
     }
     assert!(versions > 0);
 }

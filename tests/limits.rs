@@ -169,6 +169,8 @@ fn tenants(vfs: &MemoryVfs, count: usize) {
         }
     };
     check(&read_only(), count);
+    let killed = vfs.copy().unwrap();
+    check(&counted(&killed, Tuning::default()), count);
     drop(db);
     check(&read_only(), count);
     let db = counted(vfs, Tuning::default());

@@ -119,3 +119,33 @@ fn a_collection_is_dropped_by_name_and_only_with_yes() {
     let info = json(&["info", db]);
     assert_eq!((&info["collections"][0]["name"], &info["live_records"]), (&"other".into(), &1.into()));
 }
+
+#[test]
+fn a_forced_compaction_leaves_nothing_of_deleted_records_and_a_drop_gives_its_space_back_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    drop(database(&path));
+    let secret: Vec<u8> = [11.0_f32, 11.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+    let files = || -> Vec<_> {
+        let dirs = ["", "seg", "view", "derived"].map(|dir| std::fs::read_dir(path.join(dir)).unwrap());
+        dirs.into_iter().flatten().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect()
+    };
+    let found = || {
+        let holds = |path: &Path| {
+            let bytes = std::fs::read(path).unwrap();
+            bytes.windows(8).any(|window| window == secret) || bytes.windows(3).any(|window| window == b"r11")
+        };
+        files().iter().filter(|path| holds(path)).count()
+    };
+    assert!(found() > 0, "`r11` is deleted and still in a file");
+    let done = json(&["compact", text(&path), "--force"]);
+    assert_eq!((&done["finished"], &done["damaged"], &done["pinned"]), (&true.into(), &0.into(), &0.into()));
+    assert_eq!(found(), 0);
+    listed(&path);
+    let segments = || files().iter().filter(|path| path.extension().is_some_and(|end| end == "oseg")).count();
+    assert!(segments() > 1);
+    for name in ["clips", "other"] {
+        json(&["drop", text(&path), "--collection", name, "--yes"]);
+    }
+    assert_eq!(segments(), 0);
+}

@@ -58,12 +58,13 @@ impl Collection {
         Snapshot::new(&self.store, &self.name)
     }
 
-    /// Writes the records in one commit, replacing those of the same id, and returns their ids in order.
-    /// They are on disk when this returns. Damage never keeps a record from being written: one of the same id that cannot be
+    /// Writes the records in one commit, replacing those of the same id, and returns their ids in order. Of several with one
+    /// id in the batch the last stays. They are on disk when this returns. Damage never keeps a record from being written: one of the same id that cannot be
     /// read counts as not there.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] and [`Error::Invalid`] for records that do not fit (nothing is written),
+    /// [`Error::Mismatch`] and [`Error::Invalid`] for records that do not fit, naming the first such and its place in the batch
+    /// (nothing is written), [`Error::Invalid`] when the database could not write them out any more (see [`limits`](crate::limits)),
     /// [`Error::ReadOnly`], [`Error::DiskFull`], [`Error::Io`], [`Error::Poisoned`], [`Error::OutcomeUnknown`].
     pub fn upsert(&self, records: impl IntoIterator<Item = Record>) -> Result<Vec<String>> {
         let records: Vec<Record> = records.into_iter().collect();

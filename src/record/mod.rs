@@ -36,7 +36,9 @@ impl Record {
         Record { id: Some(id.into()), matrix, fields: Fields::default() }
     }
 
-    /// A record that gets the next number as its id: 20 digits, so that the order of ids is the order of arrival.
+    /// A record that gets the next number as its id: 20 digits, so that the order of ids is the order of arrival. No number is
+    /// given twice, nor one that is the name of a record of the collection or is named anywhere in the same commit; a record
+    /// named by 20 digits below 2^61 moves the count past it, whether it is still there or not.
     pub fn auto(matrix: Matrix) -> Record {
         Record { id: None, matrix, fields: Fields::default() }
     }

@@ -55,6 +55,19 @@ struct Named {
     others: BTreeSet<String>,
 }
 
+impl Named {
+    fn note<'a>(all: &mut HashMap<String, Named>, collection: &str, ids: impl Iterator<Item = &'a String>) {
+        let own = all.entry(collection.to_owned()).or_default();
+        for (id, number) in ids.filter_map(|id| Some((id, record::number_of(id)?))) {
+            if number < limits::NUMBERED {
+                own.floor = own.floor.max(number + 1);
+            } else {
+                own.others.insert(id.clone());
+            }
+        }
+    }
+}
+
 impl Draft {
     /// Nothing changed yet.
     pub(super) fn new(base: &Version, next_no: u64) -> Draft {
@@ -85,19 +98,12 @@ impl Draft {
     pub(super) fn apply(&mut self, changes: Vec<Change>, reserved: &BTreeMap<u64, u64>) -> Result<()> {
         let mut named: HashMap<String, Named> = HashMap::new();
         for change in &changes {
-            let ids: &mut dyn Iterator<Item = &String> = match change {
-                Change::Upsert { records, .. } => &mut records.iter().filter_map(|record| record.id.as_ref()),
-                Change::Delete { ids, .. } => &mut ids.iter(),
-                _ => continue,
-            };
-            let (Change::Upsert { collection, .. } | Change::Delete { collection, .. }) = change else { continue };
-            for (id, number) in ids.filter_map(|id| Some((id, record::number_of(id)?))) {
-                let named = named.entry(collection.clone()).or_default();
-                if number < limits::NUMBERED {
-                    named.floor = named.floor.max(number + 1);
-                } else {
-                    named.others.insert(id.clone());
+            match change {
+                Change::Upsert { collection, records } => {
+                    Named::note(&mut named, collection, records.iter().filter_map(|record| record.id.as_ref()));
                 }
+                Change::Delete { collection, ids } => Named::note(&mut named, collection, ids.iter()),
+                _ => {}
             }
         }
         for change in changes {
