@@ -29,7 +29,7 @@ impl Moments {
     }
 
     /// Those of the samples less `centre` and divided by `scale`.
-    pub(super) fn scaled(&self, centre: f64, scale: f64) -> Moments {
+    pub fn scaled(&self, centre: f64, scale: f64) -> Moments {
         Moments {
             mean: self.mean.iter().map(|mean| (mean - centre) / scale).collect(),
             covariance: self.covariance.iter().map(|product| product / (scale * scale)).collect(),
@@ -112,12 +112,13 @@ mod tests {
         for taps in [Taps { width: 10, stride: 5 }, Taps { width: 3, stride: 8 }, Taps { width: 1, stride: 1 }] {
             let Taps { width, stride } = taps;
             let rows: Vec<&[f32]> = samples.windows(width).step_by(stride).collect();
-            let mean = |a: usize| rows.iter().map(|row| f64::from(row[a])).sum::<f64>() / rows.len() as f64;
+            let column = |a: usize| rows.iter().map(move |row| f64::from(row[a]));
+            let mean: Vec<f64> = (0..width).map(|a| column(a).sum::<f64>() / rows.len() as f64).collect();
             let whole = Moments::of(&samples, taps);
             for a in 0..width {
-                assert!((whole.mean[a] - mean(a)).abs() < 1e-10, "{taps:?}");
+                assert!((whole.mean[a] - mean[a]).abs() < 1e-10, "{taps:?}");
                 for b in 0..width {
-                    let products = rows.iter().map(|row| (f64::from(row[a]) - mean(a)) * (f64::from(row[b]) - mean(b)));
+                    let products = column(a).zip(column(b)).map(|(x, y)| (x - mean[a]) * (y - mean[b]));
                     let covariance = products.sum::<f64>() / rows.len() as f64;
                     assert!((whole.covariance[a * width + b] - covariance).abs() < 1e-10, "{taps:?}");
                 }

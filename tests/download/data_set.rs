@@ -220,3 +220,31 @@ fn two_at_once_end_with_one_set() {
     assert!(running.into_iter().all(|mut process| process.wait().unwrap().success()));
     assert_eq!(names(&out), ["LICENSE", "README.md", "audio", "meta"]);
 }
+
+#[cfg(unix)]
+#[test]
+fn links_where_the_download_belongs_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, part) = (folder.path().join("ESC"), folder.path().join("ESC.part"));
+    let (foreign, elsewhere) = (folder.path().join("foreign"), folder.path().join("elsewhere"));
+    let server = serve(archive(&entries()));
+    let refused = || {
+        let output = fetch(&server, &out).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    fs::write(&foreign, "mine").unwrap();
+    fs::create_dir(&part).unwrap();
+    std::os::unix::fs::symlink(&foreign, part.join("lock")).unwrap();
+    let told = refused();
+    assert!(told.contains("lock") && told.contains("a link where none belongs"), "{told}");
+    assert_eq!(fs::read_to_string(&foreign).unwrap(), "mine");
+
+    fs::remove_dir_all(&part).unwrap();
+    fs::create_dir_all(elsewhere.join("unpacked")).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &part).unwrap();
+    let told = refused();
+    assert!(told.contains("ESC.part") && told.contains("a link where a directory"), "{told}");
+    assert_eq!(names(&elsewhere), ["unpacked"]);
+    assert!(server.take().is_empty());
+}

@@ -343,6 +343,34 @@ fn links_and_pipes_in_the_cache_are_neither_written_through_nor_waited_for() {
     assert_eq!(fs::read_to_string(repository.join("refs/main")).unwrap(), COMMIT);
 }
 
+/// A limit on the length of files stands for a disk that is full.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_told_and_the_next_try_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    let hub = TestHub::of(fixture("base_group"));
+    let (sound, inner) = (sound(home.path()), hub.otolith(home.path()));
+    let embed = |limit: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("trap '' XFSZ; {limit} exec \"$0\" \"$@\"")]).arg(inner.get_program());
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.args(["embed", text(&sound), "--model", "owner/name"]).output().unwrap()
+    };
+    let output = embed("ulimit -f 64;");
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), told.lines().count()), (Some(1), 1), "{told}");
+    assert!(told.contains("disk full") && told.contains(".incomplete"), "{told}");
+    hub.store.take();
+    assert!(embed("").status.success());
+    let asked = hub.store.asked();
+    assert!(asked.len() == 1 && asked[0].range() > Some(0), "{asked:?}");
+}
+
 /// A server that lies: sums that do not fit, names that lead elsewhere.
 #[test]
 fn a_hostile_hub_cannot_write_elsewhere_or_pass_off_other_bytes() {
