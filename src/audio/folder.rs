@@ -38,7 +38,7 @@ pub struct Found {
 }
 
 /// Why something in a folder was not looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// Its name begins with a point.
     Hidden,
@@ -76,10 +76,10 @@ pub struct LeftOut {
 impl LeftOut {
     /// Counts one more.
     pub fn add(&mut self, reason: Reason, path: PathBuf) {
-        let at = self.groups.iter().position(|(known, ..)| *known == reason).unwrap_or_else(|| {
-            self.groups.push((reason, 0, Vec::new()));
-            self.groups.len() - 1
-        });
+        let at = self.groups.partition_point(|(known, ..)| *known < reason);
+        if self.groups.get(at).is_none_or(|(known, ..)| *known != reason) {
+            self.groups.insert(at, (reason, 0, Vec::new()));
+        }
         let (_, count, named) = &mut self.groups[at];
         *count += 1;
         if named.len() < NAMED {
@@ -126,7 +126,7 @@ pub fn text(name: &OsStr) -> String {
 }
 
 /// Something in a folder that is worth a look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// A folder.
     Folder,
@@ -142,9 +142,11 @@ pub enum Entry {
 /// [`Error::Io`] when the folder cannot be listed.
 pub fn list(folder: &Path, found: &mut Found) -> Result<Vec<(PathBuf, Entry)>> {
     let failed = |error| Error::io(folder, "list", error);
+    let paths = fs::read_dir(folder).map_err(failed)?.map(|entry| Ok(entry.map_err(failed)?.path()));
+    let mut paths: Vec<PathBuf> = paths.collect::<Result<_>>()?;
+    paths.sort();
     let mut entries = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
+    for path in paths {
         if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
             found.left_out.add(Reason::Hidden, path);
             continue;
@@ -160,8 +162,6 @@ pub fn list(folder: &Path, found: &mut Found) -> Result<Vec<(PathBuf, Entry)>> {
             _ => found.left_out.add(Reason::Ending, path),
         }
     }
-    entries.sort();
-    found.failed.sort();
     Ok(entries)
 }
 
