@@ -138,13 +138,16 @@ fn a_network_file_system_is_written_only_when_the_caller_says_so_and_is_never_ma
         for seed in 0..3 {
             clips.upsert([Record::new(format!("r{seed}"), matrix(seed))]).unwrap();
         }
+        // Small files are read wherever they lie; one of this length would be mapped.
+        let large = Matrix::from_rows(20_000, 8, vec![0.5; 160_000]).unwrap();
+        db.create_collection("large", Schema::new(8)).unwrap().upsert([Record::new("r0", large)]).unwrap();
         db.flush().unwrap();
         finds_each(&db, 3);
         drop((clips, db));
         finds_each(&Database::options().vfs(vfs()).read_only().open("/db").unwrap(), 3);
         // The same files where they may be mapped, to see that the test would notice.
         let mapping = Database::options().vfs(Arc::new(Elsewhere(files.clone(), FileSystem::Local))).read_only();
-        let found = mapping.open("/db").and_then(|db| db.collection("c")?.get("r0"));
+        let found = mapping.open("/db").and_then(|db| db.collection("large")?.get("r0"));
         assert!(found.is_err_and(|error| error.to_string().contains("mapped")));
     }
 }
