@@ -3,7 +3,7 @@
 //! Every allocation of this program is counted, so the tests take turns. Mapped files are no heap.
 #![allow(clippy::unwrap_used, clippy::print_stdout, unsafe_code)]
 
-#[allow(dead_code)]
+#[allow(dead_code, clippy::expect_used)]
 #[path = "../fuzz/bodies/sums.rs"]
 mod sums;
 
@@ -276,7 +276,10 @@ fn the_directory_of_a_derived_file_takes_no_memory() {
     let name = segment["file"]["name"].as_str().unwrap();
     let mut head = fs::read(manifest.with_file_name("seg").join(name)).unwrap();
     head.truncate(header::BYTES);
-    let sixteen = |value: &serde_json::Value| u128::from_str_radix(value.as_str().unwrap(), 16).unwrap().to_be_bytes();
+    let sixteen = |value: &serde_json::Value| -> Vec<u8> {
+        let digits = value.as_str().unwrap();
+        (0..16).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap()).collect()
+    };
     sums::put(&mut head, 0, header::KIND, &(layout::Kind::Fields as u32).to_le_bytes());
     sums::put(&mut head, 0, header::FILE, &[0; 16]);
     sums::put(&mut head, 0, header::SEGMENT, &sixteen(&segment["uuid"]));
