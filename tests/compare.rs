@@ -146,7 +146,7 @@ fn the_built_in_sounds_tell_the_arms_apart() {
     assert_eq!((&codes["queries"], &codes["records"]), (&10.into(), &340.into()));
     let prepared = folder.path().join("prepared");
     let counts = json(&["dataset", "prepare", text(&prepared)]);
-    assert_eq!(counts, serde_json::json!({ "train": 340, "test": 50, "val": 10 }));
+    assert_eq!(counts, serde_json::json!({ "train": 340, "test": 50, "val": 10, "left_out": [], "unread": [] }));
     assert_eq!(fs::read_dir(prepared.join("val/dog")).unwrap().count(), 1);
 }
 

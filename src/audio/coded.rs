@@ -205,7 +205,7 @@ pub(super) fn open(
             Feed::Frames(Box::new(Frames::new(path.to_path_buf(), Part::new(file, bounds))))
         }
         Format::Flac => {
-            let streams = flac::streams(&mut file, bounds).map_err(failed)?;
+            let streams = flac::streams(file, bounds).map_err(failed)?;
             let streams = streams.map_err(|why| Error::unusable(path, format!("{format}: {why}")))?;
             Feed::Container(Box::new(Container::open(path, format, streams)?))
         }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// How a stream begins: its mark, and the head of the block that describes it, which may be the last.
 const MARKS: [&[u8; 8]; 2] = [b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22"];
@@ -15,13 +16,14 @@ const LEAST: u16 = 16;
 
 /// The streams of a file, each as its mark, its description and its frames: what else is in front of the frames (pictures,
 /// words, tables) is left out, and cannot be damaged. The inner error says what is wrong.
-pub(super) fn streams(file: &mut File, bounds: Range<u64>) -> io::Result<Result<VecDeque<Part>, String>> {
-    let mut parts = VecDeque::new();
+pub(super) fn streams(file: File, bounds: Range<u64>) -> io::Result<Result<VecDeque<Part>, String>> {
+    // Shared, since a file may hold more streams than a process may have files.
+    let (file, mut parts) = (Arc::new(file), VecDeque::new());
     let mut at = bounds.start;
     while at < bounds.end {
         let (mut info, mut block) = (None, at + 4);
         let frames = loop {
-            let head = peek(file, block, 4 + INFO)?;
+            let head = peek(&mut &*file, block, 4 + INFO)?;
             let [kind, a, b, c, rest @ ..] = &head[..] else { break None };
             let size = u64::from(*a) << 16 | u64::from(*b) << 8 | u64::from(*c);
             if kind & 0x7f == 0 && info.is_none() {
@@ -35,10 +37,10 @@ pub(super) fn streams(file: &mut File, bounds: Range<u64>) -> io::Result<Result<
         let (Some(mut info), Some(frames)) = (info, frames) else {
             return Ok(Err("header cut short: no sound data follows it".into()));
         };
-        let end = next(file, frames..bounds.end)?.unwrap_or(bounds.end);
-        set_right(&mut info, &peek(file, frames, 2)?);
+        let end = next(&file, frames..bounds.end)?.unwrap_or(bounds.end);
+        set_right(&mut info, &peek(&mut &*file, frames, 2)?);
         let front = [&MARKS[1][..], &info].concat();
-        parts.push_back(Part::behind(front, file.try_clone()?, frames..end));
+        parts.push_back(Part::behind(front, Arc::clone(&file), frames..end));
         at = end;
     }
     Ok(Ok(parts))
@@ -64,7 +66,7 @@ fn set_right(info: &mut [u8], frame: &[u8]) {
 }
 
 /// Where another stream begins.
-fn next(file: &mut File, within: Range<u64>) -> io::Result<Option<u64>> {
+fn next(mut file: &File, within: Range<u64>) -> io::Result<Option<u64>> {
     const BLOCK: usize = 1 << 16;
     file.seek(SeekFrom::Start(within.start))?;
     let mut reader = BufReader::with_capacity(BLOCK, file).take(within.end - within.start);

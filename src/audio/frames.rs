@@ -309,7 +309,7 @@ impl Frames {
             if bytes.is_empty() {
                 return Ok(Next::End);
             }
-            if let Some(head) = head(bytes).filter(|head| self.head.is_none_or(|first| first.layer == head.layer)) {
+            if let Some(head) = head(bytes) {
                 if bytes.len() < head.length {
                     return self.cut(head.layer);
                 }
@@ -333,7 +333,7 @@ impl Frames {
             }
             let held = bytes.len();
             match within(bytes).map(|(at, _)| at).or_else(|| last_frame(bytes, self.head)) {
-                Some(at) if at <= RUBBISH => self.pass_over(at),
+                Some(at) if (1..=RUBBISH).contains(&at) => self.pass_over(at),
                 None if held <= RUBBISH => self.pass_over(held),
                 _ => {
                     let why = format!("damaged at {:.2} s: bytes that are no frame follow", self.seconds());

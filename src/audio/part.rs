@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Some bytes, then a range of a file. The file's own position may be moved by others between two reads.
 pub(super) struct Part {
     front: Vec<u8>,
-    file: File,
+    file: Arc<File>,
     range: Range<u64>,
     /// Where the next byte is read, from the first of `front`.
     at: u64,
@@ -15,13 +16,13 @@ pub(super) struct Part {
 
 impl Part {
     /// The bytes `range` of the file, whose end lies within it.
-    pub(super) fn new(file: File, range: Range<u64>) -> Part {
-        Part { front: Vec::new(), file, range, at: 0 }
+    pub(super) fn new(file: impl Into<Arc<File>>, range: Range<u64>) -> Part {
+        Part { front: Vec::new(), file: file.into(), range, at: 0 }
     }
 
     /// The same behind other bytes.
     #[cfg(feature = "formats")]
-    pub(super) fn behind(front: Vec<u8>, file: File, range: Range<u64>) -> Part {
+    pub(super) fn behind(front: Vec<u8>, file: Arc<File>, range: Range<u64>) -> Part {
         Part { front, file, range, at: 0 }
     }
 
@@ -38,8 +39,9 @@ impl Read for Part {
         } else {
             let from = self.range.start + (self.at - front);
             let most = self.range.end.saturating_sub(from).min(buffer.len() as u64) as usize;
-            self.file.seek(SeekFrom::Start(from))?;
-            self.file.read(&mut buffer[..most])?
+            let mut file = &*self.file;
+            file.seek(SeekFrom::Start(from))?;
+            file.read(&mut buffer[..most])?
         };
         self.at += read as u64;
         Ok(read)
@@ -84,7 +86,7 @@ pub(super) fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Resul
 }
 
 /// Up to `most` bytes of a file from `at` on.
-pub(super) fn peek(file: &mut File, at: u64, most: usize) -> io::Result<Vec<u8>> {
+pub(super) fn peek(file: &mut (impl Read + Seek), at: u64, most: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; most];
     file.seek(SeekFrom::Start(at))?;
     let held = read_up_to(file, &mut bytes)?;

@@ -58,6 +58,10 @@ fn two_sounds_in_one_file_are_both_read() {
     assert_eq!(read(&folder, &[&mp3, &bare]), [&sound[..], &plain].concat());
     assert_eq!(read(&folder, &[&bare, &mp3]), [&plain[..], &sound].concat());
     assert_eq!(read(&folder, &[&bare, &bare]).len(), 2 * plain.len());
+    // Another layer is another decoder, but no other sound.
+    let (third, second) = (bytes("agree/vbr.mp3"), bytes("agree/layer2.mp2"));
+    let (one, two) = (read(&folder, &[&third]), read(&folder, &[&second]));
+    assert_eq!(read(&folder, &[&third, &second]), [&one[..], &two].concat());
     let adts = bytes("sound.aac");
     assert_eq!(read(&folder, &[&adts, &adts]).len(), 2 * read(&folder, &[&adts]).len());
 }
