@@ -1,7 +1,7 @@
 //! Where a database lies: on a network, where it cannot be written, or in more files than a process may open.
 #![allow(clippy::unwrap_used)]
 
-use otolith::store::vfs::{FileId, FileSystem, Found, MemoryVfs, Region, Vfs, VfsDir, VfsFile};
+use otolith::store::vfs::{FileId, FileSystem, Found, MemoryVfs, Region, Unchanging, Vfs, VfsDir, VfsFile};
 use otolith::store::{Access, Change, Mode, Options, Store};
 use otolith::{Database, Error, Matrix, Record, Schema};
 use std::io;
@@ -95,7 +95,7 @@ impl VfsFile for Unmappable {
     fn identity(&self) -> io::Result<FileId> {
         self.0.identity()
     }
-    fn map(&self, _: u64) -> io::Result<Region> {
+    fn map(&self, _: u64, _: Unchanging) -> io::Result<Region> {
         Err(io::Error::other("mapped"))
     }
     fn protect(&self) -> io::Result<()> {

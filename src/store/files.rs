@@ -3,7 +3,7 @@
 
 use super::hold::{Held, Holding};
 use super::layout::LOCK_BYTES;
-use super::map::{Region, Words};
+use super::map::{Region, Unchanging, Words};
 use super::vfs::{FileId, MemoryVfs, Vfs, VfsDir, VfsFile, WrongKind};
 use crate::error::{Error, Result};
 use std::io;
@@ -378,7 +378,7 @@ impl File {
     }
 
     pub(crate) fn map(&self, bytes: u64) -> Result<Region> {
-        self.run("map", || self.inner.map(bytes))
+        self.run("map", || self.inner.map(bytes, Unchanging(())))
     }
 
     /// Asks the system to read the file from the disk the next time.

@@ -59,6 +59,11 @@ impl Words {
     }
 }
 
+/// Leave to map a file, which only the store has: it alone knows which files will not change any more, and a slice of one
+/// that does would change under whoever holds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Unchanging(pub(in crate::store) ());
+
 /// A read-only slice of a file's bytes that stays valid as long as it is held, whatever happens to the file's name.
 #[derive(Clone, Debug)]
 pub struct Region(Held);

@@ -4,7 +4,7 @@
 use super::paths as system;
 #[cfg(unix)]
 use super::unix as system;
-use super::{FileId, FileSystem, Region, Vfs, VfsDir, VfsFile, kind};
+use super::{FileId, FileSystem, Region, Unchanging, Vfs, VfsDir, VfsFile, kind};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
@@ -119,7 +119,7 @@ impl VfsFile for File {
         let _ = rustix::fs::fadvise(self, 0, None, rustix::fs::Advice::DontNeed);
     }
 
-    fn map(&self, bytes: u64) -> io::Result<Region> {
+    fn map(&self, bytes: u64, _: Unchanging) -> io::Result<Region> {
         Region::map(self, bytes)
     }
 

@@ -1,7 +1,7 @@
 //! A file system whose n-th operation fails.
 
 use super::memory::{MemoryDir, MemoryFile};
-use super::{FileId, Found, MemoryVfs, Region, Vfs, VfsDir, VfsFile};
+use super::{FileId, Found, MemoryVfs, Region, Unchanging, Vfs, VfsDir, VfsFile};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -238,9 +238,9 @@ impl VfsFile for FaultyFile {
         self.inner.identity()
     }
 
-    fn map(&self, bytes: u64) -> io::Result<Region> {
+    fn map(&self, bytes: u64, leave: Unchanging) -> io::Result<Region> {
         self.plan.step("map", &self.path)?;
-        self.inner.map(bytes)
+        self.inner.map(bytes, leave)
     }
 
     fn protect(&self) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! Files in memory, with an optional record of every change.
 
 use super::tree::{Inode, Node, State, TOP, guard};
-use super::{FileId, Found, Kind, Region, Vfs, VfsDir, VfsFile, Words, WrongKind};
+use super::{FileId, Found, Kind, Region, Unchanging, Vfs, VfsDir, VfsFile, Words, WrongKind};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -467,7 +467,7 @@ impl VfsFile for MemoryFile {
         Ok(FileId { device: 0, number: guard(&self.inode).number })
     }
 
-    fn map(&self, bytes: u64) -> io::Result<Region> {
+    fn map(&self, bytes: u64, _: Unchanging) -> io::Result<Region> {
         Region::share(guard(&self.inode).content.clone(), bytes)
     }
 

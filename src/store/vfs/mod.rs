@@ -29,7 +29,7 @@ mod tree;
 #[cfg(unix)]
 mod unix;
 
-pub use super::map::{Region, Words};
+pub use super::map::{Region, Unchanging, Words};
 pub use disk::DiskVfs;
 pub use faulty::{Fault, FaultyVfs};
 pub use memory::{MemoryVfs, Operation};
@@ -281,7 +281,7 @@ pub trait VfsFile: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`] when the file is shorter.
-    fn map(&self, bytes: u64) -> io::Result<Region>;
+    fn map(&self, bytes: u64, _: Unchanging) -> io::Result<Region>;
 
     /// Asks the system to drop what it remembers of the file, so that it is read from the disk again. Advice only.
     fn forget(&self) {}

@@ -2,6 +2,8 @@
 
 use super::*;
 
+const LEAVE: Unchanging = Unchanging(());
+
 /// Runs a test on each file system, in an empty directory of it.
 fn on_each(test: impl Fn(&dyn VfsDir)) {
     let dir = tempfile::tempdir().unwrap();
@@ -181,8 +183,8 @@ fn a_removed_file_stays_readable_where_it_is_open_or_mapped() {
         let bytes: Vec<u8> = (0..10_000_u32).flat_map(u32::to_le_bytes).collect();
         dir.create("gone").unwrap().write_at(&bytes, 0).unwrap();
         let file = dir.open("gone").unwrap();
-        let region = file.map(bytes.len() as u64 - 1).unwrap();
-        assert_eq!(kind(file.map(bytes.len() as u64 + 1)), Some(io::ErrorKind::UnexpectedEof));
+        let region = file.map(bytes.len() as u64 - 1, LEAVE).unwrap();
+        assert_eq!(kind(file.map(bytes.len() as u64 + 1, LEAVE)), Some(io::ErrorKind::UnexpectedEof));
         dir.remove("gone").unwrap();
         assert_eq!(dir.find("gone").unwrap(), None);
         assert!(whole(&*file) == bytes);
@@ -270,7 +272,7 @@ fn every_operation_can_fail_and_a_short_write_does_half() {
             kind(file.sync()),
             kind(file.try_lock(true)),
             kind(file.identity()),
-            kind(file.map(0)),
+            kind(file.map(0, LEAVE)),
             kind(file.protect()),
             kind(vfs.create_dir(Path::new("dir"))),
             kind(vfs.open_dir(Path::new(""))),
