@@ -19,6 +19,9 @@ use std::time::Instant;
 
 /// What a record in memory takes beside its id, fields and values, about: what bounds the heap where these are tiny.
 const RECORD_BYTES: u64 = 128;
+/// What a commit counts at least of the bytes at which a log is written out, so that whoever opens the database beside it has
+/// no more than 65,536 commits to follow.
+const COMMIT_BYTES: u64 = 1 << 10;
 /// Frames are at most this part of a log.
 const LARGE_PART: u64 = 8;
 /// Most segments that are open at a time: each takes two descriptors, of which a process often has 1,024. Large matrices of
@@ -172,7 +175,8 @@ impl Writer {
         }
         let bytes = log.bytes() - before;
         // What is dropped takes its space until it is written out.
-        self.log_bytes += bytes + draft.new_records().count() as u64 * RECORD_BYTES + draft.dropped_bytes;
+        let counted = bytes + draft.new_records().count() as u64 * RECORD_BYTES + draft.dropped_bytes;
+        self.log_bytes += counted.max(COMMIT_BYTES);
         self.wait_for_sync(bytes);
         draft.dropped.iter().for_each(|id| self.close_segment(*id));
         self.newest = Arc::new(self.newest.with(draft.seq, draft.finish(files.root())));

@@ -237,3 +237,16 @@ fn a_matrix_that_found_no_room_does_not_keep_those_before_it_from_being_synced()
         assert!(unsynced.is_empty(), "{at}: {:?}", memory.operations());
     }
 }
+
+#[test]
+fn a_log_of_tiny_commits_is_written_out_before_there_are_too_many_to_follow() {
+    let tuning = Tuning { log_bytes: 100 << 10, ..tuning() };
+    let options = Options { vfs: Arc::new(MemoryVfs::default()), tuning, ..Options::default() };
+    let store = Store::open(Path::new(DB), Mode::Write { create: true }, options).unwrap();
+    store.commit(vec![create("c", Schema::new(2))]).unwrap();
+    let generation = |commits: usize| {
+        (0..commits).for_each(|n| drop(store.commit(put(&format!("{n}"), 1)).unwrap()));
+        store.version().generation
+    };
+    assert_eq!((generation(90), generation(20)), (1, 2));
+}
