@@ -103,6 +103,7 @@ fn every_constant_is_what_the_specification_says() {
         ("FIELD_NAMES", section::FIELD_NAMES),
         ("FIELD_VALUES", section::FIELD_VALUES),
         ("FIELD_RECORDS", section::FIELD_RECORDS),
+        ("QUESTIONS", section::QUESTIONS),
     ];
     assert_eq!(sections, coded.map(|(name, number)| (name.to_owned(), number.to_string())).into());
     let magics = [layout::MANIFEST_MAGIC, layout::CONTAINER_MAGIC, layout::FOOTER_MAGIC, layout::LOG_MAGIC];

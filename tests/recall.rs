@@ -1,7 +1,8 @@
 //! The promise of `Query::recall`: who asks for a share of the exact answer gets it, whatever the vectors are like, whatever
 //! is filtered, deleted, replaced or not yet indexed.
 //!
-//! - `targets`: 0.9, 0.95 and 0.99 on ten sets of vectors (`sets`), by queries that are no records.
+//! - `targets`: 0.9, 0.95 and 0.99 on ten sets of vectors (`sets`), by queries that are no records; 0.8 to 1 on ten more (`strangers`), whose
+//!   queries come from elsewhere than the records.
 //! - `filters`: selectivities from nothing to everything, and a filter that keeps what lies far from the query.
 //! - `changes`: rounds of deleting and inserting, several segments, records in the log, records of no row and of two.
 //!
@@ -26,6 +27,8 @@ mod filters;
 mod numbers;
 #[path = "recall/sets.rs"]
 mod sets;
+#[path = "recall/strangers.rs"]
+mod strangers;
 #[path = "recall/targets.rs"]
 mod targets;
 

@@ -1,14 +1,17 @@
 //! Promise: the fast score is the reference's, bit for bit, and nothing that could be a hit is ever dropped.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
+use otolith::collection::IndexKind;
 use otolith::index::{Ranked, Top};
 use otolith::kernel::Level;
 use otolith::score::{Outcome, PreparedQuery, Scratch, reference};
-use otolith::{Error, Matrix, Metric};
+use otolith::store::vfs::MemoryVfs;
+use otolith::{Collection, Database, Error, Hits, Matrix, Metric, Precision, Record, Schema};
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Instant;
 
 const METRICS: [Metric; 3] = [Metric::Dot, Metric::Cosine, Metric::L2];
@@ -143,7 +146,6 @@ fn every_kernel_level_gives_the_same_bits() {
 
 #[test]
 fn vectors_side_by_side_score_as_each_alone() {
-    let mut scratch = Scratch::default();
     let mut next = noise(3);
     for (seed, count) in (0..20).zip([0usize, 1, 7, 8, 9, 30].into_iter().cycle()) {
         for kind in [Values::Plain, Values::Ties, Values::Near, Values::Wild] {
@@ -157,7 +159,7 @@ fn vectors_side_by_side_score_as_each_alone() {
                 for threshold in [f64::NEG_INFINITY, expected.first().copied().unwrap_or(0.0), f64::INFINITY] {
                     let mut met = vec![false; count];
                     let views: Vec<_> = records.iter().map(Matrix::view).collect();
-                    prepared.score_rows(&views, threshold, &mut scratch, |index, outcome| {
+                    prepared.score_rows(&views, threshold, |index, outcome| {
                         assert!(!std::mem::replace(&mut met[index], true), "told twice");
                         match outcome {
                             Outcome::Exact { score } => assert_eq!(score.to_bits(), expected[index].to_bits()),
@@ -289,5 +291,158 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+/// Sizes of numbers from one end of `f32` to the other, the smallest and the largest that there are among them.
+const SIZES: [f32; 12] = [1e-45, 1e-42, 1e-38, 1e-30, 1e-24, 1e-19, 1e-10, 1.0, 1e10, 1e19, 1e30, 3e38];
+
+/// How large the numbers of a record are.
+#[derive(Clone, Copy, Debug)]
+enum Sizes {
+    /// All records and queries alike.
+    All(usize),
+    /// Each record has one of its own.
+    ByRecord,
+    /// Each row has.
+    ByRow,
+    /// Each number has.
+    ByNumber,
+}
+
+/// Rows of numbers of these sizes, as far as a precision has them; some are zeros, some repeat.
+fn sized(sizes: Sizes, precision: Precision, (rows, dim): (usize, usize), next: &mut impl FnMut() -> f32) -> Matrix {
+    let (least, most) = if precision == Precision::F16 { (6e-8, 6e4) } else { (1e-45, 3e38) };
+    let pick = |next: &mut dyn FnMut() -> f32| SIZES[((next() + 1.0) * 6.0) as usize % SIZES.len()];
+    let of_record = pick(next);
+    let mut values: Vec<f32> = Vec::new();
+    for _ in 0..rows {
+        let (of_row, zero) = (pick(next), next() > 0.95);
+        for _ in 0..dim {
+            let size = match sizes {
+                Sizes::All(at) => SIZES[at],
+                Sizes::ByRecord => of_record,
+                Sizes::ByRow => of_row,
+                Sizes::ByNumber => pick(next),
+            };
+            values.push(if zero { 0.0 } else { next() * size.clamp(least, most) });
+        }
+    }
+    Matrix::from_rows(rows, dim, values).unwrap()
+}
+
+/// The scores of all records, by the definition and nothing else.
+fn by_hand(metric: Metric, query: &Matrix, records: &[(String, Matrix)], k: usize) -> Vec<(String, u64)> {
+    let sum = |terms: &mut dyn Iterator<Item = f64>| terms.fold(0.0f64, |sum, term| sum + term);
+    let pairs = |a: &[f32], b: &[f32]| {
+        a.iter().copied().map(f64::from).zip(b.iter().copied().map(f64::from)).collect::<Vec<_>>()
+    };
+    let dot = |a: &[f32], b: &[f32]| sum(&mut pairs(a, b).into_iter().map(|(a, b)| a * b));
+    let similarity = |q: &[f32], d: &[f32]| match metric {
+        Metric::Dot => dot(q, d),
+        Metric::Cosine => {
+            let (q_norm, d_norm) = (dot(q, q).sqrt(), dot(d, d).sqrt());
+            if q_norm == 0.0 || d_norm == 0.0 { 0.0 } else { dot(q, d) / (q_norm * d_norm) }
+        }
+        Metric::L2 => 0.0 - sum(&mut pairs(q, d).into_iter().map(|(a, b)| (a - b) * (a - b))),
+    };
+    let best =
+        |q: &[f32], record: &Matrix| record.view().iter().map(|d| similarity(q, d)).fold(f64::NEG_INFINITY, f64::max);
+    let score = |record: &Matrix| sum(&mut query.view().iter().map(|q| best(q, record))) + 0.0;
+    let mut all: Vec<(f64, &str)> = records.iter().map(|(id, record)| (score(record), id.as_str())).collect();
+    all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    all.into_iter().take(k).map(|(score, id)| (id.to_owned(), score.to_bits())).collect()
+}
+
+fn told(hits: &Hits) -> Vec<(String, u64)> {
+    hits.iter().map(|hit| (hit.id.clone(), hit.score.to_bits())).collect()
+}
+
+/// Every way of searching a collection: exact ones give the answer, others right scores and an answer as long; with all effort all of it.
+fn check_ways(collection: &Collection, metric: Metric, query: &Matrix, records: &[(String, Matrix)], what: &str) {
+    let all = by_hand(metric, query, records, records.len());
+    let scores: std::collections::HashMap<&str, u64> = all.iter().map(|(id, score)| (id.as_str(), *score)).collect();
+    for k in [1, 10] {
+        let ask = || collection.query(query).k(k);
+        for exact in [ask(), ask().recall(1.0), ask().min_score(f64::MIN)] {
+            let hits = exact.run().unwrap();
+            assert_eq!(told(&hits), all[..k], "{what}, {}", hits.plan);
+            assert!(hits.certificate.is_exact(), "{what}: {:?}", hits.certificate);
+        }
+        for some in [ask().budget(5), ask().budget(60), ask().recall(0.8)] {
+            let hits = some.run().unwrap();
+            assert_eq!(hits.len(), k, "{what}, {}", hits.plan);
+            assert!(hits.iter().all(|hit| scores[hit.id.as_str()] == hit.score.to_bits()), "{what}, {}", hits.plan);
+        }
+        let hits = ask().budget(usize::MAX).run().unwrap();
+        assert_eq!(told(&hits), all[..k], "{what}, {}", hits.plan);
+    }
+}
+
+/// Puts records into a collection, asks it in the log, flushed, and with each kind of index.
+fn check_collection(metric: Metric, precision: Precision, sizes: Sizes, rows: usize, count: usize) {
+    let what = format!("{} {precision:?} {sizes:?} {rows} rows", metric.name());
+    let db = Database::options().vfs(Arc::new(MemoryVfs::default())).open("/sizes.otolith").unwrap();
+    let schema = Schema::new(DIM).metric(metric).precision(precision);
+    let collection = db.create_collection("c", schema).unwrap();
+    let mut next = noise(rows as u64 * 31 + count as u64);
+    let records: Vec<Record> =
+        (0..count).map(|n| Record::new(format!("{n:04}"), sized(sizes, precision, (rows, DIM), &mut next))).collect();
+    collection.upsert(records).unwrap();
+    // As they are stored, which is what counts.
+    let stored: Vec<(String, Matrix)> = (0..count)
+        .map(|n| format!("{n:04}"))
+        .map(|id| (id.clone(), collection.get(&id).unwrap().unwrap().matrix))
+        .collect();
+    let mut queries: Vec<Matrix> = (0..2).map(|_| sized(sizes, precision, (rows, DIM), &mut next)).collect();
+    // Of another size than any record, a record itself, and nothing at all.
+    queries.push(sized(Sizes::All(count % SIZES.len()), precision, (rows, DIM), &mut next));
+    queries.push(stored[count / 2].1.clone());
+    queries.push(Matrix::from_rows(rows, DIM, vec![0.0; rows * DIM]).unwrap());
+    let check = |part: &str| {
+        queries.iter().for_each(|query| check_ways(&collection, metric, query, &stored, &format!("{what}, {part}")));
+    };
+    check("in the log");
+    db.flush().unwrap();
+    check("flushed");
+    let kinds: &[IndexKind] = if rows == 1 { &[IndexKind::Ivf, IndexKind::Hnsw] } else { &[IndexKind::Candidates] };
+    for &kind in kinds {
+        assert_eq!(collection.build_index("raw", kind).unwrap().len(), 1);
+        check(kind.name());
+    }
+}
+
+const DIM: usize = 24;
+
+#[test]
+fn numbers_of_any_size_are_searched_exactly_in_every_way() {
+    let mixed = [Sizes::ByRecord, Sizes::ByRow, Sizes::ByNumber];
+    for metric in METRICS {
+        for sizes in (0..SIZES.len()).map(Sizes::All).chain(mixed) {
+            // Enough plain vectors for codes and indexes.
+            check_collection(metric, Precision::F32, sizes, 1, 2_800);
+            check_collection(metric, Precision::F32, sizes, 4, 220);
+        }
+        for precision in [Precision::F16, Precision::BF16] {
+            check_collection(metric, precision, Sizes::ByRow, 1, 2_800);
+            check_collection(metric, precision, Sizes::ByNumber, 3, 220);
+        }
+    }
+}
+
+#[test]
+fn the_nearest_of_tiny_vectors_are_found() {
+    // Squares of such lengths are too small for `f32`, and were once taken for zero.
+    let db = Database::options().vfs(Arc::new(MemoryVfs::default())).open("/tiny.otolith").unwrap();
+    let collection = db.create_collection("c", Schema::new(64).metric(Metric::L2)).unwrap();
+    let mut next = noise(11);
+    let mut tiny = || Matrix::from_vector((0..64).map(|_| next() * 1e-24).collect()).unwrap();
+    let records: Vec<(String, Matrix)> = (0..1_200).map(|n| (format!("{n:05}"), tiny())).collect();
+    collection.upsert(records.iter().map(|(id, matrix)| Record::new(id.clone(), matrix.clone()))).unwrap();
+    db.flush().unwrap();
+    for (_, query) in records.iter().step_by(40) {
+        let hits = collection.query(query).k(5).run().unwrap();
+        assert_eq!(told(&hits), by_hand(Metric::L2, query, &records, 5));
+        assert!(hits.certificate.is_exact());
     }
 }

@@ -11,7 +11,6 @@ use crate::matrix::Matrix;
 use crate::query::{Approximation, Certificate, Explanation, Hit, Plan, Run, SegmentPlan, Unreadable};
 use crate::{Database, Schema};
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -27,10 +26,11 @@ Examples:
 
 The answer is exact unless --recall or --budget asks for less and there is an index (see `otolith index`). Scores are exact in any case.
 
-With --json: {\"hits\": [{\"id\", \"score\", \"score_per_row\", \"fields\", \"runs\", \"alignment\"}], \"certificate\": {\"exact\",
+With --json: {\"hits\": [{\"id\", \"score\", \"score_per_row\", \"fields\", \"runs\", \"alignment\"}], \"certificate\": {\"exact\", \"standing\",
 \"kth_score\", \"best_excluded\", \"unread\", \"tiers\", \"approximation\"}, \"plan\", \"unreadable\", \"milliseconds\"}. `approximation` is null where every
-record was looked at, else {\"target\", \"low\", \"high\"}: the recall asked for (null with --budget), and between which its mean lies nine times of ten,
-as the indexes measured of themselves. `plan` tells of each segment what was done and why: [{\"segment\", \"records\", \"way\", \"why\"}]. With --explain, `runs` tell which rows matched which (query_rows,
+record was looked at, else {\"target\", \"low\", \"high\", \"like\"}: the recall asked for (null with --budget), and between which its mean lies nine times of ten,
+as the indexes measured with queries like this one (`like`; with --budget it may be unlike them, then from 0 to 1 and `standing` is \"unknown\"; with
+--recall such a query is answered exactly). `standing`: \"exact\", \"recall\", \"unknown\", or \"readable\" where records could not be read. `plan` tells of each segment what was done and why: [{\"segment\", \"records\", \"way\", \"why\"}]. With --explain, `runs` tell which rows matched which (query_rows,
 record_rows, query_seconds, record_seconds, score, share), `alignment` where the query as a whole lies (record_rows,
 record_seconds, similarity); seconds are null where rows are no moments.
 
@@ -128,12 +128,8 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     if args.plan {
         output.text(&hits.plan.to_string())?;
     }
-    let kind: Cow<'_, str> = match (hits.certificate.approximation, hits.certificate.unread) {
-        (Some(Approximation { low, high, .. }), _) => format!("recall {low:.3} to {high:.3}").into(),
-        (None, 0) => "exact".into(),
-        (None, _) => "of the records that can be read".into(),
-    };
-    output.remark(format_args!("{} hits, {kind}, {milliseconds:.1} ms (score per query row)", hits.len()));
+    let standing = hits.certificate.standing();
+    output.remark(format_args!("{} hits, {standing}, {milliseconds:.1} ms (score per query row)", hits.len()));
     output.damage(&hits.unreadable, hits.certificate.unread)
 }
 
@@ -197,10 +193,10 @@ fn certificate_json(certificate: &Certificate) -> Value {
     let tiers: serde_json::Map<String, Value> =
         certificate.tiers.iter().map(|tier| (tier.name.to_owned(), tier.records.into())).collect();
     json!({
-        "exact": certificate.is_exact(), "kth_score": certificate.kth_score,
+        "exact": certificate.is_exact(), "standing": certificate.standing().name(), "kth_score": certificate.kth_score,
         "best_excluded": certificate.best_excluded, "unread": certificate.unread, "tiers": tiers,
-        "approximation": certificate.approximation.map(|Approximation { target, low, high }| {
-            json!({ "target": target, "low": low, "high": high })
+        "approximation": certificate.approximation.map(|Approximation { target, low, high, like }| {
+            json!({ "target": target, "low": low, "high": high, "like": like })
         }),
     })
 }

@@ -1,6 +1,6 @@
 //! Indexes over records of several rows.
 
-use super::index::{IndexInfo, IndexKind, worthy};
+use super::index::{IndexInfo, IndexKind, made, worthy};
 use crate::error::Result;
 use crate::index::{Candidates, Place, ViewRows};
 use crate::matrix::StoredMatrix;
@@ -12,16 +12,17 @@ use std::time::Instant;
 const WORTH: u32 = 200;
 
 /// Builds candidates over each segment of enough records, where there are none yet.
-pub(super) fn build(snapshot: &Snapshot, rows: &ViewRows<'_>) -> Result<Vec<IndexInfo>> {
+pub(super) fn build(snapshot: &Snapshot, rows: &ViewRows<'_>, queries: &[StoredMatrix<'_>]) -> Result<Vec<IndexInfo>> {
     let (metric, dim) = (rows.metric()?, rows.dim()?);
     let one = |(number, segment): (u32, &Segment)| {
         let begun = Instant::now();
-        if let Some(candidates) = snapshot.artefact(segment, rows.view()) {
+        if let Some(candidates) = snapshot.artefact(segment, rows.view()).filter(|_| queries.is_empty()) {
             return Ok(info(number, segment, &candidates));
         }
         let matrix = |record| -> Result<StoredMatrix<'_>> { rows.matrix(Place { segment: number, record }) };
-        let make = |out: &mut SectionsWriter<'_>| Candidates::build(&matrix, segment.records(), dim, metric, out);
-        let candidates = snapshot.build_artefact(segment, rows.view(), &make)?;
+        let make =
+            |out: &mut SectionsWriter<'_>| Candidates::build(&matrix, segment.records(), dim, metric, queries, out);
+        let candidates = made(snapshot, segment, rows.view(), !queries.is_empty(), &make)?;
         Ok(IndexInfo { built: Some(begun.elapsed()), ..info(number, segment, &candidates) })
     };
     worthy(snapshot, WORTH).map(one).collect()

@@ -7,7 +7,9 @@ use crate::index::lists::Lists;
 use crate::index::one_row::Rows;
 use crate::index::plain::PlainIndex;
 use crate::index::{Curve, Place, ViewRows};
-use crate::store::{RAW, Segment, Snapshot, ViewFile};
+use crate::matrix::{Matrix, StoredMatrix};
+use crate::store::{Artefact, Counts, RAW, SectionsWriter, Segment, Snapshot, ViewFile};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Fewest records of a segment that get an index: fewer are scanned before a walk through a graph would have begun.
@@ -82,26 +84,39 @@ impl Collection {
     /// [`Error::Corrupt`] for a damaged one, and those of flushing. An index that cannot be written is kept in memory. Damaged
     /// records are left out.
     pub fn build_index(&self, view: &str, kind: IndexKind) -> Result<Vec<IndexInfo>> {
+        self.build_index_with(view, kind, &[])
+    }
+
+    /// The same, measured also by these queries, given as raw rows as they would be to [`Collection::query`]. What an index measured by its records
+    /// says nothing of queries that come from elsewhere, texts that ask for pictures say: such a query is recognised and answered exactly, unless
+    /// queries like it were among those given here. Some hundred of them are enough, and other ones than will be measured with afterwards.
+    ///
+    /// With queries, indexes that are there are built anew. Those that a compaction builds are measured by records alone.
+    ///
+    /// # Errors
+    /// As [`Collection::build_index`]; [`Error::Mismatch`] when rows do not fit the collection, [`Error::Invalid`] when an index is for queries of one
+    /// row (in the view) and one has others, or for several and one has none.
+    pub fn build_index_with(&self, view: &str, kind: IndexKind, queries: &[Matrix]) -> Result<Vec<IndexInfo>> {
         if self.store.is_writable() {
             self.store.flush()?;
         }
-        self.build_missing(view, kind)
+        self.build_missing(view, kind, queries)
     }
 
-    fn build_missing(&self, view: &str, kind: IndexKind) -> Result<Vec<IndexInfo>> {
+    fn build_missing(&self, view: &str, kind: IndexKind, queries: &[Matrix]) -> Result<Vec<IndexInfo>> {
         let snapshot = self.snapshot()?;
         let rows = ViewRows::open(&snapshot, view)?;
         kind.check(&snapshot, &rows)?;
-        let metric = rows.metric()?;
+        let (metric, queries) = (rows.metric()?, kind.queries(&snapshot, &rows, queries)?);
         match kind {
-            IndexKind::Candidates => candidates::build(&snapshot, &rows),
-            IndexKind::Hnsw => build_plain(&snapshot, &rows, kind, &|segment, plain| {
-                let graph = snapshot.build_artefact(segment, rows.view(), &|out| Graph::build(plain, metric, out));
-                graph.map(PlainIndex::Graph)
+            IndexKind::Candidates => candidates::build(&snapshot, &rows, &queries),
+            IndexKind::Hnsw => build_plain(&snapshot, &rows, kind, !queries.is_empty(), &|segment, plain| {
+                let make = |out: &mut SectionsWriter<'_>| Graph::build(plain, metric, &queries, out);
+                made(&snapshot, segment, rows.view(), !queries.is_empty(), &make).map(PlainIndex::Graph)
             }),
-            IndexKind::Ivf => build_plain(&snapshot, &rows, kind, &|segment, plain| {
-                let lists = snapshot.build_artefact(segment, rows.view(), &|out| Lists::build(plain, metric, out));
-                lists.map(PlainIndex::Lists)
+            IndexKind::Ivf => build_plain(&snapshot, &rows, kind, !queries.is_empty(), &|segment, plain| {
+                let make = |out: &mut SectionsWriter<'_>| Lists::build(plain, metric, &queries, out);
+                made(&snapshot, segment, rows.view(), !queries.is_empty(), &make).map(PlainIndex::Lists)
             }),
         }
     }
@@ -126,7 +141,7 @@ impl Collection {
     /// Builds such indexes where there are none. One that cannot be built costs speed and no answer, so nobody needs to hear of it here.
     pub(crate) fn index_again(&self, indexed: &[(String, IndexKind)], keep_going: &dyn Fn() -> bool) {
         for (view, kind) in indexed.iter().take_while(|_| keep_going()) {
-            let _ = self.build_missing(view, *kind);
+            let _ = self.build_missing(view, *kind, &[]);
         }
     }
 
@@ -145,7 +160,43 @@ impl Collection {
     }
 }
 
+/// An artefact that is built where there is none, or `anew`.
+pub(super) fn made<A: Artefact>(
+    snapshot: &Snapshot,
+    segment: &Segment,
+    view: Option<&ViewFile>,
+    anew: bool,
+    make: &dyn Fn(&mut SectionsWriter<'_>) -> Result<Counts>,
+) -> Result<Arc<A>> {
+    if anew { snapshot.rebuild_artefact(segment, view, make) } else { snapshot.build_artefact(segment, view, make) }
+}
+
 impl IndexKind {
+    /// Queries as rows of the view.
+    fn queries<'q>(
+        self,
+        snapshot: &Snapshot,
+        rows: &ViewRows<'_>,
+        queries: &'q [Matrix],
+    ) -> Result<Vec<StoredMatrix<'q>>> {
+        let apply = |(number, query): (usize, &'q Matrix)| {
+            let dim = snapshot.schema().dim;
+            if query.dim() != dim {
+                let found = format!("rows of {} in query {number}", query.dim());
+                return Err(Error::mismatch("queries", format!("rows of {dim} numbers"), found));
+            }
+            let query = rows.apply(query.view())?;
+            match (query.view().rows(), self) {
+                (1.., IndexKind::Candidates) | (1, _) => Ok(query),
+                (count, _) => Err(Error::invalid(
+                    "queries",
+                    format!("query {number} has {count} rows in this view, which {} is not for", self.name()),
+                )),
+            }
+        };
+        queries.iter().enumerate().map(apply).collect()
+    }
+
     /// Refuses an index that would know no record of the view.
     fn check(self, snapshot: &Snapshot, rows: &ViewRows<'_>) -> Result<()> {
         let mut others = false;
@@ -177,11 +228,12 @@ fn build_plain(
     snapshot: &Snapshot,
     rows: &ViewRows<'_>,
     kind: IndexKind,
+    anew: bool,
     build: &dyn Fn(&Segment, &Rows<'_>) -> Result<PlainIndex>,
 ) -> Result<Vec<IndexInfo>> {
     let mut infos = Vec::new();
     for (number, segment) in worthy(snapshot, WORTH) {
-        if let Some(index) = kind.plain(snapshot, segment, rows.view()) {
+        if let Some(index) = kind.plain(snapshot, segment, rows.view()).filter(|_| !anew) {
             infos.push(info(kind, number, segment, &index));
             continue;
         }

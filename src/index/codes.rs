@@ -11,6 +11,10 @@
 //! product is exact. A query is kept in two bytes a number (a row in one byte, and what that leaves over in another), so `e` is
 //! some hundred times smaller than `E`.
 //!
+//! The proof needs numbers of `f32` that were rounded by 2^-24 of themselves at most. A row of which one leaves the normal range (`scale` of rows
+//! that are tiny or huge, `|d|^2 / 2` by L2 of lengths below some 1.5e-19 or above 2.6e19) has no bound, and is always scored. Products of the
+//! query's numbers are taken in `f64`, whose range the squares of any two numbers of `f32` are far from the ends of.
+//!
 //! So a scan reads a quarter of the bytes that the rows take, and leaves the few rows whose interval reaches the k-th best lower
 //! end to be scored exactly: the answer is the reference's.
 
@@ -38,6 +42,19 @@ pub(crate) struct CodeEntry {
     pub(crate) error: f32,
     /// `M` above.
     pub(crate) size: f32,
+}
+
+impl CodeEntry {
+    /// The entry of the same row times a power of two, of either sign of its exponent.
+    pub(crate) fn times(&self, unit: f64) -> CodeEntry {
+        let times = |value: f32, unit: f64| (f64::from(value) * unit) as f32;
+        CodeEntry {
+            scale: times(self.scale, unit),
+            offset: times(self.offset, unit * unit),
+            error: times(self.error, unit),
+            size: times(self.size, unit),
+        }
+    }
 }
 
 /// Entries as they lie in a file: all scales, then all offsets, errors, sizes. So the scales alone, which a walk needs of one row here and
@@ -78,7 +95,9 @@ pub(crate) fn encode(metric: Metric, row: &[f32], codes: &mut [u8]) -> CodeEntry
     }
     let offset = if metric == Metric::L2 { (-0.5 * square) as f32 } else { 0.0 };
     let entry = CodeEntry { scale, offset, error: rounded_up(error.sqrt()), size: rounded_up(size.sqrt()) };
-    if entry.error.is_finite() && entry.size.is_finite() && entry.offset.is_finite() && entry.scale.is_normal() {
+    // A number that left the normal range was rounded by more than any bound allows for.
+    let is_normal = entry.scale.is_normal() && (metric != Metric::L2 || entry.offset.is_normal());
+    if is_normal && entry.error.is_finite() && entry.size.is_finite() {
         return entry;
     }
     codes.fill(128);
@@ -90,6 +109,11 @@ pub(crate) fn encode(metric: Metric, row: &[f32], codes: &mut [u8]) -> CodeEntry
 fn nearest(value: f64) -> f64 {
     const ROOM: f64 = 1.5 * (1u64 << 52) as f64;
     (value + ROOM) - ROOM
+}
+
+/// The power of two next below, of those that `f32` has.
+pub(crate) fn power_of_two(value: f64) -> f64 {
+    value.log2().floor().clamp(-126.0, 126.0).exp2()
 }
 
 /// At least the number, by more than what sums of squares in `f64` can lose.
@@ -142,14 +166,24 @@ impl<'a> Codes<'a> {
         self.scales.len()
     }
 
-    /// The first rows.
-    pub(crate) fn first(&self, count: usize) -> Codes<'a> {
+    /// The rows of which nothing is proven: they have to be scored.
+    pub(crate) fn without_bound(&self) -> impl Iterator<Item = u32> {
+        (0..).zip(self.errors).filter(|(_, error)| **error == f32::INFINITY).map(|(row, _)| row)
+    }
+
+    /// The least offset; 0 where there is none.
+    pub(crate) fn least_offset(&self) -> f32 {
+        self.offsets.iter().fold(0.0, |least, offset| least.min(*offset))
+    }
+
+    /// Some of the rows.
+    pub(crate) fn part(&self, rows: Range<usize>) -> Codes<'a> {
         Codes {
-            bytes: &self.bytes[..count * self.stride],
-            scales: &self.scales[..count],
-            offsets: &self.offsets[..count],
-            errors: &self.errors[..count],
-            sizes: &self.sizes[..count],
+            bytes: &self.bytes[rows.start * self.stride..rows.end * self.stride],
+            scales: &self.scales[rows.clone()],
+            offsets: &self.offsets[rows.clone()],
+            errors: &self.errors[rows.clone()],
+            sizes: &self.sizes[rows],
             stride: self.stride,
         }
     }
@@ -162,10 +196,10 @@ impl<'a> Codes<'a> {
         CodeEntry { scale: self.scales[row], offset: self.offsets[row], error: self.errors[row], size: self.sizes[row] }
     }
 
-    /// What a product with a row is worth, whose whole numbers stand for `step`: near its score, larger for a better one.
+    /// What a product with a row is worth, whose whole numbers stand for `step`: near its score times `unit`, larger for a better one.
     #[inline]
-    pub(crate) fn value(&self, row: usize, product: i64, step: f32) -> f32 {
-        product as f32 * (step * self.scales[row]) + self.offsets[row]
+    pub(crate) fn value(&self, row: usize, product: i64, step: f32, unit: f32) -> f32 {
+        product as f32 * (step * self.scales[row]) + self.offsets[row] * unit
     }
 
     /// Has a row brought into the caches, of a long one the beginning: the machine sees by itself how it goes on.
@@ -323,9 +357,20 @@ impl CodedQuery {
         CodedQuery { metric, high, low, steps: [step, fine], norm, error: error.sqrt() * 1.000_01, dim: row.len() }
     }
 
-    /// The coarser byte of each number: enough to find one's way by.
-    pub(crate) fn coarse(&self) -> (&SignedCodes, f32) {
-        (&self.high, self.steps[0] as f32)
+    /// The same for records in another unit, in which no offset is far from 1: the unit of the values is that.
+    pub(crate) fn coarse_in(&self, unit: f64) -> (&SignedCodes, f32) {
+        (&self.high, if self.metric == Metric::L2 { (self.steps[0] * unit) as f32 } else { 1.0 })
+    }
+
+    /// The coarser byte of each number, enough to find one's way by: what a whole number of it stands for and the unit of its values. The unit
+    /// is a power of two that keeps them within the range of `f32`, where the row and the records (no offset is below `offset`) are of any size.
+    pub(crate) fn coarse(&self, offset: f32) -> (&SignedCodes, f32, f32) {
+        if self.metric != Metric::L2 {
+            return (&self.high, 1.0, 1.0);
+        }
+        let largest = self.norm.max((-2.0 * f64::from(offset)).sqrt());
+        let unit = if largest > 0.0 { power_of_two(1.0 / (largest * largest)) } else { 1.0 };
+        (&self.high, (self.steps[0] * unit) as f32, unit as f32)
     }
 
     /// The score of a row lies between these, given its products with both bytes.
@@ -373,7 +418,11 @@ mod tests {
     /// Numbers of very different sizes, zeros among them.
     fn row(dim: usize) -> impl Strategy<Value = Vec<f32>> {
         let number = prop_oneof![4 => -1f32..1.0, 1 => Just(0.0), 1 => -1e4f32..1e4, 1 => -1e-6f32..1e-6];
-        prop::collection::vec(number, dim)
+        // Any size that a number can have, subnormal ones included.
+        let size = prop_oneof![4 => Just(0), 1 => -149i32..127];
+        (prop::collection::vec(number, dim), size).prop_map(|(row, size)| {
+            row.into_iter().map(|value| (f64::from(value) * 2f64.powi(size)).clamp(-3e38, 3e38) as f32).collect()
+        })
     }
 
     proptest! {
@@ -381,10 +430,10 @@ mod tests {
         #[test]
         fn every_score_lies_in_its_interval(
             (query, rows) in (1usize..200).prop_flat_map(|dim| (row(dim), prop::collection::vec(row(dim), 1..9))),
-            scale in prop_oneof![Just(1.0f32), Just(1e-20), Just(1e15), Just(0.0)],
+            scale in prop_oneof![Just(1.0f32), Just(1e-20), Just(1e-40), Just(1e15), Just(0.0)],
             k in 1usize..4,
         ) {
-            let query: Vec<f32> = query.iter().map(|value| value * scale).collect();
+            let query: Vec<f32> = query.iter().map(|value| (value * scale).clamp(-3e38, 3e38)).collect();
             let dim = query.len();
             for metric in METRICS {
                 let mut bytes = vec![0; rows.len() * stride(dim)];

@@ -1,16 +1,25 @@
-//! The recall that an index measured of itself: at which setting it found how much of the exact answer.
+//! The recall that an index measured of itself: at which setting it found how much of the exact answer, and asked by which queries.
 //!
 //! A *setting* is the one knob of an index (candidates, `ef`, lists looked at); more of it never finds less. At build
 //! some records serve as queries, and their answers at each setting are compared with the exact scan's. The curve
 //! keeps the mean of recall@k over them and its standard deviation, so that a search can ask for a recall and get the
 //! cheapest setting that has it with confidence: the mean is normal enough at tens of queries for
 //! `mean ± 1.645 * deviation / sqrt(queries)` to hold it nine times of ten, and to lie above its lower end 19 times
-//! of 20.
+//! of 20. (The interval is somewhat wider: few queries that all found everything prove little.)
+//!
+//! What was measured so is true of queries like those that asked. So the questions themselves are kept: how *near* to what the index holds each
+//! was (`questions.rs`), and what was found at each setting. A query asks by its own nearness, see [`Curve::judge`].
 
+use super::questions::{Asked, Questions, Signs, Verdict};
 use crate::store::layout::curve_entry;
 
 /// Standard errors on either side of a mean within which the true one lies nine times of ten.
 const CONFIDENCE: f64 = 1.645;
+
+/// What a mean of so many can be off. Half a query of them may have found nothing and yet be missing among these.
+pub(super) fn error(deviation: f64, queries: f64) -> f64 {
+    (CONFIDENCE * deviation).hypot(0.5 / queries.sqrt()) / queries.sqrt()
+}
 
 /// Bytes of one entry in a file.
 const ENTRY: usize = curve_entry::BYTES;
@@ -18,13 +27,36 @@ const ENTRY: usize = curve_entry::BYTES;
 /// Measured recall by number of hits wanted and setting.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curve {
-    /// By rising `k`, and for one `k` by rising setting; no two are of the same `k` and setting.
+    /// By source, then by rising `k`, and for one `k` by rising setting; no two are of the same three.
     entries: Vec<CurveEntry>,
+    /// For each source and `k`, in the order of the entries.
+    questions: Vec<Questions>,
+}
+
+/// Who asked when recall was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// Records that were not in the index yet.
+    Records,
+    /// Queries that were given ([`build_index_with`](crate::Collection::build_index_with)).
+    Queries,
+}
+
+impl Source {
+    /// Its name: `records`, `queries`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Source::Records => "records",
+            Source::Queries => "queries",
+        }
+    }
 }
 
 /// Recall at one setting.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CurveEntry {
+    /// Whose queries measured it.
+    pub source: Source,
     /// Hits wanted: recall@k.
     pub k: u64,
     /// The index's knob.
@@ -40,19 +72,9 @@ pub struct CurveEntry {
 }
 
 impl CurveEntry {
-    /// Mean and deviation of these recalls, which took so many comparisons each.
-    pub fn new(k: u64, setting: u64, recalls: &[f64], compared: f64) -> CurveEntry {
-        let count = recalls.len() as f64;
-        let mean = recalls.iter().sum::<f64>() / count.max(1.0);
-        let squares: f64 = recalls.iter().map(|recall| (recall - mean) * (recall - mean)).sum();
-        // of a sample: divided by one less than it holds
-        let deviation = (squares / (count - 1.0).max(1.0)).sqrt();
-        CurveEntry { k, setting, mean, deviation, queries: recalls.len() as u64, compared }
-    }
-
     /// Where the true mean lies, nine times of ten.
     fn interval(&self) -> (f64, f64) {
-        let error = CONFIDENCE * self.deviation / (self.queries as f64).sqrt();
+        let error = error(self.deviation, self.queries as f64);
         ((self.mean - error).max(0.0), (self.mean + error).min(1.0))
     }
 
@@ -69,26 +91,49 @@ impl CurveEntry {
 }
 
 impl Curve {
-    /// Puts what was measured in order; of two entries of the same `k` and setting the first stays.
-    pub fn new(mut entries: Vec<CurveEntry>) -> Curve {
-        entries.retain(CurveEntry::is_sound);
-        entries.sort_by_key(|entry| (entry.k, entry.setting));
-        entries.dedup_by_key(|entry| (entry.k, entry.setting));
-        Curve { entries }
+    /// Puts what was measured in order. `compared`: comparisons of the index's own kind that a query took at each setting, in the mean.
+    pub(super) fn new(questions: Vec<(Questions, Vec<f64>)>) -> Curve {
+        let mut questions: Vec<_> = questions.into_iter().filter(|(questions, _)| questions.tell()).collect();
+        questions.sort_by_key(|(questions, _)| (questions.source, questions.k));
+        let entries = questions.iter().flat_map(|(questions, compared)| questions.entries(compared)).collect();
+        Curve { entries, questions: questions.into_iter().map(|(questions, _)| questions).collect() }
     }
 
-    /// All that was measured, by rising `k` and setting.
+    /// All that was measured, by source, rising `k` and setting.
     pub fn entries(&self) -> &[CurveEntry] {
         &self.entries
     }
 
-    /// The least setting at which recall@k is `target` or more with confidence; between two measured `k` the larger of
-    /// theirs. None when no setting reaches it, or when no `k` that large was measured.
+    /// The least setting at which recall@k is `target` or more with confidence, for the queries of every source; between two measured `k` the
+    /// larger of theirs. None when no setting reaches it, or when no `k` that large was measured.
     pub fn setting(&self, k: u64, target: f64) -> Option<u64> {
         let reached = |entries: &[CurveEntry]| {
             entries.iter().find(|entry| entry.interval().0 >= target).map(|entry| entry.setting)
         };
         self.around(k).map(reached).try_fold(None, |largest, setting| Some(largest.max(Some(setting?))))?
+    }
+
+    /// What the questions say of a query that looks so from the index, given for each `k` measured: whether its recall at a
+    /// setting is `target`. `may_look_again`: whether more effort may find it nearer, and was not made yet.
+    pub(crate) fn judge(
+        &self,
+        k: u64,
+        (setting, target): (u64, f64),
+        may_look_again: bool,
+        signs: impl Fn(u64) -> Signs,
+    ) -> Verdict {
+        let around: Vec<(Source, u64)> = self.around(k).map(|group| (group[0].source, group[0].k)).collect();
+        let asked = self.questions.iter().filter(|questions| around.contains(&(questions.source, questions.k)));
+        let judge = |questions: &Questions| {
+            questions.judge(Asked { signs: signs(questions.k), setting, target, may_look_again })
+        };
+        asked.map(judge).max().unwrap_or(Verdict::Unlike)
+    }
+
+    /// The nearness of the questions, from the least to the largest; for people.
+    pub(crate) fn nearness(&self, k: u64) -> Option<(f64, f64)> {
+        let above = self.questions.iter().filter(|questions| questions.k >= k).map(Questions::range);
+        above.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
     /// Comparisons that a query takes at a setting: of the nearest one measured at or above it, else of the largest in proportion.
@@ -114,81 +159,97 @@ impl Curve {
         self.around(k).map(of_one).reduce(wider).unwrap_or((0.0, 1.0))
     }
 
-    /// What was measured of the nearest `k` on either side, or of `k` itself; nothing beyond the largest.
+    /// What was measured of the nearest `k` on either side, or of `k` itself, by each source; nothing where one measured none that large.
     fn around(&self, k: u64) -> impl Iterator<Item = &[CurveEntry]> {
-        let groups = || self.entries.chunk_by(|a, b| a.k == b.k);
-        let above = groups().find(|group| group[0].k >= k);
-        // Below the least measured `k` that one alone has to do.
-        let below = above.and_then(|above| groups().rfind(|group| group[0].k <= k && group[0].k != above[0].k));
-        let below = below.filter(|_| above.is_some_and(|above| above[0].k != k));
-        below.into_iter().chain(above)
+        let sources = self.entries.chunk_by(|a, b| a.source == b.source);
+        sources.flat_map(move |entries| {
+            let groups = || entries.chunk_by(|a, b| a.k == b.k);
+            let above = groups().find(|group| group[0].k >= k);
+            // Below the least measured `k` that one alone has to do.
+            let below = above.and_then(|above| groups().rfind(|group| group[0].k <= k && group[0].k != above[0].k));
+            let below = below.filter(|_| above.is_some_and(|above| above[0].k != k));
+            below.into_iter().chain(above)
+        })
     }
 
-    /// The curve for a file: 48 bytes an entry (k, setting, mean, deviation, queries, compared; little-endian).
-    pub fn to_bytes(&self) -> Vec<u8> {
+    /// The curve for a file: 56 bytes an entry (source, k, setting, mean, deviation, queries, compared; little-endian).
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let words = self.entries.iter().flat_map(|entry| {
             let (mean, deviation, compared) =
                 (entry.mean.to_bits(), entry.deviation.to_bits(), entry.compared.to_bits());
-            [entry.k, entry.setting, mean, deviation, entry.queries, compared]
+            [entry.source as u64, entry.k, entry.setting, mean, deviation, entry.queries, compared]
         });
         words.flat_map(u64::to_le_bytes).collect()
     }
 
-    /// Reads what [`Curve::to_bytes`] gave.
+    /// The questions for a file.
+    pub(crate) fn questions_to_bytes(&self) -> Vec<u8> {
+        self.questions.iter().flat_map(Questions::to_bytes).collect()
+    }
+
+    /// Reads what [`Curve::to_bytes`] and [`Curve::questions_to_bytes`] gave.
     ///
     /// # Errors
     /// What is wrong with the bytes, in words.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Curve, &'static str> {
+    pub(crate) fn from_bytes(bytes: &[u8], mut questions: &[u8]) -> Result<Curve, &'static str> {
         let (entries, []) = bytes.as_chunks::<ENTRY>() else {
             return Err("a recall curve of a broken length");
         };
         let word = |entry: &[u8; ENTRY], at: usize| {
             entry[8 * at..][..8].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
         };
-        let entries: Vec<CurveEntry> = entries
-            .iter()
-            .map(|entry| CurveEntry {
-                k: word(entry, 0),
-                setting: word(entry, 1),
-                mean: f64::from_bits(word(entry, 2)),
-                deviation: f64::from_bits(word(entry, 3)),
-                queries: word(entry, 4),
-                compared: f64::from_bits(word(entry, 5)),
+        let entry = |entry: &[u8; ENTRY]| {
+            let source = [Source::Records, Source::Queries].into_iter().find(|&source| source as u64 == word(entry, 0));
+            Some(CurveEntry {
+                source: source?,
+                k: word(entry, 1),
+                setting: word(entry, 2),
+                mean: f64::from_bits(word(entry, 3)),
+                deviation: f64::from_bits(word(entry, 4)),
+                queries: word(entry, 5),
+                compared: f64::from_bits(word(entry, 6)),
             })
-            .collect();
-        if !entries.iter().all(CurveEntry::is_sound) {
-            return Err("a recall that is none");
-        }
-        if !entries.is_sorted_by(|a, b| (a.k, a.setting) < (b.k, b.setting)) {
+        };
+        let entries: Option<Vec<CurveEntry>> = entries.iter().map(entry).collect();
+        let entries =
+            entries.filter(|entries| entries.iter().all(CurveEntry::is_sound)).ok_or("a recall that is none")?;
+        if !entries.is_sorted_by(|a, b| (a.source, a.k, a.setting) < (b.source, b.k, b.setting)) {
             return Err("a recall curve out of order");
         }
-        Ok(Curve { entries })
+        let groups = entries.chunk_by(|a, b| (a.source, a.k) == (b.source, b.k));
+        let groups = groups.map(|group| Questions::from_bytes(group, &mut questions));
+        let groups = groups.collect::<Option<_>>().filter(|_| questions.is_empty());
+        Ok(Curve { questions: groups.ok_or("questions that the recall was not measured by")?, entries })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::questions::NO_CONTRAST;
 
-    fn entry(k: u64, setting: u64, mean: f64, deviation: f64) -> CurveEntry {
-        CurveEntry { k, setting, mean, deviation, queries: 100, compared: 500.0 }
+    /// A hundred questions, of which `full` were answered in full and the others by nothing, at each setting.
+    fn asked(k: u64, settings: &[(u64, usize)]) -> (Questions, Vec<f64>) {
+        let found = |at: usize| settings.iter().map(|&(_, full)| if at < full { k as usize } else { 0 }).collect();
+        let questions = (0..100).map(|at| ([at as f64, NO_CONTRAST], found(at))).collect();
+        let settings: Vec<u64> = settings.iter().map(|&(setting, _)| setting).collect();
+        (Questions::new(Source::Records, k, settings.clone(), questions), vec![500.0; settings.len()])
     }
 
     fn curve() -> Curve {
-        Curve::new(vec![
-            entry(10, 64, 0.99, 0.02),
-            entry(1, 16, 0.96, 0.2),
-            entry(1, 32, 1.0, 0.0),
-            entry(10, 16, 0.8, 0.1),
-            entry(10, 32, 0.95, 0.1),
-        ])
+        Curve::new(vec![asked(10, &[(16, 80), (32, 95), (64, 99)]), asked(1, &[(16, 96), (32, 100)])])
+    }
+
+    /// What the mean of so many full answers of a hundred may be off.
+    fn off(full: f64) -> f64 {
+        error((full * (100.0 - full) / 100.0 / 99.0).sqrt(), 100.0)
     }
 
     #[test]
     fn the_least_setting_whose_lower_end_reaches_the_target_is_chosen() {
         let curve = curve();
-        assert_eq!(curve.setting(10, 0.75), Some(16));
-        assert_eq!(curve.setting(10, 0.9), Some(32), "0.95 - 0.01645");
+        assert_eq!(curve.setting(10, 0.7), Some(16));
+        assert_eq!(curve.setting(10, 0.9), Some(32), "0.95 less 0.036");
         assert_eq!(curve.setting(10, 0.95), Some(64), "a mean of 0.95 is no confidence");
         assert_eq!(curve.setting(10, 0.99), None);
         assert_eq!(curve.setting(1, 0.9), Some(16));
@@ -200,7 +261,7 @@ mod tests {
     #[test]
     fn between_two_measured_k_both_must_reach_the_target() {
         let curve = curve();
-        assert_eq!(curve.setting(5, 0.75), Some(16));
+        assert_eq!(curve.setting(5, 0.7), Some(16));
         assert_eq!(curve.setting(5, 0.95), Some(64));
         assert_eq!(curve.setting(5, 0.99), None, "k = 1 alone reaches it");
         assert_eq!(curve.interval(5, 32), (curve.interval(10, 32).0, curve.interval(1, 32).1));
@@ -209,7 +270,7 @@ mod tests {
     #[test]
     fn an_interval_uses_the_measured_settings_around() {
         let curve = curve();
-        assert_eq!(curve.interval(10, 32), (0.95 - 0.01645, 0.95 + 0.01645));
+        assert_eq!(curve.interval(10, 32), (0.95 - off(95.0), 0.95 + off(95.0)));
         assert_eq!(curve.interval(10, 40).0, curve.interval(10, 32).0);
         assert_eq!(curve.interval(10, 40).1, curve.interval(10, 64).1);
         assert_eq!(curve.interval(10, 8).0, 0.0);
@@ -218,35 +279,49 @@ mod tests {
     }
 
     #[test]
-    fn mean_and_deviation_are_those_of_a_sample() {
-        let entry = CurveEntry::new(10, 16, &[1.0, 0.5, 0.0], 7.0);
-        assert_eq!((entry.mean, entry.deviation, entry.queries), (0.5, 0.5, 3));
-        assert_eq!(CurveEntry::new(10, 16, &[0.5], 7.0).deviation, 0.0);
-        assert!(Curve::new(vec![CurveEntry::new(10, 16, &[], 7.0)]).entries().is_empty(), "measured on nothing");
+    fn queries_that_were_given_count_beside_the_records() {
+        let mut both = vec![asked(10, &[(16, 99), (32, 100)]), asked(10, &[(16, 40), (32, 99)])];
+        both[1].0.source = Source::Queries;
+        let curve = Curve::new(both);
+        assert_eq!(curve.setting(10, 0.9), Some(32), "the records alone would do with 16");
+        assert_eq!(Curve::from_bytes(&curve.to_bytes(), &curve.questions_to_bytes()), Ok(curve));
+    }
+
+    #[test]
+    fn few_questions_prove_little() {
+        let of = |count: usize| {
+            let questions = (0..count).map(|at| ([at as f64, NO_CONTRAST], vec![10])).collect();
+            Curve::new(vec![(Questions::new(Source::Records, 10, vec![16], questions), vec![1.0])]).interval(10, 16).0
+        };
+        assert!(of(5) < 0.91 && of(20) < 0.98 && of(500) > 0.998);
     }
 
     #[test]
     fn bytes_give_the_curve_again_and_broken_ones_an_error() {
         let curve = curve();
-        let bytes = curve.to_bytes();
+        let (bytes, questions) = (curve.to_bytes(), curve.questions_to_bytes());
         assert_eq!(bytes.len(), 5 * ENTRY);
-        assert_eq!(Curve::from_bytes(&bytes), Ok(curve));
-        assert_eq!(Curve::from_bytes(&[]), Ok(Curve::default()));
-        assert!(Curve::from_bytes(&bytes[1..]).is_err());
+        assert_eq!(Curve::from_bytes(&bytes, &questions), Ok(curve));
+        assert_eq!(Curve::from_bytes(&[], &[]), Ok(Curve::default()));
+        assert!(Curve::from_bytes(&bytes[1..], &questions).is_err());
+        for wrong in [&questions[1..], &[&questions[..], &[0]].concat(), &[]] {
+            assert!(Curve::from_bytes(&bytes, wrong).is_err());
+        }
         let swapped = [&bytes[ENTRY..2 * ENTRY], &bytes[..ENTRY]].concat();
-        assert_eq!(Curve::from_bytes(&swapped), Err("a recall curve out of order"));
+        assert_eq!(Curve::from_bytes(&swapped, &questions), Err("a recall curve out of order"));
         for (word, value) in [
-            (0, 0),
+            (0, 2),
             (1, 0),
-            (2, f64::NAN.to_bits()),
-            (2, 2f64.to_bits()),
-            (3, u64::MAX),
-            (4, 0),
-            (5, f64::INFINITY.to_bits()),
+            (2, 0),
+            (3, f64::NAN.to_bits()),
+            (3, 2f64.to_bits()),
+            (4, u64::MAX),
+            (5, 0),
+            (6, f64::INFINITY.to_bits()),
         ] {
             let mut broken = bytes.clone();
             broken[8 * word..][..8].copy_from_slice(&u64::to_le_bytes(value));
-            assert_eq!(Curve::from_bytes(&broken), Err("a recall that is none"), "word {word}");
+            assert_eq!(Curve::from_bytes(&broken, &questions), Err("a recall that is none"), "word {word}");
         }
     }
 }

@@ -21,6 +21,9 @@ use std::sync::{Mutex, PoisonError};
 const VECTORS: usize = 8;
 /// Candidates that one thread settles at a time.
 const CANDIDATES: usize = 32;
+/// Parts at least that a scan is shared out in, and most records in one.
+const SHARES: usize = 64;
+const PLACES: usize = 256;
 
 /// Numbers of a row that are asked for ahead of time; the rest of a longer one follows by itself.
 const PREFETCHED: usize = 2_048;
@@ -85,15 +88,19 @@ impl Gathered {
 
 /// Scans the records at `places`.
 pub(crate) fn scan<'a>(rows: &'a ViewRows<'_>, places: &[Place], query: &'a PreparedQuery, gathered: &'a Gathered) {
-    let begin = || Worker::new(query, gathered);
-    let step = |mut worker: Worker<'a>, &place: &Place| {
-        match rows.matrix(place) {
-            Ok(matrix) => worker.take(place, matrix),
-            Err(error) => gathered.fail(place, error),
+    let part = |places: &[Place]| {
+        let mut worker = Worker::new(query, gathered);
+        for &place in places {
+            match rows.matrix(place) {
+                Ok(matrix) => worker.take(place, matrix),
+                Err(error) => gathered.fail(place, error),
+            }
         }
-        worker
+        worker.finish();
     };
-    places.par_iter().with_min_len(4).fold(begin, step).for_each(Worker::finish);
+    // Long records are work enough one by one.
+    let most = if query.rows() == 1 { PLACES } else { 4 };
+    places.par_chunks(places.len().div_ceil(SHARES).clamp(4, most)).for_each(part);
 }
 
 /// Scores those of the `candidates` that may be among the best: each with the most that it can score, the best first.
@@ -136,11 +143,15 @@ struct Worker<'a> {
     scratch: Scratch,
     /// Plain vectors that wait for company, to be settled side by side.
     vectors: Vec<(Place, StoredMatrix<'a>)>,
+    /// How many of them score too little, and the most that any of these can.
+    below: usize,
+    highest: f64,
 }
 
 impl<'a> Worker<'a> {
     fn new(query: &'a PreparedQuery, gathered: &'a Gathered) -> Worker<'a> {
-        Worker { query, gathered, scratch: Scratch::default(), vectors: Vec::with_capacity(VECTORS) }
+        let vectors = Vec::with_capacity(VECTORS);
+        Worker { query, gathered, scratch: Scratch::default(), vectors, below: 0, highest: f64::NEG_INFINITY }
     }
 
     fn take(&mut self, place: Place, matrix: StoredMatrix<'a>) {
@@ -164,8 +175,12 @@ impl<'a> Worker<'a> {
     fn settle(&mut self) {
         let rows: Vec<MatrixView<'_>> = self.vectors.iter().map(|(_, matrix)| matrix.view()).collect();
         let threshold = self.gathered.top.threshold();
-        self.query.score_rows(&rows, threshold, &mut self.scratch, |index, outcome| {
-            self.gathered.note(self.vectors[index].0, outcome);
+        self.query.score_rows(&rows, threshold, |index, outcome| match outcome {
+            Outcome::Below { upper } => {
+                self.below += 1;
+                self.highest = self.highest.max(upper);
+            }
+            Outcome::Exact { .. } => self.gathered.note(self.vectors[index].0, outcome),
         });
         self.vectors.clear();
     }
@@ -173,6 +188,9 @@ impl<'a> Worker<'a> {
     fn finish(mut self) {
         if !self.vectors.is_empty() {
             self.settle();
+        }
+        if self.below > 0 {
+            self.gathered.exclude(self.below, self.highest);
         }
     }
 }

@@ -19,6 +19,7 @@ pub(crate) mod lists;
 pub(crate) mod one_row;
 pub(crate) mod pace;
 pub(crate) mod plain;
+pub(crate) mod questions;
 mod rows;
 mod select;
 pub(crate) mod table;
@@ -26,7 +27,7 @@ mod top;
 mod truth;
 
 pub use candidates::Candidates;
-pub use curve::{Curve, CurveEntry};
+pub use curve::{Curve, CurveEntry, Source};
 pub(crate) use rows::{Place, ViewRows};
 pub(crate) use select::{Selected, Selection, select};
 pub use top::{Ranked, Top};

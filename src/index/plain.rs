@@ -2,8 +2,8 @@
 
 use super::codes::CodedQuery;
 use super::curve::Curve;
-use super::graph::Graph;
-use super::lists::Lists;
+use super::graph::{Graph, Walk};
+use super::lists::{Lists, Nearest};
 use super::table::CodeTable;
 use crate::error::Result;
 use crate::score::Metric;
@@ -49,15 +49,37 @@ impl PlainIndex {
         }
     }
 
-    /// The positions of rows that may be the nearest ones, as many as this setting leads to.
+    /// Begins to ask it; `setting` is the one that will be looked at first.
     ///
     /// # Errors
     /// None in practice: what it reads was checked when it was loaded.
-    pub(crate) fn near(&self, query: PlainQuery<'_>, setting: u64) -> Result<Vec<u32>> {
-        let setting = usize::try_from(setting).unwrap_or(usize::MAX);
+    pub(crate) fn ask<'a>(&'a self, query: PlainQuery<'a>, setting: u64) -> Result<Asking<'a>> {
         match self {
-            PlainIndex::Graph(graph) => graph.near(query.coded, setting),
-            PlainIndex::Lists(lists) => lists.near(query.metric, query.row, setting),
+            PlainIndex::Graph(graph) => Ok(Asking::Graph(graph.walk(query.coded))),
+            PlainIndex::Lists(lists) => Ok(Asking::Lists(lists.ask(query.metric, query.row, size(setting))?)),
         }
     }
+}
+
+/// An index that is being asked, with more and more effort.
+pub(crate) enum Asking<'a> {
+    Graph(Walk<'a>),
+    Lists(Nearest<'a>),
+}
+
+impl Asking<'_> {
+    /// The positions of rows that may be the nearest ones, as many as this setting leads to; no smaller than one before.
+    ///
+    /// # Errors
+    /// As [`PlainIndex::ask`].
+    pub(crate) fn look(&mut self, setting: u64) -> Result<Vec<u32>> {
+        match self {
+            Asking::Graph(walk) => walk.near(size(setting)),
+            Asking::Lists(nearest) => Ok(nearest.positions(size(setting))),
+        }
+    }
+}
+
+fn size(setting: u64) -> usize {
+    usize::try_from(setting).unwrap_or(usize::MAX)
 }

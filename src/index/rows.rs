@@ -10,8 +10,8 @@ use rayon::prelude::*;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Numbers in a segment from which on coding them is worth it: 4 MB.
-const WORTH: u64 = 1 << 20;
+/// Numbers in a segment from which on coding them is worth it: scanning fewer takes no longer than a few files do to open.
+const WORTH: u64 = 1 << 16;
 
 /// The rows of one view in one snapshot, ready to be scanned.
 pub(crate) struct ViewRows<'a> {

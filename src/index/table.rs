@@ -30,6 +30,10 @@ pub(crate) struct CodeTable {
     positions: Vec<u32>,
     /// Records that have no row here: those of no rows, or more than one.
     pub(crate) others: RoaringBitmap,
+    /// Positions of rows whose codes prove nothing: a search that does not look at all codes looks at these in any case.
+    pub(crate) without_bound: Vec<u32>,
+    /// The least offset of all codes: by L2 it tells the longest row.
+    pub(crate) least_offset: f32,
     /// What looking at a row takes in a scan, in order.
     pub(crate) scanning: Pace,
 }
@@ -57,6 +61,7 @@ impl CodeTable {
         if dim == 0 || codes.len() != rows || !codes.are_sound() {
             return Err(wrong("codes that cannot be"));
         }
+        let (without_bound, least_offset) = (codes.without_bound().collect(), codes.least_offset());
         let order: &[u32] = sections.numbers(section::ORDER)?;
         let (mut positions, mut others) = (vec![NONE; records], RoaringBitmap::new());
         for (position, &record) in (0..).zip(order) {
@@ -72,7 +77,7 @@ impl CodeTable {
             others.extend((0..).zip(&positions).filter(|(_, position)| **position == NONE).map(|(record, _)| record));
         }
         let scanning = Pace::new(2.0 + 0.03 * codes::stride(dim) as f64);
-        Ok(CodeTable { dim, positions, others, scanning, sections })
+        Ok(CodeTable { dim, positions, others, without_bound, least_offset, scanning, sections })
     }
 
     /// Rows in the table.

@@ -4,6 +4,7 @@ use super::codes::{CodedQuery, Codes};
 use super::one_row::Rows;
 use super::top::{Ranked, Top};
 use crate::error::Result;
+use crate::matrix::MatrixView;
 use crate::score::{Metric, Outcome, PreparedQuery, Scratch};
 use std::convert::Infallible;
 
@@ -24,21 +25,20 @@ pub(super) fn queries(rows: usize) -> usize {
 
 /// The rows most like one, found as they go by.
 pub(super) struct Truth {
-    own: u32,
-    query: CodedQuery,
+    own: Option<u32>,
+    pub(super) query: CodedQuery,
     prepared: PreparedQuery,
     top: Top<u32>,
 }
 
 impl Truth {
-    /// Nothing has gone by yet of what is like the row of record `own`, which is none of it itself.
+    /// Nothing has gone by yet of what is like this row; record `own` is none of it.
     ///
     /// # Errors
-    /// Those of reading the row.
-    pub(super) fn new(metric: Metric, rows: &Rows<'_>, own: u32) -> Result<Truth> {
-        let row = rows.matrix(own)?;
-        let query = CodedQuery::new(metric, row.view().row(0));
-        Ok(Truth { own, query, prepared: PreparedQuery::new(metric, row.view())?, top: Top::new(Some(MOST), None) })
+    /// None in practice: there is a row.
+    pub(super) fn new(metric: Metric, row: MatrixView<'_>, own: Option<u32>) -> Result<Truth> {
+        let query = CodedQuery::new(metric, row.row(0));
+        Ok(Truth { own, query, prepared: PreparedQuery::new(metric, row)?, top: Top::new(Some(MOST), None) })
     }
 
     /// Looks at the rows of `records`, of which these are the codes; they are numbered from `first` on.
@@ -51,7 +51,7 @@ impl Truth {
         let mut scratch = Scratch::default();
         for (_, at) in candidates {
             let record = records[at as usize];
-            if record != self.own
+            if Some(record) != self.own
                 && let Outcome::Exact { score } =
                     self.prepared.score(rows.matrix(record)?.view(), self.top.threshold(), &mut scratch)
             {

@@ -36,6 +36,13 @@ impl<'a, T> Strided<'a, T> {
         }
     }
 
+    /// The same with the stride of a single row or column 1: it says nothing, and may be any number.
+    fn plain(self) -> Strided<'a, T> {
+        let row_stride = if self.rows > 1 { self.row_stride } else { 1 };
+        let col_stride = if self.cols > 1 { self.col_stride } else { 1 };
+        Strided { row_stride, col_stride, ..self }
+    }
+
     /// Whether every element lies inside the slice.
     fn fits(&self) -> bool {
         if self.rows == 0 || self.cols == 0 {
@@ -70,9 +77,9 @@ macro_rules! define_product {
                 }
                 return;
             }
+            let (left, right) = (left.plain(), right.plain());
             // SAFETY: `out` holds m x n elements with strides (n, 1); `fits` has checked that the largest index of either
-            // operand is inside its slice, and its strides are below `isize::MAX` since they are below that index or
-            // (for a single row or column) never multiplied by more than 0.
+            // operand is inside its slice, and its strides are at most that index or 1, and so below `isize::MAX`.
             unsafe {
                 gemm::gemm(
                     m,
@@ -122,6 +129,17 @@ mod tests {
         let mut out = [0.0; 4];
         product_f64(&mut out, Strided::new(&a, 2, 3), Strided::new(&b, 2, 3).transposed(), false);
         assert_eq!(out, [7.0, 11.0, 16.0, 23.0]);
+    }
+
+    #[test]
+    fn the_stride_of_a_single_row_or_column_says_nothing() {
+        for stride in [0, 1, 7, usize::MAX, isize::MAX as usize] {
+            let row = Strided { values: &[1.0f32, 2.0, 3.0], rows: 1, cols: 3, row_stride: stride, col_stride: 1 };
+            let column = Strided { values: &[4.0f32, 5.0, 6.0], rows: 3, cols: 1, row_stride: 1, col_stride: stride };
+            let mut out = [0.0];
+            product(&mut out, row, column, false);
+            assert_eq!(out, [32.0], "{stride}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::{Explanation, Plan};
 use crate::index::exact::Found;
 use crate::record::Fields;
 use crate::store::Unreadable;
+use std::fmt;
 use std::ops::Deref;
 
 /// A record found.
@@ -84,6 +85,9 @@ pub struct Approximation {
     pub low: f64,
     /// The other end.
     pub high: f64,
+    /// Whether the query is like those that this was measured by. If not (which happens where the effort was given by hand; else the exact
+    /// scan answers), nothing is promised: `low` is 0 and `high` 1.
+    pub like: bool,
 }
 
 /// A step of the search.
@@ -107,13 +111,97 @@ impl Certificate {
         }
     }
 
+    /// What the answer is worth.
+    pub fn standing(&self) -> Standing {
+        match (self.approximation, self.kth_score, self.best_excluded) {
+            (Some(Approximation { like: false, .. }), ..) => Standing::Unknown,
+            (Some(Approximation { low, high, .. }), ..) => Standing::Recall { low, high },
+            _ if self.unread > 0 => Standing::OfTheReadable,
+            (None, Some(last), Some(excluded)) if excluded > last => Standing::Unproven,
+            _ => Standing::Exact,
+        }
+    }
+
     /// Whether the answer is the one that comparing with every record in `f64` would give.
     pub fn is_exact(&self) -> bool {
-        self.unread == 0
-            && self.approximation.is_none()
-            && match (self.kth_score, self.best_excluded) {
-                (Some(last), Some(excluded)) => excluded <= last,
-                _ => true,
-            }
+        self.standing() == Standing::Exact
+    }
+}
+
+/// What an answer is worth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Standing {
+    /// It is the one that comparing with every record in `f64` would give.
+    Exact,
+    /// It has a share of the exact one, in the mean between these, as indexes measured with queries like this one; of the records that could be read.
+    Recall {
+        /// The lower end.
+        low: f64,
+        /// The higher end.
+        high: f64,
+    },
+    /// Not every record was looked at, and the query is unlike those that indexes were measured with: nothing is promised.
+    Unknown,
+    /// It is exact for the records that could be read; others could not.
+    OfTheReadable,
+    /// A record outside it may score more than its last one. No search gives this.
+    Unproven,
+}
+
+impl Standing {
+    /// Its name: `exact`, `recall`, `unknown`, `readable`, `unproven`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Standing::Exact => "exact",
+            Standing::Recall { .. } => "recall",
+            Standing::Unknown => "unknown",
+            Standing::OfTheReadable => "readable",
+            Standing::Unproven => "unproven",
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Standing::Exact => f.write_str("exact"),
+            Standing::Recall { low, high } => write!(f, "recall {low:.3} to {high:.3}"),
+            Standing::Unknown => f.write_str("recall unknown: unlike the queries that it was measured with"),
+            Standing::OfTheReadable => f.write_str("of the records that can be read"),
+            Standing::Unproven => f.write_str("not proven to be exact"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_an_answer_is_what_its_certificate_holds() {
+        let exact = Certificate {
+            kth_score: Some(1.0),
+            best_excluded: Some(1.0),
+            unread: 0,
+            tiers: Vec::new(),
+            approximation: None,
+        };
+        let some = |like| Some(Approximation { target: None, low: 0.9, high: 0.95, like });
+        let others = [
+            (Certificate { best_excluded: Some(1.5), ..exact.clone() }, "unproven", "not proven"),
+            (Certificate { unread: 1, ..exact.clone() }, "readable", "can be read"),
+            (Certificate { unread: 1, approximation: some(true), ..exact.clone() }, "recall", "0.900 to 0.950"),
+            (Certificate { approximation: some(false), ..exact.clone() }, "unknown", "unlike"),
+        ];
+        assert!(exact.is_exact() && exact.standing().to_string() == exact.standing().name());
+        for (certificate, name, text) in others {
+            let standing = certificate.standing();
+            assert!(
+                !certificate.is_exact() && standing.name() == name && standing.to_string().contains(text),
+                "{standing}"
+            );
+        }
+        let nothing = Certificate { kth_score: None, best_excluded: Some(1.5), ..exact };
+        assert!(nothing.is_exact(), "no hit was wanted");
     }
 }

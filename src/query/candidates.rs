@@ -2,6 +2,7 @@
 
 use super::plan::{Choice, Way};
 use super::{Effort, Search};
+use crate::index::questions::{NO_CONTRAST, Verdict};
 use crate::index::{Candidates, Selected};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ impl Search<'_> {
     /// The records likely to be among the best, or why all are to be scored. Of a filtered segment as many are taken as of a whole one:
     /// they are chosen among those that meet the filter, of which they are a larger share.
     fn estimate(&self, selected: &Selected) -> Result<(Choice, Vec<u32>), Cow<'static, str>> {
-        if self.effort == Effort::Exact {
+        if self.effort.is_exact() {
             return Err("exact".into());
         }
         let Some(k) = self.k.map(|k| k as u64) else { return Err("every record above a score".into()) };
@@ -31,26 +32,44 @@ impl Search<'_> {
         let candidates = candidates.ok_or("no index over this segment")?;
         let curve = candidates.curve();
         let is_short = self.query.rows() as f64 * ROWS_PER_ROW < candidates.rows_per_record();
-        let setting = match self.effort {
+        let (setting, target) = match self.effort {
             Effort::Recall(_) if is_short => {
                 return Err("too few rows in the query to go by the recall measured".into());
             }
-            Effort::Recall(target) => curve.setting(k, target),
-            Effort::Budget(setting) => Some(setting as u64),
-            Effort::Exact => None,
+            Effort::Recall(target) => (curve.setting(k, target), target),
+            Effort::Budget(setting) => (Some(setting as u64), 0.0),
+            Effort::Exact => (None, 1.0),
         };
-        let count = setting.ok_or("no number of candidates measured has this recall for so many hits")?.max(k);
-        if count >= selected.count().div_ceil(2) {
-            return Err(format!("{count} candidates are half of the records or more").into());
+        let setting = setting.ok_or("no number of candidates measured has this recall for so many hits")?;
+        let is_half = |count: u64| count >= selected.count().div_ceil(2);
+        let half = |count: u64| format!("{count} candidates are half of the records or more");
+        if is_half(setting.max(k)) {
+            return Err(half(setting.max(k)).into());
         }
         let (allowed, deleted) = selected.bitmaps();
         // Only a forged file is of another dimension.
-        let best = candidates.best(self.query, count as usize, allowed, &deleted);
-        let mut records = best.map_err(|_| "the index is of other rows")?;
+        let estimated = candidates.ask(self.query, allowed, &deleted);
+        let mut estimated = estimated.map_err(|_| "the index is of other rows")?;
+        let (setting, like) = match curve.judge(k, (setting, target), false, |_| [estimated.nearness(), NO_CONTRAST]) {
+            Verdict::Enough => (setting, true),
+            Verdict::At(next) => (next, true),
+            _ if target == 0.0 => (setting, false),
+            Verdict::Never => {
+                return Err("queries like this one find too little by any number of candidates measured".into());
+            }
+            Verdict::Unlike | Verdict::LookAgain(_) => {
+                return Err("unlike the queries that recall was measured by".into());
+            }
+        };
+        let count = setting.max(k);
+        if is_half(count) {
+            return Err(half(count).into());
+        }
+        let mut records = estimated.first(count as usize);
         // Records of no rows cost nothing, and damaged ones are to be named.
         records.extend(candidates.others().iter().filter(|&record| selected.contains(record)));
         let (low, high) = if is_short { (0.0, 1.0) } else { curve.interval(k, count) };
         let why = format!("recall {low:.3} to {high:.3} measured").into();
-        Ok((Choice { way: Way::Candidates { count }, why, recall: Some((low, high)) }, records))
+        Ok((Choice { way: Way::Candidates { count }, why, recall: Some((low, high)), like }, records))
     }
 }

@@ -35,7 +35,7 @@ mod fusion;
 mod plan;
 
 pub use align::Alignment;
-pub use answer::{Approximation, Certificate, Hit, Hits, Tier};
+pub use answer::{Approximation, Certificate, Hit, Hits, Standing, Tier};
 pub use batch::run_all;
 pub use explain::{Explanation, RowMatch, Run};
 pub use fusion::{Arm, Fused, FusedHit, Fusion, InArm, fuse, fuse_by, standard_scores};
@@ -73,6 +73,13 @@ enum Effort {
     Exact,
     Recall(f64),
     Budget(usize),
+}
+
+impl Effort {
+    /// Whether nothing but the exact answer will do.
+    fn is_exact(self) -> bool {
+        self == Effort::Exact || self == Effort::Recall(1.0)
+    }
 }
 
 impl Snapshot {
@@ -133,9 +140,13 @@ impl<'q> Query<'q> {
         self
     }
 
-    /// An approximate answer will do, if the expected share of the exact one in it is at least this (from 0 to 1). Indexes
+    /// An approximate answer will do, if the expected share of the exact one in it is at least this (from 0 to 1; at 1 the answer is exact). Indexes
     /// ([`build_index`](crate::Collection::build_index)) have measured what each of their settings finds; the cheapest one of which
     /// it is certain enough is used, and the exact scan where none is or where that is faster.
+    ///
+    /// What was measured is true of queries like those that it was measured with. One that is unlike them, or like some of which less was found, is
+    /// recognised by how near it is to what the index holds: more effort is made, or the exact scan answers ([`Hits::plan`] says why). If your
+    /// queries come from elsewhere than your records, give some to [`build_index_with`](crate::Collection::build_index_with).
     pub fn recall(mut self, target: f64) -> Self {
         self.effort = Effort::Recall(target);
         self

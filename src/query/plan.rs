@@ -6,7 +6,8 @@ use crate::index::codes::CodedQuery;
 use crate::index::exact::{Gathered, scan, settle};
 use crate::index::graph::Graph;
 use crate::index::lists::Lists;
-use crate::index::plain::{PlainIndex, PlainQuery};
+use crate::index::plain::{Asking, PlainIndex, PlainQuery};
+use crate::index::questions::{NO_CONTRAST, Signs, Verdict, nearness};
 use crate::index::table::CodeTable;
 use crate::index::{Place, Selected, Selection};
 use std::borrow::Cow;
@@ -114,19 +115,23 @@ pub(super) struct Choice {
     pub(super) why: Cow<'static, str>,
     /// Mean recall at this effort, if not every record is looked at.
     pub(super) recall: Option<(f64, f64)>,
+    /// Whether the query is like those that it was measured by.
+    pub(super) like: bool,
 }
 
 impl Choice {
     pub(super) fn exact(way: Way, why: impl Into<Cow<'static, str>>) -> Choice {
-        Choice { way, why: why.into(), recall: None }
+        Choice { way, why: why.into(), recall: None, like: true }
     }
 }
 
 /// A way to find some of a segment's records by an index.
 struct Approach<'i> {
     index: &'i PlainIndex,
-    /// The index's knob.
+    /// The index's knob, if all records were selected.
     setting: u64,
+    /// The part of them that is.
+    share: f64,
     /// Nanoseconds.
     cost: f64,
     recall: (f64, f64),
@@ -135,12 +140,26 @@ struct Approach<'i> {
 }
 
 impl Approach<'_> {
-    fn way(&self) -> Way {
+    fn way(&self, setting: u64) -> Way {
         match self.index {
-            PlainIndex::Graph(_) => Way::Graph { width: self.setting },
-            PlainIndex::Lists(_) => Way::Lists { probes: self.setting },
+            PlainIndex::Graph(_) => Way::Graph { width: setting },
+            PlainIndex::Lists(_) => Way::Lists { probes: setting },
         }
     }
+}
+
+/// What an index led to.
+enum Looked {
+    Enough {
+        way: Way,
+        /// Those that are selected.
+        positions: Vec<u32>,
+        recall: (f64, f64),
+        /// Whether the query is like those that recall was measured by.
+        like: bool,
+    },
+    /// Too little to go by, and why.
+    TooLittle(Cow<'static, str>),
 }
 
 impl Search<'_> {
@@ -171,16 +190,18 @@ impl Search<'_> {
                     self.look_by(means, query, selected, gathered)?
                 }
             };
-            let Choice { way, why, recall } = choice;
+            let Choice { way, why, recall, like } = choice;
             if let Some((low, high)) = recall {
-                let (lowest, highest) = interval.unwrap_or((1.0, high));
-                interval = Some((low.min(lowest), high.max(highest)));
+                // Of a query unlike those that were asked nothing was measured.
+                let (low, high) = if like { (low, high) } else { (0.0, 1.0) };
+                let (lowest, highest, all_like) = interval.unwrap_or((1.0, high, true));
+                interval = Some((low.min(lowest), high.max(highest), like && all_like));
             }
             plan.segments.push(SegmentPlan { segment: selected.segment, records: selected.count(), way, why });
         }
         scan(self.rows, &by_rows, self.prepared, gathered);
         let target = if let Effort::Recall(target) = self.effort { Some(target) } else { None };
-        Ok((plan, interval.map(|(low, high)| Approximation { target, low, high })))
+        Ok((plan, interval.map(|(low, high, like)| Approximation { target, low, high, like })))
     }
 
     /// What there is to search a segment by; its codes are made when they are worth it and there is none.
@@ -205,15 +226,14 @@ impl Search<'_> {
                 return Ok(Choice::exact(Way::Codes, why));
             }
         };
-        let positions = self.near(&approach, query, selected)?;
-        let way = approach.way();
-        if positions.len() as u64 >= approach.wanted {
-            self.settle(approach.index.table(), query, Some(&positions), selected, gathered)?;
-            return Ok(Choice { way, why, recall: Some(approach.recall) });
-        }
-        // Much fewer than was counted on: what the filter keeps lies elsewhere.
+        let why = match self.near(&approach, query, selected)? {
+            Looked::Enough { way, positions, recall, like } => {
+                self.settle(approach.index.table(), query, Some(&positions), selected, gathered)?;
+                return Ok(Choice { way, why, recall: Some(recall), like });
+            }
+            Looked::TooLittle(why) => why,
+        };
         self.look_at_codes(means.table(), query, selected, gathered)?;
-        let why = format!("{way} led to {} of the {} records it should", positions.len(), approach.wanted);
         Ok(Choice::exact(Way::Codes, why))
     }
 
@@ -224,7 +244,7 @@ impl Search<'_> {
         selected: &Selected,
     ) -> Result<(Approach<'i>, Cow<'static, str>), Cow<'static, str>> {
         let Some(k) = self.k else { return Err("every record above a score".into()) };
-        if self.effort == Effort::Exact {
+        if self.effort.is_exact() {
             return Err("exact".into());
         }
         // By hand: the first index, since a setting says something else to each.
@@ -262,24 +282,83 @@ impl Search<'_> {
         };
         // Among all rows it must lead to as many that are selected as it would lead to rows if all were.
         let share = (selected.count() as f64 / index.table().len().max(1) as f64).min(1.0);
+        // Rows whose codes prove nothing are looked at in any case.
+        let cost = index.cost(index.curve().compared(setting) / share + index.table().without_bound.len() as f64);
         Some(Approach {
             index,
-            setting: (setting as f64 / share).ceil() as u64,
-            cost: index.cost(index.curve().compared(setting) / share),
+            setting,
+            share,
+            cost,
             recall: index.curve().interval(k, setting),
             wanted: wanted.min(selected.count()),
         })
     }
 
-    /// Positions of the selected rows that an index leads to.
-    fn near(&self, approach: &Approach<'_>, coded: &CodedQuery, selected: &Selected) -> Result<Vec<u32>> {
+    /// Asks an index with as much effort as queries like this one take, or says why none is enough.
+    fn near(&self, approach: &Approach<'_>, coded: &CodedQuery, selected: &Selected) -> Result<Looked> {
+        let Approach { index, share, recall, wanted, .. } = *approach;
         let query = PlainQuery { metric: self.metric, row: self.query.row(0), coded };
-        let mut near = approach.index.near(query, approach.setting)?;
-        if !selected.is_all() {
-            let records = approach.index.table().records()?;
-            near.retain(|&position| selected.contains(records[position as usize]));
+        let k = self.k.unwrap_or_default() as u64;
+        let scaled = |setting: u64| (setting as f64 / share).ceil() as u64;
+        let mut asking = index.ask(query, scaled(approach.setting))?;
+        let (mut setting, mut may_look_again) = (approach.setting, matches!(index, PlainIndex::Graph(_)));
+        let (mut positions, like) = loop {
+            let positions = asking.look(scaled(setting))?;
+            let target = if let Effort::Recall(target) = self.effort { target } else { 0.0 };
+            let signs = |k| self.signs(index, &asking, k, selected.segment).unwrap_or([f64::NAN, NO_CONTRAST]);
+            let next = match index.curve().judge(k, (setting, target), may_look_again, signs) {
+                Verdict::Enough => break (positions, true),
+                Verdict::Unlike if target == 0.0 => break (positions, false),
+                Verdict::Unlike => return Ok(Looked::TooLittle(unlike(index, signs(k.max(1))[0], k))),
+                Verdict::Never => {
+                    return Ok(Looked::TooLittle(
+                        "queries like this one find too little by any setting measured".into(),
+                    ));
+                }
+                Verdict::LookAgain(_) if target == 0.0 => break (positions, false),
+                Verdict::LookAgain(next) => {
+                    may_look_again = false;
+                    next
+                }
+                Verdict::At(next) => next,
+            };
+            if index.cost(index.curve().compared(next) / share) >= index.table().scanning.of(selected.count() as f64) {
+                return Ok(Looked::TooLittle("queries like this one take more effort than all codes do".into()));
+            }
+            setting = next;
+        };
+        let way = approach.way(scaled(setting));
+        let table = index.table();
+        if !table.without_bound.is_empty() {
+            positions.extend(&table.without_bound);
+            positions.sort_unstable();
+            positions.dedup();
         }
-        Ok(near)
+        if !selected.is_all() {
+            let records = table.records()?;
+            positions.retain(|&position| selected.contains(records[position as usize]));
+        }
+        if (positions.len() as u64) < wanted {
+            // Much fewer than was counted on: what the filter keeps lies elsewhere.
+            let why = format!("{way} led to {} of the {wanted} records it should", positions.len());
+            return Ok(Looked::TooLittle(why.into()));
+        }
+        let recall = if setting == approach.setting { recall } else { index.curve().interval(k, setting) };
+        Ok(Looked::Enough { way, positions, recall, like })
+    }
+
+    /// How the query looks from an index that was asked, for so many hits.
+    fn signs(&self, index: &PlainIndex, asking: &Asking<'_>, k: u64, segment: u32) -> Option<Signs> {
+        match asking {
+            Asking::Lists(nearest) => Some(nearest.signs()),
+            Asking::Graph(walk) => {
+                let position = walk.kth(usize::try_from(k).ok()?)?;
+                let record = *index.table().records().ok()?.get(position as usize)?;
+                let matrix = self.rows.matrix(Place { segment, record }).ok()?;
+                let (query, norm) = (self.query.row(0), self.prepared.norms()[0]);
+                Some([nearness(self.metric, query, norm, matrix.view().row(0)), NO_CONTRAST])
+            }
+        }
     }
 
     fn look_at_codes(
@@ -318,4 +397,11 @@ impl Search<'_> {
         settle(self.rows, &candidates, place, self.prepared, gathered);
         Ok(())
     }
+}
+
+/// Why nothing is known of a query.
+fn unlike(index: &PlainIndex, nearness: f64, k: u64) -> Cow<'static, str> {
+    let (least, most) = index.curve().nearness(k).unwrap_or_default();
+    let why = "unlike the queries that recall was measured by";
+    format!("{why}: its nearness is {nearness:.3e}, theirs {least:.3e} to {most:.3e}").into()
 }

@@ -41,34 +41,51 @@ pub(super) fn is_ordinary(norm: f64) -> bool {
 }
 
 /// Relative error of an inner product: `e` above.
-pub(super) fn relative_error(dim: usize) -> f64 {
+fn relative_error(dim: usize) -> f64 {
     let roundings = (roundings(dim) + 4) as f64 * UNIT;
     roundings / (1.0 - roundings) + (dim as f64 + 8.0) * f64::EPSILON
 }
 
-/// Bounds of one query's fast values against one record.
+/// Bounds of one query's fast values.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bound {
     metric: Metric,
     error: f64,
     reference_error: f64,
+}
+
+/// The same against one record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RecordBound {
+    query: Bound,
     longest: f64,
 }
 
 impl Bound {
-    /// For rows of `dim` numbers of which the record's longest has the norm `longest`.
-    pub(super) fn new(metric: Metric, dim: usize, longest: f64) -> Bound {
-        let reference_error = (dim as f64 + 8.0) * f64::EPSILON;
-        Bound { metric, error: relative_error(dim), reference_error, longest }
+    /// For rows of `dim` numbers.
+    pub(super) fn new(metric: Metric, dim: usize) -> Bound {
+        Bound { metric, error: relative_error(dim), reference_error: (dim as f64 + 8.0) * f64::EPSILON }
     }
 
+    /// At least the norm of a row of which `f32` says that its square is this.
+    pub(super) fn longest(&self, square: f64) -> f64 {
+        square.sqrt() * (1.0 + self.error)
+    }
+
+    /// Against a record whose longest row has no larger norm than this.
+    pub(super) fn of_record(self, longest: f64) -> RecordBound {
+        RecordBound { query: self, longest }
+    }
+}
+
+impl RecordBound {
     /// Most that a fast value of a query row of this norm can be off.
     pub(super) fn of_value(&self, query_norm: f64) -> f64 {
-        let (q, d) = (query_norm, self.longest);
-        match self.metric {
-            Metric::Dot => self.error * q * d,
-            Metric::Cosine => 2.1 * self.error * q,
-            Metric::L2 => self.error * (q * d + d * d / 2.0) + self.reference_error * (q + d) * (q + d),
+        let (Bound { metric, error, reference_error }, q, d) = (self.query, query_norm, self.longest);
+        match metric {
+            Metric::Dot => error * q * d,
+            Metric::Cosine => 2.1 * error * q,
+            Metric::L2 => error * (q * d + d * d / 2.0) + reference_error * (q + d) * (q + d),
         }
     }
 
@@ -79,7 +96,7 @@ impl Bound {
         for (&norm, best) in norms.iter().zip(best) {
             let largest = f64::from(best) + self.of_value(norm);
             let reach = norm + self.longest;
-            let (similarity, limit) = match self.metric {
+            let (similarity, limit) = match self.query.metric {
                 Metric::Dot => (largest, norm * self.longest),
                 Metric::Cosine if norm == 0.0 => (0.0, 0.0),
                 Metric::Cosine => (largest / norm, 1.0),

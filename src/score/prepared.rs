@@ -1,7 +1,7 @@
 //! A query made ready for many records.
 
 use super::Metric;
-use super::bound::{Bound, is_ordinary, relative_error};
+use super::bound::{Bound, RecordBound, is_ordinary};
 use super::settle::{RowMatch, Settle, Settled};
 use crate::error::{Error, Result};
 use crate::kernel::{self, LANES, Lanes, PackedRows, Reaching, ScaledRows, ordered};
@@ -23,7 +23,16 @@ pub struct PreparedQuery {
     pub(super) query: Matrix,
     packed: PackedRows,
     pub(super) norms: Vec<f64>,
-    ordinary: bool,
+    pub(super) ordinary: bool,
+    pub(super) bound: Bound,
+}
+
+/// A record row's fast value is its inner product times `scale`, plus `offset`.
+pub(super) struct Scaling {
+    /// The row's squared norm, in `f32`.
+    pub(super) square: f64,
+    pub(super) scale: f32,
+    pub(super) offset: f32,
 }
 
 /// What [`PreparedQuery::score`] found out about a record.
@@ -64,12 +73,18 @@ impl PreparedQuery {
         }
         let norms: Vec<f64> = query.iter().map(|row| ordered::dot(row, row).sqrt()).collect();
         let ordinary = norms.iter().copied().all(is_ordinary);
-        Ok(PreparedQuery { metric, packed: PackedRows::new(query), query: query.to_matrix(), norms, ordinary })
+        let (packed, bound) = (PackedRows::new(query), Bound::new(metric, query.dim()));
+        Ok(PreparedQuery { metric, packed, query: query.to_matrix(), norms, ordinary, bound })
     }
 
     /// Rows of the query.
     pub fn rows(&self) -> usize {
         self.query.rows()
+    }
+
+    /// The norm of each row.
+    pub fn norms(&self) -> &[f64] {
+        &self.norms
     }
 
     /// Numbers in a row.
@@ -115,12 +130,12 @@ impl PreparedQuery {
 
     /// Fills `best` with each query row's largest fast value and `cuts` with the least value that could still be the
     /// reference's maximum. Where no bound holds there is none of it.
-    fn best_fast_values(&self, record: MatrixView<'_>, scratch: &mut Scratch) -> Option<Bound> {
+    fn best_fast_values(&self, record: MatrixView<'_>, scratch: &mut Scratch) -> Option<RecordBound> {
         scratch.cuts.clear();
         if !self.ordinary {
             return None;
         }
-        let bound = Bound::new(self.metric, self.dim(), self.measure(record, scratch)?);
+        let bound = self.bound.of_record(self.measure(record, scratch)?);
         scratch.best.clear();
         scratch.best.resize(self.packed.groups(), Lanes([f32::NEG_INFINITY; LANES]));
         scratch.cuts.resize(self.packed.groups(), Lanes([f32::INFINITY; LANES]));
@@ -145,21 +160,27 @@ impl PreparedQuery {
         scratch.offsets.clear();
         let mut longest = 0.0f64;
         for row in record.iter() {
-            let square = kernel::dot(row, row);
-            if !is_ordinary(square.sqrt()) || (square == 0.0 && row.iter().any(|&value| value != 0.0)) {
-                return None;
-            }
+            let Scaling { square, scale, offset } = self.scaling(row)?;
             longest = longest.max(square);
-            let (scale, offset) = match self.metric {
-                Metric::Dot => (1.0, 0.0),
-                Metric::Cosine if square == 0.0 => (0.0, 0.0),
-                Metric::Cosine => (1.0 / square.sqrt(), 0.0),
-                Metric::L2 => (1.0, -0.5 * square),
-            };
-            scratch.scales.push(scale as f32);
-            scratch.offsets.push(offset as f32);
+            scratch.scales.push(scale);
+            scratch.offsets.push(offset);
         }
-        Some(longest.sqrt() * (1.0 + relative_error(self.dim())))
+        Some(self.bound.longest(longest))
+    }
+
+    /// What makes fast values of a record row's inner products; nothing when it is not ordinary.
+    pub(super) fn scaling(&self, row: &[f32]) -> Option<Scaling> {
+        let square = kernel::dot(row, row);
+        if !is_ordinary(square.sqrt()) || (square == 0.0 && row.iter().any(|&value| value != 0.0)) {
+            return None;
+        }
+        let (scale, offset) = match self.metric {
+            Metric::Dot => (1.0, 0.0),
+            Metric::Cosine if square == 0.0 => (0.0, 0.0),
+            Metric::Cosine => (1.0 / square.sqrt(), 0.0),
+            Metric::L2 => (1.0, -0.5 * square),
+        };
+        Some(Scaling { square, scale: scale as f32, offset: offset as f32 })
     }
 
     /// Computes the fast values of a block and raises `best` to them.

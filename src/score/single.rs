@@ -1,8 +1,9 @@
 //! One row against one row: nothing to choose from, so records are settled side by side.
 
 use super::Metric;
-use super::prepared::{Outcome, PreparedQuery, Scratch};
+use super::prepared::{Outcome, PreparedQuery, Scaling};
 use super::reference::cosine;
+use crate::kernel;
 use crate::kernel::ordered::{self, LANES};
 use crate::matrix::MatrixView;
 
@@ -13,20 +14,14 @@ impl PreparedQuery {
     ///
     /// # Panics
     /// When the query or a record has another number of rows, or the dimensions differ.
-    pub fn score_rows(
-        &self,
-        records: &[MatrixView<'_>],
-        threshold: f64,
-        scratch: &mut Scratch,
-        mut found: impl FnMut(usize, Outcome),
-    ) {
+    pub fn score_rows(&self, records: &[MatrixView<'_>], threshold: f64, mut found: impl FnMut(usize, Outcome)) {
         assert_eq!(self.rows(), 1, "a query of more rows than one");
         assert!(records.iter().all(|record| record.rows() == 1), "a record of another number of rows");
         let (mut waiting, mut count) = ([0; LANES], 0);
         for (index, &record) in records.iter().enumerate() {
             // Every score reaches minus infinity: a bound would be for nothing.
             let every = threshold == f64::NEG_INFINITY;
-            match if every { None } else { self.upper(record, scratch).filter(|&upper| upper < threshold) } {
+            match if every { None } else { self.upper_of_row(record.row(0)).filter(|&upper| upper < threshold) } {
                 Some(upper) => found(index, Outcome::Below { upper }),
                 None => {
                     waiting[count] = index;
@@ -42,6 +37,13 @@ impl PreparedQuery {
                 count = 0;
             }
         }
+    }
+
+    /// Most that a row can score, as far as `f32` tells, if it does.
+    fn upper_of_row(&self, row: &[f32]) -> Option<f64> {
+        let Scaling { square, scale, offset } = self.ordinary.then(|| self.scaling(row))??;
+        let value = kernel::dot(self.query.view().row(0), row) as f32 * scale + offset;
+        Some(self.bound.of_record(self.bound.longest(square)).of_score(&self.norms, std::iter::once(value)))
     }
 
     /// The reference's scores of [`LANES`] rows.

@@ -202,8 +202,8 @@ structure! {
 
 structure! {
     /// The recall that an index measured of itself with one setting.
-    curve_entry 48 {
-        K 0 8  SETTING 8 8  MEAN 16 8  DEVIATION 24 8  QUERIES 32 8  COMPARED 40 8
+    curve_entry 56 {
+        SOURCE 0 8  K 8 8  SETTING 16 8  MEAN 24 8  DEVIATION 32 8  QUERIES 40 8  COMPARED 48 8
     }
 }
 
@@ -360,7 +360,7 @@ pub mod section {
     /// Codes of rows.
     pub const CODES: u32 = 8;
     /// What goes with each code.
-    pub const CODE_ENTRIES: u32 = 9;
+    pub const CODE_ENTRIES: u32 = 19;
     /// In which order codes stand.
     pub const ORDER: u32 = 10;
     /// Neighbours in a graph.
@@ -368,7 +368,7 @@ pub mod section {
     /// Levels of a graph.
     pub const LEVELS: u32 = 12;
     /// Recall that was measured, by effort.
-    pub const CURVE: u32 = 13;
+    pub const CURVE: u32 = 20;
     /// Rows that stand for others.
     pub const CENTROIDS: u32 = 14;
     /// First member of each list, and one more: the end.
@@ -379,6 +379,8 @@ pub mod section {
     pub const FIELD_VALUES: u32 = 17;
     /// Records that have a value of a field.
     pub const FIELD_RECORDS: u32 = 18;
+    /// The queries that recall was measured by.
+    pub const QUESTIONS: u32 = 21;
 }
 
 /// An XXH3-128 sum or an identity.

@@ -101,6 +101,19 @@ impl Snapshot {
         self.derived.get_or_build(segment, view, make)
     }
 
+    /// The same, built whether there is one or not.
+    ///
+    /// # Errors
+    /// As [`Snapshot::build_artefact`].
+    pub(crate) fn rebuild_artefact<A: Artefact>(
+        &self,
+        segment: &Segment,
+        view: Option<&ViewFile>,
+        make: &Make<'_>,
+    ) -> Result<Arc<A>> {
+        self.derived.rebuild(segment, view, make)
+    }
+
     pub(crate) fn segments(&self) -> &[SegmentRef] {
         &self.collection.segments
     }

@@ -54,8 +54,8 @@ impl<'r> Source<'r> {
 }
 
 impl Candidates {
-    /// Writes the sections of the candidates of records `0..records`, whose rows have `dim` numbers. The same bytes for any
-    /// number of threads.
+    /// Writes the sections of the candidates of records `0..records`, whose rows have `dim` numbers, measured by some of them and by `queries`.
+    /// The same bytes for any number of threads.
     ///
     /// # Errors
     /// Those of `rows` and of the writer; damage in a record only where what is written lasts, else it is left out.
@@ -64,6 +64,7 @@ impl Candidates {
         records: u32,
         dim: usize,
         metric: Metric,
+        queries: &[StoredMatrix<'_>],
         out: &mut SectionsWriter<'_>,
     ) -> Result<Counts> {
         let source = Source { rows, records, dim, strict: out.is_lasting() };
@@ -86,7 +87,7 @@ impl Candidates {
         }
         let centroids = centroids.values();
         let parts = Parts { space: &space, centroids, rests: &rests, weight: 1.0, starts: &starts, codes: &codes };
-        let (weight, curve) = measure(&source, parts, total, &mut draws)?;
+        let (weight, curve) = measure(&source, parts, total, queries, &mut draws)?;
         // A half of a number is exact, so that what is read ranks as what was measured.
         rests.iter_mut().for_each(|value| *value *= weight as f32);
         out.section(section::ABOUT, serde_json::json!({ "metric": metric.name() }).to_string().as_bytes())?;
@@ -98,6 +99,7 @@ impl Candidates {
         out.section(section::LIST_STARTS, bytemuck::cast_slice(&starts))?;
         out.section(section::CODES, bytemuck::cast_slice(&codes))?;
         out.section(section::CURVE, &curve.to_bytes())?;
+        out.section(section::QUESTIONS, &curve.questions_to_bytes())?;
         Ok(Counts { records: u64::from(records), rows: codes.len() as u64, dim: dim as u64 })
     }
 }

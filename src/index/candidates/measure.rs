@@ -1,14 +1,15 @@
 //! How much of the exact answer is among how many candidates.
 
-use super::build::Source;
+use super::build as records;
 use super::search::Parts;
 use crate::error::Result;
-use crate::index::{Curve, CurveEntry, Top};
+use crate::index::questions::{NO_CONTRAST, Questions};
+use crate::index::{Curve, Source, Top};
+use crate::matrix::StoredMatrix;
 use crate::pipeline::kmeans::choose;
 use crate::score::{Outcome, PreparedQuery, Scratch};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use roaring::RoaringBitmap;
 use std::convert::Infallible;
 
 /// Records that serve as queries at most; and at least, whatever it costs.
@@ -26,56 +27,90 @@ const MOST: usize = 4_096;
 /// How much of the rests may count.
 const WEIGHTS: [f64; 3] = [0.0, 0.5, 1.0];
 
-/// Asks for some of the records by themselves, and leaves them out of the answers. Gives the weight with which most was
-/// found, and how much that was.
+/// Asks by some of the records, each of which is left out of its own answers, and by queries that were given. Gives the weight with which the records
+/// found most, and how much was found with that.
 pub(super) fn measure(
-    source: &Source<'_>,
+    source: &records::Source<'_>,
     parts: Parts<'_>,
     rows: usize,
+    queries: &[StoredMatrix<'_>],
     draws: &mut ChaCha8Rng,
 ) -> Result<(f64, Curve)> {
     let records: Vec<u32> = (0..source.records).filter(|record| !parts.codes_of(*record).is_empty()).collect();
-    let pairs = pairs(records.len());
-    if pairs.is_empty() {
+    let settings = settings(records.len());
+    if settings.is_empty() {
         return Ok((1.0, Curve::default()));
     }
     let scan = rows as f64 * rows as f64 / records.len() as f64 * source.dim as f64;
-    let queries = ((WORK / scan) as usize).clamp(FEWEST, QUERIES);
-    let mut recalls = WEIGHTS.map(|_| vec![Vec::new(); pairs.len()]);
-    for number in choose(records.len(), queries, draws) {
-        let query = records[number];
-        let Some(matrix) = source.matrix(query)? else { continue };
-        let truth = exact(source, &records, query, &PreparedQuery::new(parts.space.metric(), matrix.view())?)?;
-        for (weight, recalls) in WEIGHTS.into_iter().zip(&mut recalls) {
-            let found = Parts { weight, ..parts }.best(matrix.view(), MOST, None, &RoaringBitmap::from([query]));
-            for (&(k, setting), recalls) in pairs.iter().zip(recalls) {
-                let (truth, found) = (&truth[..k.min(truth.len())], &found[..setting.min(found.len())]);
-                let both = truth.iter().filter(|record| found.contains(record)).count();
-                recalls.push(both as f64 / truth.len() as f64);
-            }
+    let count = ((WORK / scan) as usize).clamp(FEWEST, QUERIES);
+    let own: Vec<u32> = choose(records.len(), count, draws).map(|number| records[number]).collect();
+    let mut asked = Vec::with_capacity(own.len());
+    for &record in &own {
+        if let Some(matrix) = source.matrix(record)? {
+            asked.push(ask(source, parts, &records, Some(record), &matrix, &settings)?);
         }
     }
-    let total = |recalls: &Vec<Vec<f64>>| recalls.iter().flatten().sum::<f64>();
-    let totals = recalls.each_ref().map(total);
-    let best = (1..WEIGHTS.len()).fold(0, |best, at| if totals[at] > totals[best] { at } else { best });
-    let entries = pairs.iter().zip(&recalls[best]);
-    let entries =
-        entries.map(|(&(k, setting), recalls)| CurveEntry::new(k as u64, setting as u64, recalls, setting as f64));
-    Ok((WEIGHTS[best], Curve::new(entries.collect())))
+    let total = |weight: usize| asked.iter().flat_map(|asked| asked.found[weight].iter().flatten()).sum::<usize>();
+    let best = (1..WEIGHTS.len()).fold(0, |best, at| if total(at) > total(best) { at } else { best });
+    let given = queries.iter().map(|query| ask(source, parts, &records, None, query, &settings));
+    let given = given.collect::<Result<Vec<_>>>()?;
+    let mut measured = Vec::new();
+    for (source, asked) in [(Source::Records, &asked), (Source::Queries, &given)] {
+        for (which, k) in HITS.into_iter().enumerate().filter(|&(_, k)| k <= records.len()) {
+            let first = settings.partition_point(|&setting| setting < k);
+            let one = |asked: &Question| ([asked.nearness, NO_CONTRAST], asked.found[best][which][first..].to_vec());
+            let settings: Vec<u64> = settings[first..].iter().map(|&setting| setting as u64).collect();
+            let compared = settings.iter().map(|&setting| setting as f64).collect();
+            measured.push((Questions::new(source, k as u64, settings, asked.iter().map(one).collect()), compared));
+        }
+    }
+    Ok((WEIGHTS[best], Curve::new(measured)))
 }
 
-/// What is measured among so many records: hits wanted, and candidates.
-fn pairs(records: usize) -> Vec<(usize, usize)> {
+/// What one query found.
+struct Question {
+    nearness: f64,
+    /// By weight and number of hits, at each setting.
+    found: [[Vec<usize>; HITS.len()]; WEIGHTS.len()],
+}
+
+fn ask(
+    source: &records::Source<'_>,
+    parts: Parts<'_>,
+    records: &[u32],
+    own: Option<u32>,
+    matrix: &StoredMatrix<'_>,
+    settings: &[usize],
+) -> Result<Question> {
+    let truth = exact(source, records, own, &PreparedQuery::new(parts.space.metric(), matrix.view())?)?;
+    let mut nearness = f64::NAN;
+    let found = WEIGHTS.map(|weight| {
+        let mut estimated = Parts { weight, ..parts }.ask(matrix.view(), None, &own.into_iter().collect());
+        nearness = estimated.nearness();
+        let found = estimated.first(MOST);
+        HITS.map(|k| {
+            let truth = &truth[..k.min(truth.len())];
+            let both = |&setting: &usize| {
+                let found = &found[..setting.min(found.len())];
+                // An answer that is shorter than `k` lacks nothing.
+                k - truth.len() + truth.iter().filter(|record| found.contains(record)).count()
+            };
+            settings.iter().map(both).collect()
+        })
+    });
+    Ok(Question { nearness, found })
+}
+
+/// Numbers of candidates that are measured among so many records.
+fn settings(records: usize) -> Vec<usize> {
     let settings = std::iter::successors(Some(LEAST), |setting| Some(2 * setting)).flat_map(|c| [c, c + c / 2]);
-    let settings = settings.take_while(|setting| *setting <= MOST && *setting < records);
-    let pairs = settings.flat_map(|setting| HITS.map(|k| (k, setting)));
-    pairs.filter(|(k, setting)| k <= setting).collect()
+    settings.take_while(|setting| *setting <= MOST && *setting < records).collect()
 }
 
 /// The records that score best, but for the query's own.
-fn exact(source: &Source<'_>, records: &[u32], own: u32, query: &PreparedQuery) -> Result<Vec<u32>> {
+fn exact(source: &records::Source<'_>, records: &[u32], own: Option<u32>, query: &PreparedQuery) -> Result<Vec<u32>> {
     let top = Top::new(HITS.last().copied(), None);
-    let others = records.par_iter().filter(|record| **record != own);
+    let others = records.par_iter().filter(|record| Some(**record) != own);
     others.try_for_each_init(Scratch::default, |scratch, &record| {
         if let Some(matrix) = source.matrix(record)? {
             match query.score(matrix.view(), top.threshold(), scratch) {

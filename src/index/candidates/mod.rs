@@ -56,6 +56,7 @@ use crate::score::Metric;
 use crate::store::layout::{Kind, section};
 use crate::store::{self, Artefact, Counts, Sections};
 use roaring::RoaringBitmap;
+pub(crate) use search::Estimated;
 use search::Parts;
 use space::Space;
 use std::borrow::Cow;
@@ -85,7 +86,7 @@ impl Candidates {
             let matrix = &matrices[record as usize];
             Ok(StoredMatrix::trusted(matrix.rows(), matrix.dim(), Cow::Borrowed(matrix.values())))
         };
-        store::in_memory(records, &|out| Candidates::build(&rows, records, dim, metric, out))
+        store::in_memory(records, &|out| Candidates::build(&rows, records, dim, metric, &[], out))
     }
 
     /// The numbers of the `count` records that are most likely to score best, most likely first, equally likely ones by
@@ -100,10 +101,20 @@ impl Candidates {
         allowed: Option<&RoaringBitmap>,
         deleted: &RoaringBitmap,
     ) -> Result<Vec<u32>> {
+        Ok(self.ask(query, allowed, deleted)?.first(count))
+    }
+
+    /// The same, not yet in order.
+    pub(crate) fn ask(
+        &self,
+        query: MatrixView<'_>,
+        allowed: Option<&RoaringBitmap>,
+        deleted: &RoaringBitmap,
+    ) -> Result<Estimated> {
         if query.dim() != self.space.dim() {
             return Err(Error::mismatch("query", format!("rows of {}", self.space.dim()), query.dim()));
         }
-        Ok(self.parts()?.best(query, count, allowed, deleted))
+        Ok(self.parts()?.ask(query, allowed, deleted))
     }
 
     /// Recall measured at build; the setting is the number of candidates.
@@ -153,7 +164,7 @@ impl Artefact for Candidates {
         let origin = width.filter(|width| *width > 0).and_then(|width| rows.get(..width));
         let space = origin.and_then(|origin| Space::new(metric, origin.to_vec()));
         let space = space.ok_or_else(|| sections.corrupt(section::CENTROIDS, "no origin"))?;
-        let curve = Curve::from_bytes(sections.bytes(section::CURVE)?);
+        let curve = Curve::from_bytes(sections.bytes(section::CURVE)?, sections.bytes(section::QUESTIONS)?);
         let curve = curve.map_err(|what| sections.corrupt(section::CURVE, what))?;
         let mut candidates = Candidates { sections, space, curve, others: RoaringBitmap::new() };
         candidates.check(records)?;

@@ -3,6 +3,7 @@
 use super::space::{Space, finite};
 use crate::kernel::{self, LANES, Lanes, PackedRows, ScaledRows};
 use crate::matrix::MatrixView;
+use crate::score::Metric;
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
@@ -40,45 +41,40 @@ impl<'a> Parts<'a> {
         &self.codes[self.starts[record] as usize..self.starts[record + 1] as usize]
     }
 
-    /// The numbers of the `count` records that are estimated best, best first, equal ones by number.
-    pub(super) fn best(
+    /// All records of those eligible, as the query sees them: put in order as far as is asked for.
+    pub(super) fn ask(
         &self,
         query: MatrixView<'_>,
-        count: usize,
         allowed: Option<&RoaringBitmap>,
         deleted: &RoaringBitmap,
-    ) -> Vec<u32> {
+    ) -> Estimated {
         let eligible = |record: &u32| !self.codes_of(*record).is_empty() && !deleted.contains(*record);
         let records: Vec<u32> = match allowed {
             None => (0..self.records()).filter(eligible).collect(),
             Some(allowed) => allowed.range(0..self.records()).filter(eligible).collect(),
         };
-        if query.rows() == 0 || records.is_empty() || count == 0 {
-            return Vec::new();
+        if query.rows() == 0 || records.is_empty() {
+            return Estimated { near: f64::NAN, ranked: Vec::new() };
         }
-        let estimates = self.estimates(query, &records);
-        let mut ranked: Vec<(f64, u32)> = estimates.into_iter().zip(records).collect();
-        let order = |a: &(f64, u32), b: &(f64, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-        if count < ranked.len() {
-            ranked.select_nth_unstable_by(count, order);
-            ranked.truncate(count);
-        }
-        ranked.sort_unstable_by(order);
-        ranked.into_iter().map(|(_, record)| record).collect()
+        let (estimates, near) = self.estimates(query, &records);
+        Estimated { near, ranked: estimates.into_iter().zip(records).collect() }
     }
 
-    /// An estimate of the score of each of these records, but for what is the same for all of them.
-    fn estimates(&self, query: MatrixView<'_>, records: &[u32]) -> Vec<f64> {
+    /// An estimate of the score of each of these records, but for what is the same for all of them; and how near the query is to centroids.
+    fn estimates(&self, query: MatrixView<'_>, records: &[u32]) -> (Vec<f64>, f64) {
         let width = self.space.width();
         let mut estimates = vec![0.0; records.len()];
         let mut sums = vec![0.0f64; width];
-        let mut rows = Vec::new();
+        let (mut rows, mut near) = (Vec::new(), Nearness::new(self.space.metric()));
         for block in query.values().chunks(WIDTH * query.dim()) {
             self.space.queries(block, &mut rows);
             for row in rows.chunks_exact(width) {
                 sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
             }
             let table = Table::new(MatrixView::trusted(rows.len() / width, width, &rows), self.centroids);
+            for (row, highest) in rows.chunks_exact(width).zip(&table.highest) {
+                near.add(row, f64::from(*highest));
+            }
             for_chunks(records, &mut estimates, |record, estimate| *estimate += table.sum(self.codes_of(record)));
         }
         if !self.rests.is_empty() {
@@ -87,7 +83,62 @@ impl<'a> Parts<'a> {
                 *estimate += self.weight * kernel::dot(&sums, &self.rests[record as usize * width..][..width]);
             });
         }
-        estimates
+        (estimates, near.finish())
+    }
+}
+
+/// Records as a query sees them, each with its estimate.
+pub(crate) struct Estimated {
+    near: f64,
+    ranked: Vec<(f64, u32)>,
+}
+
+impl Estimated {
+    /// How near the query's rows are to the nearest centroids, as [`nearness`](crate::index::questions::nearness) counts it.
+    pub(crate) fn nearness(&self) -> f64 {
+        self.near
+    }
+
+    /// The numbers of the `count` records that are estimated best, best first, equal ones by number.
+    pub(crate) fn first(&mut self, count: usize) -> Vec<u32> {
+        let order = |a: &(f64, u32), b: &(f64, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+        let count = count.min(self.ranked.len());
+        if count < self.ranked.len() {
+            self.ranked.select_nth_unstable_by(count, order);
+        }
+        self.ranked[..count].sort_unstable_by(order);
+        self.ranked[..count].iter().map(|(_, record)| *record).collect()
+    }
+}
+
+/// How near rows of a query are to their nearest centroids, added up.
+struct Nearness {
+    metric: Metric,
+    rows: usize,
+    lengths: f64,
+    sum: f64,
+}
+
+impl Nearness {
+    fn new(metric: Metric) -> Nearness {
+        Nearness { metric, rows: 0, lengths: 0.0, sum: 0.0 }
+    }
+
+    /// A row in the space of the centroids, and its highest inner product with one.
+    fn add(&mut self, row: &[f32], highest: f64) {
+        let own = if self.metric == Metric::L2 { &row[..row.len() - 1] } else { row };
+        let square = own.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>();
+        self.rows += 1;
+        self.lengths += square.sqrt();
+        self.sum += if self.metric == Metric::L2 { -(square - 2.0 * highest).max(0.0) } else { highest };
+    }
+
+    fn finish(&self) -> f64 {
+        match self.metric {
+            Metric::L2 => -(-self.sum / self.rows as f64).sqrt(),
+            Metric::Dot | Metric::Cosine if self.lengths > 0.0 => self.sum / self.lengths,
+            Metric::Dot | Metric::Cosine => f64::NAN,
+        }
     }
 }
 
@@ -102,6 +153,8 @@ fn for_chunks(records: &[u32], estimates: &mut [f64], each: impl Fn(u32, &mut f6
 /// same for all. More bits rank no better.
 struct Table {
     step: f64,
+    /// Of each query row.
+    highest: Vec<f32>,
     /// By centroid.
     levels: Vec<[u8; WIDTH]>,
 }
@@ -142,7 +195,8 @@ impl Table {
             }
             levels
         };
-        Table { step: f64::from(step), levels: products.chunks_exact(groups).map(level).collect() }
+        let levels = products.chunks_exact(groups).map(level).collect();
+        Table { step: f64::from(step), highest: highest.into_iter().flatten().take(query.rows()).collect(), levels }
     }
 
     /// The sum over query rows of the highest similarity to one of these centroids.

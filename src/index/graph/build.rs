@@ -30,6 +30,7 @@ const BATCH: usize = 4_096;
 
 /// A graph being built.
 pub(super) struct Builder<'a> {
+    /// Codes of the nodes, in a unit in which they are about as long as 1.
     codes: Codes<'a>,
     /// Squared length of each row.
     squares: Vec<f32>,
@@ -76,11 +77,6 @@ impl<'a> Builder<'a> {
         };
         let layers = sizes.iter().enumerate().map(layer).collect();
         Builder { codes, squares, lifts, layers, rows: (0..codes.len() as u32).collect() }
-    }
-
-    /// The codes of the nodes.
-    pub(super) fn codes(&self) -> Codes<'a> {
-        self.codes
     }
 
     /// Puts the first `until` nodes into a layer; the layers above are complete.
@@ -151,7 +147,7 @@ impl<'a> Builder<'a> {
 
     fn probe<'p>(&'p self, node: u32, query: &'p SignedCodes) -> Probe<'p> {
         let lift = self.lifts.as_ref().map(|lifts| (lifts.as_slice(), lifts[node as usize]));
-        Probe { codes: self.codes, query, scale: self.codes.entry(node as usize).scale, lift }
+        Probe { codes: self.codes, query, scale: self.codes.entry(node as usize).scale, unit: 1.0, lift }
     }
 
     /// Squared distance of two rows of which the product of the codes is known.
@@ -254,7 +250,18 @@ impl<'a> Builder<'a> {
         width: usize,
     ) -> &'b [Near] {
         query.set_row(self.codes.row(node as usize));
-        let probe = Probe { lift: None, ..self.probe(node, query) };
+        self.search_for(beam, query, self.codes.entry(node as usize).scale, width)
+    }
+
+    /// Searches the lowest layer for codes, of which a whole number stands for `scale`.
+    pub(super) fn search_for<'b>(
+        &self,
+        beam: &'b mut Beam,
+        query: &SignedCodes,
+        scale: f32,
+        width: usize,
+    ) -> &'b [Near] {
+        let probe = Probe { codes: self.codes, query, scale, unit: 1.0, lift: None };
         let start = self.descend(beam, &probe, 0);
         beam.search(&self.layers[0], &probe, &[start], width)
     }

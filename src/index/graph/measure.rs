@@ -1,67 +1,133 @@
-//! How much of the exact answer a graph finds: asked by rows that are not in it yet, so that they are strangers as queries are.
+//! How much of the exact answer a graph finds: asked by rows that are not in it yet, so that they are strangers as queries are, and by
+//! queries that were given.
 
 use super::Rows;
 use super::beam::Beam;
 use super::build::Builder;
+use super::twins::Nodes;
 use crate::error::Result;
-use crate::index::curve::{Curve, CurveEntry};
+use crate::index::codes::CodedQuery;
+use crate::index::curve::Source;
+use crate::index::questions::{NO_CONTRAST, Questions, nearness};
 use crate::index::truth::{ENOUGH, HITS, Truth};
-use crate::kernel::SignedCodes;
+use crate::kernel::ordered;
+use crate::matrix::StoredMatrix;
 use crate::score::Metric;
 use rayon::prelude::*;
 
 /// Widths of the search that are measured.
 const WIDTHS: [u64; 20] = [10, 12, 14, 17, 20, 24, 28, 34, 40, 48, 56, 68, 80, 112, 160, 224, 320, 448, 640, 1_280];
 
-/// Asks the graph of the first nodes by the last `asking` ones.
-pub(super) fn curve(
-    builder: &Builder<'_>,
-    rows: &Rows<'_>,
-    metric: Metric,
-    records: &[u32],
-    asking: usize,
-) -> Result<Curve> {
-    let inside = records.len() - asking;
-    let truths: Vec<Vec<u32>> = (inside..records.len())
-        .into_par_iter()
-        .map(|node| exact(builder, rows, metric, &records[..inside], records[node]))
-        .collect::<Result<_>>()?;
-    let mut entries = Vec::new();
-    for width in WIDTHS {
-        let ask = |(beam, query): &mut (Beam, SignedCodes), (node, truth): (usize, &Vec<u32>)| {
-            let before = beam.compared;
-            let found = builder.search(beam, query, node as u32, width as usize);
-            let mut near: Vec<u32> = found.iter().map(|near| near.node).collect();
-            near.sort_unstable();
-            let recall = HITS.map(|k| {
-                let wanted = &truth[..truth.len().min(k as usize)];
-                let found = wanted.iter().filter(|node| near.binary_search(node).is_ok()).count();
-                found as f64 / wanted.len().max(1) as f64
-            });
-            ((beam.compared - before) as f64, recall)
-        };
-        let asked: Vec<(f64, [f64; HITS.len()])> =
-            (inside..records.len()).into_par_iter().zip(&truths).map_init(Default::default, ask).collect();
-        let compared = asked.iter().map(|(compared, _)| compared).sum::<f64>() / asked.len().max(1) as f64;
-        let mut enough = !asked.is_empty();
-        for (which, k) in HITS.into_iter().enumerate().filter(|&(_, k)| k as usize <= inside) {
-            let recalls: Vec<f64> = asked.iter().map(|(_, recall)| recall[which]).collect();
-            let entry = CurveEntry::new(k, width, &recalls, compared);
-            enough &= entry.mean >= ENOUGH;
-            if k <= width {
-                entries.push(entry);
-            }
-        }
-        if enough {
-            break;
-        }
-    }
-    Ok(Curve::new(entries))
+/// A graph of which the first nodes are there.
+pub(super) struct Measure<'m, 'r> {
+    pub(super) builder: &'m Builder<'m>,
+    pub(super) rows: &'m Rows<'r>,
+    pub(super) metric: Metric,
+    pub(super) nodes: &'m Nodes<'m>,
+    /// What the builder's numbers are in.
+    pub(super) unit: f64,
+    /// Nodes in it.
+    pub(super) inside: usize,
 }
 
-/// The nodes that are most like a record, best first: as many as are measured.
-fn exact(builder: &Builder<'_>, rows: &Rows<'_>, metric: Metric, records: &[u32], record: u32) -> Result<Vec<u32>> {
-    let truth = Truth::new(metric, rows, record)?;
-    truth.look_at(builder.codes().first(records.len()), rows, records, 0)?;
-    Ok(truth.finish())
+/// A query, and the rows that are truly most like it.
+struct Question<'q> {
+    row: &'q [f32],
+    norm: f64,
+    truth: Vec<u32>,
+    coded: CodedQuery,
+    /// How many of the answer were found, by `k` and setting.
+    found: [Vec<usize>; HITS.len()],
+    /// The last node of the answer that the widest search gave, for each `k`.
+    last: [u32; HITS.len()],
+}
+
+impl Measure<'_, '_> {
+    /// Asks by these rows; and how many rows each search was compared with in the mean.
+    pub(super) fn ask(&self, source: Source, asking: &[StoredMatrix<'_>]) -> Result<Vec<(Questions, Vec<f64>)>> {
+        let mut questions: Vec<Question<'_>> =
+            asking.par_iter().map(|row| self.question(row)).collect::<Result<_>>()?;
+        let (mut settings, mut compared) = (Vec::new(), Vec::new());
+        for width in WIDTHS {
+            let ask = |beam: &mut Beam, question: &mut Question<'_>| {
+                let before = beam.compared;
+                self.search(beam, question, width as usize);
+                beam.compared - before
+            };
+            let total: u64 = questions.par_iter_mut().map_init(Beam::default, ask).sum();
+            settings.push(width);
+            compared.push(total as f64 / asking.len().max(1) as f64);
+            let mean = |which: usize| {
+                let shares = questions.iter().map(|question| question.recall(which));
+                shares.sum::<f64>() / asking.len() as f64
+            };
+            if !(0..HITS.len()).any(|which| self.is_measured(which) && mean(which) < ENOUGH) {
+                break;
+            }
+        }
+        let places = (0..HITS.len()).filter(|&which| self.is_measured(which));
+        places
+            .map(|which| {
+                Ok((self.questions(source, which, &settings, &questions)?, compared_from(which, &settings, &compared)))
+            })
+            .collect()
+    }
+
+    fn is_measured(&self, which: usize) -> bool {
+        HITS[which] as usize <= self.inside
+    }
+
+    fn question<'q>(&self, row: &'q StoredMatrix<'_>) -> Result<Question<'q>> {
+        let (nodes, truth) = (self.nodes, Truth::new(self.metric, row.view(), None)?);
+        for part in [0..self.inside, nodes.count()..nodes.twins.end(self.inside)] {
+            let codes = nodes.codes.part(part.clone());
+            truth.look_at(codes, self.rows, &nodes.records[part.clone()], part.start as u32)?;
+        }
+        let (coded, row) = (truth.query.clone(), row.view().row(0));
+        Ok(Question {
+            row,
+            norm: ordered::dot(row, row).sqrt(),
+            truth: truth.finish(),
+            coded,
+            found: Default::default(),
+            last: Default::default(),
+        })
+    }
+
+    fn search(&self, beam: &mut Beam, question: &mut Question<'_>, width: usize) {
+        let (query, scale) = question.coded.coarse_in(self.unit);
+        let found = self.builder.search_for(beam, query, scale, width);
+        let mut near: Vec<u32> = found.iter().map(|near| near.node).collect();
+        for (last, k) in question.last.iter_mut().zip(HITS) {
+            *last = near.get(k as usize - 1).or(near.last()).copied().unwrap_or_default();
+        }
+        self.nodes.twins.join(&mut near);
+        near.sort_unstable();
+        for (counts, k) in question.found.iter_mut().zip(HITS) {
+            let wanted = &question.truth[..question.truth.len().min(k as usize)];
+            counts.push(wanted.iter().filter(|node| near.binary_search(node).is_ok()).count());
+        }
+    }
+
+    /// What was found for one `k`, at the widths that are no smaller.
+    fn questions(&self, source: Source, which: usize, settings: &[u64], asked: &[Question<'_>]) -> Result<Questions> {
+        let first = settings.partition_point(|&width| width < HITS[which]);
+        let one = |question: &Question<'_>| {
+            let last = self.rows.matrix(self.nodes.records[question.last[which] as usize])?;
+            let nearness = nearness(self.metric, question.row, question.norm, last.view().row(0));
+            Ok(([nearness, NO_CONTRAST], question.found[which][first..].to_vec()))
+        };
+        let asked = asked.par_iter().map(one).collect::<Result<_>>()?;
+        Ok(Questions::new(source, HITS[which], settings[first..].to_vec(), asked))
+    }
+}
+
+fn compared_from(which: usize, settings: &[u64], compared: &[f64]) -> Vec<f64> {
+    compared[settings.partition_point(|&width| width < HITS[which])..].to_vec()
+}
+
+impl Question<'_> {
+    fn recall(&self, which: usize) -> f64 {
+        self.found[which].last().map_or(0.0, |&found| found as f64 / HITS[which] as f64)
+    }
 }

@@ -14,24 +14,28 @@
 mod beam;
 mod build;
 mod measure;
+mod twins;
 mod whole;
 
-use super::codes::{CodeEntry, CodedQuery, Codes, planes};
-use super::curve::Curve;
+use super::codes::{CodeEntry, CodedQuery, Codes, planes, power_of_two, stride};
+use super::curve::{Curve, Source};
 use super::one_row::Rows;
 use super::pace::Pace;
 use super::table::CodeTable;
 use super::truth;
 use crate::error::{Error, Result};
-use crate::kernel::ordered;
+use crate::kernel::{SignedCodes, ordered};
+use crate::matrix::StoredMatrix;
 use crate::score::Metric;
 use crate::store::layout::{Kind, section};
 use crate::store::{Artefact, Counts, Sections, SectionsWriter};
 use beam::{Beam, Links, Probe};
 use build::{Builder, DEGREE, SPARSER, UPPER_DEGREE};
+use measure::Measure;
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+use twins::{Nodes, Twins};
 
 /// Stands where a list of neighbours has none left.
 const NONE: u32 = u32::MAX;
@@ -57,14 +61,16 @@ impl Artefact for Graph {
 
     fn read(sections: Sections) -> Result<Graph> {
         let table = CodeTable::check(sections)?;
-        let (sections, count) = (&table.sections, table.len());
+        let sections = &table.sections;
+        let twins = Twins::new(sections.numbers(section::LIST_STARTS)?, table.len());
+        let count = twins.map_err(|what| sections.corrupt(section::LIST_STARTS, what))?.nodes();
         let links: &[u32] = sections.numbers(section::NEIGHBOURS)?;
         if Some(links.len()) != count.checked_mul(DEGREE) || !are_links(links, count, DEGREE) {
             return Err(sections.corrupt(section::NEIGHBOURS, "neighbours that there are not"));
         }
         let uppers = read_levels(sections.numbers(section::LEVELS)?, count);
         let uppers = uppers.ok_or_else(|| sections.corrupt(section::LEVELS, "layers that contradict each other"))?;
-        let curve = Curve::from_bytes(sections.bytes(section::CURVE)?);
+        let curve = Curve::from_bytes(sections.bytes(section::CURVE)?, sections.bytes(section::QUESTIONS)?);
         let curve = curve.map_err(|what| sections.corrupt(section::CURVE, what))?;
         let walking = Pace::new(10.0 + 0.06 * sections.counts().dim as f64);
         Ok(Graph { uppers, curve, walking, beams: Mutex::default(), table })
@@ -124,35 +130,28 @@ impl Links for Lists<'_> {
 }
 
 impl Graph {
-    /// Positions of the `width` nearest rows that a walk meets, in order of position.
-    pub(crate) fn near(&self, query: &CodedQuery, width: usize) -> Result<Vec<u32>> {
-        let (begun, codes, sections) = (Instant::now(), self.table.codes()?, &self.table.sections);
-        let (query, scale) = query.coarse();
-        let probe = Probe { codes, query, scale, lift: None };
+    /// Begins a walk.
+    pub(crate) fn walk<'w>(&'w self, query: &'w CodedQuery) -> Walk<'w> {
         let mut beam = self.beams.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        let before = beam.compared;
-        let levels: &[u32] = sections.numbers(section::LEVELS)?;
-        let most = self.uppers.last().map_or(0, |&(_, size)| size);
-        let tops = &levels[1 + self.uppers.len()..][..most];
-        let start = self.uppers.iter().fold(0, |node, &(start, size)| {
-            let links = &levels[start..][..size * UPPER_DEGREE];
-            beam.climb(&Lists { links, degree: UPPER_DEGREE }, &probe, tops, node)
-        });
-        let start = tops.get(start as usize).copied().unwrap_or(0);
-        let links = Lists { links: sections.numbers(section::NEIGHBOURS)?, degree: DEGREE };
-        let mut near: Vec<u32> = beam.search(&links, &probe, &[start], width).iter().map(|near| near.node).collect();
-        self.walking.note(beam.compared - before, begun.elapsed());
-        self.beams.lock().unwrap_or_else(PoisonError::into_inner).push(beam);
-        near.sort_unstable();
-        Ok(near)
+        beam.spills = true;
+        Walk { graph: self, query: query.coarse(self.table.least_offset), beam, begun: false }
     }
 
-    /// Builds a graph over all records that have exactly one row.
+    fn twins(&self) -> Result<Twins<'_>> {
+        Ok(Twins::known(self.table.sections.numbers(section::LIST_STARTS)?, self.table.len()))
+    }
+
+    /// Builds a graph over all records that have exactly one row, and measures it by some of them and by `queries` of one row.
     ///
     /// # Errors
     /// Those of reading rows and of writing.
-    pub(crate) fn build(rows: &Rows<'_>, metric: Metric, out: &mut SectionsWriter<'_>) -> Result<Counts> {
-        let lengths = if metric == Metric::Dot { Some(lengths(rows)?) } else { None };
+    pub(crate) fn build(
+        rows: &Rows<'_>,
+        metric: Metric,
+        queries: &[StoredMatrix<'_>],
+        out: &mut SectionsWriter<'_>,
+    ) -> Result<Counts> {
+        let lengths = if metric == Metric::Dot { Some(Lengths::of(rows)?) } else { None };
         // In the order in which they are put in. By inner product the longest rows are in most answers, so the graph is measured
         // with all of them in it: other rows ask.
         let place = |&at: &usize| {
@@ -163,56 +162,137 @@ impl Graph {
         let mut order: Vec<usize> = (0..rows.records().len()).collect();
         order.sort_by_cached_key(place);
         let records: Vec<u32> = order.iter().map(|&at| rows.records()[at]).collect();
-        let top = records.first().map_or(0, |&record| level(record));
-        let sizes: Vec<usize> =
-            (0..=top).map(|lowest| records.partition_point(|&record| level(record) >= lowest)).collect();
-        let lengths = lengths.map(|Lengths { squares, usual }| {
-            let squares = order.iter().map(|&at| squares[at]).collect();
-            Lengths { squares, usual }
-        });
-
-        let (bytes, entries) = rows.encode(metric, &records)?;
+        let (mut bytes, mut entries) = rows.encode(metric, &records)?;
+        let wrong = |what| Error::invalid("graph", what);
+        let (found, starts) = twins::find(Codes::new(&bytes, &planes(&entries), rows.dim()).map_err(wrong)?);
+        if !starts.is_empty() {
+            order = found.iter().map(|&row| order[row as usize]).collect();
+            entries = found.iter().map(|&row| entries[row as usize]).collect();
+            let stride = stride(rows.dim());
+            bytes = found.iter().flat_map(|&row| &bytes[row as usize * stride..][..stride]).copied().collect();
+        }
+        let records: Vec<u32> = order.iter().map(|&at| rows.records()[at]).collect();
         let in_planes = planes(&entries);
-        let codes = Codes::new(&bytes, &in_planes, rows.dim()).map_err(|what| Error::invalid("graph", what))?;
-        let (squares, lifts) = geometry(metric, codes, lengths);
-        let mut builder = Builder::new(codes, squares, lifts, &sizes);
+        let codes = Codes::new(&bytes, &in_planes, rows.dim()).map_err(wrong)?;
+        let twins = Twins::new(&starts, records.len()).map_err(wrong)?;
+        let nodes = Nodes { codes, records: &records, twins };
+        let top = records.first().map_or(0, |&record| level(record));
+        let in_level = |&lowest: &u32| records[..nodes.count()].partition_point(|&record| level(record) >= lowest);
+        let sizes: Vec<usize> = (0..=top).map(|lowest| in_level(&lowest)).collect();
+
+        let unit = unit(metric, &entries, lengths.as_ref());
+        let lengths = lengths.map(|lengths| lengths.of_nodes(&order[..nodes.count()], unit));
+        let scaled: Vec<CodeEntry> = entries[..nodes.count()].iter().map(|entry| entry.times(unit)).collect();
+        let scaled = planes(&scaled);
+        let node_bytes = &bytes[..nodes.count() * stride(rows.dim())];
+        let node_codes = Codes::new(node_bytes, &scaled, rows.dim()).map_err(wrong)?;
+        let (squares, lifts) = geometry(metric, node_codes, lengths);
+        let mut builder = Builder::new(node_codes, squares, lifts, &sizes);
         (1..sizes.len()).rev().for_each(|level| builder.insert(level, sizes[level]));
-        let asking = truth::queries(records.len()).min(records.len() - sizes.get(1).copied().unwrap_or(1));
-        builder.insert(0, records.len() - asking);
+        let asking = truth::queries(nodes.count()).min(nodes.count() - sizes.get(1).copied().unwrap_or(1));
+        let inside = nodes.count() - asking;
+        builder.insert(0, inside);
         builder.refine(0);
         builder.thin();
-        let curve = measure::curve(&builder, rows, metric, &records, asking)?;
-        builder.insert(0, records.len());
+        let strangers = records[inside..nodes.count()].par_iter().map(|&record| rows.matrix(record));
+        let strangers = strangers.collect::<Result<Vec<_>>>()?;
+        let measure = |builder: &Builder<'_>, inside, source, asking: &[StoredMatrix<'_>]| {
+            Measure { builder, rows, metric, nodes: &nodes, unit, inside }.ask(source, asking)
+        };
+        let mut measured = measure(&builder, inside, Source::Records, &strangers)?;
+        builder.insert(0, nodes.count());
         builder.thin();
         whole::link_orphans(&mut builder);
-
-        let order = whole::walk_order(&builder.layers[0].links);
-        let mut positions = vec![0; order.len()];
-        (0..).zip(&order).for_each(|(position, &node)| positions[node as usize] = position);
-        out.begin(section::CODES)?;
-        order.iter().try_for_each(|&node| out.append(codes.row(node as usize)))?;
-        out.end();
-        let entries: Vec<CodeEntry> = order.iter().map(|&node| codes.entry(node as usize)).collect();
-        out.section(section::CODE_ENTRIES, bytemuck::cast_slice(&planes(&entries)))?;
-        let found: Vec<u32> = order.iter().map(|&node| records[node as usize]).collect();
-        out.section(section::ORDER, bytemuck::cast_slice(&found))?;
-        out.begin(section::NEIGHBOURS)?;
-        for &node in &order {
-            let links = builder.layers[0].links[node as usize].iter().map(|&link| positions[link as usize]);
-            out.append(bytemuck::cast_slice(&list::<DEGREE>(links)))?;
-        }
-        out.end();
-        let uppers = &builder.layers[1..];
-        let mut levels = vec![uppers.len() as u32];
-        levels.extend(uppers.iter().rev().map(|layer| layer.links.len() as u32));
-        levels.extend(&positions[..uppers.first().map_or(0, |layer| layer.links.len())]);
-        for links in uppers.iter().rev().flat_map(|layer| &layer.links) {
-            levels.extend(list::<UPPER_DEGREE>(links.iter().copied()));
-        }
-        out.section(section::LEVELS, bytemuck::cast_slice(&levels))?;
-        out.section(section::CURVE, &curve.to_bytes())?;
+        measured.extend(measure(&builder, nodes.count(), Source::Queries, queries)?);
+        write(&builder, &nodes, &Curve::new(measured), out)?;
         Ok(rows.counts())
     }
+}
+
+/// A search for one query, which may go on.
+pub(crate) struct Walk<'w> {
+    graph: &'w Graph,
+    query: (&'w SignedCodes, f32, f32),
+    beam: Beam,
+    begun: bool,
+}
+
+impl Walk<'_> {
+    /// Positions of the `width` nearest rows that the walk meets and of their twins, in order of position. A width is larger than the one before.
+    ///
+    /// # Errors
+    /// None in practice: the sections were checked when they were read.
+    pub(crate) fn near(&mut self, width: usize) -> Result<Vec<u32>> {
+        let (begun, graph, beam) = (Instant::now(), self.graph, &mut self.beam);
+        let (codes, sections) = (graph.table.codes()?, &graph.table.sections);
+        let (query, scale, unit) = self.query;
+        let probe = Probe { codes, query, scale, unit, lift: None };
+        let before = beam.compared;
+        let links = Lists { links: sections.numbers(section::NEIGHBOURS)?, degree: DEGREE };
+        if std::mem::replace(&mut self.begun, true) {
+            beam.widen(&links, &probe, width);
+        } else {
+            let levels: &[u32] = sections.numbers(section::LEVELS)?;
+            let most = graph.uppers.last().map_or(0, |&(_, size)| size);
+            let tops = &levels[1 + graph.uppers.len()..][..most];
+            let start = graph.uppers.iter().fold(0, |node, &(start, size)| {
+                let links = &levels[start..][..size * UPPER_DEGREE];
+                beam.climb(&Lists { links, degree: UPPER_DEGREE }, &probe, tops, node)
+            });
+            let start = tops.get(start as usize).copied().unwrap_or(0);
+            beam.search(&links, &probe, &[start], width);
+        }
+        let mut near: Vec<u32> = beam.pool().iter().map(|near| near.node).collect();
+        graph.walking.note(beam.compared - before, begun.elapsed());
+        graph.twins()?.join(&mut near);
+        near.sort_unstable();
+        Ok(near)
+    }
+
+    /// Position of the `k`-th nearest row met, or of the last one.
+    pub(crate) fn kth(&self, k: usize) -> Option<u32> {
+        let pool = self.beam.pool();
+        pool.get(k.max(1) - 1).or(pool.last()).map(|near| near.node)
+    }
+}
+
+impl Drop for Walk<'_> {
+    fn drop(&mut self) {
+        let beam = std::mem::take(&mut self.beam);
+        self.graph.beams.lock().unwrap_or_else(PoisonError::into_inner).push(beam);
+    }
+}
+
+/// Writes the sections of a graph.
+fn write(builder: &Builder<'_>, nodes: &Nodes<'_>, curve: &Curve, out: &mut SectionsWriter<'_>) -> Result<()> {
+    let walked = whole::walk_order(&builder.layers[0].links);
+    let mut positions = vec![0; walked.len()];
+    (0..).zip(&walked).for_each(|(position, &node)| positions[node as usize] = position);
+    let (order, starts) = nodes.twins.in_order(&walked);
+    out.begin(section::CODES)?;
+    order.iter().try_for_each(|&row| out.append(nodes.codes.row(row as usize)))?;
+    out.end();
+    let entries: Vec<CodeEntry> = order.iter().map(|&row| nodes.codes.entry(row as usize)).collect();
+    out.section(section::CODE_ENTRIES, bytemuck::cast_slice(&planes(&entries)))?;
+    let found: Vec<u32> = order.iter().map(|&row| nodes.records[row as usize]).collect();
+    out.section(section::ORDER, bytemuck::cast_slice(&found))?;
+    out.section(section::LIST_STARTS, bytemuck::cast_slice(&starts))?;
+    out.begin(section::NEIGHBOURS)?;
+    for &node in &walked {
+        let links = builder.layers[0].links[node as usize].iter().map(|&link| positions[link as usize]);
+        out.append(bytemuck::cast_slice(&list::<DEGREE>(links)))?;
+    }
+    out.end();
+    let uppers = &builder.layers[1..];
+    let mut levels = vec![uppers.len() as u32];
+    levels.extend(uppers.iter().rev().map(|layer| layer.links.len() as u32));
+    levels.extend(&positions[..uppers.first().map_or(0, |layer| layer.links.len())]);
+    for links in uppers.iter().rev().flat_map(|layer| &layer.links) {
+        levels.extend(list::<UPPER_DEGREE>(links.iter().copied()));
+    }
+    out.section(section::LEVELS, bytemuck::cast_slice(&levels))?;
+    out.section(section::CURVE, &curve.to_bytes())?;
+    out.section(section::QUESTIONS, &curve.questions_to_bytes())
 }
 
 /// A list of neighbours as the file has it.
@@ -242,25 +322,47 @@ fn level(record: u32) -> u32 {
 }
 
 /// How long rows are.
-struct Lengths {
+struct Lengths<T> {
     /// The squared length of each.
-    squares: Vec<f32>,
+    squares: Vec<T>,
     /// The one that few exceed.
-    usual: f32,
+    usual: T,
 }
 
-fn lengths(rows: &Rows<'_>) -> Result<Lengths> {
-    let square =
-        |&record: &u32| rows.matrix(record).map(|row| ordered::dot(row.view().values(), row.view().values()) as f32);
-    let squares = rows.records().par_iter().with_min_len(64).map(square).collect::<Result<Vec<f32>>>()?;
-    let mut sorted = squares.clone();
-    let usual = (sorted.len().saturating_sub(1) as f64 * USUAL) as usize;
-    let usual = if sorted.is_empty() { 0.0 } else { *sorted.select_nth_unstable_by(usual, f32::total_cmp).1 };
-    Ok(Lengths { squares, usual })
+impl Lengths<f64> {
+    fn of(rows: &Rows<'_>) -> Result<Lengths<f64>> {
+        let square =
+            |&record: &u32| rows.matrix(record).map(|row| ordered::dot(row.view().values(), row.view().values()));
+        let squares = rows.records().par_iter().with_min_len(64).map(square).collect::<Result<Vec<f64>>>()?;
+        let mut sorted = squares.clone();
+        let usual = (sorted.len().saturating_sub(1) as f64 * USUAL) as usize;
+        let usual = if sorted.is_empty() { 0.0 } else { *sorted.select_nth_unstable_by(usual, f64::total_cmp).1 };
+        Ok(Lengths { squares, usual })
+    }
+
+    /// Those of the rows at these places, in a unit in which `f32` has them.
+    fn of_nodes(&self, places: &[usize], unit: f64) -> Lengths<f32> {
+        let square = |square: f64| (square * unit * unit).min(f64::from(f32::MAX)) as f32;
+        Lengths { squares: places.iter().map(|&at| square(self.squares[at])).collect(), usual: square(self.usual) }
+    }
+}
+
+/// The power of two that makes most rows about as long as 1, so that the squares of their lengths are within the range of `f32`.
+fn unit(metric: Metric, entries: &[CodeEntry], lengths: Option<&Lengths<f64>>) -> f64 {
+    let length = match (metric, lengths) {
+        (_, Some(lengths)) => lengths.usual.sqrt(),
+        (Metric::L2, None) => {
+            let mut sizes: Vec<f32> = entries.iter().map(|entry| entry.size).collect();
+            let middle = sizes.len() / 2;
+            if sizes.is_empty() { 0.0 } else { f64::from(*sizes.select_nth_unstable_by(middle, f32::total_cmp).1) }
+        }
+        _ => 1.0,
+    };
+    if length > 0.0 { power_of_two(1.0 / length) } else { 1.0 }
 }
 
 /// The squared length of each row as the graph sees it, and by inner product the coordinate that brings it there.
-fn geometry(metric: Metric, codes: Codes<'_>, lengths: Option<Lengths>) -> (Vec<f32>, Option<Vec<f32>>) {
+fn geometry(metric: Metric, codes: Codes<'_>, lengths: Option<Lengths<f32>>) -> (Vec<f32>, Option<Vec<f32>>) {
     let entries = || (0..codes.len()).map(|row| codes.entry(row));
     match (metric, lengths) {
         (_, Some(Lengths { squares, usual })) => {

@@ -21,11 +21,19 @@ impl Noise {
     }
 }
 
+/// Positions that a walk leads to, and with how many rows it compared.
+fn walk(graph: &Graph, query: &CodedQuery, widths: &[usize]) -> (Vec<u32>, u64) {
+    let mut walk = graph.walk(query);
+    let before = walk.beam.compared;
+    let near = widths.iter().map(|&width| walk.near(width).unwrap()).last().unwrap();
+    (near, walk.beam.compared - before)
+}
+
 fn graph(metric: Metric, rows: &[Vec<f32>]) -> Graph {
     let count = rows.len() as u32;
     let read = |record: u32| Ok(StoredMatrix::trusted(1, DIM, Cow::Borrowed(rows[record as usize].as_slice())));
     let plain = Rows::new(Box::new(read), count, (0..count).collect(), DIM);
-    in_memory(count, &|out: &mut SectionsWriter<'_>| Graph::build(&plain, metric, out)).unwrap()
+    in_memory(count, &|out: &mut SectionsWriter<'_>| Graph::build(&plain, metric, &[], out)).unwrap()
 }
 
 /// How many nodes a walk along the links of the lowest layer can come to, from the node that searches begin at.
@@ -59,8 +67,73 @@ fn every_node_can_be_reached_however_unequal_the_rows_are() {
     let crowds: Vec<Vec<f32>> = (0..1_200).map(|number| vec![(number % 20 + 1) as f32 * 0.1; DIM]).collect();
     let zeros = vec![vec![0.0; DIM]; 300];
     for metric in [Metric::Dot, Metric::Cosine, Metric::L2] {
-        for (name, rows) in [("skewed", &skewed), ("crowds", &crowds), ("zeros", &zeros)] {
-            assert_eq!(reachable(&graph(metric, rows)), rows.len(), "{name} by {}", metric.name());
+        for (name, rows, nodes) in [("skewed", &skewed, 1_500), ("crowds", &crowds, 20), ("zeros", &zeros, 1)] {
+            // Cosine does not tell crowds along one direction apart.
+            let nodes = if metric == Metric::Cosine && name == "crowds" { 1 } else { nodes };
+            let graph = graph(metric, rows);
+            assert_eq!(reachable(&graph), nodes, "{name} by {}", metric.name());
+            let every = walk(&graph, &CodedQuery::new(metric, &rows[3]), &[rows.len()]).0;
+            assert_eq!(every, (0..rows.len() as u32).collect::<Vec<_>>(), "{name}: twins of all nodes");
+        }
+    }
+}
+
+#[test]
+fn rows_that_codes_cannot_tell_apart_cost_one_comparison_together() {
+    let mut noise = Noise(7);
+    let places: Vec<Vec<f32>> = (0..30).map(|_| (0..DIM).map(|_| noise.next()).collect()).collect();
+    for near in [0.0, 1e-6] {
+        let rows: Vec<Vec<f32>> = (0..3_000)
+            .map(|number| places[number % 30].iter().map(|value| value * (1.0 + near * noise.uniform())).collect())
+            .collect();
+        for metric in [Metric::Dot, Metric::Cosine, Metric::L2] {
+            let graph = graph(metric, &rows);
+            let nodes = graph.twins().unwrap().nodes();
+            // Almost equal rows fall to either side of a rounding here and there.
+            assert!(nodes == 30 || near > 0.0 && nodes <= 600, "{nodes} nodes by {}", metric.name());
+            let (found, compared) = walk(&graph, &CodedQuery::new(metric, &places[4]), &[10]);
+            assert!(compared <= nodes as u64 + 100, "{compared} rows compared");
+            let records = graph.table.records().unwrap();
+            let own = found.iter().filter(|&&position| records[position as usize] % 30 == 4).count();
+            assert!(own == 100 || near > 0.0, "all hundred of them: {own}");
+        }
+    }
+}
+
+#[test]
+fn a_walk_that_goes_on_finds_what_a_wide_one_finds() {
+    let mut noise = Noise(3);
+    let rows: Vec<Vec<f32>> = (0..2_000).map(|_| (0..DIM).map(|_| noise.next()).collect()).collect();
+    let graph = graph(Metric::L2, &rows);
+    let (mut both, mut wide_alone) = (0, 0);
+    for _ in 0..50 {
+        let query: Vec<f32> = (0..DIM).map(|_| noise.next()).collect();
+        let query = CodedQuery::new(Metric::L2, &query);
+        let (wide, at_once) = walk(&graph, &query, &[80]);
+        let (steps, in_steps) = walk(&graph, &query, &[10, 40, 80]);
+        assert_eq!(steps.len(), 80);
+        assert!(in_steps <= at_once + at_once / 10, "{in_steps} rows compared instead of {at_once}");
+        both += wide.iter().filter(|node| steps.binary_search(node).is_ok()).count();
+        wide_alone += wide.len();
+    }
+    assert!(both * 100 >= wide_alone * 98, "{both} of {wide_alone}");
+}
+
+#[test]
+fn lengths_far_from_one_are_no_other_graph() {
+    let mut noise = Noise(5);
+    let rows: Vec<Vec<f32>> = (0..1_500).map(|_| (0..DIM).map(|_| noise.next()).collect()).collect();
+    // Powers of two: no number is rounded otherwise. By L2 the squares have to be within the range of `f32` too.
+    let powers = [(Metric::Dot, [-90, 90]), (Metric::Cosine, [-90, 90]), (Metric::L2, [-50, 50])];
+    for (metric, powers) in powers {
+        let links = |graph: &Graph| graph.table.sections.bytes(section::NEIGHBOURS).unwrap().to_vec();
+        let usual = graph(metric, &rows);
+        for power in powers {
+            let times = |rows: &[f32]| rows.iter().map(|value| value * 2f32.powi(power)).collect::<Vec<f32>>();
+            let scaled = graph(metric, &rows.iter().map(|row| times(row)).collect::<Vec<_>>());
+            assert!(links(&usual) == links(&scaled), "{} times 2^{power}", metric.name());
+            let (a, b) = (CodedQuery::new(metric, &rows[9]), CodedQuery::new(metric, &times(&rows[9])));
+            assert_eq!(walk(&usual, &a, &[40]).0, walk(&scaled, &b, &[40]).0);
         }
     }
 }

@@ -10,12 +10,14 @@
 //! | direction, the best of four ways to weigh lengths | .19, .01 | .30, .01 | .28, .01 | .015, .01 | .13, .01 |
 //! | distance with a coordinate that makes all equally long | .22, .01 | .11, .03 | .019, .13 | .008, .01 | .99, .26 |
 
-use super::measure::Questions;
+use super::measure::Asking;
 use super::{Places, Rows};
 use crate::error::{Error, Result};
-use crate::index::codes::{CodeEntry, Codes, planes};
+use crate::index::codes::{CodeEntry, Codes, planes, power_of_two};
 use crate::index::table::chunk_rows;
 use crate::index::truth;
+use crate::kernel::ordered;
+use crate::matrix::StoredMatrix;
 use crate::pipeline::kmeans::{BLOCK, Centroids, Likeness, choose, half_squares, normalise};
 use crate::score::Metric;
 use crate::store::layout::section;
@@ -37,18 +39,23 @@ const LEAST_PER_LIST: usize = 4;
 const BLOCK_BYTES: usize = 4 << 20;
 
 /// Writes the sections of lists over all records that have exactly one row.
-pub(super) fn build(rows: &Rows<'_>, metric: Metric, out: &mut SectionsWriter<'_>) -> Result<Counts> {
+pub(super) fn build(
+    rows: &Rows<'_>,
+    metric: Metric,
+    queries: &[StoredMatrix<'_>],
+    out: &mut SectionsWriter<'_>,
+) -> Result<Counts> {
     let mut draws = ChaCha8Rng::seed_from_u64(SEED);
     let count = rows.records().len();
     let asking: Vec<u32> =
         choose(count, truth::queries(count), &mut draws).map(|number| rows.records()[number]).collect();
-    let centroids = fit(rows, metric, &asking, &mut draws)?;
-    let (starts, order) = in_lists(&lists_of(rows, &centroids)?, centroids.len());
+    let (centroids, unit) = fit(rows, metric, &asking, &mut draws)?;
+    let (starts, order) = in_lists(&lists_of(rows, metric, &centroids, unit)?, centroids.len());
     let order: Vec<u32> = order.into_iter().map(|number| rows.records()[number as usize]).collect();
     let centroids = centroids.into_values();
 
     // The codes of some rows at a time: what is looked for in all of them is looked for as they go by.
-    let questions = Questions::new(metric, rows, &asking)?;
+    let questions = Asking::new(metric, rows, &asking, queries)?;
     let (chunk, mut entries) = (chunk_rows(rows.dim()), Vec::<CodeEntry>::with_capacity(count));
     out.begin(section::CODES)?;
     for records in order.chunks(chunk) {
@@ -61,17 +68,19 @@ pub(super) fn build(rows: &Rows<'_>, metric: Metric, out: &mut SectionsWriter<'_
     }
     out.end();
     let places = Places { metric, centroids: &centroids, halves: &half_squares(&centroids, rows.dim()) };
-    let curve = questions.curve(rows, places, &starts)?;
+    let curve = questions.curve(places, &starts)?;
     out.section(section::CODE_ENTRIES, bytemuck::cast_slice(&planes(&entries)))?;
     out.section(section::ORDER, bytemuck::cast_slice(&order))?;
     out.section(section::LIST_STARTS, bytemuck::cast_slice(&starts))?;
     out.section(section::CENTROIDS, bytemuck::cast_slice(&centroids))?;
     out.section(section::CURVE, &curve.to_bytes())?;
+    out.section(section::QUESTIONS, &curve.questions_to_bytes())?;
     Ok(rows.counts())
 }
 
-/// Centroids of rows that do not ask.
-fn fit(rows: &Rows<'_>, metric: Metric, asking: &[u32], draws: &mut ChaCha8Rng) -> Result<Centroids> {
+/// Centroids of rows that do not ask, and the unit that rows are compared with them in: a power of two, so that products of rows of any length are
+/// within the range of `f32`.
+fn fit(rows: &Rows<'_>, metric: Metric, asking: &[u32], draws: &mut ChaCha8Rng) -> Result<(Centroids, f64)> {
     let likeness = if metric == Metric::Cosine { Likeness::Direction } else { Likeness::Distance };
     let (count, dim) = (rows.records().len(), rows.dim());
     let lists = ((2.0 * (count as f64).sqrt()) as usize).max(1);
@@ -89,11 +98,28 @@ fn fit(rows: &Rows<'_>, metric: Metric, asking: &[u32], draws: &mut ChaCha8Rng) 
         Result::Ok(())
     })?;
     let lists = lists.min(drawn.len().div_ceil(LEAST_PER_LIST));
-    Ok(Centroids::fit(likeness, &sample, dim, lists, ROUNDS, draws))
+    let unit = if metric == Metric::Dot { unit(&sample, dim) } else { 1.0 };
+    if unit != 1.0 {
+        sample.iter_mut().for_each(|value| *value = times(*value, unit));
+    }
+    Ok((Centroids::fit(likeness, &sample, dim, lists, ROUNDS, draws), unit))
+}
+
+/// The nearest finite number: what is beyond `f32` in a unit that suits the others ranks as the largest.
+fn times(value: f32, unit: f64) -> f32 {
+    (f64::from(value) * unit).clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
+}
+
+/// Brings half of the rows to lengths of 1 or more, if they are far from it.
+fn unit(sample: &[f32], dim: usize) -> f64 {
+    let mut norms: Vec<f64> = sample.chunks_exact(dim).map(|row| ordered::dot(row, row).sqrt()).collect();
+    let middle = norms.len() / 2;
+    let usual = if norms.is_empty() { 0.0 } else { *norms.select_nth_unstable_by(middle, f64::total_cmp).1 };
+    if usual > 0.0 { power_of_two(1.0 / usual) } else { 1.0 }
 }
 
 /// The list of each row, in their order.
-fn lists_of(rows: &Rows<'_>, centroids: &Centroids) -> Result<Vec<u32>> {
+fn lists_of(rows: &Rows<'_>, metric: Metric, centroids: &Centroids, unit: f64) -> Result<Vec<u32>> {
     let dim = rows.dim();
     let block = (BLOCK_BYTES / size_of::<f32>() / dim).clamp(1, BLOCK);
     let mut lists = vec![0; rows.records().len()];
@@ -101,7 +127,12 @@ fn lists_of(rows: &Rows<'_>, centroids: &Centroids) -> Result<Vec<u32>> {
     blocks.try_for_each_init(Default::default, |(places, scores): &mut (Vec<f32>, Vec<f32>), (lists, records)| {
         places.resize(records.len() * dim, 0.0);
         for (place, &record) in places.chunks_exact_mut(dim).zip(records) {
-            place.copy_from_slice(rows.matrix(record)?.view().row(0));
+            let matrix = rows.matrix(record)?;
+            let scaled = matrix.view().row(0).iter().map(|value| times(*value, unit));
+            place.iter_mut().zip(scaled).for_each(|(place, value)| *place = value);
+            if metric == Metric::Cosine {
+                normalise(place);
+            }
         }
         lists.iter_mut().zip(centroids.nearest(places, scores)).for_each(|(list, nearest)| *list = nearest as u32);
         Result::Ok(())

@@ -1,10 +1,12 @@
-//! How much of the exact answer is in how many lists: asked by rows that no centroid was made of.
+//! How much of the exact answer is in how many lists: asked by rows that no centroid was made of, and by queries that were given.
 
-use super::{Places, Rows};
+use super::{Nearest, Places, Rows};
 use crate::error::Result;
 use crate::index::codes::Codes;
-use crate::index::curve::{Curve, CurveEntry};
+use crate::index::curve::{Curve, Source};
+use crate::index::questions::{Questions, Signs};
 use crate::index::truth::{ENOUGH, HITS, Truth};
+use crate::matrix::StoredMatrix;
 use crate::score::Metric;
 use rayon::prelude::*;
 
@@ -12,15 +14,24 @@ use rayon::prelude::*;
 const PROBES: [u64; 6] = [1, 2, 3, 4, 6, 8];
 
 /// What some rows ask, while the rows of all lists go by.
-pub(super) struct Questions<'a> {
-    asking: &'a [u32],
+pub(super) struct Asking<'a> {
+    rows: Vec<(Source, StoredMatrix<'a>)>,
     truths: Vec<Truth>,
 }
 
-impl<'a> Questions<'a> {
-    pub(super) fn new(metric: Metric, rows: &Rows<'_>, asking: &'a [u32]) -> Result<Questions<'a>> {
-        let truths = asking.par_iter().map(|&record| Truth::new(metric, rows, record)).collect::<Result<_>>()?;
-        Ok(Questions { asking, truths })
+impl<'a> Asking<'a> {
+    pub(super) fn new<'r: 'a, 'q: 'a>(
+        metric: Metric,
+        rows: &Rows<'r>,
+        records: &[u32],
+        queries: &[StoredMatrix<'q>],
+    ) -> Result<Asking<'a>> {
+        let own = records.iter().map(|&record| Some(record)).chain(queries.iter().map(|_| None));
+        let asking = records.iter().map(|&record| Ok((Source::Records, rows.matrix(record)?)));
+        let given = queries.iter().map(|query| Ok((Source::Queries, query.clone())));
+        let asking = asking.chain(given).collect::<Result<Vec<_>>>()?;
+        let truths = asking.iter().zip(own).map(|((_, row), own)| Truth::new(metric, row.view(), own));
+        Ok(Asking { truths: truths.collect::<Result<_>>()?, rows: asking })
     }
 
     /// Takes the rows at the positions from `first` on.
@@ -29,30 +40,43 @@ impl<'a> Questions<'a> {
     }
 
     /// What was found of the answers, by how many lists are looked into.
-    pub(super) fn curve(self, rows: &Rows<'_>, places: Places<'_>, starts: &[u64]) -> Result<Curve> {
-        let answers = self.asking.par_iter().zip(self.truths);
-        let answers: Vec<Answer> = answers
-            .map(|(&record, truth)| {
-                Ok(Answer::new(places.nearest(rows.matrix(record)?.view().row(0), usize::MAX), truth, starts))
-            })
-            .collect::<Result<_>>()?;
-        let mut entries = Vec::new();
-        for probes in probes(starts.len() - 1) {
-            let total: u64 = answers.iter().map(|answer| answer.rows[probes as usize - 1]).sum();
-            let compared = total as f64 / answers.len().max(1) as f64;
-            let mut enough = !answers.is_empty();
-            for k in HITS.into_iter().filter(|&k| answers.iter().all(|answer| answer.ranks.len() as u64 >= k)) {
-                let recalls: Vec<f64> = answers.iter().map(|answer| answer.recall(k, probes)).collect();
-                let entry = CurveEntry::new(k, probes, &recalls, compared);
-                enough &= entry.mean >= ENOUGH;
-                entries.push(entry);
-            }
-            if enough {
-                break;
-            }
+    pub(super) fn curve(self, places: Places<'_>, starts: &[u64]) -> Result<Curve> {
+        let answers = self.rows.par_iter().zip(self.truths).map(|((source, row), truth)| {
+            (*source, Answer::new(places.ask(row.view().row(0), starts, usize::MAX), truth, starts))
+        });
+        let answers: Vec<(Source, Answer)> = answers.collect();
+        let mut measured = Vec::new();
+        for source in [Source::Records, Source::Queries] {
+            let own: Vec<&Answer> = answers.iter().filter(|(of, _)| *of == source).map(|(_, answer)| answer).collect();
+            measured.extend(measure(source, &own, starts.len() - 1));
         }
-        Ok(Curve::new(entries))
+        Ok(Curve::new(measured))
     }
+}
+
+/// What the questions of one source found, for each number of hits.
+fn measure(source: Source, answers: &[&Answer], lists: usize) -> Vec<(Questions, Vec<f64>)> {
+    let hits: Vec<u64> =
+        HITS.into_iter().filter(|&k| answers.iter().all(|answer| answer.ranks.len() as u64 >= k)).collect();
+    let (mut settings, mut compared) = (Vec::new(), Vec::new());
+    for probes in probes(lists) {
+        let total: u64 = answers.iter().map(|answer| answer.rows[probes as usize - 1]).sum();
+        settings.push(probes);
+        compared.push(total as f64 / answers.len().max(1) as f64);
+        let mean = |k: u64| {
+            answers.iter().map(|answer| answer.found(k, probes) as f64 / k as f64).sum::<f64>() / answers.len() as f64
+        };
+        if !answers.is_empty() && hits.iter().all(|&k| mean(k) >= ENOUGH) {
+            break;
+        }
+    }
+    let one = |k: u64| {
+        let found = |answer: &&Answer| {
+            (answer.signs, settings.iter().map(|&probes| answer.found(k, probes)).collect::<Vec<usize>>())
+        };
+        (Questions::new(source, k, settings.clone(), answers.iter().map(found).collect()), compared.clone())
+    };
+    hits.into_iter().map(one).collect()
 }
 
 /// 1, 2, 3, 4, 6, 8, 12, 16, .., and all lists.
@@ -64,6 +88,7 @@ fn probes(lists: usize) -> impl Iterator<Item = u64> {
 
 /// Where the answer to one question lies.
 struct Answer {
+    signs: Signs,
     /// Of each hit, best first: how many lists are nearer than the one that it is in.
     ranks: Vec<u32>,
     /// Rows in the nearest 1, 2, 3, .. lists.
@@ -71,21 +96,22 @@ struct Answer {
 }
 
 impl Answer {
-    /// `lists` are all lists, nearest first.
-    fn new(lists: Vec<u32>, truth: Truth, starts: &[u64]) -> Answer {
+    /// `nearest`: all lists, in order.
+    fn new(nearest: Nearest<'_>, truth: Truth, starts: &[u64]) -> Answer {
+        let lists = &nearest.lists;
         let mut ranks_of_lists = vec![0; lists.len()];
-        (0..).zip(&lists).for_each(|(rank, &list)| ranks_of_lists[list as usize] = rank);
+        (0..).zip(lists).for_each(|(rank, &list)| ranks_of_lists[list as usize] = rank);
         let list_of = |position: u32| starts.partition_point(|&start| start <= u64::from(position)) - 1;
         let ranks = truth.finish().into_iter().map(|position| ranks_of_lists[list_of(position)]).collect();
         let rows = lists.iter().scan(0, |rows, &list| {
             *rows += starts[list as usize + 1] - starts[list as usize];
             Some(*rows)
         });
-        Answer { ranks, rows: rows.collect() }
+        Answer { signs: nearest.signs(), ranks, rows: rows.collect() }
     }
 
-    fn recall(&self, k: u64, probes: u64) -> f64 {
-        let found = self.ranks[..k as usize].iter().filter(|&&rank| u64::from(rank) < probes).count();
-        found as f64 / k as f64
+    /// How many of the first `k` hits are in the nearest lists.
+    fn found(&self, k: u64, probes: u64) -> usize {
+        self.ranks[..k as usize].iter().filter(|&&rank| u64::from(rank) < probes).count()
     }
 }

@@ -17,16 +17,20 @@ mod measure;
 #[cfg(test)]
 mod tests;
 
+use super::codes::power_of_two;
 use super::curve::Curve;
 use super::one_row::Rows;
 use super::pace::Pace;
+use super::questions::Signs;
 use super::table::CodeTable;
 use crate::error::Result;
-use crate::kernel::{self, prefetch};
+use crate::kernel::{self, ordered, prefetch};
+use crate::matrix::StoredMatrix;
 use crate::pipeline::kmeans::half_squares;
 use crate::score::Metric;
 use crate::store::layout::{Kind, section};
 use crate::store::{Artefact, Counts, Sections, SectionsWriter};
+use std::borrow::Cow;
 use std::time::Instant;
 
 /// Lists over the rows of one segment in one view.
@@ -54,7 +58,7 @@ impl Artefact for Lists {
         if Some(centroids.len()) != (starts.len() - 1).checked_mul(dim) || !centroids.iter().all(|x| x.is_finite()) {
             return Err(sections.corrupt(section::CENTROIDS, "centroids of other lists, or that are no numbers"));
         }
-        let curve = Curve::from_bytes(sections.bytes(section::CURVE)?);
+        let curve = Curve::from_bytes(sections.bytes(section::CURVE)?, sections.bytes(section::QUESTIONS)?);
         let curve = curve.map_err(|what| sections.corrupt(section::CURVE, what))?;
         let choosing = Pace::new(5.0 + 0.08 * dim as f64);
         Ok(Lists { halves: half_squares(centroids, dim), curve, choosing, table })
@@ -62,18 +66,17 @@ impl Artefact for Lists {
 }
 
 impl Lists {
-    /// Positions of all rows in the `probes` lists nearest to a query's row, those of the nearest list first.
+    /// All lists in the order in which a query's row looks into them.
     ///
     /// # Errors
     /// None in practice: the sections were checked when they were read.
-    pub(crate) fn near(&self, metric: Metric, row: &[f32], probes: usize) -> Result<Vec<u32>> {
+    pub(crate) fn ask(&self, metric: Metric, row: &[f32], probes: usize) -> Result<Nearest<'_>> {
         let (begun, sections) = (Instant::now(), &self.table.sections);
         let places = Places { metric, centroids: sections.numbers(section::CENTROIDS)?, halves: &self.halves };
         let starts: &[u64] = sections.numbers(section::LIST_STARTS)?;
-        let nearest = places.nearest(row, probes);
+        let nearest = places.ask(row, starts, probes);
         self.choosing.note(self.halves.len() as u64, begun.elapsed());
-        let positions = |list: u32| starts[list as usize] as u32..starts[list as usize + 1] as u32;
-        Ok(nearest.into_iter().flat_map(positions).collect())
+        Ok(nearest)
     }
 
     /// Nanoseconds that choosing lists and looking at so many codes in them takes.
@@ -81,12 +84,17 @@ impl Lists {
         self.choosing.of(self.halves.len() as f64) + self.table.scanning.of(codes.min(self.table.len() as f64))
     }
 
-    /// Builds lists of all records that have exactly one row.
+    /// Builds lists of all records that have exactly one row, and measures them by some of these and by `queries` of one row.
     ///
     /// # Errors
     /// Those of reading rows and of writing.
-    pub(crate) fn build(rows: &Rows<'_>, metric: Metric, out: &mut SectionsWriter<'_>) -> Result<Counts> {
-        build::build(rows, metric, out)
+    pub(crate) fn build(
+        rows: &Rows<'_>,
+        metric: Metric,
+        queries: &[StoredMatrix<'_>],
+        out: &mut SectionsWriter<'_>,
+    ) -> Result<Counts> {
+        build::build(rows, metric, queries, out)
     }
 }
 
@@ -98,27 +106,79 @@ struct Places<'a> {
     halves: &'a [f32],
 }
 
-impl Places<'_> {
-    /// The numbers of the `count` lists nearest to a row, nearest first, equally near ones by number.
-    fn nearest(&self, row: &[f32], count: usize) -> Vec<u32> {
+impl<'a> Places<'a> {
+    /// How a row sees the lists that begin at `starts`: the first `probes` of them in order, others when they are asked for.
+    fn ask(&self, row: &[f32], starts: &'a [u64], probes: usize) -> Nearest<'a> {
+        // In a unit of its own, so that no product leaves the range of `f32`: by inner product and angle a length says nothing of the order.
+        let norm = ordered::dot(row, row).sqrt();
+        let unit = if self.metric == Metric::L2 || norm == 0.0 { 1.0 } else { power_of_two(1.0 / norm) };
+        let scaled: Cow<'_, [f32]> = match unit == 1.0 {
+            true => row.into(),
+            false => row.iter().map(|value| (f64::from(*value) * unit) as f32).collect(),
+        };
         let mut nearness = Vec::with_capacity(self.halves.len());
         let mut centroids = self.centroids.chunks_exact(row.len()).peekable();
         for half in self.halves {
             let Some(centroid) = centroids.next() else { break };
             centroids.peek().iter().for_each(|next| prefetch(&next[..next.len().min(PREFETCHED)]));
             let half = if self.metric == Metric::L2 { f64::from(*half) } else { 0.0 };
-            nearness.push(kernel::dot(row, centroid) - half);
+            nearness.push(kernel::dot(&scaled, centroid) - half);
         }
-        let order = |a: &u32, b: &u32| nearness[*b as usize].total_cmp(&nearness[*a as usize]).then(a.cmp(b));
-        let mut lists: Vec<u32> = (0..nearness.len() as u32).collect();
-        if count < lists.len() {
-            lists.select_nth_unstable_by(count, order);
-            lists.truncate(count);
-        }
-        lists.sort_unstable_by(order);
-        lists
+        let near = |value: f64| match self.metric {
+            Metric::L2 => -(norm * norm - 2.0 * value).max(0.0).sqrt(),
+            _ if norm == 0.0 => f64::NAN,
+            Metric::Dot | Metric::Cosine => value / (norm * unit),
+        };
+        let (lists, other) = ((0..nearness.len() as u32).collect(), nearness.len() / OTHER);
+        let mut nearest = Nearest { starts, nearness, lists, sorted: 0, signs: [f64::NAN; 2] };
+        nearest.sort(probes.max(other + 1));
+        let of = |at: usize| nearest.lists.get(at).map_or(f64::NAN, |&list| near(nearest.nearness[list as usize]));
+        nearest.signs = [of(0), of(0) - of(other)];
+        nearest
     }
 }
 
+/// The lists as a query sees them.
+pub(crate) struct Nearest<'a> {
+    starts: &'a [u64],
+    nearness: Vec<f64>,
+    lists: Vec<u32>,
+    /// How many of them are in order: the nearest ones, nearest first, equally near ones by number.
+    sorted: usize,
+    /// How near the query is to the nearest centroid, and how much nearer than to others.
+    signs: Signs,
+}
+
+impl Nearest<'_> {
+    fn sort(&mut self, count: usize) {
+        let nearness = &self.nearness;
+        let order = |a: &u32, b: &u32| nearness[*b as usize].total_cmp(&nearness[*a as usize]).then(a.cmp(b));
+        if count > self.sorted {
+            let rest = &mut self.lists[self.sorted..];
+            let wanted = (count - self.sorted).min(rest.len());
+            if wanted < rest.len() {
+                rest.select_nth_unstable_by(wanted, order);
+            }
+            rest[..wanted].sort_unstable_by(order);
+            self.sorted += wanted;
+        }
+    }
+
+    /// Positions of all rows in the nearest `probes` lists, those of the nearest list first.
+    pub(crate) fn positions(&mut self, probes: usize) -> Vec<u32> {
+        self.sort(probes);
+        let of = |list: u32| self.starts[list as usize] as u32..self.starts[list as usize + 1] as u32;
+        self.lists[..self.sorted.min(probes)].iter().flat_map(|&list| of(list)).collect()
+    }
+
+    /// How near the query is to the nearest centroid, as [`nearness`](super::questions::nearness) counts it, and how much nearer than to the one
+    /// that an eighth of all are nearer than.
+    pub(crate) fn signs(&self) -> Signs {
+        self.signs
+    }
+}
+
+/// One list in so many is nearer than the one that the nearest is compared with.
+const OTHER: usize = 8;
 /// Numbers of a centroid that are asked for ahead of time; the rest of a longer one follows by itself.
 const PREFETCHED: usize = 512;

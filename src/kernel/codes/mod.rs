@@ -25,46 +25,59 @@ const SHORT: usize = 1 << 16;
 /// A query's row in signed bytes.
 #[derive(Clone, Debug, Default)]
 pub struct SignedCodes {
+    /// Padded to a multiple of [`STRIDE`]: what the kernels below read is always there.
     values: Vec<i8>,
+    /// How many of them were given.
+    len: usize,
     /// What the records' 128 adds to every sum.
     surplus: i64,
 }
 
 impl SignedCodes {
-    /// Pads the codes of a row.
-    pub fn new(mut values: Vec<i8>) -> SignedCodes {
-        values.resize(values.len().next_multiple_of(STRIDE), 0);
-        let surplus = 128 * values.iter().map(|&value| i64::from(value)).sum::<i64>();
-        SignedCodes { values, surplus }
+    /// Takes the codes of a row, of any length.
+    pub fn new(values: Vec<i8>) -> SignedCodes {
+        let mut codes = SignedCodes { values, len: 0, surplus: 0 };
+        codes.pad();
+        codes
     }
 
-    /// Takes a record's row as the query.
+    /// Takes a record's row as the query, padded or not.
     pub fn set_row(&mut self, row: &[u8]) {
         self.values.clear();
         self.values.extend(row.iter().map(|&code| (code ^ 128) as i8));
+        self.pad();
+    }
+
+    fn pad(&mut self) {
+        self.len = self.values.len();
+        self.values.resize(self.len.next_multiple_of(STRIDE), 0);
         self.surplus = 128 * self.values.iter().map(|&value| i64::from(value)).sum::<i64>();
     }
 
-    /// Bytes of a record's row that fits.
+    /// Bytes of a padded row of records: the length that is the fastest.
     pub fn stride(&self) -> usize {
         self.values.len()
     }
 
-    /// The inner product with one row of records.
+    /// The inner product with one row of records, of [`SignedCodes::stride`] bytes or of as many as there were numbers.
     ///
     /// # Panics
     /// When the row has another length.
     pub fn dot(&self, row: &[u8]) -> i64 {
-        assert_eq!(row.len(), self.values.len(), "rows of different lengths");
+        if row.len() != self.values.len() {
+            return raw(&self.values, &self.padded(row)) - self.surplus;
+        }
         raw(&self.values, row) - self.surplus
     }
 
     /// The inner products with four rows, as fast as the memory brings them.
     ///
     /// # Panics
-    /// When a row has another length.
+    /// When a row has another length than those that [`SignedCodes::dot`] takes.
     pub fn dot4(&self, rows: [&[u8]; 4]) -> [i64; 4] {
-        assert!(rows.iter().all(|row| row.len() == self.values.len()), "rows of different lengths");
+        if rows.iter().any(|row| row.len() != self.values.len()) {
+            return rows.map(|row| self.dot(row));
+        }
         raw4(&self.values, rows).map(|sum| sum - self.surplus)
     }
 
@@ -72,12 +85,21 @@ impl SignedCodes {
     /// faster than one after the other.
     ///
     /// # Panics
-    /// When a row or the other query has another length.
+    /// When a row has another length than those that [`SignedCodes::dot`] of both queries takes.
     pub fn dot8_both(&self, other: &SignedCodes, rows: [&[u8]; 8]) -> [[i64; 8]; 2] {
-        assert!(rows.iter().all(|row| row.len() == self.values.len()), "rows of different lengths");
-        assert_eq!(self.values.len(), other.values.len(), "queries of different lengths");
+        if other.values.len() != self.values.len() || rows.iter().any(|row| row.len() != self.values.len()) {
+            return [rows.map(|row| self.dot(row)), rows.map(|row| other.dot(row))];
+        }
         let sums = raw8_both([&self.values, &other.values], rows);
         [sums[0].map(|sum| sum - self.surplus), sums[1].map(|sum| sum - other.surplus)]
+    }
+
+    /// A row that was not padded, as the kernels need it.
+    fn padded(&self, row: &[u8]) -> Vec<u8> {
+        assert_eq!(row.len(), self.len, "rows of different lengths");
+        let mut padded = row.to_vec();
+        padded.resize(self.values.len(), 128);
+        padded
     }
 }
 
@@ -163,6 +185,27 @@ mod tests {
             if is_x86_feature_detected!("avx2") {
                 // SAFETY: the feature is there, the lengths fit.
                 prop_assert_eq!(unsafe { avx2::dot(&codes.values, &row) } - codes.surplus, all);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn rows_of_any_length_are_taken_and_none_is_read_beyond_its_end(row in prop::collection::vec(any::<u8>(), 0..400)) {
+            let own: i64 = row.iter().map(|&code| (i64::from(code) - 128).pow(2)).sum();
+            let mut codes = SignedCodes::default();
+            codes.set_row(&row);
+            // Of a box exactly as long: a tool that watches reads sees one beyond it.
+            let row = row.into_boxed_slice();
+            prop_assert_eq!(codes.dot(&row), own);
+            prop_assert_eq!(codes.dot4([&row; 4]), [own; 4]);
+            prop_assert_eq!(codes.dot8_both(&codes, [&row; 8]), [[own; 8]; 2]);
+            let padded = codes.padded(&row);
+            prop_assert_eq!(codes.dot8_both(&codes, std::array::from_fn(|at| if at == 3 { &row[..] } else { &padded })), [[own; 8]; 2]);
+            let longer = vec![0; codes.stride() + 1];
+            for wrong in [&longer[..], &longer[..codes.stride().saturating_sub(1)]] {
+                let refused = std::panic::catch_unwind(|| codes.dot(wrong)).is_err();
+                prop_assert_eq!(refused, wrong.len() != row.len() && wrong.len() != codes.stride());
             }
         }
     }

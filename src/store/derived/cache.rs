@@ -113,6 +113,12 @@ impl<A: Artefact> Slot<'_, A> {
         made
     }
 
+    /// Remembers an artefact instead of any other.
+    pub(super) fn replace(&self, made: Arc<A>) -> Arc<A> {
+        self.cache.remembered().entry(self.key).or_default().found = Found::There(made.clone());
+        made
+    }
+
     /// Remembers that there is none, unless it was built meanwhile.
     pub(super) fn remember_absence(&self) -> Option<Arc<A>> {
         let mut remembered = self.cache.remembered();

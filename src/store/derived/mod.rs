@@ -204,6 +204,23 @@ impl Derived {
         if let Ok(found) = self.load(address) {
             return Ok(found);
         }
+        self.build_anew(address, make)
+    }
+
+    /// An artefact, built whether there is one or not; whoever has the old one keeps it.
+    pub(crate) fn rebuild<A: Artefact>(
+        &self,
+        segment: &Segment,
+        view: Option<&ViewFile>,
+        make: &Make<'_>,
+    ) -> Result<Arc<A>> {
+        let slot = segment.derived.slot::<A>(view);
+        let turns = slot.turns();
+        let _turn = turns.to_build();
+        Ok(slot.replace(Arc::new(self.build_anew(&self.address_of(segment, view, A::KIND), make)?)))
+    }
+
+    fn build_anew<A: Artefact>(&self, address: &Address, make: &Make<'_>) -> Result<A> {
         if address.sealed && self.writable.load(Ordering::Relaxed) {
             match build(&self.files, address, make, true) {
                 // What cannot be read back is built in memory, like what cannot be written.
