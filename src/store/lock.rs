@@ -23,7 +23,8 @@ pub(crate) fn acquire(files: &Files) -> Result<File> {
         } else if files.holding(LOCK, &file)? == Holding::Same {
             // A full disk must not keep a database shut.
             let text = text();
-            let written = file.write_all_at(&text, 0).is_ok();
+            // On Windows nobody but the holder can read or write a locked file.
+            let written = file.write_all_at(&text, 0).is_ok() && cfg!(unix);
             files.hold(&file, written.then_some(text))?;
             return Ok(file);
         } else {

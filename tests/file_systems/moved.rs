@@ -317,6 +317,12 @@ fn a_lock_is_known_by_its_name_not_by_having_one() {
     assert!(tree(&at("copy")) == before);
     add(&Database::open(at("copy")).unwrap(), 2, 3).unwrap();
     holds(&at("copy"), 3);
+    // As NFS does with a file that is removed while it is open.
+    let db = Database::open(at("db")).unwrap();
+    fs::rename(at("db/LOCK"), at("db/.nfs0000000000000001")).unwrap();
+    stops(add(&db, 4, 5), "LOCK renamed");
+    drop(db);
+    holds(&at("db"), 4);
 }
 
 #[test]
