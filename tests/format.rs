@@ -133,7 +133,7 @@ fn contents(version: &Version) -> Value {
         let schema = &collection.schema;
         let mut records = Vec::new();
         for part in &collection.segments {
-            for n in (0..part.segment.records()).filter(|n| !part.deleted.contains(*n)) {
+            for n in part.numbers().unwrap() {
                 let matrix = part.segment.matrix(n).unwrap();
                 let fields = Value::Object((*part.segment.fields(n).unwrap()).clone());
                 let values = bits(matrix.view().values());

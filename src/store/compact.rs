@@ -239,6 +239,9 @@ impl Shared {
     fn reclaim(&self, reason: Reason) -> Result<u64> {
         let mut writer = self.writer()?;
         let files = &self.files;
+        // What is removed must be this writer's own.
+        let newest = writer.newest.clone();
+        newest.check_place(files).map_err(|error| writer.settle(Stop::from(error), files))?;
         let retired = gc::retire(files, 1);
         files.sync_dir("").map_err(|error| writer.settle(Stop::Poison(error), files))?;
         let swept = gc::sweep(files, &writer.newest.manifest, &[], gc::Round::Publish, &writer.unnamed());

@@ -100,7 +100,7 @@ impl SegmentRef {
     ///
     /// # Errors
     /// The damage of a file that cannot be used as a whole.
-    pub(crate) fn numbers(&self) -> Result<impl Iterator<Item = u32>> {
+    pub fn numbers(&self) -> Result<impl Iterator<Item = u32>> {
         match self.segment.damage() {
             Some(damage) => Err(damage),
             None => Ok((0..self.segment.records()).filter(|n| !self.deleted.contains(*n))),

@@ -53,7 +53,7 @@ fn ids(store: &Store) -> Vec<usize> {
     let version = store.version();
     let mut ids = Vec::new();
     for part in &version.collections["c"].segments {
-        for n in (0..part.segment.records()).filter(|n| !part.deleted.contains(*n)) {
+        for n in part.numbers().unwrap() {
             let id: usize = part.segment.id(n).unwrap().parse().unwrap();
             let matrix = part.segment.matrix(n).unwrap().into_matrix();
             assert!(matrix.values().iter().all(|value| *value == id as f32));

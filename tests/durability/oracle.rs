@@ -2,8 +2,8 @@
 
 use otolith::pipeline::{Array, Section};
 use otolith::store::vfs::Vfs;
-use otolith::store::{Access, Change, CollectionVersion, Mode, Options, SegmentRef, Store, Tuning, Version};
-use otolith::{Matrix, Record, Result, Schema};
+use otolith::store::{Access, Change, CollectionVersion, Mode, Options, Store, Tuning, Version};
+use otolith::{Error, Matrix, Record, Result, Schema};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -147,14 +147,23 @@ pub(crate) fn writer(vfs: &(impl Vfs + Clone + 'static), tuning: Tuning) -> Resu
 
 /// Every live record with what reading it gave.
 pub(crate) fn records(collection: &CollectionVersion) -> Vec<(Result<String>, Result<Content>)> {
-    let live = |part: &SegmentRef| {
-        let (segment, deleted) = (part.segment.clone(), part.deleted.clone());
-        (0..segment.records()).filter(move |n| !deleted.contains(*n)).map(move |n| {
+    let mut all = Vec::new();
+    for part in &collection.segments {
+        let segment = &part.segment;
+        let one = |n| {
             let read = || Ok(content(&Value::Object((*segment.fields(n)?).clone()), &segment.matrix(n)?.into_matrix()));
             (segment.id(n).map(str::to_owned), read())
-        })
-    };
-    collection.segments.iter().flat_map(live).collect()
+        };
+        match part.numbers() {
+            Ok(numbers) => all.extend(numbers.map(one)),
+            // One entry stands for all records of a file that cannot be used.
+            Err(damage) => {
+                let again = Error::corrupt(segment.path(), None, damage.to_string());
+                all.push((Err(damage), Err(again)));
+            }
+        }
+    }
+    all
 }
 
 /// Reads a version in full.

@@ -60,7 +60,7 @@ fn shown(version: &Version) -> u64 {
     let mut versions = BTreeSet::new();
     let mut ids = BTreeSet::new();
     for part in &collection.segments {
-        for n in (0..part.segment.records()).filter(|n| !part.deleted.contains(*n)) {
+        for n in part.numbers().unwrap() {
             let id = part.segment.id(n).unwrap();
             let shown = part.segment.fields(n).unwrap().get("version").unwrap().as_u64().unwrap();
             let (kind, which) = id.split_once(' ').unwrap();
