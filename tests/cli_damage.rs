@@ -23,6 +23,8 @@ fn database(folder: &Path) -> PathBuf {
     let values = |n: usize| (0..64 * 64).map(|at| ((n * 7 + at) % 97) as f32).collect();
     let record = |n| Record::new(format!("r{n:02}"), Matrix::from_rows(64, 64, values(n)).unwrap()).field("n", n);
     clips.upsert((0..RECORDS).map(record)).unwrap();
+    // Rows of a view are kept in a file where the records are in one.
+    db.flush().unwrap();
     clips.create_view("short", &View::new([Step::Every { n: 8 }])).unwrap();
     db.close().unwrap();
     path

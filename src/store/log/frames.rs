@@ -73,8 +73,11 @@ impl<'a> Frames<'a> {
         while at < self.length {
             let end = self.length.min(at.saturating_add(PIECE));
             let piece = self.bytes(at, end - at)?;
-            let starts = piece.chunks(8).map(|eight| eight.starts_with(&layout::FRAME_MAGIC));
-            let starts: Vec<u64> = (at..).step_by(8).zip(starts).filter_map(|(at, is)| is.then_some(at)).collect();
+            // What is left behind the last eight bytes is too short for a frame.
+            let (eights, _) = piece.as_chunks::<8>();
+            let places = (at..).step_by(8).zip(eights);
+            let starts: Vec<u64> =
+                places.filter(|(_, eight)| eight[..4] == layout::FRAME_MAGIC).map(|(start, _)| start).collect();
             for start in starts {
                 if let Some(head) = self.head(start)?.filter(&wanted)
                     && self.is_whole(start, &head)?
