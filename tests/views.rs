@@ -33,6 +33,8 @@ fn filled(path: &Path) -> Database {
         let record = |n| Record::new(format!("r{n:02}"), matrix(n, 5 + n as usize % 4)).field("fold", n % 5);
         clips.upsert(numbers.map(record)).unwrap();
     }
+    // Rows of a view are kept in a file where the records are in one.
+    db.flush().unwrap();
     clips.create_view("white", &white()).unwrap();
     db
 }
