@@ -52,10 +52,6 @@ pub(super) struct Beam {
     /// Of each in the pool, whether its neighbours were looked at.
     left: Vec<bool>,
     fresh: Vec<u32>,
-    /// What was met and did not find or keep a place in the pool, and whether its neighbours were looked at.
-    spilled: Vec<(Near, bool)>,
-    /// Whether that is kept, so that [`Beam::widen`] can go on.
-    pub(super) spills: bool,
     /// Rows compared since this was made.
     pub(super) compared: u64,
 }
@@ -111,32 +107,10 @@ impl Beam {
         self.marks.forget(links.nodes());
         self.pool.clear();
         self.left.clear();
-        self.spilled.clear();
         self.fresh.clear();
         self.fresh.extend(starts.iter().filter(|&&start| self.marks.mark(start)));
         self.take(probe, width);
-        self.walk(links, probe, width, 0)
-    }
-
-    /// Goes on with the search done last, for a larger `width`: what that search would have found at once, but for the way to it.
-    pub(super) fn widen(&mut self, links: &impl Links, probe: &Probe<'_>, width: usize) -> &[Near] {
-        // All of them are less near than what is in the pool.
-        self.spilled.sort_unstable_by(|(a, _), (b, _)| a.order(b));
-        let (at, more) = (self.pool.len(), width.saturating_sub(self.pool.len()).min(self.spilled.len()));
-        for (near, left) in self.spilled.drain(..more) {
-            self.pool.push(near);
-            self.left.push(left);
-        }
-        self.walk(links, probe, width, at)
-    }
-
-    /// The pool of the search done last, nearest first.
-    pub(super) fn pool(&self) -> &[Near] {
-        &self.pool
-    }
-
-    /// Looks at the neighbours of what is in the pool, from `at` on, until it stays as it is.
-    fn walk(&mut self, links: &impl Links, probe: &Probe<'_>, width: usize, mut at: usize) -> &[Near] {
+        let mut at = 0;
         while at < self.pool.len() {
             if self.left[at] {
                 at += 1;
@@ -160,23 +134,23 @@ impl Beam {
         &self.pool
     }
 
+    /// The pool of the search done last, nearest first.
+    pub(super) fn pool(&self) -> &[Near] {
+        &self.pool
+    }
+
     /// Compares the fresh nodes and puts the near ones into the pool; gives the first place that changed.
     fn take(&mut self, probe: &Probe<'_>, width: usize) -> usize {
-        let (pool, left, spilled, spills) = (&mut self.pool, &mut self.left, &mut self.spilled, self.spills);
+        let (pool, left) = (&mut self.pool, &mut self.left);
         self.compared += self.fresh.len() as u64;
         let mut first = usize::MAX;
         probe.keys(&self.fresh, |near| {
             if pool.len() >= width {
                 if pool.last().is_none_or(|last| near.order(last).is_gt()) {
-                    if spills {
-                        spilled.push((near, false));
-                    }
                     return;
                 }
-                let last = pool.pop().zip(left.pop());
-                if spills {
-                    spilled.extend(last);
-                }
+                pool.pop();
+                left.pop();
             }
             let place = pool.partition_point(|other| other.order(&near).is_lt());
             pool.insert(place, near);

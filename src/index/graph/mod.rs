@@ -132,9 +132,8 @@ impl Links for Lists<'_> {
 impl Graph {
     /// Begins a walk.
     pub(crate) fn walk<'w>(&'w self, query: &'w CodedQuery) -> Walk<'w> {
-        let mut beam = self.beams.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        beam.spills = true;
-        Walk { graph: self, query: query.coarse(self.table.least_offset), beam, begun: false }
+        let beam = self.beams.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        Walk { graph: self, query: query.coarse(self.table.least_offset), beam }
     }
 
     fn twins(&self) -> Result<Twins<'_>> {
@@ -209,16 +208,15 @@ impl Graph {
     }
 }
 
-/// A search for one query, which may go on.
+/// A search for one query, which may be done again with a larger width.
 pub(crate) struct Walk<'w> {
     graph: &'w Graph,
     query: (&'w SignedCodes, f32, f32),
     beam: Beam,
-    begun: bool,
 }
 
 impl Walk<'_> {
-    /// Positions of the `width` nearest rows that the walk meets and of their twins, in order of position. A width is larger than the one before.
+    /// Positions of the `width` nearest rows that the walk meets and of their twins, in order of position.
     ///
     /// # Errors
     /// None in practice: the sections were checked when they were read.
@@ -229,19 +227,15 @@ impl Walk<'_> {
         let probe = Probe { codes, query, scale, unit, lift: None };
         let before = beam.compared;
         let links = Lists { links: sections.numbers(section::NEIGHBOURS)?, degree: DEGREE };
-        if std::mem::replace(&mut self.begun, true) {
-            beam.widen(&links, &probe, width);
-        } else {
-            let levels: &[u32] = sections.numbers(section::LEVELS)?;
-            let most = graph.uppers.last().map_or(0, |&(_, size)| size);
-            let tops = &levels[1 + graph.uppers.len()..][..most];
-            let start = graph.uppers.iter().fold(0, |node, &(start, size)| {
-                let links = &levels[start..][..size * UPPER_DEGREE];
-                beam.climb(&Lists { links, degree: UPPER_DEGREE }, &probe, tops, node)
-            });
-            let start = tops.get(start as usize).copied().unwrap_or(0);
-            beam.search(&links, &probe, &[start], width);
-        }
+        let levels: &[u32] = sections.numbers(section::LEVELS)?;
+        let most = graph.uppers.last().map_or(0, |&(_, size)| size);
+        let tops = &levels[1 + graph.uppers.len()..][..most];
+        let start = graph.uppers.iter().fold(0, |node, &(start, size)| {
+            let links = &levels[start..][..size * UPPER_DEGREE];
+            beam.climb(&Lists { links, degree: UPPER_DEGREE }, &probe, tops, node)
+        });
+        let start = tops.get(start as usize).copied().unwrap_or(0);
+        beam.search(&links, &probe, &[start], width);
         let mut near: Vec<u32> = beam.pool().iter().map(|near| near.node).collect();
         graph.walking.note(beam.compared - before, begun.elapsed());
         graph.twins()?.join(&mut near);

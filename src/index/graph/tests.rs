@@ -101,22 +101,15 @@ fn rows_that_codes_cannot_tell_apart_cost_one_comparison_together() {
 }
 
 #[test]
-fn a_walk_that_goes_on_finds_what_a_wide_one_finds() {
+fn a_walk_done_again_with_a_larger_width_finds_what_one_finds_at_once() {
     let mut noise = Noise(3);
     let rows: Vec<Vec<f32>> = (0..2_000).map(|_| (0..DIM).map(|_| noise.next()).collect()).collect();
     let graph = graph(Metric::L2, &rows);
-    let (mut both, mut wide_alone) = (0, 0);
     for _ in 0..50 {
         let query: Vec<f32> = (0..DIM).map(|_| noise.next()).collect();
         let query = CodedQuery::new(Metric::L2, &query);
-        let (wide, at_once) = walk(&graph, &query, &[80]);
-        let (steps, in_steps) = walk(&graph, &query, &[10, 40, 80]);
-        assert_eq!(steps.len(), 80);
-        assert!(in_steps <= at_once + at_once / 10, "{in_steps} rows compared instead of {at_once}");
-        both += wide.iter().filter(|node| steps.binary_search(node).is_ok()).count();
-        wide_alone += wide.len();
+        assert_eq!(walk(&graph, &query, &[10, 40, 80]).0, walk(&graph, &query, &[80]).0);
     }
-    assert!(both * 100 >= wide_alone * 98, "{both} of {wide_alone}");
 }
 
 #[test]
