@@ -5,6 +5,7 @@ use super::exit::Failure;
 use super::model::Target;
 use super::output::Output;
 use crate::error::{Error, ErrorKind, Result};
+use crate::record;
 use crate::score::Metric;
 use crate::store::{BulkLoad, Entry, Snapshot};
 use crate::{Collection, DatabaseOptions, Matrix, Precision, Record, Schema};
@@ -196,7 +197,7 @@ impl Writer<'_> {
             self.waiting += 1;
             record.id.get_or_insert_with(|| {
                 self.number += 1;
-                format!("{:020}", self.number)
+                record::numbered(self.number)
             });
             load.push(record)?;
         }
@@ -230,7 +231,7 @@ impl Numbers {
     /// Makes sure of the numbers of records before they go into a collection that held `before`.
     fn settle(self, batch: &mut [Record], before: &Snapshot) -> Result<()> {
         for record in batch {
-            let Some(id) = record.id.as_deref().filter(|id| is_number(id)) else { continue };
+            let Some(id) = record.id.as_deref().filter(|id| record::is_number(id)) else { continue };
             match self {
                 Numbers::Renew => record.id = None,
                 Numbers::Replace => {}
@@ -247,11 +248,6 @@ impl Numbers {
         }
         Ok(())
     }
-}
-
-/// Whether an id is a number as collections give it.
-fn is_number(id: &str) -> bool {
-    id.len() == 20 && id.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Whether writing the record would change nothing.

@@ -76,8 +76,12 @@ pub(crate) fn numbered(number: u64) -> String {
 
 /// The number that an id is, if it could have been given to a record without one.
 pub(crate) fn number_of(id: &str) -> Option<u64> {
-    let is_number = id.len() == 20 && id.bytes().all(|byte| byte.is_ascii_digit());
-    id.parse().ok().filter(|number| is_number && *number < limits::COUNTER)
+    id.parse().ok().filter(|number| is_number(id) && *number < limits::COUNTER)
+}
+
+/// Whether an id has the form of a number as collections give it.
+pub(crate) fn is_number(id: &str) -> bool {
+    id.len() == 20 && id.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Checks the length of an id.

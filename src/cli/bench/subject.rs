@@ -5,6 +5,7 @@ use super::super::model::COLLECTION;
 use super::super::output::Output;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
+use crate::record;
 use crate::score::Metric;
 use crate::store::RAW;
 use crate::{Collection, Database, Record, Schema};
@@ -50,7 +51,7 @@ impl Subject {
             if is_drawn(number, count, hold_out) {
                 questions.push(Question { rows: matrix, own: None });
             } else {
-                let id = id.unwrap_or_else(|| format!("{number:020}"));
+                let id = id.unwrap_or_else(|| record::numbered(number));
                 load.push(Record { id: Some(id), matrix, fields })?;
             }
             bar.inc(1);
