@@ -107,9 +107,15 @@ pub(crate) fn encode(metric: Metric, row: &[f32], codes: &mut [u8]) -> CodeEntry
 /// The nearest whole number to one that is not large: adding 1.5 * 2^52 leaves no room for a fraction. (A call of the library's
 /// rounding for each number would take longer than all else.)
 fn nearest(value: f64) -> f64 {
-    const ROOM: f64 = 1.5 * (1u64 << 52) as f64;
     (value + ROOM) - ROOM
 }
+
+/// A whole number from -128 to 127; a cast would look for more than that.
+fn byte(whole: f64) -> i8 {
+    (whole + ROOM).to_bits() as i8
+}
+
+const ROOM: f64 = 1.5 * (1u64 << 52) as f64;
 
 /// The power of two next below, of those that `f32` has.
 pub(crate) fn power_of_two(value: f64) -> f64 {
@@ -342,16 +348,28 @@ impl CodedQuery {
         let largest = row.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
         let step = if largest == 0.0 { 1.0 } else { f64::from(largest) / 127.0 };
         let fine = step / 254.0;
-        let (mut high, mut low) = (Vec::with_capacity(row.len()), Vec::with_capacity(row.len()));
-        let mut error = 0.0f64;
-        for &value in row {
+        // Whatever the codes are, the error is what they leave: a product that rounds otherwise than a quotient costs nothing.
+        let (per_step, per_fine) = (1.0 / step, 1.0 / fine);
+        let code = |value: f32, error: &mut f64| {
             let value = f64::from(value);
-            let whole = nearest(value / step).clamp(-127.0, 127.0);
-            let part = nearest((value - whole * step) / fine).clamp(-127.0, 127.0);
-            error += (value - whole * step - part * fine).powi(2);
-            high.push(whole as i8);
-            low.push(part as i8);
+            let whole = nearest((value * per_step).clamp(-127.0, 127.0));
+            let part = nearest(((value - whole * step) * per_fine).clamp(-127.0, 127.0));
+            *error += (value - whole * step - part * fine).powi(2);
+            (byte(whole), byte(part))
+        };
+        let (mut high, mut low) = (vec![0; row.len()], vec![0; row.len()]);
+        let mut errors = [0.0f64; 8];
+        let ((values, rest), (highs, high_rest), (lows, low_rest)) =
+            (row.as_chunks::<8>(), high.as_chunks_mut::<8>(), low.as_chunks_mut::<8>());
+        for ((values, high), low) in values.iter().zip(highs).zip(lows) {
+            for (lane, error) in errors.iter_mut().enumerate() {
+                (high[lane], low[lane]) = code(values[lane], error);
+            }
         }
+        for ((value, high), low) in rest.iter().zip(high_rest).zip(low_rest) {
+            (*high, *low) = code(*value, &mut errors[0]);
+        }
+        let error: f64 = errors.iter().sum();
         let (high, low) = (SignedCodes::new(high), SignedCodes::new(low));
         let norm = norm * (1.0 + (row.len() as f64 + 8.0) * f64::EPSILON);
         CodedQuery { metric, high, low, steps: [step, fine], norm, error: error.sqrt() * 1.000_01, dim: row.len() }

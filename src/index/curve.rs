@@ -122,8 +122,10 @@ impl Curve {
         may_look_again: bool,
         signs: impl Fn(u64) -> Signs,
     ) -> Verdict {
-        let around: Vec<(Source, u64)> = self.around(k).map(|group| (group[0].source, group[0].k)).collect();
-        let asked = self.questions.iter().filter(|questions| around.contains(&(questions.source, questions.k)));
+        let is_around = |questions: &&Questions| {
+            self.around(k).any(|group| (group[0].source, group[0].k) == (questions.source, questions.k))
+        };
+        let asked = self.questions.iter().filter(is_around);
         let judge = |questions: &Questions| {
             questions.judge(Asked { signs: signs(questions.k), setting, target, may_look_again })
         };

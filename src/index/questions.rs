@@ -134,9 +134,8 @@ impl Questions {
     /// What they say of a query: the worst of what each sign says.
     pub(super) fn judge(&self, asked: Asked) -> Verdict {
         let told = self.signs.iter().zip(asked.signs).filter(|(sign, _)| sign.tells());
-        let mut verdicts: Vec<Verdict> = told.map(|(sign, value)| self.judge_by(sign, value, &asked)).collect();
-        let unknown = verdicts.iter().filter(|verdict| **verdict < Verdict::Enough).min().copied();
-        unknown.or_else(|| verdicts.drain(..).max()).unwrap_or(Verdict::Unlike)
+        let worse = |a: Verdict, b: Verdict| if a.min(b) < Verdict::Enough { a.min(b) } else { a.max(b) };
+        told.map(|(sign, value)| self.judge_by(sign, value, &asked)).reduce(worse).unwrap_or(Verdict::Unlike)
     }
 
     fn judge_by(&self, sign: &Sign, value: f64, asked: &Asked) -> Verdict {

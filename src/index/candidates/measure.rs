@@ -15,6 +15,8 @@ use std::convert::Infallible;
 /// Records that serve as queries at most; and at least, whatever it costs.
 const QUERIES: usize = 100;
 const FEWEST: usize = 10;
+/// Records for each of them of which it is seen how near they are.
+const SEEN: usize = 10;
 /// Multiplications that all their exact scans may take: 10 to 20 s of one core. Not seconds, or the bytes would depend on
 /// the machine's load.
 const WORK: f64 = 5e11;
@@ -43,7 +45,7 @@ pub(super) fn measure(
     }
     let scan = rows as f64 * rows as f64 / records.len() as f64 * source.dim as f64;
     let count = ((WORK / scan) as usize).clamp(FEWEST, QUERIES);
-    let own: Vec<u32> = choose(records.len(), count, draws).map(|number| records[number]).collect();
+    let own = from_near_to_far(source, parts, choose(records.len(), SEEN * count, draws).map(|at| records[at]), count)?;
     let mut asked = Vec::with_capacity(own.len());
     for &record in &own {
         if let Some(matrix) = source.matrix(record)? {
@@ -65,6 +67,26 @@ pub(super) fn measure(
         }
     }
     Ok((WEIGHTS[best], Curve::new(measured)))
+}
+
+/// Of these records as many as are wanted, at even distances from the nearest to the least near: few that were drawn blindly would leave it
+/// open where the records end and others begin.
+fn from_near_to_far(
+    source: &records::Source<'_>,
+    parts: Parts<'_>,
+    seen: impl Iterator<Item = u32>,
+    count: usize,
+) -> Result<Vec<u32>> {
+    let mut near = Vec::new();
+    for record in seen {
+        let matrix = source.matrix(record)?;
+        near.extend(matrix.map(|matrix| (parts.nearness(matrix.view()), record)));
+    }
+    near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let (last, gaps) = (near.len().saturating_sub(1), count.max(2) - 1);
+    let mut chosen: Vec<u32> = (0..count.min(near.len())).map(|at| near[at * last / gaps].1).collect();
+    chosen.dedup();
+    Ok(chosen)
 }
 
 /// What one query found.

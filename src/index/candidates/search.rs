@@ -60,6 +60,11 @@ impl<'a> Parts<'a> {
         Estimated { near, ranked: estimates.into_iter().zip(records).collect() }
     }
 
+    /// How near a query is, without any record.
+    pub(super) fn nearness(&self, query: MatrixView<'_>) -> f64 {
+        self.estimates(query, &[]).1
+    }
+
     /// An estimate of the score of each of these records, but for what is the same for all of them; and how near the query is to centroids.
     fn estimates(&self, query: MatrixView<'_>, records: &[u32]) -> (Vec<f64>, f64) {
         let width = self.space.width();
