@@ -2,7 +2,7 @@
 
 use super::index::{IndexInfo, IndexKind, made, worthy};
 use crate::error::Result;
-use crate::index::{Candidates, Place, ViewRows};
+use crate::index::{Candidates, Curve, Place, ViewRows};
 use crate::matrix::StoredMatrix;
 use crate::store::{SectionsWriter, Segment, Snapshot, ViewFile};
 use std::sync::Arc;
@@ -43,7 +43,7 @@ fn info(segment: u32, of: &Segment, candidates: &Candidates) -> IndexInfo {
         records: of.records(),
         rows: of.records() as usize - candidates.others().len() as usize,
         bytes: candidates.size(),
-        curve: candidates.curve().clone(),
+        curve: Curve::clone(&candidates.curve()),
         built: None,
     }
 }

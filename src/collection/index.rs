@@ -259,7 +259,7 @@ fn info(kind: IndexKind, segment: u32, of: &Segment, index: &PlainIndex) -> Inde
         records: of.records(),
         rows: index.table().len(),
         bytes: index.table().sections.size(),
-        curve: index.curve().clone(),
+        curve: Curve::clone(&index.recall().curve()),
         built: None,
     }
 }

@@ -40,14 +40,17 @@ pub enum Source {
     Records,
     /// Queries that were given ([`build_index_with`](crate::Collection::build_index_with)).
     Queries,
+    /// Queries that were answered exactly as well ([`Query::recheck`](crate::Query::recheck)), since the index was loaded.
+    Asked,
 }
 
 impl Source {
-    /// Its name: `records`, `queries`.
+    /// Its name: `records`, `queries`, `asked`.
     pub fn name(self) -> &'static str {
         match self {
             Source::Records => "records",
             Source::Queries => "queries",
+            Source::Asked => "asked",
         }
     }
 }
@@ -78,6 +81,12 @@ impl CurveEntry {
         ((self.mean - error).max(0.0), (self.mean + error).min(1.0))
     }
 
+    /// Whether recall is so much, with confidence. Real queries have nothing to prove that others have proved, but may prove the contrary.
+    fn promises(&self, target: f64) -> bool {
+        let (low, high) = self.interval();
+        if self.source == Source::Asked { high >= target } else { low >= target }
+    }
+
     fn is_sound(&self) -> bool {
         let share = 0.0..=1.0;
         self.k > 0
@@ -99,6 +108,22 @@ impl Curve {
         Curve { entries, questions: questions.into_iter().map(|(questions, _)| questions).collect() }
     }
 
+    /// What was measured by others beside it.
+    pub(super) fn with(&self, questions: Vec<(Questions, Vec<f64>)>) -> Curve {
+        let Curve { mut entries, questions: mut all } = Curve::new(questions);
+        entries.extend_from_slice(&self.entries);
+        all.extend_from_slice(&self.questions);
+        entries.sort_by_key(|entry| (entry.source, entry.k, entry.setting));
+        all.sort_by_key(|questions| (questions.source, questions.k));
+        Curve { entries, questions: all }
+    }
+
+    /// The settings at which recall of so many hits was measured, or of the next larger number of them.
+    pub(super) fn settings(&self, k: u64) -> Vec<u64> {
+        let measured = self.around(k).filter(|group| group[0].source == Source::Records).last().unwrap_or_default();
+        measured.iter().map(|entry| entry.setting).collect()
+    }
+
     /// All that was measured, by source, rising `k` and setting.
     pub fn entries(&self) -> &[CurveEntry] {
         &self.entries
@@ -107,9 +132,8 @@ impl Curve {
     /// The least setting at which recall@k is `target` or more with confidence, for the queries of every source; between two measured `k` the
     /// larger of theirs. None when no setting reaches it, or when no `k` that large was measured.
     pub fn setting(&self, k: u64, target: f64) -> Option<u64> {
-        let reached = |entries: &[CurveEntry]| {
-            entries.iter().find(|entry| entry.interval().0 >= target).map(|entry| entry.setting)
-        };
+        let reached =
+            |entries: &[CurveEntry]| entries.iter().find(|entry| entry.promises(target)).map(|entry| entry.setting);
         self.around(k).map(reached).try_fold(None, |largest, setting| Some(largest.max(Some(setting?))))?
     }
 
@@ -125,11 +149,17 @@ impl Curve {
         let is_around = |questions: &&Questions| {
             self.around(k).any(|group| (group[0].source, group[0].k) == (questions.source, questions.k))
         };
-        let asked = self.questions.iter().filter(is_around);
-        let judge = |questions: &Questions| {
-            questions.judge(Asked { signs: signs(questions.k), setting, target, may_look_again })
+        let verdict = |is_asked: bool, must_prove: bool| {
+            let asked =
+                self.questions.iter().filter(is_around).filter(move |of| (of.source == Source::Asked) == is_asked);
+            let judge = |questions: &Questions| {
+                questions.judge(Asked { signs: signs(questions.k), setting, target, may_look_again, must_prove })
+            };
+            asked.map(judge).max()
         };
-        asked.map(judge).max().unwrap_or(Verdict::Unlike)
+        let measured = verdict(false, false).unwrap_or(Verdict::Unlike);
+        // Of a query that only others like it know of, nothing else has proved anything.
+        verdict(true, measured < Verdict::Enough).map_or(measured, |asked| asked.max(measured))
     }
 
     /// The nearness of the questions, from the least to the largest; for people.
@@ -158,7 +188,13 @@ impl Curve {
             (below.map_or(0.0, |entry| entry.interval().0), above.map_or(1.0, |entry| entry.interval().1))
         };
         let wider = |a: (f64, f64), b: (f64, f64)| (a.0.min(b.0), a.1.max(b.1));
-        self.around(k).map(of_one).reduce(wider).unwrap_or((0.0, 1.0))
+        let of_source = |is_asked: bool| {
+            let groups = self.around(k).filter(move |group| (group[0].source == Source::Asked) == is_asked);
+            groups.map(of_one).reduce(wider)
+        };
+        let measured = of_source(false).unwrap_or((0.0, 1.0));
+        // Those that were asked count where they prove the contrary; few of them only leave more open.
+        of_source(true).filter(|asked| asked.1 < measured.0).map_or(measured, |asked| wider(asked, measured))
     }
 
     /// What was measured of the nearest `k` on either side, or of `k` itself, by each source; nothing where one measured none that large.

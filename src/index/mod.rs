@@ -10,7 +10,7 @@
 //! ```
 //! Whatever way a record was met, its score is exact, and the same bits.
 
-mod candidates;
+pub(crate) mod candidates;
 pub(crate) mod codes;
 mod curve;
 pub(crate) mod exact;
@@ -20,6 +20,7 @@ pub(crate) mod one_row;
 pub(crate) mod pace;
 pub(crate) mod plain;
 pub(crate) mod questions;
+pub(crate) mod recall;
 mod rows;
 mod select;
 pub(crate) mod table;

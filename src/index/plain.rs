@@ -1,9 +1,9 @@
 //! Indexes over plain vectors, whichever kind: a curve, a cost, and rows that are near a query.
 
 use super::codes::CodedQuery;
-use super::curve::Curve;
 use super::graph::{Graph, Walk};
 use super::lists::{Lists, Nearest};
+use super::recall::Recall;
 use super::table::CodeTable;
 use crate::error::Result;
 use crate::score::Metric;
@@ -33,11 +33,11 @@ impl PlainIndex {
         }
     }
 
-    /// The recall that it measured of itself, by setting.
-    pub(crate) fn curve(&self) -> &Curve {
+    /// What is known of its recall.
+    pub(crate) fn recall(&self) -> &Recall {
         match self {
-            PlainIndex::Graph(graph) => &graph.curve,
-            PlainIndex::Lists(lists) => &lists.curve,
+            PlainIndex::Graph(graph) => &graph.recall,
+            PlainIndex::Lists(lists) => &lists.recall,
         }
     }
 

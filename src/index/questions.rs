@@ -66,6 +66,8 @@ pub(super) struct Asked {
     pub(super) target: f64,
     /// Whether more effort may find it nearer, and was not made yet.
     pub(super) may_look_again: bool,
+    /// Whether recall is to be shown by the questions like it alone, and not only by all together.
+    pub(super) must_prove: bool,
 }
 
 /// What questions say of a query at a setting; of several, what those say that know more, and of these the largest.
@@ -139,7 +141,7 @@ impl Questions {
     }
 
     fn judge_by(&self, sign: &Sign, value: f64, asked: &Asked) -> Verdict {
-        let Asked { setting, target, may_look_again, .. } = *asked;
+        let Asked { setting, target, may_look_again, must_prove, .. } = *asked;
         let ((least, most), edge) = (sign.range(), sign.at(1.0 / EDGE as f64));
         let beyond = (CERTAIN / self.count() as f64).clamp(BEYOND, 1.0);
         if value.is_nan() || value < least - beyond * (edge - least) {
@@ -154,6 +156,9 @@ impl Questions {
             let (mean, deviation) = self.mean(window.iter().map(|&question| question as usize), *at);
             // A full window is like many others, one of which is bad by chance. A smaller one stands apart, and is the only one of its kind.
             let count = window.len() as f64;
+            if must_prove {
+                return mean - error(deviation, count) >= target;
+            }
             let chance = if window.len() < WINDOW { -0.5 * deviation / count.sqrt() } else { error(deviation, count) };
             mean + chance >= target
         };
@@ -294,7 +299,13 @@ mod tests {
     }
 
     fn judge(nearness: f64, setting: u64, target: f64) -> Verdict {
-        questions().judge(Asked { signs: [nearness, 0.0], setting, target, may_look_again: setting == 16 })
+        questions().judge(Asked {
+            signs: [nearness, 0.0],
+            setting,
+            target,
+            may_look_again: setting == 16,
+            must_prove: false,
+        })
     }
 
     #[test]
@@ -318,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_target_that_those_like_it_never_reach_is_told() {
-        let asked = Asked { signs: [0.0; 2], setting: 8, target: 0.5, may_look_again: true };
+        let asked = Asked { signs: [0.0; 2], setting: 8, target: 0.5, may_look_again: true, must_prove: false };
         let few = Questions::new(Source::Records, 1, vec![8], vec![([0.0; 2], vec![0]); 30]);
         assert_eq!(few.judge(asked), Verdict::Never);
         assert_eq!(Questions::new(Source::Records, 1, vec![8], vec![]).judge(asked), Verdict::Unlike);
@@ -329,7 +340,13 @@ mod tests {
         let far = (0..12).map(|at| ([-9.0 + 0.01 * f64::from(at), NO_CONTRAST], vec![2, 10]));
         let near = (0..400).map(|at| ([-0.001 * f64::from(at), NO_CONTRAST], vec![10, 10]));
         let questions = Questions::new(Source::Records, 10, vec![1, 8], far.chain(near).collect());
-        let asked = |nearness| Asked { signs: [nearness, 0.0], setting: 1, target: 0.8, may_look_again: false };
+        let asked = |nearness| Asked {
+            signs: [nearness, 0.0],
+            setting: 1,
+            target: 0.8,
+            may_look_again: false,
+            must_prove: false,
+        };
         assert_eq!(questions.judge(asked(-8.9)), Verdict::At(8));
         assert_eq!(questions.judge(asked(-0.3)), Verdict::Enough);
     }
@@ -339,7 +356,13 @@ mod tests {
         let one = |at: u32| ([f64::from(at % 20), f64::from(at)], vec![if at < 60 { 3 } else { 10 }, 10]);
         let questions = Questions::new(Source::Records, 10, vec![1, 8], (0..400).map(one).collect());
         let judge = |contrast| {
-            questions.judge(Asked { signs: [10.0, contrast], setting: 1, target: 0.7, may_look_again: false })
+            questions.judge(Asked {
+                signs: [10.0, contrast],
+                setting: 1,
+                target: 0.7,
+                may_look_again: false,
+                must_prove: false,
+            })
         };
         assert_eq!((judge(200.0), judge(20.0), judge(-100.0)), (Verdict::Enough, Verdict::At(8), Verdict::Unlike));
     }

@@ -1,9 +1,11 @@
 //! Several rows against several: all records of a segment, or those that an index holds likely to be among the best.
 
-use super::plan::{Choice, Way};
+use super::plan::{Choice, MOSTLY, Way};
 use super::{Effort, Search};
+use crate::index::candidates::Estimated;
+use crate::index::exact::{Gathered, scan};
 use crate::index::questions::{NO_CONTRAST, Verdict};
-use crate::index::{Candidates, Selected};
+use crate::index::{Candidates, Place, Selected};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -30,7 +32,7 @@ impl Search<'_> {
         let segment = &self.snapshot.segments()[selected.segment as usize].segment;
         let candidates: Option<Arc<Candidates>> = self.snapshot.artefact(segment, self.rows.view());
         let candidates = candidates.ok_or("no index over this segment")?;
-        let curve = candidates.curve();
+        let (curve, recall) = (candidates.curve(), candidates.recall());
         let is_short = self.query.rows() as f64 * ROWS_PER_ROW < candidates.rows_per_record();
         let (setting, target) = match self.effort {
             Effort::Recall(_) if is_short => {
@@ -50,7 +52,18 @@ impl Search<'_> {
         // Only a forged file is of another dimension.
         let estimated = candidates.ask(self.query, allowed, &deleted);
         let mut estimated = estimated.map_err(|_| "the index is of other rows")?;
-        let (setting, like) = match curve.judge(k, (setting, target), false, |_| [estimated.nearness(), NO_CONTRAST]) {
+        let signs = [estimated.nearness(), NO_CONTRAST];
+        if let (Effort::Recall(_), Some(share)) = (self.effort, self.recheck)
+            && selected.count() as f64 >= MOSTLY * f64::from(candidates.records())
+            && recall.is_due(share)
+        {
+            let found = self.found_among(&mut estimated, &recall.settings(k), selected);
+            let at = recall.settings(k).iter().position(|&other| other >= setting).unwrap_or_default();
+            let has = found.get(at).copied().unwrap_or_default();
+            recall.note(k, signs, found);
+            return Err(format!("asked exactly as well, as a share of queries is: the index has {has} of {k}").into());
+        }
+        let (setting, like) = match curve.judge(k, (setting, target), false, |_| signs) {
             Verdict::Enough => (setting, true),
             Verdict::At(next) => (next, true),
             _ if target == 0.0 => (setting, false),
@@ -71,5 +84,22 @@ impl Search<'_> {
         let (low, high) = if is_short { (0.0, 1.0) } else { curve.interval(k, count) };
         let why = format!("recall {low:.3} to {high:.3} measured").into();
         Ok((Choice { way: Way::Candidates { count }, why, recall: Some((low, high)), like }, records))
+    }
+
+    /// Answers a query exactly, to see how much of it is among so many candidates each time.
+    fn found_among(&self, estimated: &mut Estimated, settings: &[u64], selected: &Selected) -> Vec<usize> {
+        let gathered = Gathered::new(self.k, None);
+        let places: Vec<Place> = selected.places().collect();
+        scan(self.rows, &places, self.prepared, &gathered);
+        let truth = gathered.finish(|place| self.segment(place).id(place.record).ok()).hits;
+        let most = settings.last().map_or(0, |&setting| setting as usize);
+        let first = estimated.first(most);
+        let lacking = self.k.unwrap_or_default().saturating_sub(truth.len());
+        let both = |&setting: &u64| {
+            let first = &first[..first.len().min(setting as usize)];
+            // An answer that is shorter than `k` lacks nothing.
+            lacking + truth.iter().filter(|(_, place)| first.contains(&place.record)).count()
+        };
+        settings.iter().map(both).collect()
     }
 }

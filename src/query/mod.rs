@@ -65,6 +65,7 @@ pub struct Query<'q> {
     filter: Option<Result<Filter>>,
     explain: bool,
     effort: Effort,
+    recheck: Option<f64>,
 }
 
 /// How much of the exact answer is wanted.
@@ -101,6 +102,7 @@ impl<'q> Query<'q> {
             filter: None,
             explain: false,
             effort: Effort::Exact,
+            recheck: None,
         }
     }
 
@@ -152,6 +154,15 @@ impl<'q> Query<'q> {
         self
     }
 
+    /// Of the queries that ask so, answers this share (from 0 to 1; 0.01 is one in a hundred) exactly, and notes what the index would have found.
+    /// Once there are twenty for a number of hits, the recall promised to all later queries goes by these too: queries that find less than the records
+    /// did get more effort, and such as are unlike the records are no longer unlike all ([`Source::Asked`](crate::index::Source)). It lasts as
+    /// long as the database is open and the index loaded. Says nothing where [`Query::recall`] is not asked for.
+    pub fn recheck(mut self, share: f64) -> Self {
+        self.recheck = Some(share);
+        self
+    }
+
     /// Fixes by hand how much an index looks at: the width of a graph's search (`ef`), the lists looked into (`nprobe`); of a segment that
     /// has both, the graph is used. For measuring; [`Query::recall`] chooses it.
     pub fn budget(mut self, setting: usize) -> Self {
@@ -189,6 +200,9 @@ impl<'q> Query<'q> {
         {
             return Err(Error::invalid("recall", format!("{target}: give a share from 0 to 1, say 0.95")));
         }
+        if self.recheck.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+            return Err(Error::invalid("recheck", "give a share of the queries from 0 to 1, say 0.01"));
+        }
         let filter = self.filter.transpose()?;
         let rows = ViewRows::open(&snapshot, &self.view)?;
         let query = rows.apply(self.rows)?;
@@ -205,6 +219,7 @@ impl<'q> Query<'q> {
             k,
             min_score: self.min_score,
             effort: self.effort,
+            recheck: self.recheck,
         };
         search.run(select(&snapshot, filter.as_ref())?)
     }
@@ -222,6 +237,8 @@ struct Search<'a> {
     k: Option<usize>,
     min_score: Option<f64>,
     effort: Effort,
+    /// The share of queries that are answered exactly as well.
+    recheck: Option<f64>,
 }
 
 impl Search<'_> {

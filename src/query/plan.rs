@@ -9,7 +9,7 @@ use crate::index::lists::Lists;
 use crate::index::plain::{Asking, PlainIndex, PlainQuery};
 use crate::index::questions::{NO_CONTRAST, Signs, Verdict, nearness};
 use crate::index::table::CodeTable;
-use crate::index::{Place, Selected, Selection};
+use crate::index::{Curve, Place, Selected, Selection};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -109,6 +109,9 @@ impl Means {
     }
 }
 
+/// The share of the records that a filter and deletions have to leave for a query to tell of the others.
+pub(super) const MOSTLY: f64 = 0.5;
+
 /// A decision.
 pub(super) struct Choice {
     pub(super) way: Way,
@@ -140,6 +143,11 @@ struct Approach<'i> {
 }
 
 impl Approach<'_> {
+    /// A setting that leads to as many selected rows as this one if all were.
+    fn scaled(&self, setting: u64) -> u64 {
+        (setting as f64 / self.share).ceil() as u64
+    }
+
     fn way(&self, setting: u64) -> Way {
         match self.index {
             PlainIndex::Graph(_) => Way::Graph { width: setting },
@@ -270,10 +278,11 @@ impl Search<'_> {
 
     /// How an index would be asked; nothing when no setting that it measured is sure enough.
     fn approach<'i>(&self, index: &'i PlainIndex, k: u64, selected: &Selected) -> Option<Approach<'i>> {
+        let curve = index.recall().curve();
         let setting = match self.effort {
             Effort::Exact => return None,
             Effort::Budget(setting) => setting as u64,
-            Effort::Recall(target) => index.curve().setting(k, target)?,
+            Effort::Recall(target) => curve.setting(k, target)?,
         };
         // A graph's setting is a number of rows, which should include the hits.
         let (setting, wanted) = match index {
@@ -283,13 +292,13 @@ impl Search<'_> {
         // Among all rows it must lead to as many that are selected as it would lead to rows if all were.
         let share = (selected.count() as f64 / index.table().len().max(1) as f64).min(1.0);
         // Rows whose codes prove nothing are looked at in any case.
-        let cost = index.cost(index.curve().compared(setting) / share + index.table().without_bound.len() as f64);
+        let cost = index.cost(curve.compared(setting) / share + index.table().without_bound.len() as f64);
         Some(Approach {
             index,
             setting,
             share,
             cost,
-            recall: index.curve().interval(k, setting),
+            recall: curve.interval(k, setting),
             wanted: wanted.min(selected.count()),
         })
     }
@@ -299,17 +308,23 @@ impl Search<'_> {
         let Approach { index, share, recall, wanted, .. } = *approach;
         let query = PlainQuery { metric: self.metric, row: self.query.row(0), coded };
         let k = self.k.unwrap_or_default() as u64;
-        let scaled = |setting: u64| (setting as f64 / share).ceil() as u64;
-        let mut asking = index.ask(query, scaled(approach.setting))?;
+        if let (Effort::Recall(_), Some(share)) = (self.effort, self.recheck)
+            && approach.share >= MOSTLY
+            && index.recall().is_due(share)
+        {
+            return self.ask_both(approach, query, selected).map(Looked::TooLittle);
+        }
+        let curve = index.recall().curve();
+        let mut asking = index.ask(query, approach.scaled(approach.setting))?;
         let (mut setting, mut may_look_again) = (approach.setting, matches!(index, PlainIndex::Graph(_)));
         let (mut positions, like) = loop {
-            let positions = asking.look(scaled(setting))?;
+            let positions = asking.look(approach.scaled(setting))?;
             let target = if let Effort::Recall(target) = self.effort { target } else { 0.0 };
             let signs = |k| self.signs(index, &asking, k, selected.segment).unwrap_or([f64::NAN, NO_CONTRAST]);
-            let next = match index.curve().judge(k, (setting, target), may_look_again, signs) {
+            let next = match curve.judge(k, (setting, target), may_look_again, signs) {
                 Verdict::Enough => break (positions, true),
                 Verdict::Unlike if target == 0.0 => break (positions, false),
-                Verdict::Unlike => return Ok(Looked::TooLittle(unlike(index, signs(k.max(1))[0], k))),
+                Verdict::Unlike => return Ok(Looked::TooLittle(unlike(&curve, signs(k.max(1))[0], k))),
                 Verdict::Never => {
                     return Ok(Looked::TooLittle(
                         "queries like this one find too little by any setting measured".into(),
@@ -322,12 +337,12 @@ impl Search<'_> {
                 }
                 Verdict::At(next) => next,
             };
-            if index.cost(index.curve().compared(next) / share) >= index.table().scanning.of(selected.count() as f64) {
+            if index.cost(curve.compared(next) / share) >= index.table().scanning.of(selected.count() as f64) {
                 return Ok(Looked::TooLittle("queries like this one take more effort than all codes do".into()));
             }
             setting = next;
         };
-        let way = approach.way(scaled(setting));
+        let way = approach.way(approach.scaled(setting));
         let table = index.table();
         if !table.without_bound.is_empty() {
             positions.extend(&table.without_bound);
@@ -343,8 +358,42 @@ impl Search<'_> {
             let why = format!("{way} led to {} of the {wanted} records it should", positions.len());
             return Ok(Looked::TooLittle(why.into()));
         }
-        let recall = if setting == approach.setting { recall } else { index.curve().interval(k, setting) };
+        let recall = if setting == approach.setting { recall } else { curve.interval(k, setting) };
         Ok(Looked::Enough { way, positions, recall, like })
+    }
+
+    /// Answers a query exactly, to note what the index leads to of it; says how much that is.
+    fn ask_both(
+        &self,
+        approach: &Approach<'_>,
+        query: PlainQuery<'_>,
+        selected: &Selected,
+    ) -> Result<Cow<'static, str>> {
+        let (index, k) = (approach.index, self.k.unwrap_or_default());
+        let (table, segment) = (index.table(), selected.segment);
+        let gathered = Gathered::new(self.k, None);
+        self.look_at_codes(table, query.coded, selected, &gathered)?;
+        let truth = gathered.finish(|place| self.segment(place).id(place.record).ok()).hits;
+        let truth: Vec<u32> = truth.iter().filter_map(|(_, place)| table.position(place.record)).collect();
+        let settings = index.recall().settings(k as u64);
+        let mut asking = index.ask(query, approach.scaled(approach.setting))?;
+        let mut found = Vec::with_capacity(settings.len());
+        for &setting in &settings {
+            let mut positions = asking.look(approach.scaled(setting))?;
+            positions.sort_unstable();
+            let both = truth.iter().filter(|position| positions.binary_search(position).is_ok()).count();
+            // An answer that is shorter than `k` lacks nothing.
+            found.push(k.saturating_sub(truth.len()) + both);
+        }
+        let at = settings.iter().position(|&setting| setting >= approach.setting).unwrap_or_default();
+        let why = format!(
+            "asked exactly as well, as a share of queries is: the index has {} of {k}",
+            found.get(at).copied().unwrap_or_default()
+        );
+        if let Some(signs) = self.signs(index, &asking, k as u64, segment) {
+            index.recall().note(k as u64, signs, found);
+        }
+        Ok(why.into())
     }
 
     /// How the query looks from an index that was asked, for so many hits.
@@ -400,8 +449,8 @@ impl Search<'_> {
 }
 
 /// Why nothing is known of a query.
-fn unlike(index: &PlainIndex, nearness: f64, k: u64) -> Cow<'static, str> {
-    let (least, most) = index.curve().nearness(k).unwrap_or_default();
+fn unlike(curve: &Curve, nearness: f64, k: u64) -> Cow<'static, str> {
+    let (least, most) = curve.nearness(k).unwrap_or_default();
     let why = "unlike the queries that recall was measured by";
     format!("{why}: its nearness is {nearness:.3e}, theirs {least:.3e} to {most:.3e}").into()
 }

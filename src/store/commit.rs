@@ -41,12 +41,7 @@ impl Shared {
     }
 
     pub(super) fn commit(&self, changes: Vec<Change>, durability: Durability) -> Result<Committed> {
-        let mut writer = self.unchecked_writer()?;
-        writer.check_itself(&self.files)?;
-        if durability == Durability::Sync {
-            // What is only buffered is promised by its sync, which looks as well.
-            self.files.check_lock()?;
-        }
+        let mut writer = self.writer()?;
         if writer.is_full(&self.tuning, 2) {
             // Writing out has failed since; more must not gather without end.
             self.write_out(&mut writer)?;

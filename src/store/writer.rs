@@ -94,17 +94,11 @@ impl Writer {
 
     /// Refuses to write when that could do harm.
     pub(super) fn check(&self, files: &Files) -> Result<()> {
-        self.check_itself(files)?;
-        // Somebody else may hold a lock of that name by now, and two writers would undo each other's commits.
-        files.check_lock()
-    }
-
-    /// The same, but for what others may have done to the directory.
-    pub(super) fn check_itself(&self, files: &Files) -> Result<()> {
         let cause = match &self.poisoned {
             Some(cause) => cause.clone(),
             None if self.process != std::process::id() => "fork: this is a child of the process that opened it".into(),
-            None => return Ok(()),
+            // Somebody else may hold a lock of that name by now, and two writers would undo each other's commits.
+            None => return files.check_lock(),
         };
         Err(Error::Poisoned { path: files.root().to_path_buf(), cause })
     }

@@ -4,6 +4,7 @@ use super::sets::{self, Set, skewed};
 use super::strangers;
 use super::{CHANCE, Hits, TARGETS, World, id, ids, nightly, recall, walked};
 use otolith::collection::IndexKind;
+use otolith::index::Source;
 use otolith::query::Way;
 use otolith::{Matrix, Metric, Record};
 
@@ -182,6 +183,62 @@ fn queries_that_are_given_teach_an_index_what_queries_are_like() {
     for (wrong, what) in [(two, "2 rows"), (Matrix::from_vector(vec![1.0]).unwrap(), "query 0")] {
         let refused = world.records.build_index_with("raw", IndexKind::Hnsw, &[wrong]).unwrap_err().to_string();
         assert!(refused.contains(what), "{refused}");
+    }
+}
+
+#[test]
+fn queries_that_are_answered_exactly_as_well_teach_an_index_what_queries_are_like() {
+    let all = [
+        strangers::other_sign(),
+        strangers::other_plane(),
+        strangers::modality_gap(),
+        strangers::twenty_apart(),
+        strangers::near_copies(),
+        strangers::tiny_norms(),
+        strangers::huge_norms(),
+        strangers::around_one(),
+        strangers::one_hot(),
+        strangers::heavy_tails(),
+    ];
+    for (set, kind) in all.iter().flat_map(|set| IndexKind::ALL.map(|kind| (set, kind))) {
+        let (world, queries) = world_of(set, kind, &[]);
+        // Two thirds are asked twice; the promise is made to all.
+        let now: Vec<&Matrix> =
+            queries.iter().enumerate().filter(|(number, _)| number % 3 > 0).map(|(_, q)| q).collect();
+        let exact = ask(&world, &queries, None);
+        let before = ask(&world, &queries, Some(0.9));
+        for query in &now {
+            let ask = || world.records.query(*query).k(10);
+            let asked = ask().recall(0.9).recheck(1.0).run().unwrap();
+            assert!(asked.certificate.is_exact(), "{}", asked.plan);
+            assert_eq!(ids(&asked), ids(&ask().run().unwrap()));
+        }
+        let by_index = |answers: &[Hits]| answers.iter().filter(|hits| !hits.certificate.is_exact()).count();
+        let name = format!("{}_{}", set.name, kind.name());
+        for target in [0.8, 0.9, 0.95, 0.99] {
+            let after = ask(&world, &queries, Some(target));
+            let (found, percent) = (recall(&exact, &after), format!("{:03.0}", 100.0 * target));
+            println!("figure recall_at_10_rechecked_target_{percent}_{name} = {found:.4} share");
+            let share = by_index(&after) as f64 / queries.len() as f64;
+            println!("figure by_index_rechecked_target_{percent}_{name} = {share:.3} share");
+            assert!(found >= target - CHANCE, "{name}: {found} of {target}");
+        }
+        if (set.name, kind) == ("modality_gap", IndexKind::Hnsw) {
+            let after = ask(&world, &queries, Some(0.9));
+            assert!(
+                by_index(&before) == 0 && by_index(&after) > queries.len() / 2,
+                "{} by the index",
+                by_index(&after)
+            );
+            let curve = world.records.indexes("raw").unwrap().swap_remove(0).curve;
+            let asked = curve.entries().iter().filter(|entry| entry.source == Source::Asked);
+            assert!(asked.clone().count() > 0 && asked.into_iter().all(|entry| entry.queries == now.len() as u64));
+        }
+    }
+    let (world, queries) = world_of(&all[0], IndexKind::Hnsw, &[]);
+    for wrong in [-0.1, 1.5, f64::NAN] {
+        let refused = world.records.query(&queries[0]).recheck(wrong).run().unwrap_err().to_string();
+        assert!(refused.contains("0.01"), "{refused}");
     }
 }
 

@@ -50,6 +50,7 @@ mod space;
 mod tests;
 
 use super::Curve;
+use super::recall::Recall;
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, MatrixView, StoredMatrix};
 use crate::score::Metric;
@@ -60,6 +61,7 @@ pub(crate) use search::Estimated;
 use search::Parts;
 use space::Space;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Gives the rows of record `n`.
 pub(crate) type Rows<'r> = dyn Fn(u32) -> Result<StoredMatrix<'r>> + Sync + 'r;
@@ -69,7 +71,7 @@ pub(crate) type Rows<'r> = dyn Fn(u32) -> Result<StoredMatrix<'r>> + Sync + 'r;
 pub struct Candidates {
     sections: Sections,
     space: Space,
-    curve: Curve,
+    recall: Recall,
     /// Records that have no codes: those of no rows, and those that could not be read.
     others: RoaringBitmap,
 }
@@ -118,8 +120,17 @@ impl Candidates {
     }
 
     /// Recall measured at build; the setting is the number of candidates.
-    pub fn curve(&self) -> &Curve {
-        &self.curve
+    pub fn curve(&self) -> Arc<Curve> {
+        self.recall.curve()
+    }
+
+    pub(crate) fn recall(&self) -> &Recall {
+        &self.recall
+    }
+
+    /// Records of the segment.
+    pub(crate) fn records(&self) -> u32 {
+        self.sections.counts().records as u32 // a segment's records are counted in 32 bits
     }
 
     /// Records that it never names: those of no rows, and those that could not be read.
@@ -166,7 +177,7 @@ impl Artefact for Candidates {
         let space = space.ok_or_else(|| sections.corrupt(section::CENTROIDS, "no origin"))?;
         let curve = Curve::from_bytes(sections.bytes(section::CURVE)?, sections.bytes(section::QUESTIONS)?);
         let curve = curve.map_err(|what| sections.corrupt(section::CURVE, what))?;
-        let mut candidates = Candidates { sections, space, curve, others: RoaringBitmap::new() };
+        let mut candidates = Candidates { sections, space, recall: Recall::new(curve), others: RoaringBitmap::new() };
         candidates.check(records)?;
         let parts = candidates.parts()?;
         candidates.others = (0..parts.records()).filter(|record| parts.codes_of(*record).is_empty()).collect();

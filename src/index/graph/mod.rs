@@ -21,6 +21,7 @@ use super::codes::{CodeEntry, CodedQuery, Codes, planes, power_of_two, stride};
 use super::curve::{Curve, Source};
 use super::one_row::Rows;
 use super::pace::Pace;
+use super::recall::Recall;
 use super::table::CodeTable;
 use super::truth;
 use crate::error::{Error, Result};
@@ -50,7 +51,7 @@ pub(crate) struct Graph {
     pub(crate) table: CodeTable,
     /// Where each upper layer's neighbours begin among the words of the levels, and its nodes; from the top down.
     uppers: Vec<(usize, usize)>,
-    pub(crate) curve: Curve,
+    pub(crate) recall: Recall,
     /// What comparing with one row takes in a walk.
     pub(crate) walking: Pace,
     beams: Mutex<Vec<Beam>>,
@@ -73,7 +74,7 @@ impl Artefact for Graph {
         let curve = Curve::from_bytes(sections.bytes(section::CURVE)?, sections.bytes(section::QUESTIONS)?);
         let curve = curve.map_err(|what| sections.corrupt(section::CURVE, what))?;
         let walking = Pace::new(10.0 + 0.06 * sections.counts().dim as f64);
-        Ok(Graph { uppers, curve, walking, beams: Mutex::default(), table })
+        Ok(Graph { uppers, recall: Recall::new(curve), walking, beams: Mutex::default(), table })
     }
 }
 

@@ -22,6 +22,7 @@ use super::curve::Curve;
 use super::one_row::Rows;
 use super::pace::Pace;
 use super::questions::Signs;
+use super::recall::Recall;
 use super::table::CodeTable;
 use crate::error::Result;
 use crate::kernel::{self, ordered, prefetch};
@@ -39,7 +40,7 @@ pub(crate) struct Lists {
     pub(crate) table: CodeTable,
     /// Half of the squared length of each centroid.
     halves: Vec<f32>,
-    pub(crate) curve: Curve,
+    pub(crate) recall: Recall,
     /// What comparing with one centroid takes.
     choosing: Pace,
 }
@@ -61,7 +62,7 @@ impl Artefact for Lists {
         let curve = Curve::from_bytes(sections.bytes(section::CURVE)?, sections.bytes(section::QUESTIONS)?);
         let curve = curve.map_err(|what| sections.corrupt(section::CURVE, what))?;
         let choosing = Pace::new(5.0 + 0.08 * dim as f64);
-        Ok(Lists { halves: half_squares(centroids, dim), curve, choosing, table })
+        Ok(Lists { halves: half_squares(centroids, dim), recall: Recall::new(curve), choosing, table })
     }
 }
 

@@ -61,7 +61,7 @@ proptest! {
         before.sort_unstable();
         prop_assert_eq!(&before, &(0..count as u32).collect::<Vec<_>>());
         prop_assert_eq!(near(&lists, metric, query, usize::MAX).len(), count);
-        if let Some(all) = lists.curve.entries().last() {
+        if let Some(all) = lists.recall.curve().entries().last() {
             prop_assert!(all.mean >= 0.999, "all lists, or enough of them: {}", all.mean);
         }
     }
@@ -89,8 +89,8 @@ fn many_short_rows_do_not_swallow_the_long_ones() {
         let longest = lists.table.sections.numbers::<u64>(section::LIST_STARTS).unwrap().windows(2);
         let longest = longest.map(|ends| ends[1] - ends[0]).max().unwrap();
         assert!(longest <= 1_500, "{metric:?}: {longest} of 3,000 rows in one list");
-        let setting = lists.curve.setting(10, 0.9).unwrap();
-        let compared = lists.curve.compared(setting);
+        let setting = lists.recall.curve().setting(10, 0.9).unwrap();
+        let compared = lists.recall.curve().compared(setting);
         assert!(compared < 1_500.0, "{metric:?}: {compared} codes for a recall of 0.9");
     }
 }
