@@ -49,9 +49,10 @@ pub(super) fn best_shift(metric: Metric, query: MatrixView<'_>, record: MatrixVi
             let from = (-shift(0)).max(0) as usize;
             let until = (sums.len() as isize - shift(0)).clamp(0, count as isize) as usize;
             for j in from..until {
+                let product = f64::from(line[j]) * query_rows.unit * rows.unit;
                 let similarity = match metric {
-                    Metric::Dot | Metric::Cosine => f64::from(line[j]),
-                    Metric::L2 => 2.0 * f64::from(line[j]) - query_rows.squares[i] - rows.squares[j],
+                    Metric::Dot | Metric::Cosine => product,
+                    Metric::L2 => 2.0 * product - query_rows.squares[i] - rows.squares[j],
                 };
                 sums[shift(j) as usize] += similarity;
             }
@@ -65,6 +66,8 @@ pub(super) fn best_shift(metric: Metric, query: MatrixView<'_>, record: MatrixVi
 struct Prepared {
     values: Vec<f32>,
     squares: Vec<f64>,
+    /// What a 1 among the values stands for: they are at most that, so that no product is too large or too small for `f32`.
+    unit: f64,
 }
 
 fn prepared(metric: Metric, values: &[f32], dim: usize) -> Prepared {
@@ -77,7 +80,10 @@ fn prepared(metric: Metric, values: &[f32], dim: usize) -> Prepared {
             row.iter_mut().for_each(|x| *x = (f64::from(*x) * scale) as f32);
         }
     }
-    Prepared { values, squares }
+    let largest = values.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+    let unit = if largest > 0.0 { f64::from(largest).log2().ceil().exp2() } else { 1.0 };
+    values.iter_mut().for_each(|x| *x = (f64::from(*x) / unit) as f32);
+    Prepared { values, squares, unit }
 }
 
 #[cfg(test)]
@@ -92,6 +98,23 @@ mod tests {
             (state >> 8) as f32 / (1 << 23) as f32 - 1.0
         });
         Matrix::from_rows(rows, 3, values.collect()).unwrap()
+    }
+
+    #[test]
+    fn rows_of_any_size_have_a_place() {
+        for metric in [Metric::Dot, Metric::Cosine, Metric::L2] {
+            for (of_query, of_record) in [(1e30, 1e30), (1e-30, 1e-30), (1e25, 1e-20), (3e38, 3e38), (1e-44, 1e-44)] {
+                let sized = |matrix: Matrix, size: f32| {
+                    let values = matrix.values().iter().map(|value| value * size).collect();
+                    Matrix::from_rows(matrix.rows(), 3, values).unwrap()
+                };
+                let (query, record) = (sized(matrix(1, 4), of_query), sized(matrix(9, 30), of_record));
+                let (shift, mean) = best_shift(metric, query.view(), record.view()).unwrap();
+                let expected = naive(metric, &query, &record);
+                let near = (mean - expected.1).abs() <= 1e-5 * expected.1.abs();
+                assert!(shift == expected.0 && near, "{metric:?} {of_query} {of_record}: {mean} for {expected:?}");
+            }
+        }
     }
 
     fn naive(metric: Metric, query: &Matrix, record: &Matrix) -> (isize, f64) {
