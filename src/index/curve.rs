@@ -40,16 +40,19 @@ pub enum Source {
     Records,
     /// Queries that were given ([`build_index_with`](crate::Collection::build_index_with)).
     Queries,
+    /// Pieces of records, shorter or less varied than records are (of [candidates](super::Candidates)). They tell of queries like them alone.
+    Pieces,
     /// Queries that were answered exactly as well ([`Query::recheck`](crate::Query::recheck)), since the index was loaded.
     Asked,
 }
 
 impl Source {
-    /// Its name: `records`, `queries`, `asked`.
+    /// Its name: `records`, `queries`, `pieces`, `asked`.
     pub fn name(self) -> &'static str {
         match self {
             Source::Records => "records",
             Source::Queries => "queries",
+            Source::Pieces => "pieces",
             Source::Asked => "asked",
         }
     }
@@ -84,7 +87,11 @@ impl CurveEntry {
     /// Whether recall is so much, with confidence. Real queries have nothing to prove that others have proved, but may prove the contrary.
     fn promises(&self, target: f64) -> bool {
         let (low, high) = self.interval();
-        if self.source == Source::Asked { high >= target } else { low >= target }
+        match self.source {
+            Source::Records | Source::Queries => low >= target,
+            Source::Pieces => true,
+            Source::Asked => high >= target,
+        }
     }
 
     fn is_sound(&self) -> bool {
@@ -138,33 +145,37 @@ impl Curve {
     }
 
     /// What the questions say of a query that looks so from the index, given for each `k` measured: whether its recall at a
-    /// setting is `target`. `may_look_again`: whether more effort may find it nearer, and was not made yet.
+    /// setting is `target`, and whether all questions together are what shows it. `may_look_again`: whether more effort may find it nearer, and was not
+    /// made yet.
     pub(crate) fn judge(
         &self,
         k: u64,
         (setting, target): (u64, f64),
         may_look_again: bool,
         signs: impl Fn(u64) -> Signs,
-    ) -> Verdict {
+    ) -> (Verdict, bool) {
         let is_around = |questions: &&Questions| {
             self.around(k).any(|group| (group[0].source, group[0].k) == (questions.source, questions.k))
         };
-        let verdict = |is_asked: bool, must_prove: bool| {
-            let asked =
-                self.questions.iter().filter(is_around).filter(move |of| (of.source == Source::Asked) == is_asked);
+        let verdict = |sources: [Source; 2], must_prove: bool| {
+            let of = self.questions.iter().filter(is_around).filter(|of| sources.contains(&of.source));
+            // What is more varied than pieces is none.
+            let of = of.filter(|of| must_prove || of.source != Source::Pieces || !of.is_beyond(signs(of.k)));
             let judge = |questions: &Questions| {
                 questions.judge(Asked { signs: signs(questions.k), setting, target, may_look_again, must_prove })
             };
-            asked.map(judge).max()
+            of.map(judge).max()
         };
-        let measured = verdict(false, false).unwrap_or(Verdict::Unlike);
+        let measured = verdict([Source::Records, Source::Queries], false).unwrap_or(Verdict::Unlike);
+        let is_known = measured >= Verdict::Enough;
         // Of a query that only others like it know of, nothing else has proved anything.
-        verdict(true, measured < Verdict::Enough).map_or(measured, |asked| asked.max(measured))
+        let others = verdict([Source::Pieces, Source::Asked], !is_known);
+        (others.map_or(measured, |others| others.max(measured)), is_known)
     }
 
     /// The nearness of the questions, from the least to the largest; for people.
     pub(crate) fn nearness(&self, k: u64) -> Option<(f64, f64)> {
-        let above = self.questions.iter().filter(|questions| questions.k >= k).map(Questions::range);
+        let above = self.questions.iter().filter(|of| of.k >= k && of.source != Source::Pieces).map(Questions::range);
         above.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
@@ -188,13 +199,13 @@ impl Curve {
             (below.map_or(0.0, |entry| entry.interval().0), above.map_or(1.0, |entry| entry.interval().1))
         };
         let wider = |a: (f64, f64), b: (f64, f64)| (a.0.min(b.0), a.1.max(b.1));
-        let of_source = |is_asked: bool| {
-            let groups = self.around(k).filter(move |group| (group[0].source == Source::Asked) == is_asked);
+        let of = |sources: [Source; 2]| {
+            let groups = self.around(k).filter(move |group| sources.contains(&group[0].source));
             groups.map(of_one).reduce(wider)
         };
-        let measured = of_source(false).unwrap_or((0.0, 1.0));
+        let measured = of([Source::Records, Source::Queries]).unwrap_or((0.0, 1.0));
         // Those that were asked count where they prove the contrary; few of them only leave more open.
-        of_source(true).filter(|asked| asked.1 < measured.0).map_or(measured, |asked| wider(asked, measured))
+        of([Source::Asked; 2]).filter(|asked| asked.1 < measured.0).map_or(measured, |asked| wider(asked, measured))
     }
 
     /// What was measured of the nearest `k` on either side, or of `k` itself, by each source; nothing where one measured none that large.
@@ -237,7 +248,8 @@ impl Curve {
             entry[8 * at..][..8].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
         };
         let entry = |entry: &[u8; ENTRY]| {
-            let source = [Source::Records, Source::Queries].into_iter().find(|&source| source as u64 == word(entry, 0));
+            let sources = [Source::Records, Source::Queries, Source::Pieces];
+            let source = sources.into_iter().find(|&source| source as u64 == word(entry, 0));
             Some(CurveEntry {
                 source: source?,
                 k: word(entry, 1),
@@ -348,7 +360,7 @@ mod tests {
         let swapped = [&bytes[ENTRY..2 * ENTRY], &bytes[..ENTRY]].concat();
         assert_eq!(Curve::from_bytes(&swapped, &questions), Err("a recall curve out of order"));
         for (word, value) in [
-            (0, 2),
+            (0, 3),
             (1, 0),
             (2, 0),
             (3, f64::NAN.to_bits()),

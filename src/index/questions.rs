@@ -7,6 +7,8 @@
 //! where every record is above 0.7.
 //!
 //! Lists have a second sign, their *contrast*: how much nearer the nearest centroid is than one of many. Where all are about as far, hits lie in many lists.
+//! Of candidates it is how many of a query's rows differ: one steady sound, or a row or two, tells records apart by little, so pieces of
+//! records ask as well ([`Source::Pieces`]).
 //!
 //! So a query is compared, sign by sign, with the questions that were about like it:
 //! - less near than any of them (by more than a share of what the last twentieth of them spreads over): nothing is known of it, and the exact scan answers;
@@ -104,6 +106,11 @@ impl Questions {
     /// Whether there are some, asked at a setting: where rows have many twins, a search may find all before it is as wide as `k`.
     pub(super) fn tell(&self) -> bool {
         self.count() > 0 && !self.settings.is_empty()
+    }
+
+    /// Whether a query has more contrast than any of them.
+    pub(super) fn is_beyond(&self, signs: Signs) -> bool {
+        signs[1] > self.signs[1].range().1
     }
 
     pub(super) fn range(&self) -> (f64, f64) {

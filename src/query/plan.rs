@@ -284,10 +284,11 @@ impl Search<'_> {
             Effort::Budget(setting) => setting as u64,
             Effort::Recall(target) => curve.setting(k, target)?,
         };
-        // A graph's setting is a number of rows, which should include the hits.
+        // A graph's setting is a number of rows, which should include the hits. With lists it is what they hold in the mean, of which few can be far less.
         let (setting, wanted) = match index {
             PlainIndex::Graph(_) => (setting.max(k), (setting / 2).max(k)),
-            PlainIndex::Lists(_) => (setting.max(1), k),
+            PlainIndex::Lists(_) if selected.is_all() => (setting.max(1), k),
+            PlainIndex::Lists(_) => (setting.max(1), (curve.compared(setting) / 2.0) as u64),
         };
         // Among all rows it must lead to as many that are selected as it would lead to rows if all were.
         let share = (selected.count() as f64 / index.table().len().max(1) as f64).min(1.0);
@@ -299,7 +300,7 @@ impl Search<'_> {
             share,
             cost,
             recall: curve.interval(k, setting),
-            wanted: wanted.min(selected.count()),
+            wanted: wanted.max(k).min(selected.count()),
         })
     }
 
@@ -317,20 +318,21 @@ impl Search<'_> {
         let curve = index.recall().curve();
         let mut asking = index.ask(query, approach.scaled(approach.setting))?;
         let (mut setting, mut may_look_again) = (approach.setting, matches!(index, PlainIndex::Graph(_)));
-        let (mut positions, like) = loop {
+        let (mut positions, like, is_known) = loop {
             let positions = asking.look(approach.scaled(setting))?;
             let target = if let Effort::Recall(target) = self.effort { target } else { 0.0 };
             let signs = |k| self.signs(index, &asking, k, selected.segment).unwrap_or([f64::NAN, NO_CONTRAST]);
-            let next = match curve.judge(k, (setting, target), may_look_again, signs) {
-                Verdict::Enough => break (positions, true),
-                Verdict::Unlike if target == 0.0 => break (positions, false),
+            let (verdict, is_known) = curve.judge(k, (setting, target), may_look_again, signs);
+            let next = match verdict {
+                Verdict::Enough => break (positions, true, is_known),
+                Verdict::Unlike if target == 0.0 => break (positions, false, true),
                 Verdict::Unlike => return Ok(Looked::TooLittle(unlike(&curve, signs(k.max(1))[0], k))),
                 Verdict::Never => {
                     return Ok(Looked::TooLittle(
                         "queries like this one find too little by any setting measured".into(),
                     ));
                 }
-                Verdict::LookAgain(_) if target == 0.0 => break (positions, false),
+                Verdict::LookAgain(_) if target == 0.0 => break (positions, false, true),
                 Verdict::LookAgain(next) => {
                     may_look_again = false;
                     next
@@ -349,16 +351,26 @@ impl Search<'_> {
             positions.sort_unstable();
             positions.dedup();
         }
+        let looked = positions.len();
         if !selected.is_all() {
             let records = table.records()?;
             positions.retain(|&position| selected.contains(records[position as usize]));
         }
-        if (positions.len() as u64) < wanted {
+        let is_few = match index {
+            PlainIndex::Lists(_) if !selected.is_all() => (positions.len() as f64) < fewest(looked as f64 * share),
+            _ => false,
+        };
+        if (positions.len() as u64) < wanted || is_few {
             // Much fewer than was counted on: what the filter keeps lies elsewhere.
             let why = format!("{way} led to {} of the {wanted} records it should", positions.len());
             return Ok(Looked::TooLittle(why.into()));
         }
-        let recall = if setting == approach.setting { recall } else { curve.interval(k, setting) };
+        let recall = match self.effort {
+            // Shown by queries like this one alone.
+            Effort::Recall(target) if !is_known => (target, 1.0),
+            _ if setting == approach.setting => recall,
+            _ => curve.interval(k, setting),
+        };
         Ok(Looked::Enough { way, positions, recall, like })
     }
 
@@ -446,6 +458,12 @@ impl Search<'_> {
         settle(self.rows, &candidates, place, self.prepared, gathered);
         Ok(())
     }
+}
+
+/// Fewest of the rows looked at that are selected where so many should be, if what is selected lies here as elsewhere: four fifths, less what chance
+/// takes from a small number.
+fn fewest(expected: f64) -> f64 {
+    0.8 * expected - 1.6 * expected.sqrt()
 }
 
 /// Why nothing is known of a query.

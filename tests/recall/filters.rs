@@ -4,6 +4,7 @@
 use super::numbers::Rows;
 use super::sets::clustered;
 use super::{CHANCE, Hits, TARGETS, World, id, ids, nightly, recall, record, walked};
+use otolith::collection::IndexKind;
 use otolith::{Metric, Query};
 use std::time::Instant;
 
@@ -40,6 +41,42 @@ fn world() -> (World, Rows, Rows) {
     world.index();
     let near = queries.iter().filter(|row| row[0] > 0.7).flatten().copied().collect();
     (world, rows, Rows::new(DIM, near))
+}
+
+/// What a filter or deletions leave of the records may lie elsewhere than a query looks.
+#[test]
+fn what_is_left_far_from_a_query_is_found_by_lists_as_well() {
+    let (rows, queries) = clustered(DIM, 20_000, 31);
+    let near: Vec<f32> = queries.iter().filter(|row| row[0] > 0.7).flatten().copied().collect();
+    let queries = Rows::new(DIM, near);
+    let world = World::new(DIM, Metric::L2);
+    let is_near = |number: usize| rows.row(number)[0] > -0.2;
+    world.load(
+        (0..rows.len())
+            .map(|number| record(number, &rows).field("near", is_near(number)).field("part", number % 1_000)),
+    );
+    world.records.build_index("raw", IndexKind::Ivf).unwrap();
+    let check = |name: &str, filter: Option<&str>| {
+        for (k, target) in [(1, 0.95), (10, 0.9), (10, 0.95), (10, 0.99)] {
+            let exact = world.ask(&queries, |query| filtered(query.k(k), filter));
+            let answers = world.ask(&queries, |query| filtered(query.k(k), filter).recall(target));
+            let found = recall(&exact, &answers);
+            let by_lists = answers.iter().filter(|hits| !hits.certificate.is_exact()).count() as f64;
+            let (percent, share) = (format!("{:03.0}", 100.0 * target), by_lists / answers.len() as f64);
+            println!("figure lists_recall_at_{k}_target_{percent}_{name} = {found:.4} share, {share:.2} by lists");
+            assert!(found >= target - CHANCE, "{name}, {k}: {found} of {target}");
+        }
+    };
+    check("all", None);
+    for keep in [5, 10, 20, 50, 200] {
+        check(&format!("far_and_{keep}_of_1000_near"), Some(&format!("near = false or part < {keep}")));
+    }
+    world.records.delete((0..rows.len()).filter(|&number| is_near(number) && number % 1_000 >= 20).map(id)).unwrap();
+    check("after_deleting_what_is_near", None);
+}
+
+fn filtered<'q>(query: Query<'q>, filter: Option<&str>) -> Query<'q> {
+    if let Some(filter) = filter { query.filter(filter) } else { query }
 }
 
 /// Microseconds that a query takes, one at a time, in the median; and the answers.

@@ -1,5 +1,6 @@
 //! The recall that is asked for is the recall that is found.
 
+use super::numbers::Random;
 use super::sets::{self, Set, skewed};
 use super::strangers;
 use super::{CHANCE, Hits, TARGETS, World, id, ids, nightly, recall, walked};
@@ -239,6 +240,53 @@ fn queries_that_are_answered_exactly_as_well_teach_an_index_what_queries_are_lik
     for wrong in [-0.1, 1.5, f64::NAN] {
         let refused = world.records.query(&queries[0]).recheck(wrong).run().unwrap_err().to_string();
         assert!(refused.contains("0.01"), "{refused}");
+    }
+}
+
+/// Eight rows are a record, each near one of forty places.
+#[test]
+fn queries_shorter_or_more_uniform_than_records_get_the_recall_they_ask_for() {
+    const DIM: usize = 24;
+    let mut random = Random::new(41);
+    let places: Vec<Vec<f32>> = (0..40).map(|_| random.normals(DIM)).collect();
+    let mut matrix = |places_of_it: usize, rows: usize| {
+        let own: Vec<usize> = (0..places_of_it).map(|_| random.below(places.len())).collect();
+        let near = |row: usize, random: &mut Random| {
+            let place = &places[own[row % own.len()]];
+            place.iter().zip(random.normals(DIM)).map(|(place, off)| place + 0.3 * off).collect::<Vec<f32>>()
+        };
+        let values: Vec<f32> = (0..rows).flat_map(|row| near(row, &mut random)).collect();
+        Matrix::from_rows(rows, DIM, values).unwrap()
+    };
+    let world = World::new(DIM, Metric::Cosine);
+    world.load((0..6_000).map(|number| Record::new(id(number), matrix(8, 8))));
+    world.records.build_index("raw", IndexKind::Candidates).unwrap();
+    for (name, of_places, rows) in [
+        ("of_8_places", 8, 8),
+        ("of_4_places", 4, 8),
+        ("of_2_places", 2, 8),
+        ("of_one_place", 1, 8),
+        ("of_one_row", 1, 1),
+        ("of_2_rows", 2, 2),
+        ("of_4_rows", 4, 4),
+    ] {
+        let mut queries: Vec<Matrix> = (0..100).map(|_| matrix(of_places, rows)).collect();
+        if name == "of_one_place" {
+            // One row over and over.
+            let repeated = |query: &Matrix| Matrix::from_rows(rows, DIM, query.view().row(0).repeat(rows)).unwrap();
+            queries[..50].iter_mut().for_each(|query| *query = repeated(query));
+        }
+        let exact = ask(&world, &queries, None);
+        for target in [0.8, 0.9, 0.95] {
+            let answers = ask(&world, &queries, Some(target));
+            let (found, percent) = (recall(&exact, &answers), format!("{:03.0}", 100.0 * target));
+            let by_index = answers.iter().filter(|hits| !hits.certificate.is_exact()).count();
+            println!("figure recall_at_10_target_{percent}_{name} = {found:.4} share");
+            println!("figure by_index_target_{percent}_{name} = {:.2} share", by_index as f64 / 100.0);
+            assert!(found >= target - CHANCE, "{name}: {found} of {target}");
+            answers.iter().for_each(|hits| claims_what_it_may(hits, target));
+            assert!(name != "of_8_places" || by_index > 90, "{by_index} of the usual queries by the index");
+        }
     }
 }
 

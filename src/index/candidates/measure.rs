@@ -3,9 +3,9 @@
 use super::build as records;
 use super::search::Parts;
 use crate::error::Result;
-use crate::index::questions::{NO_CONTRAST, Questions};
+use crate::index::questions::{Questions, Signs};
 use crate::index::{Curve, Source, Top};
-use crate::matrix::StoredMatrix;
+use crate::matrix::{MatrixView, StoredMatrix};
 use crate::pipeline::kmeans::choose;
 use crate::score::{Outcome, PreparedQuery, Scratch};
 use rand_chacha::ChaCha8Rng;
@@ -29,7 +29,7 @@ const MOST: usize = 4_096;
 /// How much of the rests may count.
 const WEIGHTS: [f64; 3] = [0.0, 0.5, 1.0];
 
-/// Asks by some of the records, each of which is left out of its own answers, and by queries that were given. Gives the weight with which the records
+/// Asks by some of the records and a piece of each, which is left out of its own answers, and by queries that were given. Gives the weight with which the records
 /// found most, and how much was found with that.
 pub(super) fn measure(
     source: &records::Source<'_>,
@@ -46,21 +46,22 @@ pub(super) fn measure(
     let scan = rows as f64 * rows as f64 / records.len() as f64 * source.dim as f64;
     let count = ((WORK / scan) as usize).clamp(FEWEST, QUERIES);
     let own = from_near_to_far(source, parts, choose(records.len(), SEEN * count, draws).map(|at| records[at]), count)?;
-    let mut asked = Vec::with_capacity(own.len());
-    for &record in &own {
-        if let Some(matrix) = source.matrix(record)? {
-            asked.push(ask(source, parts, &records, Some(record), &matrix, &settings)?);
-        }
+    let (mut asked, mut pieces) = (Vec::with_capacity(own.len()), Vec::with_capacity(own.len()));
+    for (number, &record) in own.iter().enumerate() {
+        let Some(matrix) = source.matrix(record)? else { continue };
+        let matrix = matrix.view();
+        asked.push(ask(source, parts, &records, Some(record), matrix, &settings)?);
+        pieces.push(ask(source, parts, &records, Some(record), piece(matrix, number), &settings)?);
     }
     let total = |weight: usize| asked.iter().flat_map(|asked| asked.found[weight].iter().flatten()).sum::<usize>();
     let best = (1..WEIGHTS.len()).fold(0, |best, at| if total(at) > total(best) { at } else { best });
-    let given = queries.iter().map(|query| ask(source, parts, &records, None, query, &settings));
+    let given = queries.iter().map(|query| ask(source, parts, &records, None, query.view(), &settings));
     let given = given.collect::<Result<Vec<_>>>()?;
     let mut measured = Vec::new();
-    for (source, asked) in [(Source::Records, &asked), (Source::Queries, &given)] {
+    for (source, asked) in [(Source::Records, &asked), (Source::Queries, &given), (Source::Pieces, &pieces)] {
         for (which, k) in HITS.into_iter().enumerate().filter(|&(_, k)| k <= records.len()) {
             let first = settings.partition_point(|&setting| setting < k);
-            let one = |asked: &Question| ([asked.nearness, NO_CONTRAST], asked.found[best][which][first..].to_vec());
+            let one = |asked: &Question| (asked.signs, asked.found[best][which][first..].to_vec());
             let settings: Vec<u64> = settings[first..].iter().map(|&setting| setting as u64).collect();
             let compared = settings.iter().map(|&setting| setting as f64).collect();
             measured.push((Questions::new(source, k as u64, settings, asked.iter().map(one).collect()), compared));
@@ -80,7 +81,7 @@ fn from_near_to_far(
     let mut near = Vec::new();
     for record in seen {
         let matrix = source.matrix(record)?;
-        near.extend(matrix.map(|matrix| (parts.nearness(matrix.view()), record)));
+        near.extend(matrix.map(|matrix| (parts.signs(matrix.view())[0], record)));
     }
     near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let (last, gaps) = (near.len().saturating_sub(1), count.max(2) - 1);
@@ -89,9 +90,17 @@ fn from_near_to_far(
     Ok(chosen)
 }
 
+/// Some rows of a record that follow each other: half of them, a quarter and so on down to one row, in turn with the number.
+fn piece(matrix: MatrixView<'_>, number: usize) -> MatrixView<'_> {
+    let lengths = matrix.rows().max(2).ilog2() as usize;
+    let rows = (matrix.rows() >> (1 + number % lengths)).max(1).min(matrix.rows());
+    let first = (matrix.rows() - rows) / 2;
+    MatrixView::trusted(rows, matrix.dim(), &matrix.values()[first * matrix.dim()..][..rows * matrix.dim()])
+}
+
 /// What one query found.
 struct Question {
-    nearness: f64,
+    signs: Signs,
     /// By weight and number of hits, at each setting.
     found: [[Vec<usize>; HITS.len()]; WEIGHTS.len()],
 }
@@ -101,14 +110,14 @@ fn ask(
     parts: Parts<'_>,
     records: &[u32],
     own: Option<u32>,
-    matrix: &StoredMatrix<'_>,
+    matrix: MatrixView<'_>,
     settings: &[usize],
 ) -> Result<Question> {
-    let truth = exact(source, records, own, &PreparedQuery::new(parts.space.metric(), matrix.view())?)?;
-    let mut nearness = f64::NAN;
+    let truth = exact(source, records, own, &PreparedQuery::new(parts.space.metric(), matrix)?)?;
+    let mut signs = [f64::NAN; 2];
     let found = WEIGHTS.map(|weight| {
-        let mut estimated = Parts { weight, ..parts }.ask(matrix.view(), None, &own.into_iter().collect());
-        nearness = estimated.nearness();
+        let mut estimated = Parts { weight, ..parts }.ask(matrix, None, &own.into_iter().collect());
+        signs = estimated.signs();
         let found = estimated.first(MOST);
         HITS.map(|k| {
             let truth = &truth[..k.min(truth.len())];
@@ -120,7 +129,7 @@ fn ask(
             settings.iter().map(both).collect()
         })
     });
-    Ok(Question { nearness, found })
+    Ok(Question { signs, found })
 }
 
 /// Numbers of candidates that are measured among so many records.

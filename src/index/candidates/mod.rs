@@ -49,8 +49,8 @@ mod space;
 #[cfg(test)]
 mod tests;
 
-use super::Curve;
 use super::recall::Recall;
+use super::{Curve, Source};
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, MatrixView, StoredMatrix};
 use crate::score::Metric;
@@ -138,12 +138,6 @@ impl Candidates {
         &self.others
     }
 
-    /// Distinct rows of a record, in the mean: a row counts as the centroid it is nearest to.
-    pub(crate) fn rows_per_record(&self) -> f64 {
-        let Counts { records, rows, .. } = self.sections.counts();
-        rows as f64 / records.saturating_sub(self.others.len()).max(1) as f64
-    }
-
     /// Bytes of all that it keeps.
     pub fn size(&self) -> u64 {
         self.sections.size()
@@ -177,6 +171,10 @@ impl Artefact for Candidates {
         let space = space.ok_or_else(|| sections.corrupt(section::CENTROIDS, "no origin"))?;
         let curve = Curve::from_bytes(sections.bytes(section::CURVE)?, sections.bytes(section::QUESTIONS)?);
         let curve = curve.map_err(|what| sections.corrupt(section::CURVE, what))?;
+        let has = |source| curve.entries().iter().any(|entry| entry.source == source);
+        if has(Source::Records) && !has(Source::Pieces) {
+            return Err(sections.corrupt(section::CURVE, "recall that was measured without pieces of records"));
+        }
         let mut candidates = Candidates { sections, space, recall: Recall::new(curve), others: RoaringBitmap::new() };
         candidates.check(records)?;
         let parts = candidates.parts()?;

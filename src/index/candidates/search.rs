@@ -1,6 +1,7 @@
 //! The estimate of every record's score, and the records that it puts first.
 
 use super::space::{Space, finite};
+use crate::index::questions::Signs;
 use crate::kernel::{self, LANES, Lanes, PackedRows, ScaledRows};
 use crate::matrix::MatrixView;
 use crate::score::Metric;
@@ -11,6 +12,8 @@ use roaring::RoaringBitmap;
 const WIDTH: usize = 64;
 /// Centroids compared at a time by one thread.
 const CENTROIDS: usize = 256;
+/// Query rows that are compared with each other.
+const COMPARED: usize = 64;
 /// Records estimated at a time by one thread.
 const RECORDS: usize = 512;
 
@@ -54,23 +57,23 @@ impl<'a> Parts<'a> {
             Some(allowed) => allowed.range(0..self.records()).filter(eligible).collect(),
         };
         if query.rows() == 0 || records.is_empty() {
-            return Estimated { near: f64::NAN, ranked: Vec::new() };
+            return Estimated { signs: [f64::NAN; 2], ranked: Vec::new() };
         }
-        let (estimates, near) = self.estimates(query, &records);
-        Estimated { near, ranked: estimates.into_iter().zip(records).collect() }
+        let (estimates, signs) = self.estimates(query, &records);
+        Estimated { signs, ranked: estimates.into_iter().zip(records).collect() }
     }
 
-    /// How near a query is, without any record.
-    pub(super) fn nearness(&self, query: MatrixView<'_>) -> f64 {
+    /// How a query looks, without any record.
+    pub(super) fn signs(&self, query: MatrixView<'_>) -> Signs {
         self.estimates(query, &[]).1
     }
 
-    /// An estimate of the score of each of these records, but for what is the same for all of them; and how near the query is to centroids.
-    fn estimates(&self, query: MatrixView<'_>, records: &[u32]) -> (Vec<f64>, f64) {
+    /// An estimate of the score of each of these records, but for what is the same for all of them; and how the query looks.
+    fn estimates(&self, query: MatrixView<'_>, records: &[u32]) -> (Vec<f64>, Signs) {
         let width = self.space.width();
         let mut estimates = vec![0.0; records.len()];
         let mut sums = vec![0.0f64; width];
-        let (mut rows, mut near) = (Vec::new(), Nearness::new(self.space.metric()));
+        let (mut rows, mut look) = (Vec::new(), Look::new(self.space.metric(), query.rows()));
         for block in query.values().chunks(WIDTH * query.dim()) {
             self.space.queries(block, &mut rows);
             for row in rows.chunks_exact(width) {
@@ -78,7 +81,7 @@ impl<'a> Parts<'a> {
             }
             let table = Table::new(MatrixView::trusted(rows.len() / width, width, &rows), self.centroids);
             for (row, highest) in rows.chunks_exact(width).zip(&table.highest) {
-                near.add(row, f64::from(*highest));
+                look.add(row, f64::from(*highest));
             }
             for_chunks(records, &mut estimates, |record, estimate| *estimate += table.sum(self.codes_of(record)));
         }
@@ -88,20 +91,22 @@ impl<'a> Parts<'a> {
                 *estimate += self.weight * kernel::dot(&sums, &self.rests[record as usize * width..][..width]);
             });
         }
-        (estimates, near.finish())
+        (estimates, look.signs())
     }
 }
 
 /// Records as a query sees them, each with its estimate.
 pub(crate) struct Estimated {
-    near: f64,
+    signs: Signs,
     ranked: Vec<(f64, u32)>,
 }
 
 impl Estimated {
-    /// How near the query's rows are to the nearest centroids, as [`nearness`](crate::index::questions::nearness) counts it.
-    pub(crate) fn nearness(&self) -> f64 {
-        self.near
+    /// How near the query's rows are to the nearest centroids, as [`nearness`](crate::index::questions::nearness) counts it, and how many
+    /// different rows it has, as a logarithm. A query of few, because it is short or because its rows are all alike, has much less to tell records
+    /// apart by.
+    pub(crate) fn signs(&self) -> Signs {
+        self.signs
     }
 
     /// The numbers of the `count` records that are estimated best, best first, equal ones by number.
@@ -116,29 +121,52 @@ impl Estimated {
     }
 }
 
-/// How near rows of a query are to their nearest centroids, added up.
-struct Nearness {
+/// What rows of a query are to their nearest centroids, added up.
+struct Look {
     metric: Metric,
     rows: usize,
+    /// Some rows at even distances, one in so many, each of length 1 or 0.
+    some: Vec<f32>,
+    every: usize,
     lengths: f64,
     sum: f64,
 }
 
-impl Nearness {
-    fn new(metric: Metric) -> Nearness {
-        Nearness { metric, rows: 0, lengths: 0.0, sum: 0.0 }
+impl Look {
+    fn new(metric: Metric, rows: usize) -> Look {
+        Look { metric, rows: 0, some: Vec::new(), every: rows.div_ceil(COMPARED), lengths: 0.0, sum: 0.0 }
     }
 
     /// A row in the space of the centroids, and its highest inner product with one.
     fn add(&mut self, row: &[f32], highest: f64) {
         let own = if self.metric == Metric::L2 { &row[..row.len() - 1] } else { row };
         let square = own.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>();
+        if self.rows.is_multiple_of(self.every) {
+            let scale = if square > 0.0 { 1.0 / square.sqrt() } else { 0.0 };
+            self.some.extend(own.iter().map(|value| (f64::from(*value) * scale) as f32));
+        }
         self.rows += 1;
         self.lengths += square.sqrt();
         self.sum += if self.metric == Metric::L2 { -(square - 2.0 * highest).max(0.0) } else { highest };
     }
 
-    fn finish(&self) -> f64 {
+    fn signs(&self) -> Signs {
+        [self.nearness(), self.variety().log2()]
+    }
+
+    /// How many rows there are that differ: the diversity of order 2 of equally frequent rows (Leinster and Cobbold, "Measuring diversity: the importance
+    /// of species similarity", 2012), which are as similar as the square of their cosine says, or not at all where that is negative.
+    fn variety(&self) -> f64 {
+        let dim = self.some.len() / self.rows.div_ceil(self.every.max(1)).max(1);
+        let rows: Vec<&[f32]> = self.some.chunks_exact(dim.max(1)).collect();
+        let similar = |a: &[f32], b: &[f32]| kernel::dot(a, b).max(0.0).powi(2);
+        let pairs = (0..rows.len()).flat_map(|one| (0..one).map(move |other| (one, other)));
+        let similar: f64 = pairs.map(|(one, other)| similar(rows[one], rows[other])).sum();
+        let count = rows.len() as f64;
+        count * count / (count + 2.0 * similar)
+    }
+
+    fn nearness(&self) -> f64 {
         match self.metric {
             Metric::L2 => -(-self.sum / self.rows as f64).sqrt(),
             Metric::Dot | Metric::Cosine if self.lengths > 0.0 => self.sum / self.lengths,
