@@ -15,7 +15,7 @@
 //! - else up to [`WINDOW`] questions next to it in this order, of those that are not far from it, tell what recall is there. Mostly what it is overall;
 //!   where it is significantly less than what is asked for, as of the few records that lie outside the crowd, more effort is made until it is not.
 //!
-//! A query that is nearer than all of them is taken for one like the nearest.
+//! A query that is nearer than all of them is taken for one like the nearest; one in a wide gap between them is like none.
 
 use super::curve::{CurveEntry, Source, error};
 use crate::score::Metric;
@@ -25,6 +25,8 @@ const WINDOW: usize = 50;
 const FEWEST: usize = 8;
 /// Beyond the fewest only those count that are no further than this share of what nine tenths of all questions spread over.
 const REACH: f64 = 0.125;
+/// So many times that, and a query is like none of those on either side.
+const GAP: f64 = 3.0;
 /// One part in so many of the questions, the least near ones, tells how far below them others may be: by a share of what it spreads over, all of it
 /// where a hundred questions or fewer left the edge uncertain.
 const EDGE: usize = 20;
@@ -158,6 +160,10 @@ impl Questions {
                 .filter(|_| may_look_again && !is_far)
                 .map_or(Verdict::Unlike, |&again| Verdict::LookAgain(again));
         }
+        if sign.gap(value) > GAP * sign.reach() {
+            // Between a few that are apart and the others nothing is known either.
+            return Verdict::Unlike;
+        }
         let window = sign.window(value);
         let is_enough = |at: &usize| {
             let (mean, deviation) = self.mean(window.iter().map(|&question| question as usize), *at);
@@ -234,9 +240,22 @@ impl Sign {
         (self.at(0.0), self.at(1.0))
     }
 
+    fn reach(&self) -> f64 {
+        REACH * (self.at(0.95) - self.at(0.05))
+    }
+
+    /// How far the next question is from a query that lies between questions.
+    fn gap(&self, value: f64) -> f64 {
+        let at = self.values.partition_point(|&other| f64::from(other) < value);
+        match (at.checked_sub(1).and_then(|below| self.values.get(below)), self.values.get(at)) {
+            (Some(&below), Some(&above)) => (value - f64::from(below)).min(f64::from(above) - value),
+            _ => 0.0,
+        }
+    }
+
     /// The questions about like a query.
     fn window(&self, value: f64) -> &[u32] {
-        let reach = REACH * (self.at(0.95) - self.at(0.05));
+        let reach = self.reach();
         let off = |at: usize| (f64::from(self.values[at]) - value).abs();
         let mut start = self.values.partition_point(|&other| f64::from(other) < value);
         let mut end = start;
@@ -356,6 +375,7 @@ mod tests {
         };
         assert_eq!(questions.judge(asked(-8.9)), Verdict::At(8));
         assert_eq!(questions.judge(asked(-0.3)), Verdict::Enough);
+        assert_eq!(questions.judge(asked(-4.0)), Verdict::Unlike, "neither the ones nor the others");
     }
 
     #[test]

@@ -57,7 +57,8 @@ impl Search<'_> {
         }
         let (verdict, is_known) = curve.judge(k, (setting, target), false, |_| signs);
         let (setting, like) = match verdict {
-            Verdict::Enough => (setting, true),
+            // An effort given by hand is nothing that those like it were asked for.
+            Verdict::Enough => (setting, is_known || target > 0.0),
             Verdict::At(next) => (next, true),
             _ if target == 0.0 => (setting, false),
             Verdict::Never => {

@@ -324,7 +324,7 @@ impl Search<'_> {
             let signs = |k| self.signs(index, &asking, k, selected.segment).unwrap_or([f64::NAN, NO_CONTRAST]);
             let (verdict, is_known) = curve.judge(k, (setting, target), may_look_again, signs);
             let next = match verdict {
-                Verdict::Enough => break (positions, true, is_known),
+                Verdict::Enough => break (positions, is_known || target > 0.0, is_known),
                 Verdict::Unlike if target == 0.0 => break (positions, false, true),
                 Verdict::Unlike => return Ok(Looked::TooLittle(unlike(&curve, signs(k.max(1))[0], k))),
                 Verdict::Never => {
