@@ -9,6 +9,7 @@ use crate::store::vfs::{DiskVfs, Vfs};
 use crate::store::{
     Access, BackedUp, Change, Committed, Compacted, Depth, Durability, Mode, Options, Report, Stat, Store, Tuning,
 };
+use crate::threads;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +18,11 @@ use std::sync::Arc;
 /// Handles are cheap to clone and may be used from any thread. Opening costs a fixed amount per segment, whatever the
 /// number of records. The files are written by otolith alone and never changed in place; a foreign program that truncates a
 /// mapped file can end this process by a bus error ([`Access::Read`] maps nothing).
+///
+/// Work is shared out among the threads of rayon's global pool, which the first opening makes unless the program has; where the system
+/// refuses threads, the thread that asks does all of it. A child that is forked without `exec` has none of these threads: it searches
+/// alone, and should open the database anew, for reading. Handles that it inherits are of no use to it but to be dropped: they hold its
+/// parent's lock, which stays taken until both have let go of it.
 #[derive(Clone)]
 pub struct Database {
     store: Arc<Store>,
@@ -166,6 +172,7 @@ impl Database {
         compact: impl FnOnce(&Store) -> Result<Compacted>,
         keep_going: &(dyn Fn() -> bool + Sync),
     ) -> Result<Compacted> {
+        threads::ready();
         let names = self.collections().into_iter();
         let indexed: Vec<_> =
             names.map(|name| Collection::new(&self.store, &name)).map(|of| (of.indexed(), of)).collect();
@@ -187,6 +194,7 @@ impl Database {
     /// # Errors
     /// [`Error::Unusable`] when `dir` is not empty, [`Error::Io`], [`Error::DiskFull`], and those of [`Database::flush`].
     pub fn backup_to(&self, dir: impl AsRef<Path>, progress: &dyn Fn(u64, u64)) -> Result<BackedUp> {
+        threads::ready();
         self.store.backup_to(dir.as_ref(), progress)
     }
 
@@ -195,6 +203,7 @@ impl Database {
     /// # Errors
     /// [`Error::Io`] when it could not be looked for.
     pub fn verify(&self, depth: Depth) -> Result<Report> {
+        threads::ready();
         self.store.verify(depth)
     }
 
@@ -257,6 +266,7 @@ impl DatabaseOptions {
     /// # Errors
     /// As [`Database::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
+        threads::ready();
         let DatabaseOptions { vfs, access, mode, allow_network, tuning } = self;
         let store = Store::open(path.as_ref(), mode, Options { vfs, access, allow_network, tuning })?;
         Ok(Database { store: Arc::new(store) })

@@ -18,6 +18,7 @@ mod random;
 pub mod record;
 pub mod score;
 pub mod store;
+mod threads;
 // sound
 #[cfg(feature = "audio")]
 pub mod audio;

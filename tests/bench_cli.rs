@@ -170,3 +170,11 @@ fn what_cannot_be_measured_is_an_error_that_says_why() {
         assert_eq!(run(args).status.code(), Some(2), "{args:?}");
     }
 }
+
+#[test]
+fn a_file_without_records_is_told_from_one_with_a_single_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |shape: &str, count| write_npy(&folder.path().join("v.npy"), shape, &vec![1.0; count]);
+    assert!(error(&["bench", text(&write("(0, 4)", 0))], 1).contains("no record in it"));
+    assert!(error(&["bench", text(&write("(1, 4)", 4))], 1).contains("a single record"));
+}

@@ -108,7 +108,8 @@ fn a_changed_sound_replaces_its_record() {
     write_wav(&sound, 16_000, &samples(1, 8_000));
     json(&["add", text(&db), text(&sound)]);
     write_wav(&sound, 16_000, &samples(2, 16_000));
-    assert_eq!(json(&["add", text(&db), text(&sound)])["added"], 1);
+    let again = json(&["add", text(&db), text(&sound)]);
+    assert_eq!((&again["added"], &again["replaced"]), (&0.into(), &1.into()));
     assert_eq!(json(&["list", text(&db)])["records"].as_array().unwrap().len(), 1);
     assert_eq!(json(&["get", text(&db), "a.wav"])["fields"]["seconds"], 1.0);
 }

@@ -227,6 +227,21 @@ fn files_written_by_hand_are_read_as_their_formats_say() {
     assert_eq!(folder.imported("b.npy", &npy(">f8", "(2, 3)", &reversed)), expected);
     assert_eq!(folder.imported("c.npy", &npy("<f2", "(1, 2)", &[0, 0x3c, 0, 0xc0])), [[1.0, -2.0]]);
     assert_eq!(folder.imported("d.npy", &npy("<f4", "(1, 2, 3)", &bytes)), [floats]);
+    // What numpy reads and does not write: lengths of Python 2, other names of the types.
+    for (at, descr) in ["<f4", "=f4", "|f4", "f4", "f", "float32", "single"].into_iter().enumerate() {
+        assert_eq!(folder.imported(&format!("n{at}.npy"), &npy(descr, "(2L, 3L)", &bytes)), expected, "{descr}");
+    }
+    let doubled =
+        npy("float64", "(2, 3)", &[]).into_iter().chain(reversed.chunks(8).flat_map(|of| of.iter().rev().copied()));
+    assert_eq!(folder.imported("e.npy", &doubled.collect::<Vec<u8>>()), expected);
+    for (at, descr) in ["?", "|b1", "bool"].into_iter().enumerate() {
+        assert_eq!(
+            folder.imported(&format!("t{at}.npy"), &npy(descr, "(1, 3)", &[0, 1, 7])),
+            [[0.0, 1.0, 1.0]],
+            "{descr}"
+        );
+    }
+    assert_eq!(folder.imported("h.npy", &npy(">h", "(1L, 2)", &[1, 0, 0xff, 0xff])), [[256.0, -1.0]]);
     let bytes = [0, 1, 127, 128, 254, 255];
     let unsigned = vec![vec![0.0, 1.0, 127.0], vec![128.0, 254.0, 255.0]];
     let signed = vec![vec![0.0, 1.0, 127.0], vec![-128.0, -2.0, -1.0]];
@@ -250,6 +265,24 @@ fn an_npz_is_read_as_arrays_or_as_one_stack() {
     fs::write(&archive, npz(&[("a.npy", array.clone()), ("b.npy", array)])).unwrap();
     let message = error(&["import", text(&db), text(&archive), "--ids", text(&ids)], 1);
     assert!(message.contains("--ids") && message.contains("2 arrays"), "{message}");
+}
+
+#[test]
+fn what_programs_for_archives_add_by_themselves_is_left_out_and_told() {
+    let folder = Folder::new();
+    let array = npy("<f4", "(1, 2)", &vector([1.0, 2.0]));
+    let entries = [
+        ("__MACOSX/._a.npy", vec![0, 5, 22, 7]),
+        ("frames/", Vec::new()),
+        ("frames/a.npy", array),
+        ("frames/.DS_Store", vec![0; 9]),
+    ];
+    fs::write(folder.at("mac.npz"), npz(&entries)).unwrap();
+    let output = run(&["import", text(&folder.at("db")), text(&folder.at("mac.npz"))]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.contains("3 entries left out"), "{stderr}");
+    assert_eq!(content(&folder.at("db")).into_keys().collect::<Vec<_>>(), ["frames/a"]);
+    assert!(folder.refused("other.npz", &npz(&[("notes.txt", Vec::new())])).contains("is no array"));
 }
 
 /// The fixture is ours, by `tests/data/exchange/make.py`.
@@ -646,6 +679,59 @@ fn an_export_writes_where_nothing_is_and_says_what_it_replaces() {
 }
 
 #[test]
+fn vectors_never_lie_beside_the_ids_of_others() {
+    for name in ["v.npy", "v.fvecs", "v.fbin"] {
+        let folder = Folder::new();
+        folder.imported("a.fbin", &bin(2, 3, &vector([0.5; 6])));
+        folder.imported("b.fbin", &bin(2, 3, &vector([1.5; 6])));
+        let (out, ids) = (folder.at(name), beside(&folder.at(name), ".ids.txt"));
+        json(&["export", text(&folder.at("a.fbin.db")), text(&out)]);
+        let before = (fs::read(&out).unwrap(), fs::read(&ids).unwrap());
+        // The ids cannot get their name.
+        fs::remove_file(&ids).unwrap();
+        fs::create_dir(&ids).unwrap();
+        error(&["export", text(&folder.at("b.fbin.db")), text(&out)], 1);
+        assert_eq!(fs::read(&out).unwrap(), before.0, "{name}");
+        fs::remove_dir(&ids).unwrap();
+        fs::write(&ids, &before.1).unwrap();
+        json(&["export", text(&folder.at("b.fbin.db")), text(&out)]);
+        assert_ne!(fs::read(&out).unwrap(), before.0);
+    }
+}
+
+/// The limit of a process on the size of files stands for a disk that is full.
+#[cfg(unix)]
+#[test]
+fn a_file_that_may_not_grow_is_an_error_and_leaves_what_was() {
+    let folder = Folder::new();
+    let limited = |args: &[&str]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -f 256 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_otolith")]);
+        let output = command.args(args).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {:?} {stderr}", output.status);
+        assert!(stderr.contains("disk full"), "{stderr}");
+    };
+    let [db, file, out] = ["db", "v.fbin", "v.npy"].map(|name| folder.at(name));
+    fs::write(&file, bin(20_000, 16, &vector((0..320_000).map(|n| n as f32)))).unwrap();
+    limited(&["import", text(&db), text(&file)]);
+    assert_eq!(json(&["verify", text(&db), "--deep"])["damage"].as_array().unwrap().len(), 0);
+    // Small vectors with long ids: the second file of an export does not fit.
+    fs::write(&file, bin(1_000, 1, &vector((0..1_000).map(|n| n as f32)))).unwrap();
+    for (name, width) in [("short", 4), ("long", 900)] {
+        let ids: String = (0..1_000).map(|n| format!("{n:0width$}\n")).collect();
+        fs::write(folder.at("ids.txt"), ids).unwrap();
+        json(&["import", text(&folder.at(name)), text(&file), "--ids", text(&folder.at("ids.txt"))]);
+        fs::write(&file, bin(1_000, 1, &vector((0..1_000).map(|n| -(n as f32))))).unwrap();
+    }
+    json(&["export", text(&folder.at("short")), text(&out)]);
+    let read = || (fs::read(&out).unwrap(), fs::read(beside(&out, ".ids.txt")).unwrap());
+    let before = read();
+    limited(&["export", text(&folder.at("long")), text(&out)]);
+    assert_eq!(read(), before);
+}
+
+#[test]
 fn numpy_reads_what_is_exported_and_writes_what_is_imported() {
     let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has_numpy = Command::new(&python).args(["-c", "import numpy"]).output();
@@ -795,6 +881,13 @@ fn what_was_imported_before_a_failure_stays_and_is_counted() {
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["imported"], stayed);
     assert!(document["error"].as_str().unwrap().contains("vector 19999"), "{document}");
+    // What fits the file and not the collection is named, too.
+    fs::write(folder.at("ids.txt"), "one\ntwo\nthree\n").unwrap();
+    let [db, half, ids] = ["f16", "half.fbin", "ids.txt"].map(|name| folder.at(name));
+    fs::write(&half, bin(3, 2, &vector([1.0, 2.0, 3.0, 1e5, 5.0, 6.0]))).unwrap();
+    let import = ["import", text(&db), text(&half), "--precision", "f16", "--ids", text(&ids)];
+    let message = error(&import, 1);
+    assert!(message.contains("record `two` (number 1, from 0): matrix: 100000"), "{message}");
 }
 
 #[test]

@@ -127,6 +127,15 @@ fn scores_are_added_in_standard_deviations() {
     for (hit, (id, score)) in fused.iter().zip(expected) {
         assert!(hit.id == id && (hit.score - score).abs() < 1e-9, "{} {} for {id} {score}", hit.id, hit.score);
     }
-    assert_eq!(standard_scores(&[2.0, 2.0]), [0.0, 0.0]);
+    for same in [2.0, 0.1, 1e-320, -1e308, f64::MAX] {
+        for count in 1..9 {
+            assert_eq!(standard_scores(&vec![same; count]), vec![0.0; count], "{count} x {same}");
+        }
+    }
+    let expected = standard_scores(&[-3.0, 1.0, 2.0]);
+    for unit in [1e-300, 1e-160, 1e99, 1e160, 5e307] {
+        let found = standard_scores(&[-3.0 * unit, unit, 2.0 * unit]);
+        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-12), "{unit}: {found:?}");
+    }
     assert!(standard_scores(&[]).is_empty());
 }

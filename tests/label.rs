@@ -99,6 +99,8 @@ fn a_label_is_given_to_all_records_named_or_to_none() {
     json(&["label", db, "slow0.wav", "calm", "--field", "mood"]);
     assert_eq!(json(&["get", db, "slow0.wav"])["fields"]["mood"], "calm");
     assert_eq!(json(&["list", db, "--filter", "mood = 'calm'"])["records"].as_array().unwrap().len(), 1);
+    assert!(error(&["label", db, "slow0.wav", ""], 1).contains("class: is empty"));
+    assert_eq!(json(&["label", db, "slow0.wav", "slow0.wav", "calm", "--field", "mood"])["labelled"], 1);
     let one_each = error(&["adapt", db, "--field", "mood"], 1);
     assert!(one_each.contains("1 of 2 records"), "{one_each}");
 }

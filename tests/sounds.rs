@@ -125,7 +125,7 @@ fn opposite_channels_are_told_and_one_can_be_chosen() {
     // Another channel is another sound; the same again is not.
     for (channel, fresh) in [("left", 1), ("1", 0), ("right", 1), ("mean", 1)] {
         let added = json(&["add", db, file, "--model", "logmel", "--channel", channel]);
-        assert_eq!(added["added"], fresh, "{channel}: {added}");
+        assert_eq!((&added["added"], &added["replaced"]), (&0.into(), &fresh.into()), "{channel}: {added}");
     }
     let none = otolith().args(["embed", file, "--model", "logmel", "--channel", "3"]).output().unwrap();
     assert_eq!(none.status.code(), Some(1));
@@ -161,4 +161,56 @@ fn one_file_that_cannot_be_read_keeps_no_other_from_going_in() {
     // Named by hand, a pipe is refused without waiting for somebody to write into it.
     let pipe = run(&["add", text(&db), text(&sounds.join("pipe.wav")), "--model", "logmel"]);
     assert!(String::from_utf8_lossy(&pipe.stderr).contains("not a regular file"));
+}
+
+#[test]
+fn sounds_of_another_folder_replace_none_of_the_same_names_unless_they_are_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for (year, seed) in [("2025", 10), ("2026", 20)] {
+        for n in 1..4 {
+            write_wav(&at(&format!("{year}/dog/{n}.wav")), 16_000, &samples(seed + n, 4_000));
+        }
+    }
+    write_wav(&at("2026/dog/4.wav"), 16_000, &samples(9, 4_000));
+    let add = |cwd: &str, db: &str, args: &[&str]| {
+        let mut command = otolith();
+        command.current_dir(at(cwd)).args(["add", text(&at(db)), "--model", "logmel", "--json"]);
+        let output = command.args(args).output().unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let [added, replaced, skipped] = ["added", "replaced", "skipped"].map(|name| document[name].as_u64().unwrap());
+        let failed = document["failed"].as_array().unwrap().clone();
+        assert_eq!(output.status.code(), Some(i32::from(!failed.is_empty())), "{document}");
+        (added, replaced, skipped, failed)
+    };
+    let hashes = |db: &str| -> Vec<String> {
+        let fields = |n| json(&["get", text(&at(db)), &format!("dog/{n}.wav")])["fields"].clone();
+        (1..4).map(|n| fields(n)["hash"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(add("", "db", &["2025/"]), (3, 0, 0, vec![]));
+    let first = hashes("db");
+    // By whatever path, also where the path that was typed is the same.
+    for (cwd, argument) in [("", "2026/"), ("", text(&at("2026"))), ("2026", ".")] {
+        let (added, replaced, skipped, failed) = add(cwd, "db", &[argument]);
+        assert_eq!((added + skipped, replaced, failed.len()), (1, 0, 3), "{argument}");
+        for words in ["`dog/", "2025/dog/", "a folder above both", "--replace"] {
+            assert!(failed.iter().all(|one| one["error"].as_str().unwrap().contains(words)), "{words}: {failed:#?}");
+        }
+        assert_eq!(hashes("db"), first);
+    }
+    // `.` in another folder is another place.
+    assert_eq!(add("2025", "dots", &["."]), (3, 0, 0, vec![]));
+    assert_eq!(add("2026", "dots", &["."]).3.len(), 3);
+    assert_eq!(hashes("dots"), first);
+    // A folder that was moved is there already; what was changed where it lies is replaced, by any of its paths.
+    fs::rename(at("2025"), at("moved")).unwrap();
+    assert_eq!(add("", "db", &["moved"]), (0, 0, 3, vec![]));
+    write_wav(&at("2026/dog/4.wav"), 16_000, &samples(8, 4_000));
+    let changed = at("2026/dog/../dog/4.wav");
+    let folder_of_it = format!("{}/..", text(changed.parent().unwrap()));
+    assert_eq!(add("", "db", &[&folder_of_it]).1, 1);
+    assert_eq!(add("2026", "db", &[".", "--replace"]), (0, 3, 1, vec![]));
+    assert!(hashes("db").iter().all(|hash| !first.contains(hash)));
+    let all = String::from_utf8(run(&["add", text(&at("db")), text(&at("2026")), "--model", "logmel"]).stdout).unwrap();
+    assert_eq!(all, "0 added, 0 replaced, 4 unchanged, 0 failed\n");
 }

@@ -10,10 +10,12 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 const HELP: &str = "\
-A record's id is the file's path below the argument it was found under. Its fields: file, seconds, sample_rate,
-rows_per_second, hash (of the samples), model, class with --class-from-folder, channel with --channel. A file that is there
-already with the same hash, model and channel is skipped. Files are committed in batches: whatever happens, a batch is
-there wholly or not at all.
+A record's id is the file's path below the argument it was found under. Its fields: file (its whole path), seconds,
+sample_rate, rows_per_second, hash (of the samples), model, class with --class-from-folder, channel with --channel. A file
+that is there already with the same hash, model and channel is skipped, wherever it lies now; one that has changed replaces
+its record. A file with the id of another file's record and another sound is refused (exit code 1, the others go in): after
+`add DB 2025/` give `add DB .`, or --replace. Files are committed in batches: whatever happens, a batch is there wholly or
+not at all.
 
 Of a directory every file is read that is named like a sound, whatever its case; links to folders are followed once. What is
 left out (hidden, not named like a sound, no regular file) is counted and told, with the first names. Read are WAV (also RF64,
@@ -22,7 +24,7 @@ Wave64), AIFF, AU, CAF, FLAC, Ogg (Vorbis, Opus, FLAC), MP3, MP2, AAC-LC, ALAC, 
 Example:
   otolith add sounds.otolith recordings/ --class-from-folder
 
-With --json: {\"added\", \"skipped\", \"failed\": [{\"file\", \"error\"}], \"remarks\": [{\"file\", \"remark\"}],
+With --json: {\"added\", \"replaced\", \"skipped\", \"failed\": [{\"file\", \"error\"}], \"remarks\": [{\"file\", \"remark\"}],
 \"left_out\": [{\"why\", \"files\", \"first\"}]}";
 
 /// Put sound files into a database; creates it when there is none.
@@ -41,6 +43,9 @@ pub(super) struct Args {
     class_from_folder: bool,
     #[command(flatten)]
     channel: ChannelArgs,
+    /// Let sounds replace those of other files whose records have their ids
+    #[arg(long)]
+    replace: bool,
 }
 
 pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> Result<(), Failure> {
@@ -50,8 +55,13 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
     let db = opening.open(&args.target.db)?;
     let collection = ingest::collection_for(&db, &args.target.collection, embedder.as_ref())?;
     let bar = output.progress(sounds.len() as u64, "embedding");
-    let (class_from_folder, mix) = (args.class_from_folder, args.channel.channel);
-    let ingest = Ingest { collection: &collection, embedder: embedder.as_ref(), class_from_folder, mix };
+    let ingest = Ingest {
+        collection: &collection,
+        embedder: embedder.as_ref(),
+        class_from_folder: args.class_from_folder,
+        mix: args.channel.channel,
+        replace: args.replace,
+    };
     let mut report = ingest.run(sounds, &|event| match event {
         Event::Done => bar.inc(1),
         Event::Failed(error) => bar.suspend(|| output.problem(error)),
@@ -66,7 +76,8 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
         output.remark(&found.left_out);
     }
 
-    let (added, skipped, failed) = (report.added, report.skipped, report.failed.len());
+    let (added, replaced) = (report.added, report.replaced);
+    let (skipped, failed) = (report.skipped, report.failed.len());
     if output.is_json() {
         let list = |list: &[(String, String)], what: &str| -> Vec<Value> {
             list.iter().map(|(file, text)| json!({ "file": file, what: text })).collect()
@@ -74,10 +85,11 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
         let (problems, remarks) = (list(&report.failed, "error"), list(&report.remarks, "remark"));
         let left_out = left_out_json(&found.left_out);
         output.document(&json!({
-            "added": added, "skipped": skipped, "failed": problems, "remarks": remarks, "left_out": left_out,
+            "added": added, "replaced": replaced, "skipped": skipped, "failed": problems, "remarks": remarks,
+            "left_out": left_out,
         }))?;
     } else {
-        output.line(format_args!("{added} added, {skipped} unchanged, {failed} failed"))?;
+        output.line(format_args!("{added} added, {replaced} replaced, {skipped} unchanged, {failed} failed"))?;
     }
     if failed > 0 {
         return Err(Failure::Partly(format!(

@@ -12,12 +12,17 @@ The copy is one committed version, whole, whatever others write meanwhile; copyi
 database like any other: open it, verify it, back it up again. When the command or the machine is cut off, DIR holds no
 database: remove it and begin again.
 
+To restore, give the copy a place of its own: `otolith backup COPY DIR` with a new or an empty DIR, or remove the damaged
+database first. Copied over a database that has gone on since, files of a backup change nothing, and nobody says so: of all
+versions in a directory the newest counts.
+
 On the file system of the original, files are shared by hard links: it takes no time and no space, and it is safe, because
 a finished file is never written again. It is no guard against a disk that fails: for that, give a DIR on another one.
 
 Examples:
   otolith backup sounds.otolith /mnt/other/sounds-2026-11-24.otolith
   otolith verify --deep /mnt/other/sounds-2026-11-24.otolith
+  otolith backup /mnt/other/sounds-2026-11-24.otolith restored.otolith
 
 With --json: {\"generation\", \"records\", \"linked_files\", \"copied_files\", \"copied_bytes\", \"bytes\"}";
 

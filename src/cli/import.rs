@@ -32,8 +32,8 @@ What INPUT is, is told by its ending:
   .parquet         every row a record; built with feature `parquet` only
   a directory      every .npy in it a record, named by `records.jsonl` there (as `export` writes it) or else by its file
 
-Arrays may hold floats, integers or bool of any width and byte order, by rows or by columns (Fortran order); values become
-f32, and one that is beyond it is an error. Only regular files are read, and in a directory only what lies in it.
+Arrays may hold floats, integers or bool (0 and 1) of any width and byte order, by rows or by columns (Fortran order), their type
+written in any way that numpy reads; values become f32, and one that is beyond it is an error. Only regular files are read, and in a directory only what lies in it.
 
 Records are committed in batches, each wholly or not at all: of about 1 GB where they have ids or the collection is new, else of
 32 MB. When the command fails, what was good before stays, and it says how many records that were; when it is interrupted, the
@@ -199,7 +199,9 @@ impl Writer<'_> {
                 self.number += 1;
                 record::numbered(self.number)
             });
-            load.push(record)?;
+            // The load knows them by their places in itself.
+            let (number, id) = (self.imported + self.waiting - 1, record.id.clone().unwrap_or_default());
+            load.push(record).map_err(|error| named(error, number, &id))?;
         }
         self.load = Some(load);
         if self.bytes >= LOAD_BYTES { self.finish() } else { Ok(()) }
@@ -213,6 +215,19 @@ impl Writer<'_> {
             self.bytes = 0;
         }
         Ok(())
+    }
+}
+
+/// The error of a record, by its number in the input and its id.
+fn named(error: Error, number: usize, id: &str) -> Error {
+    let place = |what: String| match what.starts_with("record ") {
+        true => what,
+        false => format!("record `{id}` (number {number}, from 0): {what}"),
+    };
+    match error {
+        Error::Invalid { what, why } => Error::Invalid { what: place(what), why },
+        Error::Mismatch { what, expected, found } => Error::Mismatch { what: place(what), expected, found },
+        other => other,
     }
 }
 

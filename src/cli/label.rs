@@ -10,7 +10,7 @@ use crate::filter::Filter;
 use crate::record::Record;
 use crate::{Database, DatabaseOptions};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Name of the view that `adapt` makes, and what it begins with from the second on.
 const ADAPTED: &str = "adapted";
@@ -39,6 +39,11 @@ pub(super) struct LabelArgs {
 
 pub(super) fn label(mut args: LabelArgs, opening: DatabaseOptions, output: &mut Output) -> Result<(), Failure> {
     let class = args.ids_and_class.pop().unwrap_or_default();
+    if class.trim().is_empty() {
+        return Err(Error::invalid("class", "is empty: the last argument names it").into());
+    }
+    let mut seen = HashSet::new();
+    args.ids_and_class.retain(|id| seen.insert(id.clone()));
     let db = opening.must_exist().open(&args.target.db)?;
     let collection = db.collection(&args.target.collection)?;
     let with_class = |id: &String| -> Result<Record> {

@@ -34,16 +34,19 @@ mod sound;
 mod verify;
 mod view;
 
+use crate::threads;
 use crate::{Database, DatabaseOptions, Record, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 use exchange::npy;
 use exit::Failure;
 use output::Output;
-use shown::{shown_lines, tell};
+use shown::shown_lines;
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+#[cfg(unix)]
+use std::sync::Arc;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -156,12 +159,13 @@ pub fn run() -> ExitCode {
             return ExitCode::from(if help_or_error.use_stderr() { exit::USAGE } else { exit::DONE });
         }
     };
-    if let Some(threads) = cli.global.threads
-        && let Err(error) = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()
-    {
-        tell(&format!("warning: --threads: {error}"));
-    }
+    // A file beyond the limit of this process (`ulimit -f`) is an error of the write, and not the end.
+    #[cfg(unix)]
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     let mut output = Output::new(cli.global.json, cli.global.quiet);
+    if !threads::begin(cli.global.threads.map(usize::from)) {
+        output.remark("the system gives this process no threads: everything is done by one");
+    }
     let opening = Database::options().allow_network_fs(cli.global.allow_network_fs);
     exit::report(dispatch(cli.command, opening, &mut output).and_then(|()| output.finish()))
 }

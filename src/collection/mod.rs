@@ -23,6 +23,7 @@ use crate::pipeline::{Pipeline, Source};
 use crate::query::Query;
 use crate::record::{Record, Schema, check_name};
 use crate::store::{BulkLoad, Change, RAW, Snapshot, Store};
+use crate::threads;
 use std::sync::Arc;
 
 /// A handle to one collection of a [`Database`](crate::Database).
@@ -55,6 +56,7 @@ impl Collection {
     /// # Errors
     /// As [`Collection::schema`].
     pub fn snapshot(&self) -> Result<Snapshot> {
+        threads::ready();
         Snapshot::new(&self.store, &self.name)
     }
 

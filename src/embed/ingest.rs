@@ -1,8 +1,9 @@
 //! Sound files into a collection: found, embedded in parallel, committed in batches.
 //!
 //! A record's id is the file's path below the argument it was found under, with `/` between folders. A file that is there
-//! already, with the same samples, mixed the same way, and the same embedder, is not embedded again. A file that cannot be
-//! used is reported, and the others go in.
+//! already, with the same samples, mixed the same way, and the same embedder, is not embedded again, wherever it lies now. A file that
+//! has changed replaces its record; one whose id is that of another file with another sound is refused unless it is to do so. A file
+//! that cannot be used is reported, and the others go in.
 
 use super::{Embedder, Sound};
 use crate::audio::{Mix, folder};
@@ -11,10 +12,11 @@ use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::record::{Record, Schema};
 use crate::store::Snapshot;
+use crate::threads;
 use rayon::prelude::*;
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
+use std::path::{self, Path};
 
 pub use crate::audio::folder::{Found, LeftOut, SoundFile, find as find_sounds};
 
@@ -77,13 +79,17 @@ pub struct Ingest<'a> {
     pub class_from_folder: bool,
     /// What becomes of several channels.
     pub mix: Mix,
+    /// Whether a sound replaces that of another file whose record has its id.
+    pub replace: bool,
 }
 
 /// What became of the files.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Files added, or replaced since their samples had changed.
+    /// Files that were not there.
     pub added: usize,
+    /// Files whose records were there, with other samples, class or channel.
+    pub replaced: usize,
     /// Files that were there already.
     pub skipped: usize,
     /// Files that could not be used, with the reason.
@@ -92,8 +98,14 @@ pub struct Report {
     pub remarks: Vec<(String, String)>,
 }
 
-/// The record of a file, and what its user should know of the file.
-type Made = (Record, Vec<String>);
+/// What is made of a file.
+struct Made {
+    record: Record,
+    /// What its user should know of the file.
+    remarks: Vec<String>,
+    /// Whether it takes the place of another record.
+    replaces: bool,
+}
 
 impl Ingest<'_> {
     /// Adds the files, telling of each.
@@ -101,6 +113,7 @@ impl Ingest<'_> {
     /// # Errors
     /// Those of writing; a file that cannot be used is no error but counted in the report.
     pub fn run(&self, sounds: &[SoundFile], tell: &(dyn Fn(Event<'_>) + Sync)) -> Result<Report> {
+        threads::ready();
         let mut report = Report::default();
         for batch in batches(sounds) {
             let snapshot = self.collection.snapshot()?;
@@ -110,8 +123,8 @@ impl Ingest<'_> {
                     let record = self.record(sound, &snapshot);
                     match &record {
                         Err(error) => tell(Event::Failed(error)),
-                        Ok(Some((_, remarks))) => {
-                            remarks.iter().for_each(|remark| tell(Event::Remark(&sound.path, remark)));
+                        Ok(Some(made)) => {
+                            made.remarks.iter().for_each(|remark| tell(Event::Remark(&sound.path, remark)));
                         }
                         Ok(None) => {}
                     }
@@ -119,20 +132,22 @@ impl Ingest<'_> {
                     record
                 })
                 .collect();
-            let mut records = Vec::new();
+            let (mut records, mut replaced) = (Vec::new(), 0);
             for (sound, outcome) in batch.iter().zip(embedded) {
                 match outcome {
-                    Ok(Some((record, remarks))) => {
+                    Ok(Some(made)) => {
                         let file = sound.path.display().to_string();
-                        report.remarks.extend(remarks.into_iter().map(|remark| (file.clone(), remark)));
-                        records.push(record);
+                        report.remarks.extend(made.remarks.into_iter().map(|remark| (file.clone(), remark)));
+                        replaced += usize::from(made.replaces);
+                        records.push(made.record);
                     }
                     Ok(None) => report.skipped += 1,
                     Err(error) => report.failed.push((sound.path.display().to_string(), error.to_string())),
                 }
             }
-            report.added += records.len();
-            self.collection.upsert(records)?;
+            let written = self.collection.upsert(records)?.len();
+            report.added += written - replaced;
+            report.replaced += replaced;
         }
         Ok(report)
     }
@@ -142,17 +157,24 @@ impl Ingest<'_> {
         let sound = Sound::read_mixed(&file.path, self.embedder.sample_rate(), self.mix)?;
         let hash = format!("{:032x}", sound.hash());
         let class = self.class_from_folder.then(|| folder_of(&file.path)).flatten();
-        if let Some(old) = known.entry(&file.id)? {
+        let place = path::absolute(&file.path).map_err(|error| Error::io(&file.path, "look up", error))?;
+        let place = folder::text(place.as_os_str());
+        let old = known.entry(&file.id)?;
+        if let Some(old) = &old {
             let fields = old.fields()?;
-            let same = |name: &str, value: &str| fields.get(name).and_then(Value::as_str) == Some(value);
-            let as_mixed = fields.get("channel").and_then(Value::as_str) == self.channel().as_deref();
-            if same("hash", &hash) && as_mixed && class.as_ref().is_none_or(|class| same("class", class)) {
+            let text = |name: &str| fields.get(name).and_then(Value::as_str);
+            let same_sound = text("hash") == Some(&hash);
+            let as_mixed = text("channel") == self.channel().as_deref();
+            if same_sound && as_mixed && class.as_ref().is_none_or(|class| text("class") == Some(class)) {
                 return Ok(None);
+            }
+            if !same_sound && !self.replace && !is_same_file(text("file"), &place) {
+                return Err(taken(file, text("file")));
             }
         }
         let embedded = sound.embed(self.embedder)?;
         let mut record = Record::new(file.id.clone(), embedded.matrix)
-            .field("file", folder::text(file.path.as_os_str()))
+            .field("file", place)
             .field("seconds", embedded.seconds)
             .field("sample_rate", embedded.sample_rate)
             .field("rows_per_second", embedded.rows_per_second)
@@ -164,13 +186,29 @@ impl Ingest<'_> {
         if let Some(channel) = self.channel() {
             record = record.field("channel", channel);
         }
-        Ok(Some((record, embedded.remarks)))
+        Ok(Some(Made { record, remarks: embedded.remarks, replaces: old.is_some() }))
     }
 
     /// What stands in the field `channel`: nothing where channels are mixed as usual.
     fn channel(&self) -> Option<String> {
         (self.mix != Mix::Mean).then(|| self.mix.to_string())
     }
+}
+
+/// Whether what a record says of its file leads to this place, also by links or from the folder that the process is in.
+fn is_same_file(known: Option<&str>, place: &str) -> bool {
+    let leads_to = |path: &str| fs::canonicalize(path).ok();
+    known.is_some_and(|known| known == place || leads_to(known).is_some_and(|real| Some(real) == leads_to(place)))
+}
+
+/// The error of a file whose id is that of a record with another sound.
+fn taken(file: &SoundFile, by: Option<&str>) -> Error {
+    let by = by.map_or_else(|| "a record that names no file".to_owned(), |by| format!("the sound of {by}"));
+    let why = format!(
+        "its id `{}` is that of {by}, which stays: give a folder above both, so that ids tell them apart, or replace that record (--replace)",
+        file.id
+    );
+    Error::unusable(&file.path, why)
 }
 
 /// Cuts the list into batches by number and size of files. A file that cannot be looked at counts as empty; reading it will tell.

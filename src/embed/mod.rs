@@ -42,6 +42,7 @@ pub use sound::{Embedded, Sound};
 use crate::audio::Clip;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
+use crate::threads;
 use std::path::Path;
 use windows::Windows;
 
@@ -110,6 +111,7 @@ pub trait Embedder: Send + Sync {
 /// [`Error::Mismatch`] when the clip has another sample rate than the embedder takes; [`Error::Invalid`] when it holds no
 /// samples or one that is not a number; what [`Embedder::embed`] gives.
 pub fn embed_clip(embedder: &dyn Embedder, clip: &Clip) -> Result<Matrix> {
+    threads::ready();
     if clip.rate != embedder.sample_rate() {
         let (expected, found) = (format!("{} Hz", embedder.sample_rate()), format!("{} Hz", clip.rate));
         return Err(Error::mismatch("sample rate of the clip", expected, found));

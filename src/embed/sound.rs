@@ -7,6 +7,7 @@ use super::{Embedder, embed_samples};
 use crate::audio::{Mix, Reader, Summary};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
+use crate::threads;
 use std::path::{Path, PathBuf};
 
 /// Samples of a file that are kept in memory between measuring and embedding: 16 MiB.
@@ -77,6 +78,7 @@ impl Sound {
     /// [`Error::Mismatch`] when it was read at another rate than the embedder takes; [`Error::Unusable`] when a long file has
     /// changed since; what [`Embedder::embed`] gives.
     pub fn embed(&self, embedder: &dyn Embedder) -> Result<Embedded> {
+        threads::ready();
         if self.rate != embedder.sample_rate() {
             let (expected, found) = (format!("{} Hz", embedder.sample_rate()), format!("{} Hz", self.rate));
             return Err(Error::mismatch("sample rate of the sound", expected, found));

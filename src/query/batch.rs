@@ -2,6 +2,7 @@
 
 use super::{Hits, Query};
 use crate::error::Result;
+use crate::threads;
 use rayon::prelude::*;
 use std::collections::HashSet;
 
@@ -10,6 +11,7 @@ use std::collections::HashSet;
 ///
 /// The first query of each view goes alone: it may have to derive rows or codes, which the others then find.
 pub fn run_all<'q>(queries: impl IntoIterator<Item = Query<'q>>) -> Vec<Result<Hits>> {
+    threads::ready();
     let mut views = HashSet::new();
     let begin = |query: Query<'q>| match views.insert(query.view.clone()) {
         true => Begun::Done(query.run()),

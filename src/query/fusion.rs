@@ -14,10 +14,13 @@ use super::{Certificate, Explanation, Hits, Unreadable};
 use crate::error::{Error, Result};
 use crate::record::Fields;
 use std::collections::HashMap;
-use std::ops::Deref;
+use std::ops::{Deref, RangeInclusive};
 
 /// The paper's constant: how little the first ranks stand out.
 const DAMPING: f64 = 60.0;
+
+/// Numbers whose squares, and sums of these, are neither lost nor infinite.
+const TAME: RangeInclusive<f64> = 1e-100..=1e100;
 
 /// What an arm gives to the records that it lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +49,21 @@ impl Fusion {
 
 /// Each score in standard deviations (those of all of them) from the mean; zeros when all are the same.
 pub fn standard_scores(scores: &[f64]) -> Vec<f64> {
+    let (least, most) =
+        scores.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), &x| (x.min(least), x.max(most)));
+    if least >= most {
+        return vec![0.0; scores.len()];
+    }
+    if !TAME.contains(&(most - least)) || least.abs().max(most.abs()) > *TAME.end() {
+        // Where they lie between the least and the most says the same, and neither overflows nor vanishes. Halves, because all of it may.
+        let span = most / 2.0 - least / 2.0;
+        let shares: Vec<f64> = scores.iter().map(|score| (score / 2.0 - least / 2.0) / span).collect();
+        return standardised(&shares);
+    }
+    standardised(scores)
+}
+
+fn standardised(scores: &[f64]) -> Vec<f64> {
     let count = scores.len() as f64;
     let mean = scores.iter().sum::<f64>() / count;
     let deviation = (scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / count).sqrt();

@@ -49,6 +49,7 @@ use crate::matrix::MatrixView;
 use crate::score::{Metric, PreparedQuery, Scratch};
 pub use crate::store::Unreadable;
 use crate::store::{RAW, Segment, Snapshot};
+use crate::threads;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Hits of a query that names neither `k` nor `min_score`.
@@ -183,6 +184,7 @@ impl<'q> Query<'q> {
     /// unknown collection or view, [`Error::Invalid`] for a query of no rows, [`Error::Corrupt`] when the view is damaged.
     /// Damaged records are no error: they are in [`Hits::unreadable`].
     pub fn run(self) -> Result<Hits> {
+        threads::ready();
         let snapshot = self.snapshot?;
         let dim = snapshot.schema().dim;
         if self.rows.dim() != dim {

@@ -4,6 +4,8 @@
 
 use super::options::Durability;
 use super::{Shared, compact};
+use crate::threads;
+use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -11,11 +13,40 @@ use std::thread::JoinHandle;
 /// The threads of a store.
 #[derive(Debug, Default)]
 pub(super) struct Helpers {
-    syncing: Mutex<Option<JoinHandle<()>>>,
-    compacting: Mutex<Option<JoinHandle<()>>>,
+    syncing: Mutex<Option<Helper>>,
+    compacting: Mutex<Option<Helper>>,
     /// The generation that was looked at last for something to compact.
     looked_at: AtomicU64,
     end: Arc<End>,
+}
+
+/// A thread, and the process that it is of: a child that was forked has the handle and not the thread.
+#[derive(Debug)]
+struct Helper {
+    thread: JoinHandle<()>,
+    process: u32,
+}
+
+impl Helper {
+    fn begin(name: &str, work: impl FnOnce() + Send + 'static) -> Option<Helper> {
+        let thread = std::thread::Builder::new().name(name.into()).spawn(work).ok()?;
+        Some(Helper { thread, process: process::id() })
+    }
+
+    /// Whether it is gone, or was never there for this process.
+    fn is_gone(&self, process: u32) -> bool {
+        self.process != process || self.thread.is_finished()
+    }
+
+    /// Waits for it where there is something to wait for.
+    fn end(self, process: u32) {
+        if self.process != process {
+            // What the handle leads to is not there; even letting go of it would look there.
+            std::mem::forget(self.thread);
+        } else if self.thread.thread().id() != std::thread::current().id() {
+            let _ = self.thread.join();
+        } // Else the last handle was dropped by the thread itself, which ends then anyway.
+    }
 }
 
 /// Tells the threads to end.
@@ -49,6 +80,7 @@ impl Helpers {
             begin(&self.compacting, "otolith compact", || {
                 let (shared, end) = (shared.clone(), self.end.clone());
                 move || {
+                    threads::ready();
                     if let Err(error) = shared.compact(&|| !end.is_near(), compact::Reason::Due) {
                         shared.note(error);
                     }
@@ -63,20 +95,22 @@ impl Helpers {
         self.end.news.notify_all();
         for thread in [&self.syncing, &self.compacting] {
             let thread = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-            // The last handle may be dropped by the thread itself, which ends then anyway.
-            if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
-                let _ = thread.join();
+            if let Some(thread) = thread {
+                thread.end(process::id());
             }
         }
     }
 }
 
 /// Starts a thread unless it is running.
-fn begin<F: FnOnce() + Send + 'static>(place: &Mutex<Option<JoinHandle<()>>>, name: &str, work: impl FnOnce() -> F) {
+fn begin<F: FnOnce() + Send + 'static>(place: &Mutex<Option<Helper>>, name: &str, work: impl FnOnce() -> F) {
     let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-    if place.as_ref().is_none_or(JoinHandle::is_finished) {
+    if place.as_ref().is_none_or(|helper| helper.is_gone(process::id())) {
         // Where no thread can be had, commits do without: they look at the clock themselves.
-        *place = std::thread::Builder::new().name(name.into()).spawn(work()).ok();
+        let begun = Helper::begin(name, work());
+        if let Some(gone) = std::mem::replace(&mut *place, begun) {
+            gone.end(process::id());
+        }
     }
 }
 
@@ -94,5 +128,23 @@ fn sync_again_and_again(shared: &Shared, end: &End) {
             return shared.note(error);
         }
         near = end.is_near.lock().unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn only_the_process_that_began_a_thread_waits_for_it() {
+        let begun = || Helper::begin("otolith test", || std::thread::sleep(Duration::from_secs(2))).unwrap();
+        let (own, start) = (process::id(), Instant::now());
+        let inherited = begun();
+        assert!(!inherited.is_gone(own) && inherited.is_gone(own + 1));
+        inherited.end(own + 1);
+        assert!(start.elapsed() < Duration::from_secs(1));
+        begun().end(own);
+        assert!(start.elapsed() >= Duration::from_secs(2));
     }
 }

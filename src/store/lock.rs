@@ -6,9 +6,9 @@ use super::files::{File, Files, LOCK};
 use super::hold::Holding;
 use super::layout::LOCK_BYTES;
 use crate::error::{Error, Result};
-use std::io;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{io, process};
 
 /// How long to wait for another writer: a child between fork and exec may hold a copy of a lock that is being released.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -39,14 +39,22 @@ pub(crate) fn acquire(files: &Files) -> Result<File> {
 fn locked(files: &Files, file: &File) -> Error {
     let text = file.text();
     let text = text.split(", mark").next().unwrap_or_default();
-    let holder = match file.lock_holder() {
-        Some((process, user)) if !text.starts_with(&format!("pid {process},")) => {
-            format!("pid {process} of user {user}")
+    let holder = holder(text, file.lock_holder(), process::id());
+    Error::Locked { path: files.root().to_path_buf(), holder }
+}
+
+/// In words, asked by the process `own`. What the system names is the process that took the lock, though it may have closed the file since
+/// and only a child still has a copy.
+fn holder(text: &str, known: Option<(u32, u32)>, own: u32) -> String {
+    let signed = |process: u32| text.starts_with(&format!("pid {process},"));
+    match known {
+        Some((process, user)) if !signed(process) => format!("pid {process} of user {user}"),
+        _ if signed(own) => {
+            format!("{text}, which is this process: by another handle, or by a child that it forked while it had one")
         }
         _ if text.is_empty() => "an unknown process".to_owned(),
         _ => text.to_owned(),
-    };
-    Error::Locked { path: files.root().to_path_buf(), holder }
+    }
 }
 
 /// A lock that this user may not open for writing is either held or just another's.
@@ -68,7 +76,7 @@ fn denied(files: &Files, error: Error) -> Error {
 fn text() -> Vec<u8> {
     let lines = format!(
         "pid {}\nhost {:.64}\nsince {}\notolith {}\nmark {:016x}\n",
-        std::process::id(),
+        process::id(),
         host(),
         utc(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()),
         env!("CARGO_PKG_VERSION"),
@@ -100,7 +108,22 @@ fn utc(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::utc;
+    use super::{holder, utc};
+
+    #[test]
+    fn a_holder_is_told_by_what_the_system_knows_and_what_it_signed() {
+        let text = "pid 7, host here, since then";
+        assert_eq!(holder(text, Some((7, 0)), 9), text);
+        assert_eq!(holder(text, None, 9), text);
+        assert_eq!(holder(text, Some((8, 5)), 9), "pid 8 of user 5");
+        assert_eq!(holder(text, Some((8, 5)), 7), "pid 8 of user 5");
+        assert_eq!(holder("", None, 9), "an unknown process");
+        for known in [None, Some((7, 0))] {
+            let own = holder(text, known, 7);
+            assert!(own.starts_with(text) && own.contains("a child that it forked"), "{own}");
+        }
+        assert_eq!(holder("pid 71, host", None, 7), "pid 71, host");
+    }
 
     #[test]
     fn seconds_become_dates() {

@@ -37,6 +37,7 @@ impl Subject {
     ) -> Result<Subject> {
         let Input { dim, count, records, .. } = exchange::open(input, &Naming::default())?;
         let mut questions = match queries {
+            _ if count == 0 => return Err(Error::unusable(input, "no record in it")),
             Some(queries) => read_questions(queries, dim, wanted)?,
             None if count < 2 => return Err(Error::unusable(input, "a single record: give --queries")),
             None => Vec::new(),

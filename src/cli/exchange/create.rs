@@ -3,8 +3,9 @@
 
 use crate::error::{Error, Result};
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
 /// How the name of a file begins and ends that is not whole yet.
 const PARTIAL: (&str, &str) = (".otolith-", ".partial");
@@ -14,27 +15,57 @@ const PARTIAL: (&str, &str) = (".otolith-", ".partial");
 /// # Errors
 /// Those of `write`; [`Error::Invalid`] for a place in a database, [`Error::Io`], [`Error::DiskFull`]. Then all is as it was.
 pub(in crate::cli) fn create_whole(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> Result<()>) -> Result<()> {
-    let failed = |operation| move |error| Error::io(path, operation, error);
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    refuse_database(path, folder)?;
-    let mut unnamed = tempfile::Builder::new();
-    unnamed.prefix(PARTIAL.0).suffix(PARTIAL.1);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // As any file that the user makes; what the umask takes away stays away.
-        unnamed.permissions(fs::Permissions::from_mode(0o666));
+    Unnamed::write(path, write)?.name()
+}
+
+/// A file that is whole and has no name yet. Without one it goes when this does.
+pub(super) struct Unnamed {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Unnamed {
+    /// Writes what is to be called `path`; the errors are those of [`create_whole`].
+    pub(super) fn write(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> Result<()>) -> Result<Unnamed> {
+        let failed = |operation| move |error| Error::io(path, operation, error);
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        refuse_database(path, folder)?;
+        let mut unnamed = tempfile::Builder::new();
+        unnamed.prefix(PARTIAL.0).suffix(PARTIAL.1);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // As any file that the user makes; what the umask takes away stays away.
+            unnamed.permissions(fs::Permissions::from_mode(0o666));
+        }
+        let file = unnamed.tempfile_in(folder).map_err(failed("create"))?;
+        let mut out = BufWriter::new(file.as_file());
+        write(&mut out)?;
+        out.flush().map_err(failed("write"))?;
+        drop(out);
+        Ok(Unnamed { file, path: path.to_owned() })
     }
-    let file = unnamed.tempfile_in(folder).map_err(failed("create"))?;
-    let mut out = BufWriter::new(file.as_file());
-    write(&mut out)?;
-    out.flush().map_err(failed("write"))?;
-    drop(out);
-    file.persist(path).map_err(|error| Error::io(path, "rename", error.error))?;
-    Ok(())
+
+    /// Gives it its name, in the place of what has it.
+    pub(super) fn name(self) -> Result<()> {
+        self.file.persist(&self.path).map(drop).map_err(|error| Error::io(&self.path, "rename", error.error))
+    }
+
+    /// Gives two files that belong together their names. Whenever that is cut off, there is no old one beside a new one: of the
+    /// second there is none.
+    pub(super) fn name_both(self, second: Unnamed) -> Result<()> {
+        match fs::remove_file(&second.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io(&second.path, "remove", error));
+            }
+            _ => {}
+        }
+        self.name()?;
+        second.name()
+    }
 }
 
 /// Whether a file of that name was left by an export that was cut off, also by one of earlier versions.

@@ -1,11 +1,12 @@
 //! Ids in a file of their own, a line each, beside a file that holds the vectors alone.
 
-use super::create::{beside, create_whole};
+use super::create::{Unnamed, beside};
 use crate::error::{Error, Result};
 use crate::store::Snapshot;
 use crate::{limits, outside};
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// What the file of the ids is called beyond all of the name of the vectors'.
@@ -77,10 +78,15 @@ pub(super) fn check(id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Writes the ids beside the file of their records, a line each.
-pub(super) fn write(snapshot: &Snapshot, vectors: &Path) -> Result<()> {
+/// Makes a file of vectors and, beside it, that of their ids, a line each: both or none, but for a crash.
+pub(super) fn write_with(
+    snapshot: &Snapshot,
+    vectors: &Path,
+    write: impl FnOnce(&mut BufWriter<&File>) -> Result<()>,
+) -> Result<()> {
+    let written = Unnamed::write(vectors, write)?;
     let path = file_of(vectors);
-    create_whole(&path, |out| {
+    let ids = Unnamed::write(&path, |out| {
         for (number, entry) in snapshot.iter().enumerate() {
             let id = entry.id()?;
             // Of the first two marks the reader takes one away.
@@ -88,5 +94,6 @@ pub(super) fn write(snapshot: &Snapshot, vectors: &Path) -> Result<()> {
             writeln!(out, "{mark}{id}").map_err(|error| Error::io(&path, "write", error))?;
         }
         Ok(())
-    })
+    })?;
+    written.name_both(ids)
 }

@@ -17,6 +17,7 @@
 mod columns;
 mod create;
 mod folder;
+mod header;
 mod ids;
 mod names;
 mod npz;

@@ -15,7 +15,7 @@ const DEVICES: [&str; 6] = ["con", "prn", "aux", "nul", "com", "lpt"];
 /// The names that were given.
 #[derive(Default)]
 pub(super) struct Names {
-    /// In small letters: some file systems tell none from capitals.
+    /// In one kind of letters: some file systems tell none from capitals.
     taken: HashSet<String>,
 }
 
@@ -32,7 +32,8 @@ impl Names {
     }
 
     fn take(&mut self, name: &str) -> bool {
-        self.taken.insert(name.to_lowercase())
+        // By way of capitals, which are the same for some small letters: `ss` and `ß`.
+        self.taken.insert(name.to_uppercase().to_lowercase())
     }
 }
 
@@ -60,7 +61,17 @@ fn is_safe_part(part: &str) -> bool {
         // The folder above among these.
         && !part.ends_with(['.', ' '])
         && !part.starts_with([' ', '~'])
-        && !part.chars().any(char::is_control)
+        && !part.chars().any(|c| c.is_control() || is_written_twice(c))
+}
+
+/// Whether some file systems may write a character in another way, or take what it stands in for the same as something else: `e` and
+/// an accent for `é`, the sign of ohm for omega. Names without any such are told apart everywhere.
+fn is_written_twice(c: char) -> bool {
+    // What is put upon other letters is what is escaped here (and what cannot be seen); the vowels of Hangul; signs that are other letters.
+    c.escape_debug().nth(1) == Some('u')
+        || matches!(c,
+            '\u{1160}'..='\u{11ff}' | '\u{374}' | '\u{37e}' | '\u{387}' | '\u{1f70}'..='\u{1fff}' | '\u{2126}'
+            | '\u{212a}' | '\u{212b}' | '\u{2329}' | '\u{232a}' | '\u{f900}'..='\u{faff}' | '\u{2f800}'..='\u{2fa1f}')
 }
 
 #[cfg(test)]
@@ -69,18 +80,62 @@ mod tests {
 
     #[test]
     fn ids_are_names_only_where_every_system_agrees() {
-        for safe in ["a", "dog/bär 1.wav", "日本.語", "com", "console", "a.b-c_d", "nullable", ".hidden"] {
+        for safe in [
+            "a",
+            "dog/bär 1.wav",
+            "café",
+            "가",
+            "が",
+            "Ω",
+            "ß",
+            "日本.語",
+            "com",
+            "console",
+            "a.b-c_d",
+            "nullable",
+            ".hidden",
+        ] {
             assert_eq!(Names::default().give(safe, 7), (safe.to_owned(), true));
         }
         let long = "x".repeat(PART_BYTES + 1);
         for unsafe_one in [
-            "../x", "a/../b", "/etc/x", "a//b", "a/", "", ".", "..", "a\\b", "c:x", "con", "NUL.txt", "a/lpt1.b",
-            "com7", "a.", "a ", "a\nb", "a\0", "x.NPY/y", "~root", &long,
+            "../x",
+            "a/../b",
+            "/etc/x",
+            "a//b",
+            "a/",
+            "",
+            ".",
+            "..",
+            "a\\b",
+            "c:x",
+            "con",
+            "NUL.txt",
+            "a/lpt1.b",
+            "com7",
+            "a.",
+            "a ",
+            "a\nb",
+            "a\0",
+            "x.NPY/y",
+            "~root",
+            &long,
+            "cafe\u{301}",
+            "\u{2126}",
+            "\u{1100}\u{1161}",
+            "\u{9c7}\u{9be}",
+            "\u{304b}\u{3099}",
+            "\u{f900}",
+            "a\u{200b}",
         ] {
             assert_eq!(Names::default().give(unsafe_one, 7), ("record-00000007".to_owned(), false), "{unsafe_one:?}");
         }
         let mut names = Names::default();
         let given = ["A", "a", "record-00000003", "../"].iter().zip(0..).map(|(id, number)| names.give(id, number).0);
         assert_eq!(given.collect::<Vec<_>>(), ["A", "record-00000001", "record-00000003", "record-00000003-2"]);
+        // Small letters that are told from others only as long as nobody makes them capitals.
+        let mut names = Names::default();
+        let given = ["straße", "STRASSE", "ὀδός", "ὈΔΌΣ"].iter().zip(0..).map(|(id, number)| names.give(id, number).1);
+        assert_eq!(given.collect::<Vec<_>>(), [true, false, true, false]);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::columns::Columns;
 use super::create::create_whole;
+use super::header;
 use super::numbers::{Number, RECORD_NUMBERS, Unread};
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, MatrixView};
@@ -204,7 +205,7 @@ impl Header {
         let refuse = |why: String| Error::unusable(place, why);
         let no_array = |error: io::Error| refuse(format!("no .npy array ({error})"));
         let text = header_text(source).map_err(no_array)?;
-        let header = NpyHeader::from_reader(&text[..]).map_err(no_array)?;
+        let header = NpyHeader::from_reader(&header::usual(&text)[..]).map_err(no_array)?;
         let (holds, width) = holds(&header.dtype()).map_err(&refuse)?;
         // The numbers were bounded with the header, so this cannot overflow.
         let bytes = header.shape().iter().product::<u64>() * width as u64;
@@ -287,7 +288,7 @@ fn header_text(bytes: &mut impl Read) -> io::Result<Vec<u8>> {
     let number = |run: &[u8]| std::str::from_utf8(run).ok()?.parse::<u64>().ok();
     let product = digits.map(|run| number(run).map(|n| n.max(1))).try_fold(1_u64, |all, n| all.checked_mul(n?));
     match product {
-        // A character of a text takes four bytes.
+        // A character of a text takes four bytes, and a type that is named without its width eight at most.
         Some(product) if product < 1 << 58 => Ok(text),
         _ => wrong("it says to be larger than any file"),
     }

@@ -37,11 +37,23 @@ struct Archive {
     /// The arrays by the names that they have in it.
     arrays: Vec<(String, Packed)>,
     table: Option<Packed>,
+    /// Entries that programs for archives add by themselves.
+    left_out: usize,
 }
 
 /// Opens an archive.
 pub(super) fn open(path: &Path, naming: &Naming<'_>) -> Result<Input> {
     let archive = Archive::open(path)?;
+    let left_out = archive.left_out;
+    let mut input = open_arrays(archive, path, naming)?;
+    if left_out > 0 {
+        let what = "left out, folders and what macOS adds (__MACOSX, .DS_Store)";
+        input.remarks.push(format!("{}: {left_out} entries {what}", path.display()));
+    }
+    Ok(input)
+}
+
+fn open_arrays(archive: Archive, path: &Path, naming: &Naming<'_>) -> Result<Input> {
     if let Some(input) = as_stack(&archive, naming)? {
         return Ok(input);
     }
@@ -118,6 +130,11 @@ fn as_stack(archive: &Archive, naming: &Naming<'_>) -> Result<Option<Input>> {
     }
 }
 
+/// Whether an entry is one that nobody has put there: a folder, or what macOS adds.
+fn is_added(name: &str) -> bool {
+    name.ends_with('/') || name.starts_with("__MACOSX/") || name.rsplit('/').next() == Some(".DS_Store")
+}
+
 impl Archive {
     fn open(path: &Path) -> Result<Archive> {
         let file = outside::open(path)?;
@@ -131,12 +148,16 @@ impl Archive {
             let why = "several arrays share the same bytes: no program writes that, it is made to fill disks";
             return Err(Error::unusable(path, why));
         }
-        let mut archive = Archive { path: path.to_owned(), arrays: Vec::new(), table: None };
+        let mut archive = Archive { path: path.to_owned(), arrays: Vec::new(), table: None, left_out: 0 };
         let mut unpacked = 0_u64;
         for number in 0..zip.len() {
             let refuse = |why: String| Error::unusable(path, format!("entry {number}: {why}"));
             let entry = zip.by_index_raw(number).map_err(|error| refuse(error.to_string()))?;
             let name = entry.name().map_err(|error| refuse(error.to_string()))?.into_owned();
+            if is_added(&name) {
+                archive.left_out += 1;
+                continue;
+            }
             let packed = Packed::of(&entry).map_err(|why| refuse(format!("`{name}` {why}")))?;
             unpacked = unpacked.saturating_add(packed.length);
             match name.strip_suffix(ENDING) {

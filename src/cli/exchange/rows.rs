@@ -7,7 +7,6 @@
 //! ```
 //! All little-endian. The length of the file must be exactly what these numbers say.
 
-use super::create::create_whole;
 use super::npy::check_record;
 use super::numbers::{Number, Unread};
 use super::stack::{self, Ids};
@@ -148,7 +147,7 @@ fn write(snapshot: &Snapshot, path: &Path, bar: &ProgressBar, head: &[u8], befor
         let why = format!("holds vectors, and the records have {rows} rows: export to .npy or to a directory instead");
         return Err(Error::invalid(path.display().to_string(), why));
     }
-    create_whole(path, |out| {
+    ids::write_with(snapshot, path, |out| {
         let failed = |error| Error::io(path, "write", error);
         out.write_all(head).map_err(failed)?;
         for entry in snapshot.iter() {
@@ -158,6 +157,5 @@ fn write(snapshot: &Snapshot, path: &Path, bar: &ProgressBar, head: &[u8], befor
             bar.inc(1);
         }
         Ok(())
-    })?;
-    ids::write(snapshot, path)
+    })
 }

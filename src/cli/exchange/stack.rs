@@ -1,6 +1,5 @@
 //! Stacks: records of equally many rows, one after another in a file, and their ids in another.
 
-use super::create::create_whole;
 use super::npy::{self, ArrayReader, check_record};
 use super::{Input, ids};
 use crate::error::{Error, Result};
@@ -78,8 +77,7 @@ pub(super) fn write_npy(snapshot: &Snapshot, path: &Path, bar: &ProgressBar) -> 
         bar.inc(1);
         Ok(entry.matrix()?.view().values().to_vec())
     });
-    create_whole(path, |out| npy::write(out, &shape, records).map_err(npy::at(path)))?;
-    ids::write(snapshot, path)
+    ids::write_with(snapshot, path, |out| npy::write(out, &shape, records).map_err(npy::at(path)))
 }
 
 /// The number of rows that every record has; none when there is no record. Ids that no line can hold are refused.
