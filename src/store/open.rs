@@ -13,6 +13,7 @@ use super::writer::Writer;
 use super::{Access, Mode, Options, Shared, Store, file_system, gc, lock, log};
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::threads;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, RwLock};
@@ -162,6 +163,7 @@ fn missing(path: &Path) -> Error {
 
 /// The files of a database that must be there.
 pub(super) fn at(vfs: Arc<dyn Vfs>, path: &Path) -> Result<Files> {
+    threads::ready();
     Files::new(vfs, path).map_err(|error| if is_missing(&error) { missing(path) } else { error })
 }
 
