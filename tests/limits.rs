@@ -4,7 +4,7 @@
 use otolith::collection::View;
 use otolith::limits;
 use otolith::pipeline::Step;
-use otolith::store::vfs::MemoryVfs;
+use otolith::store::vfs::{FaultyVfs, MemoryVfs};
 use otolith::store::{Depth, Options, Tuning, repair_to};
 use otolith::{Collection, Database, Error, Matrix, Metric, Record, Schema};
 use std::path::Path;
@@ -432,4 +432,45 @@ fn no_number_is_given_that_is_a_name_before_or_after_it() {
     let twice = [Record::new("two", matrix(1, 1, 2)), Record::new("two", matrix(2, 1, 2))];
     clips.upsert(twice).unwrap();
     assert_eq!(clips.get("two").unwrap().unwrap().matrix, matrix(2, 1, 2));
+}
+
+/// A system grants a process only so many mappings, and no more address space than it was told to: what cannot be mapped is read.
+#[test]
+fn more_segments_than_mappings_are_written_searched_and_opened_again() {
+    const DIM: usize = 64;
+    let open = |memory: &MemoryVfs, granted: u64| {
+        let vfs = FaultyVfs::with_mappings(memory.clone(), granted);
+        let tuning = Tuning { background: false, reserve_bytes: 0, ..Tuning::default() };
+        Database::options().vfs(Arc::new(vfs)).tuning(tuning)
+    };
+    let check = |db: &Database, count: u32, what: &str| {
+        for at in 0..count {
+            let c = db.collection(&format!("c{at}")).unwrap();
+            // Of more than 64 KiB, so past the log and worth a mapping.
+            let expected = matrix(at, 300, DIM);
+            assert_eq!(c.get("r").unwrap().unwrap().matrix, expected, "{what}, {at}");
+            let hits = c.query(&matrix(at, 3, DIM)).run().unwrap();
+            assert_eq!((hits.len(), hits[0].id.as_str()), (1, "r"), "{what}, {at}");
+        }
+        assert!(db.verify(Depth::Deep).unwrap().is_clean(), "{what}");
+    };
+    for granted in [0, 1, 5, u64::MAX] {
+        let memory = MemoryVfs::default();
+        let db = open(&memory, granted).open("db").unwrap();
+        for at in 0..8 {
+            let c = db.create_collection(&format!("c{at}"), Schema::new(DIM)).unwrap();
+            c.upsert([Record::new("gone", matrix(99, 300, DIM))]).unwrap();
+            c.upsert([Record::new("r", matrix(at, 300, DIM))]).unwrap();
+            c.delete(["gone"]).unwrap();
+        }
+        check(&db, 8, &format!("{granted} mappings, in the log"));
+        drop(db);
+        let db = open(&memory, granted).open("db").unwrap();
+        check(&db, 8, &format!("{granted} mappings, opened again"));
+        db.flush().unwrap();
+        assert!(db.purge(&|| true).unwrap().finished);
+        check(&db, 8, &format!("{granted} mappings, compacted"));
+        drop(db);
+        check(&open(&memory, granted).read_only().open("db").unwrap(), 8, &format!("{granted} mappings, for reading"));
+    }
 }

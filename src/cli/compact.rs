@@ -19,7 +19,7 @@ it again).
 Example:
   otolith compact sounds.otolith --force
 
-With --json: {\"segments\", \"written_bytes\", \"freed_bytes\", \"finished\", \"damaged\", \"pinned\"}";
+With --json: {\"segments\", \"removed\", \"written_bytes\", \"freed_bytes\", \"finished\", \"damaged\", \"pinned\"}";
 
 /// Give back the space of deleted and replaced records.
 #[derive(clap::Args)]
@@ -38,8 +38,8 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
     db.close()?;
     if output.is_json() {
         return output.document(&json!({
-            "segments": done.segments, "written_bytes": done.written_bytes, "freed_bytes": done.freed_bytes,
-            "finished": done.finished, "damaged": done.damaged, "pinned": done.pinned,
+            "segments": done.segments, "removed": done.removed, "written_bytes": done.written_bytes,
+            "freed_bytes": done.freed_bytes, "finished": done.finished, "damaged": done.damaged, "pinned": done.pinned,
         }));
     }
     if done.pinned > 0 {
@@ -50,8 +50,12 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
         let why = "are damaged and were left as they are, deleted records too: see `otolith verify`";
         output.remark(format_args!("{} segments {why}", done.damaged));
     }
+    let removed = match done.removed {
+        0 => String::new(),
+        removed => format!(", {removed} removed that held nothing live"),
+    };
     output.line(format_args!(
-        "{} segments rewritten, {} bytes written, {} bytes freed",
+        "{} segments rewritten{removed}, {} bytes written, {} bytes freed",
         done.segments, done.written_bytes, done.freed_bytes
     ))
 }

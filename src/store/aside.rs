@@ -14,8 +14,6 @@ use std::sync::Arc;
 
 /// Bytes of matrices in a segment.
 pub(super) const LARGEST: u64 = 1 << 30;
-/// Bytes of ids, fields and entries in one, since these wait in memory.
-const WAITING: usize = 32 << 20;
 
 /// Segments of one collection in the making.
 #[derive(Debug)]
@@ -47,7 +45,8 @@ impl Aside {
 
     /// Appends a record; it goes into the next segment when the open one is full.
     pub(super) fn push(&mut self, record: &StoredRecord<'_>) -> Step<()> {
-        if self.open.as_ref().is_some_and(|(out, ..)| out.offset() >= LARGEST || out.waiting_bytes() >= WAITING) {
+        let most = self.shared.tuning.table_bytes;
+        if self.open.as_ref().is_some_and(|(out, ..)| out.offset() >= LARGEST || out.waiting_bytes() as u64 >= most) {
             self.seal()?;
         }
         if let Some((out, ..)) = &mut self.open {
@@ -98,9 +97,18 @@ impl Aside {
             if let Err(error) = again.check_sums() {
                 return Err(Stop::Refused(read_back(again.path(), error)));
             }
-            segments.push(Arc::new(Segment::open(files, access, database, entry)?));
+            let segment = Segment::open(files, access, database, entry)?;
+            if let Some(damage) = segment.damage() {
+                return Err(Stop::Refused(read_back(segment.path(), damage)));
+            }
+            segments.push(Arc::new(segment));
         }
         Ok(segments)
+    }
+
+    /// How many files are finished.
+    pub(super) fn segments(&self) -> usize {
+        self.entries.len()
     }
 
     /// Bytes of the finished files.

@@ -4,11 +4,16 @@
 //! place of the old ones, the writer is held up. What was deleted meanwhile is deleted in the new segments too. A crash
 //! leaves either the old ones, and files that nothing names, or the new ones. Segments of many collections go with one
 //! publish. When all is done the manifests before the newest go, so that the space is back at once.
+//!
+//! It ends: what is joined becomes fewer segments, what is rewritten leaves what was dead behind, and what is committed after
+//! it began is left to the next one.
 
 use super::aside::{Aside, LARGEST};
 use super::draft::Draft;
 use super::files::SEG;
 use super::fold;
+use super::manifest::SegmentEntry;
+use super::options::Tuning;
 use super::publish::{Step, Stop};
 use super::segment::Segment;
 use super::version::{self, CollectionVersion, SegmentRef, Version};
@@ -20,8 +25,11 @@ use std::sync::Arc;
 
 /// A segment is rewritten when more than this part of its bytes is of deleted records.
 const DEAD_PART: f64 = 0.3;
-/// Segments below this are joined.
-const SMALL: u64 = 64 << 20;
+/// Segments below this are joined, ..
+const SMALL: u64 = LARGEST / 16;
+/// .. if their tables are below this part of what ends a segment: so any two or more of them become fewer. One that is full of
+/// tables is as large as a segment gets, however little its file takes.
+const SMALL_TABLES: u64 = 2;
 /// Records copied between two questions whether to go on.
 const PATIENCE: u32 = 16;
 /// Bytes of deleted records in a segment, and small segments, that make it worth while unasked.
@@ -49,12 +57,30 @@ struct Job {
 }
 
 /// What is known of segments, by their identities.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
+    /// Segments with later commits are the next compaction's: else it would not end while somebody commits.
+    until: u64,
     /// A record in them cannot be read, so they stay as they are.
     damaged: HashSet<[u8; 16]>,
     /// They hold matrices that no record names.
     strays: HashSet<[u8; 16]>,
+    /// Names of the files that were rewritten.
+    rewritten: HashSet<String>,
+}
+
+impl Known {
+    fn new(until: u64) -> Known {
+        Known { until, damaged: HashSet::new(), strays: HashSet::new(), rewritten: HashSet::new() }
+    }
+}
+
+/// What came of a round.
+struct Round {
+    /// Whether everything was written, because nobody wanted to stop.
+    whole: bool,
+    /// Whether there are fewer segments or less that is dead, or others have changed what there was.
+    gained: bool,
 }
 
 /// How the writing of a job ended.
@@ -67,22 +93,24 @@ enum Rewritten {
 }
 
 /// Whether so much is dead or small that it should be compacted unasked.
-pub(super) fn is_due(version: &Version) -> bool {
-    !choose(version, &Known::default(), Reason::Due, 1).is_empty()
+pub(super) fn is_due(version: &Version, tuning: &Tuning) -> bool {
+    !choose(version, tuning, &Known::new(u64::MAX), Reason::Due, 1).is_empty()
 }
 
 /// The next segments to rewrite, of `most` collections: those with much dead, and small ones if there are several.
-fn choose(version: &Version, known: &Known, reason: Reason, most: usize) -> Vec<Job> {
+fn choose(version: &Version, tuning: &Tuning, known: &Known, reason: Reason, most: usize) -> Vec<Job> {
     let (mut jobs, mut total) = (Vec::new(), 0);
     for collection in version.collections.values() {
         if jobs.len() >= most || total >= LARGEST {
             break;
         }
         let usable = |part: &&SegmentRef| {
-            part.segment.entry().is_some_and(|entry| !known.damaged.contains(&entry.uuid)) && !part.segment.is_suspect()
+            let known = |entry: &SegmentEntry| entry.max_seq <= known.until && !known.damaged.contains(&entry.uuid);
+            part.segment.entry().is_some_and(known) && !part.segment.is_suspect()
         };
         let usable: Vec<&SegmentRef> = collection.segments.iter().filter(usable).collect();
         let many = if reason == Reason::Due { MANY } else { 2 };
+        let is_small = |part: &SegmentRef| is_small(part, tuning);
         let small = usable.iter().filter(|part| is_small(part)).count() >= many;
         let is_wasteful = |part: &SegmentRef| is_wasteful(part, known, reason);
         let (mut parts, mut bytes) = (Vec::new(), 0);
@@ -102,8 +130,9 @@ fn choose(version: &Version, known: &Known, reason: Reason, most: usize) -> Vec<
     jobs
 }
 
-fn is_small(part: &SegmentRef) -> bool {
-    part.segment.entry().is_some_and(|entry| entry.file.bytes < SMALL)
+fn is_small(part: &SegmentRef, tuning: &Tuning) -> bool {
+    let tables = part.segment.table_bytes();
+    tables < tuning.table_bytes / SMALL_TABLES && part.segment.entry().is_some_and(|entry| entry.file.bytes < SMALL)
 }
 
 fn is_wasteful(part: &SegmentRef, known: &Known, reason: Reason) -> bool {
@@ -123,10 +152,12 @@ impl Shared {
         keep_going: &(dyn Fn() -> bool + Sync),
         reason: Reason,
     ) -> Result<Compacted> {
-        let (mut done, mut known) = (Compacted::default(), Known::default());
         if reason == Reason::Forced {
             // Matrices that a log names lie in segments without an end, which are sealed by this.
             self.flush()?;
+        }
+        let (mut done, mut known) = (Compacted::default(), Known::new(self.version().seq));
+        if reason == Reason::Forced {
             self.look_for_strays(&mut known)?;
         }
         done.finished = loop {
@@ -134,16 +165,17 @@ impl Shared {
             if !keep_going() {
                 break false;
             }
-            let jobs = choose(&self.version(), &known, reason, JOBS);
+            let jobs = choose(&self.version(), &self.tuning, &known, reason, JOBS);
             if jobs.is_empty() {
                 break true;
             }
-            if !self.rewrite_all(jobs, keep_going, &mut known, &mut done)? {
-                break false;
+            let round = self.rewrite_all(jobs, keep_going, &mut known, &mut done)?;
+            if !round.whole || !round.gained {
+                break round.whole;
             }
         };
         if reason != Reason::Due {
-            done.pinned = self.reclaim(reason)?;
+            done.pinned = self.reclaim(reason, &known, &mut done)?;
             let version = self.version();
             let kept = |part: &&SegmentRef| !part.deleted.is_empty() && part.segment.is_suspect();
             done.damaged = version.segments().filter(kept).count() as u64;
@@ -151,38 +183,44 @@ impl Shared {
         Ok(done)
     }
 
-    /// Writes all jobs and lets one publish exchange the segments; false when nobody wanted to go on.
+    /// Writes all jobs and lets one publish exchange the segments.
     fn rewrite_all(
         self: &Arc<Shared>,
         jobs: Vec<Job>,
         keep_going: &(dyn Fn() -> bool + Sync),
         known: &mut Known,
         done: &mut Compacted,
-    ) -> Result<bool> {
-        let (mut written, mut whole) = (Vec::new(), true);
+    ) -> Result<Round> {
+        let (mut written, mut round) = (Vec::new(), Round { whole: true, gained: false });
         for job in jobs {
             let mut aside = Aside::new(self, &job.collection);
             match rewrite(&job, keep_going, &mut aside).map_err(|stop| self.settled(stop))? {
                 Rewritten::Whole => written.push((job, aside)),
-                Rewritten::Damaged(uuid) => drop(known.damaged.insert(uuid)),
+                Rewritten::Damaged(uuid) => round.gained |= known.damaged.insert(uuid),
                 Rewritten::Stopped => {
-                    whole = false;
+                    round.whole = false;
                     break;
                 }
             }
         }
         let exchanged = self.exchange(&mut written).map_err(|stop| self.settled(stop))?;
-        // Of what is missing another compaction was faster.
-        for (job, aside) in
-            written.iter().zip(exchanged).filter(|(_, exchanged)| *exchanged).map(|(written, _)| written)
-        {
-            let old = job.parts.iter().filter_map(|part| Some((part.segment.entry()?, part.saved())));
-            let freed = old.map(|(entry, set)| entry.file.bytes + set.map_or(0, |set| set.file.bytes));
+        for ((job, aside), exchanged) in written.iter().zip(exchanged) {
+            if !exchanged {
+                // A publish or another compaction was faster.
+                round.gained = true;
+                continue;
+            }
+            for part in &job.parts {
+                let Some(entry) = part.segment.entry() else { continue };
+                round.gained |= !part.deleted.is_empty() || known.strays.contains(&entry.uuid);
+                done.freed_bytes += entry.file.bytes + part.saved().map_or(0, |set| set.file.bytes);
+                known.rewritten.insert(entry.file.name.clone());
+            }
+            round.gained |= aside.segments() < job.parts.len();
             done.segments += job.parts.len() as u64;
-            done.freed_bytes += freed.sum::<u64>();
             done.written_bytes += aside.bytes();
         }
-        Ok(whole)
+        Ok(round)
     }
 
     /// Puts new segments in the place of the old ones, and says of which jobs: not where the old ones are no longer there.
@@ -236,15 +274,20 @@ impl Shared {
     }
 
     /// Removes every manifest but the newest, if nobody has it pinned, and what only they need. Says how many are pinned.
-    fn reclaim(&self, reason: Reason) -> Result<u64> {
+    fn reclaim(&self, reason: Reason, known: &Known, done: &mut Compacted) -> Result<u64> {
         let mut writer = self.writer()?;
         let files = &self.files;
         // What is removed must be this writer's own.
         let newest = writer.newest.clone();
         newest.check_place(files).map_err(|error| writer.settle(Stop::from(error), files))?;
+        let before = files.list_if_there(SEG);
         let retired = gc::retire(files, 1);
         files.sync_dir("").map_err(|error| writer.settle(Stop::Poison(error), files))?;
         let swept = gc::sweep(files, &writer.newest.manifest, &[], gc::Round::Publish, &writer.unnamed());
+        if let (Ok(before), Ok(after)) = (before, files.list_if_there(SEG)) {
+            let went = |name: &&String| after.binary_search(name).is_err() && !known.rewritten.contains(*name);
+            done.removed += before.iter().filter(|name| name.ends_with(".oseg")).filter(went).count() as u64;
+        }
         match retired.and(swept) {
             Err(error) if reason == Reason::Forced => return Err(error),
             removed => writer.trouble = removed.err().map(|error| error.to_string()),

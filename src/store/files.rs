@@ -377,8 +377,13 @@ impl File {
         self.inner.lock_holder()
     }
 
-    pub(crate) fn map(&self, bytes: u64) -> Result<Region> {
-        self.run("map", || self.inner.map(bytes, Unchanging(())))
+    /// The first `bytes`, mapped; none where the system refuses, as it does when a process has 65,530 mappings or no address
+    /// space is left: then they can still be read.
+    pub(crate) fn map(&self, bytes: u64) -> Result<Option<Region>> {
+        match retried(|| self.inner.map(bytes, Unchanging(()))) {
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Ok(None),
+            mapped => mapped.map(Some).map_err(|error| Error::io(&self.path, "map", error)),
+        }
     }
 
     /// Asks the system to read the file from the disk the next time.

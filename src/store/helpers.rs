@@ -75,7 +75,8 @@ impl Helpers {
             });
         }
         let version = shared.version();
-        if self.looked_at.swap(version.generation, Ordering::Relaxed) != version.generation && compact::is_due(&version)
+        if self.looked_at.swap(version.generation, Ordering::Relaxed) != version.generation
+            && compact::is_due(&version, &shared.tuning)
         {
             begin(&self.compacting, "otolith compact", || {
                 let (shared, end) = (shared.clone(), self.end.clone());

@@ -2,7 +2,7 @@
 //! itself whether somebody else has written there since.
 
 use super::draft::random;
-use super::files::{File, Files, LOCK};
+use super::files::{File, Files, LOCK, is_missing};
 use super::hold::Holding;
 use super::layout::LOCK_BYTES;
 use crate::error::{Error, Result};
@@ -57,20 +57,25 @@ fn holder(text: &str, known: Option<(u32, u32)>, own: u32) -> String {
     }
 }
 
-/// A lock that this user may not open for writing is either held or just another's.
+/// A lock that this user may not open for writing is held, or just another's, or not there and cannot be made.
 fn denied(files: &Files, error: Error) -> Error {
     let (path, source) = match error {
         Error::Io { path, source, .. } if source.kind() == io::ErrorKind::PermissionDenied => (path, source),
         other => return other,
     };
-    if let Ok(file) = files.open(LOCK)
-        && matches!(file.try_lock(false), Ok(false))
-    {
-        return locked(files, &file);
-    }
-    let why =
-        format!("{source}: nobody holds the lock, but this user may not write it: open the database for reading only");
-    Error::Io { path, operation: "open for writing", source: io::Error::new(source.kind(), why) }
+    let why = match files.open(LOCK) {
+        Ok(file) if matches!(file.try_lock(false), Ok(false)) => return locked(files, &file),
+        Ok(_) => "nobody holds the lock, but this user may not write it: open the database for reading only",
+        Err(error) if is_missing(&error) => {
+            "there is no lock file yet, and this user may not make one in this directory: give the directory a mode that lets \
+             its user write (a umask may have taken that away when it was made)"
+        }
+        Err(_) => {
+            "this user may neither read nor write the lock file: change the modes of the directory and what is in it"
+        }
+    };
+    let source = io::Error::new(source.kind(), format!("{source}: {why}"));
+    Error::Io { path, operation: "open for writing", source }
 }
 
 fn text() -> Vec<u8> {

@@ -27,7 +27,7 @@
 //! - when something is wrong: `damage`, `verify`, `repair/`, and in good time `backup`.
 //!
 //! # Costs
-//! Opening: for each segment one open, three short reads and, from 64 KiB on, one mapping; no row, id or JSON is read; after a crash at most 64 MiB
+//! Opening: for each segment one open, three short reads and, from 64 KiB on, one mapping where the system grants it; no row, id or JSON is read; after a crash at most 64 MiB
 //! of log, and the matrices beside it. A commit: one write and one sync, two where a large matrix is in it, however many
 //! collections there are; commits of several threads share them. A publish: one sync for each file written and each directory touched, and two for the manifest. Finding an
 //! id: one binary search in each segment of its collection. First touch of a 64 KiB block: its CRC-32. Memory: what the log
@@ -121,6 +121,8 @@ use writer::Writer;
 pub struct Compacted {
     /// Segments that were rewritten.
     pub segments: u64,
+    /// Segments that went without being rewritten: nothing in them was live any more.
+    pub removed: u64,
     /// Bytes of segments written.
     pub written_bytes: u64,
     /// Bytes of segments and delete sets that are no longer needed, once nobody has them pinned.

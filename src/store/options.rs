@@ -75,6 +75,8 @@ pub struct Tuning {
     pub reserve_bytes: u64,
     /// Commits that could make a manifest larger than so many bytes are refused.
     pub manifest_bytes: u64,
+    /// Bytes of ids, fields and entries at which compaction and bulk loading end a segment, since these wait in memory.
+    pub table_bytes: u64,
     /// Whether threads of the store's own sync what has been buffered for long, and compact when there is enough to gain.
     pub background: bool,
 }
@@ -89,6 +91,7 @@ impl Default for Tuning {
             buffered_for: std::time::Duration::from_secs(1),
             reserve_bytes: 4 << 20,
             manifest_bytes: limits::MANIFEST_BYTES,
+            table_bytes: 32 << 20,
             background: true,
         }
     }

@@ -287,12 +287,10 @@ impl<'a> Publisher<'a> {
         let (manifest, _) =
             Manifest::read(&file, manifest.generation).map_err(|error| read_back(files.root(), error))?;
         let pin = Pin::new(file)?;
-        // Segments that grew and were sealed now; the others that are new were made.
-        let sealed = manifest.segments.iter().map(|segment| &segment.file.name);
-        let mut new: HashSet<String> = sealed.filter(|name| self.direct.contains(*name)).cloned().collect();
-        new.extend(self.made.iter().filter_map(|made| made.rsplit('/').next()).map(str::to_owned));
+        // Whoever wrote it: this publish, the commits before it, or a compaction or bulk load beside them.
+        let old: HashSet<&str> = self.base.manifest.files().map(|(_, file)| file.name.as_str()).collect();
         let version = Version::load(files, self.access, manifest, pin, Some(self.base))?;
-        if let Some(damage) = version.damage_in(|name| new.contains(name)) {
+        if let Some(damage) = version.damage_in(|name| !old.contains(name)) {
             return Err(Stop::Refused(read_back(files.root(), damage)));
         }
         self.base.check_place(files)?;

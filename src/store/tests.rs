@@ -1,6 +1,7 @@
 //! Promises of the store that need its insides; crashes, faults and damage are in `tests/durability.rs`.
 
 mod artefacts;
+mod compaction;
 mod damage;
 mod derived;
 mod guards;

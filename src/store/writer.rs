@@ -265,8 +265,10 @@ impl Writer {
         {
             return Err(Stop::Poison(shared.files.lost(file.name(), true)));
         }
-        // Whatever comes of it, nothing more is appended to these files. What was put into one that lost its name is written anew.
+        // Whatever comes of it, nothing more is appended to these files. Until it has come to something the log stands, and a
+        // sync must reach what it names in them. What was put into one that lost its name is written anew.
         let mut open = std::mem::take(&mut self.open);
+        self.closed.extend(open.values_mut().filter_map(OpenSegment::take_dirty));
         open.retain(|_, open| {
             let file = open.growing().file();
             matches!(shared.files.holding(file.name(), file), Ok(Holding::Same))

@@ -9,7 +9,15 @@ use otolith::{Error, ErrorKind};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-fn calls() -> Vec<Call> {
+/// What is done while an operation fails.
+struct Script {
+    calls: Vec<Call>,
+    tuning: Tuning,
+    /// Whether a call that was refused is made once more, or left at that: then others follow, and the power fails.
+    again: bool,
+}
+
+fn everything() -> Script {
     let mut calls = vec![
         sync([create("c"), upsert("c", &["a", "b"], 1)]),
         sync([create_view("c", "v", 1)]),
@@ -26,23 +34,48 @@ fn calls() -> Vec<Call> {
     calls.extend((4..11).map(|n| sync([upsert("c", &["f", "h"], n)])));
     calls.extend([sync([delete("c", &["f", "a"])]), Call::Compact, buffered([upsert("c", &["f"], 12)]), Call::Purge]);
     calls.push(Call::Flush);
-    calls
+    Script { calls, tuning: tuning(1_000), again: true }
 }
 
-fn tuning() -> Tuning {
-    Tuning { log_bytes: 1_000, segment_bytes: 6_000, reserve_bytes: 256, ..oracle::tuning(24) }
+/// Large matrices that wait for a sync, before everything that writes out. No commit but the one that is meant to is too long
+/// for the log.
+fn waiting() -> Script {
+    let large = |id: &str, version| buffered([upsert("c", &[id], version)]);
+    let names: Vec<String> = (0..40).map(|n| format!("{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let calls = vec![
+        sync([create("c"), create("d")]),
+        large("a", 2),
+        Call::Flush,
+        large("b", 3),
+        sync([upsert("d", &names, 4)]),
+        large("a", 6),
+        Call::Compact,
+        large("b", 7),
+        Call::Purge,
+        large("e", 2),
+        Call::Close,
+    ];
+    Script { calls, tuning: tuning(8_000), again: false }
+}
+
+fn tuning(log_bytes: u64) -> Tuning {
+    Tuning { log_bytes, segment_bytes: 6_000, reserve_bytes: 256, ..oracle::tuning(24) }
 }
 
 /// A run of the calls during which an operation fails.
 struct Run {
     memory: MemoryVfs,
     vfs: FaultyVfs,
+    tuning: Tuning,
     store: Option<Store>,
     /// What must survive a power cut, ..
     history: History,
     /// .. and whether the newest state is one of which the caller was told that nobody knows.
     unknown: bool,
     poisoned: bool,
+    /// Whether a call was refused, and others followed it.
+    left: bool,
     /// Whether the handle that failed is gone, because it was being closed or opened.
     gone: bool,
 }
@@ -82,7 +115,7 @@ impl Run {
             Call::Purge => drop(store.purge(&|| true)?),
             _ => {
                 let closed = self.store.take().unwrap().close();
-                let opened = oracle::writer(&self.vfs, tuning());
+                let opened = oracle::writer(&self.vfs, self.tuning);
                 self.gone |= closed.is_err() || opened.is_err();
                 self.store = Some(opened?);
                 self.history.sync();
@@ -105,17 +138,20 @@ impl Run {
 }
 
 /// Makes all calls while operation `at` fails. However it goes, the caller is told the truth about each commit.
-fn run(fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
+fn run(script: &Script, fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
+    let tuning = script.tuning;
     let memory = MemoryVfs::recording();
     let vfs = FaultyVfs::new(memory.clone(), at, fault, for_good);
     let what = || format!("{fault:?} at operation {at}{}", if for_good { " and for good" } else { "" });
-    let opened = oracle::writer(&vfs, tuning());
+    let opened = oracle::writer(&vfs, tuning);
     if let Err(error) = &opened {
         assert!(vfs.fired().is_some() && error.kind() == ErrorKind::Environment, "{}: {error:?}", what());
     }
     let history = History::new(State::new());
-    let mut run = Run { memory, vfs, store: opened.ok(), history, unknown: false, poisoned: false, gone: false };
-    for call in calls() {
+    let store = opened.ok();
+    let mut run =
+        Run { memory, vfs, tuning, store, history, unknown: false, poisoned: false, left: false, gone: false };
+    for call in script.calls.clone() {
         if run.store.is_none() {
             break;
         }
@@ -139,7 +175,14 @@ fn run(fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
             break;
         }
         // Nothing happened; the surroundings are well again, and so is the handle.
-        run.call(&call).unwrap_or_else(|error| panic!("{}, {call:?} again: {error:?}", what()));
+        let next = if script.again { vec![call.clone()] } else { vec![Call::Sync, sync([create("later")])] };
+        for next in next {
+            run.call(&next).unwrap_or_else(|error| panic!("{}, {next:?} after {call:?}: {error:?}", what()));
+        }
+        if !script.again {
+            run.left = true;
+            break;
+        }
     }
     // The reserve holds nothing that a failed sync could lose.
     let failed_sync = matches!(run.vfs.fired(), Some("sync" | "sync_dir")) && fault != Fault::Interrupted;
@@ -157,12 +200,15 @@ fn run(fault: Fault, at: u64, for_good: bool, tried: &Tried) -> Run {
         "{}: a commit is acknowledged",
         what()
     );
-    // A failure to read leaves nothing on the disk that other runs do not, so only some of these are cut.
+    // A failure to read leaves nothing on the disk that other runs do not, if all is well after it: so only some of these are cut.
+    // Where nothing was refused the other test has looked.
     let reading = matches!(
         run.vfs.fired(),
         Some("read_at" | "map" | "open" | "open_dir" | "bytes" | "list" | "find" | "identity" | "try_lock")
     );
-    check(&mut run, tried, !reading || at.is_multiple_of(8), &what);
+    let cutting = if script.again { !reading || at.is_multiple_of(8) } else { run.left };
+    let hit = format!("{}, {:?} of {:?}", what(), run.vfs.fired(), run.vfs.fired_on());
+    check(&mut run, tried, cutting, &|| hit.clone());
     run
 }
 
@@ -182,7 +228,7 @@ fn check(run: &mut Run, tried: &Tried, cutting: bool, what: &dyn Fn() -> String)
     if cutting {
         tried.check(&cut(&memory), allowed, &seen).unwrap_or_else(|wrong| panic!("{}: {wrong}", what()));
     }
-    let again = oracle::writer(&memory, tuning()).unwrap_or_else(|error| panic!("{}: opening: {error}", what()));
+    let again = oracle::writer(&memory, run.tuning).unwrap_or_else(|error| panic!("{}: opening: {error}", what()));
     let found = oracle::read(&again.version()).unwrap();
     assert!(run.remembered().contains(&found), "{}: {found:?} instead of {:?}", what(), run.remembered());
     // What an opening has shown stays, also where bytes that a sync had lost were still in memory.
@@ -195,14 +241,15 @@ fn check(run: &mut Run, tried: &Tried, cutting: bool, what: &dyn Fn() -> String)
 #[test]
 fn whichever_operation_fails_each_batch_is_there_exactly_if_the_caller_was_told_so() {
     // The long run is elsewhere: here every operation fails in every way already.
-    let tried = Tried { effort: Effort::Usual, ..Tried::new(tuning()) };
+    let tried = Tried { effort: Effort::Usual, ..Tried::new(tuning(1_000)) };
     let (runs, poisonings) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let mut ways: Vec<(Fault, bool)> = Fault::ALL.into_iter().map(|fault| (fault, false)).collect();
     ways.extend([(Fault::Io, true), (Fault::NoSpace, true), (Fault::Quota, true)]);
     let step = if cfg!(debug_assertions) { 20 } else { 1 };
     ways.into_par_iter().for_each(|(fault, for_good)| {
+        let script = everything();
         for at in (0..).step_by(step) {
-            let run = run(fault, at, for_good, &tried);
+            let run = run(&script, fault, at, for_good, &tried);
             runs.fetch_add(1, Ordering::Relaxed);
             poisonings.fetch_add(usize::from(run.poisoned), Ordering::Relaxed);
             if run.vfs.fired().is_none() {
@@ -215,4 +262,23 @@ fn whichever_operation_fails_each_batch_is_there_exactly_if_the_caller_was_told_
     println!("figure io_error_nth_poisonings = {} runs", poisonings.load(Ordering::Relaxed));
     println!("figure io_error_nth_power_cut_images = {} images", tried.images.load(Ordering::Relaxed));
     assert!(poisonings.load(Ordering::Relaxed) > 0);
+}
+
+/// A refused publish leaves the commits where they are: what is synced after it is safe, large matrices too.
+#[test]
+fn what_is_synced_after_a_refused_call_survives_a_power_cut() {
+    let tried = Tried { effort: Effort::Usual, ..Tried::new(tuning(8_000)) };
+    let runs = AtomicUsize::new(0);
+    [Fault::Io, Fault::NoSpace, Fault::ShortWrite].into_par_iter().for_each(|fault| {
+        let script = waiting();
+        for at in (0..).step_by(if cfg!(debug_assertions) { 20 } else { 1 }) {
+            runs.fetch_add(1, Ordering::Relaxed);
+            if run(&script, fault, at, false, &tried).vfs.fired().is_none() {
+                assert!(at > 150, "the fault no longer hits after {at} operations");
+                break;
+            }
+        }
+    });
+    println!("figure io_error_nth_refused_runs = {} runs", runs.load(Ordering::Relaxed));
+    println!("figure io_error_nth_refused_power_cut_images = {} images", tried.images.load(Ordering::Relaxed));
 }

@@ -275,6 +275,30 @@ fn a_lock_of_another_user_is_told_as_that() {
     }
 }
 
+/// Where a umask takes everything away there is no lock, and none is told of.
+#[test]
+fn a_directory_in_which_no_lock_can_be_made_is_told_as_that() {
+    let name = "kinds::a_directory_in_which_no_lock_can_be_made_is_told_as_that";
+    if let Some(path) = child_database() {
+        return println!("told: {}", Database::open(&path).map(drop).unwrap_err());
+    }
+    for (mask, expected) in [("0222", "there is no lock file"), ("0277", "there is no lock file"), ("0777", "denied")] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let mut child = again(&format!("umask {mask} && exec \"$@\""), name, &folder.path().join("db"));
+        if own_user() == 0 {
+            child.uid(65_534).gid(65_534);
+        }
+        let Ok(output) = child.output() else {
+            return eprintln!("skipped: another user cannot run this program");
+        };
+        let out = String::from_utf8_lossy(&output.stdout);
+        let told = out.lines().find_map(|line| line.split_once("told: ")).map(|(_, told)| told);
+        let told = told.unwrap_or_else(|| panic!("{mask}: {out}"));
+        assert!(told.contains(expected) && !told.contains("nobody holds"), "{mask}: {told}");
+    }
+}
+
 fn own_user() -> u32 {
     use std::os::unix::fs::MetadataExt;
     fs::metadata("/proc/self").or_else(|_| fs::metadata(std::env::temp_dir())).unwrap().uid()

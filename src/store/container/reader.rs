@@ -52,7 +52,7 @@ enum Backing {
 impl Container {
     /// Opens a file and checks its header, footer, sums of both and root; no data is read.
     ///
-    /// With [`Access::Read`], and in small files, sections of kind `resident` and those behind it are kept in memory after first use.
+    /// With [`Access::Read`], in small files and in those that cannot be mapped, sections of kind `resident` and those behind it are kept in memory after first use.
     pub(crate) fn open(
         files: &Files,
         name: &str,
@@ -67,10 +67,14 @@ impl Container {
         let data_end = footer::SUMS_OFFSET.number(&frame.footer);
         let sums: Vec<u32> = frame.sums().map(u32::from_le_bytes).collect();
         let resident = resident.and_then(|kind| sections.iter().find(|section| section.kind == kind));
-        let backing = match access {
-            Access::Map if data_end >= SMALL => Backing::Whole(file.map(data_end)?),
-            Access::Map if resident.is_none() => Backing::Whole(Region::from(file.read(0, data_end)?)),
-            Access::Map | Access::Read => {
+        let mapped = match access {
+            Access::Map if data_end >= SMALL => file.map(data_end)?,
+            Access::Map if resident.is_none() => Some(Region::from(file.read(0, data_end)?)),
+            Access::Map | Access::Read => None,
+        };
+        let backing = match mapped {
+            Some(region) => Backing::Whole(region),
+            None => {
                 let tail_start = resident.map_or(data_end, |section| section.offset / BLOCK_BYTES * BLOCK_BYTES);
                 Backing::Read { file: PooledFile::new(files, name, file), tail_start, tail: OnceLock::new() }
             }

@@ -58,17 +58,22 @@ impl Growing {
         &self.file
     }
 
-    /// The first `end` bytes, mapped.
-    fn region(&self, end: u64) -> Result<Region> {
+    /// The first `end` bytes, mapped, if they are to be and can be.
+    fn region(&self, end: u64) -> Result<Option<Region>> {
+        if self.access == Access::Read {
+            return Ok(None);
+        }
         let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
         match &*mapped {
-            Some((region, bytes)) if *bytes >= end => Ok(region.clone()),
+            Some((region, bytes)) if *bytes >= end => Ok(Some(region.clone())),
             _ => {
                 // As far as the file goes, so that later matrices need no mapping of their own; only what commits have
                 // named is ever looked at.
                 let bytes = self.file.bytes()?.max(end);
                 let region = self.file.map(bytes)?;
-                *mapped = Some((region.clone(), bytes));
+                if let Some(region) = &region {
+                    *mapped = Some((region.clone(), bytes));
+                }
                 Ok(region)
             }
         }
@@ -102,17 +107,15 @@ impl Body {
     /// The bytes, checked: when they are mapped once, else each time.
     pub(crate) fn read(&self) -> Result<Cow<'_, [u8]>> {
         let end = self.place.offset.checked_add(self.bytes).ok_or_else(|| self.corrupt("impossible place"))?;
-        if self.growing.access == Access::Read {
+        if self.region.get().is_none()
+            && let Some(region) = self.growing.region(end).map_err(|error| self.cut(error))?
+        {
+            self.region.get_or_init(|| region);
+        }
+        let Some(region) = self.region.get() else {
             let words = self.growing.file.read(self.place.offset, self.bytes).map_err(|error| self.cut(error))?;
             self.check(words.as_bytes())?;
             return Ok(Cow::Owned(words.as_bytes().to_vec()));
-        }
-        let region = match self.region.get() {
-            Some(region) => region,
-            None => {
-                let region = self.growing.region(end).map_err(|error| self.cut(error))?;
-                self.region.get_or_init(|| region)
-            }
         };
         let bytes = &region.as_bytes()[self.place.offset as usize..end as usize];
         if !self.checked.load(Ordering::Relaxed) {

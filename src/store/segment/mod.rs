@@ -208,6 +208,14 @@ impl Segment {
         ask!(self, sealed => sealed.has_strays(self.records), _memory => Ok(false))
     }
 
+    /// Bytes of ids, fields and entries in the file.
+    pub(crate) fn table_bytes(&self) -> u64 {
+        match &self.kind {
+            SegmentKind::Sealed(_, Ok(sealed)) => sealed.table_bytes(),
+            _ => 0,
+        }
+    }
+
     /// Compares the sums of all blocks, in parallel.
     pub(crate) fn check_sums(&self) -> Result<()> {
         ask!(self, sealed => sealed.check_sums(), _memory => Ok(()))

@@ -204,6 +204,10 @@ impl Sealed {
         Ok(self.matrices.offset + self.matrices.length > at.next_multiple_of(ALIGN))
     }
 
+    pub(super) fn table_bytes(&self) -> u64 {
+        [self.fields, self.ids, self.records, self.id_table].iter().map(|section| section.length).sum()
+    }
+
     pub(super) fn check_sums(&self) -> Result<()> {
         self.file.check_all()
     }

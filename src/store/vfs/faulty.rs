@@ -53,13 +53,20 @@ struct Plan {
     done: AtomicU64,
     /// The first operation that was hit, and on what.
     fired: OnceLock<(&'static str, PathBuf)>,
+    /// How many mappings are granted, and how many were asked for.
+    granted: u64,
+    asked: AtomicU64,
 }
 
 impl FaultyVfs {
     /// Fails operation `at` (from 0) of `inner`, and with `for_good` all later ones.
     pub fn new(inner: MemoryVfs, at: u64, fault: Fault, for_good: bool) -> FaultyVfs {
-        let plan = Plan { fault, at, for_good, done: AtomicU64::new(0), fired: OnceLock::new() };
-        FaultyVfs { inner, plan: Arc::new(plan) }
+        FaultyVfs { inner, plan: Arc::new(Plan::new(fault, at, for_good, u64::MAX)) }
+    }
+
+    /// Grants so many mappings of files and refuses all later ones, as a system does to a process that has too many.
+    pub fn with_mappings(inner: MemoryVfs, granted: u64) -> FaultyVfs {
+        FaultyVfs { inner, plan: Arc::new(Plan::new(Fault::Io, u64::MAX, false, granted)) }
     }
 
     /// How many operations there were.
@@ -79,6 +86,11 @@ impl FaultyVfs {
 }
 
 impl Plan {
+    fn new(fault: Fault, at: u64, for_good: bool, granted: u64) -> Plan {
+        let (done, asked, fired) = (AtomicU64::new(0), AtomicU64::new(0), OnceLock::new());
+        Plan { fault, at, for_good, done, fired, granted, asked }
+    }
+
     fn hits(&self, operation: &'static str, path: &Path) -> bool {
         let now = self.done.fetch_add(1, Ordering::SeqCst);
         let hit = now == self.at || (self.for_good && now > self.at);
@@ -240,6 +252,9 @@ impl VfsFile for FaultyFile {
 
     fn map(&self, bytes: u64, leave: Unchanging) -> io::Result<Region> {
         self.plan.step("map", &self.path)?;
+        if self.plan.asked.fetch_add(1, Ordering::SeqCst) >= self.plan.granted {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         self.inner.map(bytes, leave)
     }
 
