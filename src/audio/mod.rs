@@ -1,7 +1,7 @@
 //! Sound files in, mono samples out.
 //!
 //! ```text
-//! file -> tags off -> source (riff, coded) -> interleaved f32 at the native rate -> one channel of them -> resample -> blocks, Clip
+//! file -> tags off -> source (riff, caf, coded) -> interleaved f32 at the native rate -> one channel of them -> resample -> blocks, Clip
 //! folder -> which files are sounds, and what was left out
 //! ```
 //!
@@ -32,6 +32,7 @@
 
 #[cfg(feature = "formats")]
 mod blocks;
+mod caf;
 mod clip;
 #[cfg(feature = "formats")]
 mod coded;
