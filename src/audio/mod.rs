@@ -37,11 +37,15 @@ mod clip;
 #[cfg(feature = "formats")]
 mod coded;
 #[cfg(feature = "formats")]
+mod container;
+#[cfg(feature = "formats")]
 mod flac;
 pub mod folder;
 #[cfg(feature = "formats")]
 mod frames;
 mod linear;
+#[cfg(feature = "formats")]
+mod matroska;
 mod mix;
 #[cfg(feature = "formats")]
 mod mp4;
