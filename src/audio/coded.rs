@@ -113,14 +113,18 @@ pub(super) fn open(
         Format::Mp2 | Format::Mp3 | Format::Aac => {
             Feed::Frames(Box::new(Frames::new(path.to_path_buf(), Part::new(file, bounds))))
         }
-        Format::Ogg
-            if peek(&mut file, bounds.start, 64).map_err(failed)?.windows(8).any(|name| name == b"Speex   ") =>
-        {
-            return Err(Error::unusable(path, not_read("Speex")));
+        Format::Ogg if let Some(why) = refused(&peek(&mut file, bounds.start, 512).map_err(failed)?) => {
+            return Err(Error::unusable(path, not_read(&why)));
         }
         _ => Feed::Container(Box::new(Container::open(path, file, bounds, format)?)),
     };
     Ok((format, Box::new(Coded::begin(path, feed)?)))
+}
+
+/// Why the Ogg that begins with `head` is not read, where symphonia does not know what it holds.
+fn refused(head: &[u8]) -> Option<String> {
+    let within = |name: &[u8]| head.windows(name.len()).position(|window| window == name);
+    within(b"Speex   ").map(|_| "Speex".into()).or_else(|| Opus::new(&head[within(b"OpusHead")?..]).err())
 }
 
 /// Opens what a WAV or AIFF holds that is not linear.

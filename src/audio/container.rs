@@ -33,6 +33,8 @@ pub(super) struct Container {
     rest: VecDeque<Part>,
     /// What an MP4 says of its sounds.
     sounds: Vec<mp4::Sound>,
+    /// What is wrong with a file that ends too early, where the reader may call it something else.
+    cut: Option<String>,
     /// A Matroska, to see how it ends.
     whole: Option<(File, Range<u64>)>,
     pub(super) remarks: Vec<String>,
@@ -42,24 +44,25 @@ impl Container {
     /// Opens the part `bounds` of a file.
     pub(super) fn open(path: &Path, mut file: File, bounds: Range<u64>, format: Format) -> Result<Container> {
         let failed = |source| Error::io(path, "read", source);
-        let (mut sounds, mut whole) = (Vec::new(), None);
+        let (mut sounds, mut cut, mut whole) = (Vec::new(), None, None);
+        let held = bounds.end - bounds.start;
+        let shorter = |promised| format!("cut short: the file holds {held} bytes, its header promises {promised}");
         let mut parts = match format {
             Format::Flac => {
                 let streams = flac::streams(file, bounds).map_err(failed)?;
                 streams.map_err(|why| Error::unusable(path, format!("{format}: {why}")))?
             }
             Format::Mp4 => {
-                sounds = mp4::sounds(&mut file, bounds.clone()).map_err(failed)?;
+                let promised;
+                (sounds, promised) = mp4::sounds(&mut file, bounds.clone()).map_err(failed)?;
+                cut = promised.map(shorter);
                 let changes = sounds.iter().filter_map(|sound| sound.hidden.clone()).collect();
                 VecDeque::from([Part::new(file, bounds).changed(changes)])
             }
             Format::Matroska => {
-                let held = bounds.end - bounds.start;
-                if let Some(promised) =
-                    matroska::promised(&mut file, &bounds).map_err(failed)?.filter(|end| *end > held)
-                {
-                    let why = format!("cut short: the file holds {held} bytes, its header promises {promised}");
-                    return Err(Error::unusable(path, why));
+                let promised = matroska::promised(&mut file, &bounds).map_err(failed)?;
+                if let Some(promised) = promised.filter(|promised| *promised > held) {
+                    return Err(Error::unusable(path, shorter(promised)));
                 }
                 whole = Some((file.try_clone().map_err(failed)?, bounds.clone()));
                 VecDeque::from([Part::new(file, bounds)])
@@ -67,23 +70,30 @@ impl Container {
             _ => VecDeque::from([Part::new(file, bounds)]),
         };
         let Some(first) = parts.pop_front() else { return Err(Error::unusable(path, "holds no samples")) };
-        let reader = Container::reader(path, format, first, &sounds)?;
+        let reader = Container::reader(path, format, first, &sounds, cut.as_deref())?;
         let (path, remarks) = (path.to_path_buf(), Vec::new());
         let mut container =
-            Container { path, format, reader, track: 0, beginning: None, rest: parts, sounds, whole, remarks };
+            Container { path, format, reader, track: 0, beginning: None, rest: parts, sounds, cut, whole, remarks };
         container.begin()?;
         Ok(container)
     }
 
-    fn reader(path: &Path, format: Format, part: Part, sounds: &[mp4::Sound]) -> Result<Box<dyn FormatReader>> {
+    fn reader(
+        path: &Path,
+        format: Format,
+        part: Part,
+        sounds: &[mp4::Sound],
+        cut: Option<&str>,
+    ) -> Result<Box<dyn FormatReader>> {
         let stream = MediaSourceStream::new(Box::new(part), Default::default());
         let probe = || get_probe().probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default());
         contained(path, probe)?.map_err(|fault| {
             // What is not known may look damaged.
+            if let (Some(cut), true) = (cut, is_damage(&fault)) {
+                return Error::unusable(path, cut);
+            }
             match sounds.iter().find_map(|sound| sound.unknown.as_ref()) {
-                Some(name) if !matches!(fault, Fault::IoError(_)) => {
-                    Error::unusable(path, not_read(&format!("{format} holding {name}")))
-                }
+                Some(name) if is_damage(&fault) => Error::unusable(path, not_read(&format!("{format} holding {name}"))),
                 _ => explain(path, format!("damaged {format}"), fault),
             }
         })
@@ -156,10 +166,13 @@ impl Container {
                 Ok(Some(_)) => {}
                 Err(Fault::ResetRequired) => self.begin()?,
                 Err(Fault::IoError(fault)) if is_end(&fault) && self.ends_here()? => return Ok(Ok(Step::End)),
+                Err(fault) if is_damage(&fault) && self.cut.is_some() => {
+                    return Err(Error::unusable(&self.path, self.cut.take().unwrap_or_default()));
+                }
                 Err(fault) => return Ok(Err(fault)),
                 Ok(None) => {
                     let Some(next) = self.rest.pop_front() else { return Ok(Ok(Step::End)) };
-                    self.reader = Container::reader(&self.path, self.format, next, &self.sounds)?;
+                    self.reader = Container::reader(&self.path, self.format, next, &self.sounds, None)?;
                     self.begin()?;
                 }
             }
@@ -171,6 +184,11 @@ impl Container {
         let Some((file, bounds)) = &mut self.whole else { return Ok(false) };
         matroska::is_complete(file, bounds).map_err(|source| Error::io(&self.path, "read", source))
     }
+}
+
+/// Whether it is the bytes of a file that are at fault.
+fn is_damage(fault: &Fault) -> bool {
+    !matches!(fault, Fault::IoError(source) if source.raw_os_error().is_some())
 }
 
 /// The samples a container states; in Ogg it is the time of the last page, if that is marked as the last.

@@ -56,26 +56,29 @@ pub(super) struct Sound {
     pub(super) unknown: Option<String>,
 }
 
-/// The tracks of sound that a file has.
-pub(super) fn sounds(file: &mut File, bounds: Range<u64>) -> io::Result<Vec<Sound>> {
-    let mut at = bounds.start;
+/// The tracks of sound that a file has, and, where it ends within a box, the bytes that it would have with all of that.
+pub(super) fn sounds(file: &mut File, bounds: Range<u64>) -> io::Result<(Vec<Sound>, Option<u64>)> {
+    let (mut at, mut sounds) = (bounds.start, Vec::new());
     while let [a, b, c, d, kind @ ..] = &peek(file, at, 16)?[..] {
         let (small, kind) = (big(&[*a, *b, *c, *d]), kind);
         let (head, size) = match (small, kind) {
             (1, [_, _, _, _, large @ ..]) if large.len() == 8 => (16, big(large)),
-            (0, _) => (8, bounds.end - at),
+            (0, _) => (8, bounds.end.saturating_sub(at)),
             _ => (8, small),
         };
-        let Some(end) = at.checked_add(size).filter(|end| size >= head && *end <= bounds.end) else { break };
+        let Some(end) = at.checked_add(size).filter(|_| size >= head) else { break };
+        if end > bounds.end {
+            return Ok((sounds, Some(end - bounds.start)));
+        }
         if kind.starts_with(b"moov") && size <= CONTENTS {
             let movie = peek(file, at + head, (size - head) as usize)?;
             let clock = find(&movie, b"mvhd").and_then(clock);
             let tracks = boxes(&movie).filter(|(kind, _)| kind == b"trak");
-            return Ok(tracks.filter_map(|(_, track)| sound(&movie, at + head - bounds.start, track, clock)).collect());
+            sounds.extend(tracks.filter_map(|(_, track)| sound(&movie, at + head - bounds.start, track, clock)));
         }
         at = end;
     }
-    Ok(Vec::new())
+    Ok((sounds, None))
 }
 
 /// A track, if it is one of sound, of a movie whose contents begin at byte `start`.

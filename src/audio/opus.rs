@@ -34,7 +34,7 @@ impl Opus {
         let number = |bytes: [u8; 2]| if *version == 0 { big(&bytes) } else { little(&bytes) } as u16;
         let (skip, gain) = (number([*a, *b]), number([*c, *d]) as i16);
         let count = usize::from(*channels);
-        let wrong = |error: opus_pure::Error| format!("Opus of a kind that is not read: {error}");
+        let wrong = |error: opus_pure::Error| format!("Opus of a kind ({error})");
         let streams = match (family, count) {
             (0, 1 | 2) => Streams::One(Box::new(OpusDecoder::new(RATE as i32, count).map_err(wrong)?)),
             (1, 1..=8) => {
@@ -42,11 +42,11 @@ impl Opus {
                 let layout = several.layout();
                 let expected = [layout.nb_streams as u8, layout.nb_coupled_streams as u8];
                 if table.get(..2) != Some(&expected[..]) || table.get(2..2 + count) != Some(&layout.mapping[..]) {
-                    return Err(format!("Opus of {count} channels in an unusual order, which is not read"));
+                    return Err(format!("Opus of {count} channels in an unusual order"));
                 }
                 Streams::Several(Box::new(several))
             }
-            _ => return Err(format!("Opus of {count} channels in mapping family {family}, which is not read")),
+            _ => return Err(format!("Opus of {count} channels in mapping family {family}")),
         };
         let gain = 10_f32.powf(f32::from(gain) / 256.0 / 20.0);
         Ok(Opus { streams, channels: count, skip: skip.into(), gain, ended: false, decoded: Vec::new() })
