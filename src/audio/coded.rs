@@ -113,7 +113,7 @@ pub(super) fn open(
         Format::Mp2 | Format::Mp3 | Format::Aac => {
             Feed::Frames(Box::new(Frames::new(path.to_path_buf(), Part::new(file, bounds))))
         }
-        Format::Ogg if let Some(why) = refused(&peek(&mut file, bounds.start, 512).map_err(failed)?) => {
+        Format::Ogg if let Some(why) = refused(path, &peek(&mut file, bounds.start, 512).map_err(failed)?)? => {
             return Err(Error::unusable(path, not_read(&why)));
         }
         _ => Feed::Container(Box::new(Container::open(path, file, bounds, format)?)),
@@ -122,9 +122,13 @@ pub(super) fn open(
 }
 
 /// Why the Ogg that begins with `head` is not read, where symphonia does not know what it holds.
-fn refused(head: &[u8]) -> Option<String> {
+fn refused(path: &Path, head: &[u8]) -> Result<Option<String>> {
     let within = |name: &[u8]| head.windows(name.len()).position(|window| window == name);
-    within(b"Speex   ").map(|_| "Speex".into()).or_else(|| Opus::new(&head[within(b"OpusHead")?..]).err())
+    if within(b"Speex   ").is_some() {
+        return Ok(Some("Speex".into()));
+    }
+    let Some(at) = within(b"OpusHead") else { return Ok(None) };
+    Ok(contained(path, || Opus::new(&head[at..]))?.err())
 }
 
 /// Opens what a WAV or AIFF holds that is not linear.

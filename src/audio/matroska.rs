@@ -48,7 +48,9 @@ pub(super) fn codecs(file: &mut File, bounds: &Range<u64>) -> io::Result<Vec<Str
             SEGMENT | TRACKS | 0xae => at = found.at,
             0x86 => {
                 let name = peek(file, found.at, size.min(64) as usize)?;
-                names.extend(name.strip_prefix(b"A_").map(|name| format!("sound of kind `{}`", name.escape_ascii())));
+                if name.starts_with(b"A_") {
+                    names.push(format!("sound of kind `{}`", name.escape_ascii()));
+                }
                 at = found.at.saturating_add(size);
             }
             _ => at = found.at.saturating_add(size),

@@ -189,7 +189,10 @@ fn sound_of_a_kind_that_is_not_read_is_named_wherever_it_lies() {
     );
     // Vorbis, by the number that MPEG-4 gives it.
     refused(&file(&folder, renamed("aac.m4a", b"\x40\x15", b"\xdd")), "MP4 holding Vorbis, which is not read: convert");
-    refused(&file(&folder, renamed("flac.mka", b"A_FLAC", b"A_QDM2")), "Matroska holding sound of kind `QDM2`, which");
+    refused(
+        &file(&folder, renamed("flac.mka", b"A_FLAC", b"A_QDM2")),
+        "Matroska holding sound of kind `A_QDM2`, which",
+    );
     let mut family = std::fs::read(data("audio/agree/speech.opus")).unwrap();
     family[28 + 18] = 255;
     refused(&file(&folder, family), "Opus of 1 channels in mapping family 255, which is not read: convert");
