@@ -109,12 +109,14 @@ pub(super) fn open(
     format: Format,
 ) -> Result<(Format, Box<dyn Source>)> {
     let failed = |source| Error::io(path, "read", source);
+    if format == Format::Ogg
+        && let Some(why) = refused(path, &peek(&mut file, bounds.start, 512).map_err(failed)?)?
+    {
+        return Err(Error::unusable(path, not_read(&why)));
+    }
     let feed = match format {
         Format::Mp2 | Format::Mp3 | Format::Aac => {
             Feed::Frames(Box::new(Frames::new(path.to_path_buf(), Part::new(file, bounds))))
-        }
-        Format::Ogg if let Some(why) = refused(path, &peek(&mut file, bounds.start, 512).map_err(failed)?)? => {
-            return Err(Error::unusable(path, not_read(&why)));
         }
         _ => Feed::Container(Box::new(Container::open(path, file, bounds, format)?)),
     };
