@@ -33,15 +33,7 @@ impl Blocks {
                 return Err(Error::unusable(path, not_read(&format!("{format} holding ADPCM of {channels} channels"))));
             }
         };
-        let mut codec = AudioCodecParameters::new();
-        codec.for_codec(match kind {
-            Adpcm::Microsoft => codecs::CODEC_ID_ADPCM_MS,
-            Adpcm::Ima => codecs::CODEC_ID_ADPCM_IMA_WAV,
-            Adpcm::QuickTime => codecs::CODEC_ID_ADPCM_IMA_QT,
-        });
-        codec.with_sample_rate(rate).with_channels(Channels::Discrete(channels));
-        codec.with_bits_per_coded_sample(4).with_bits_per_sample(16);
-        codec.with_frames_per_block(frames).with_max_frames_per_packet(frames * BLOCKS as u64);
+        let codec = codec(kind, rate, channels, frames, frames * BLOCKS as u64);
         let block = usize::from(block);
         // Of a part of a block as many samples are sound as have their four bits.
         let samples = |bytes: u64| {
@@ -71,4 +63,18 @@ impl Blocks {
         let packet = PacketBuilder::new().track_id(0).pts(Timestamp::ZERO).dur(Duration::new(samples));
         Ok(Step::Packet(packet.data(data).build()))
     }
+}
+
+/// What a decoder needs to know, of packets of `most` samples at most.
+pub(super) fn codec(kind: Adpcm, rate: u32, channels: u16, frames: u64, most: u64) -> AudioCodecParameters {
+    let mut codec = AudioCodecParameters::new();
+    codec.for_codec(match kind {
+        Adpcm::Microsoft => codecs::CODEC_ID_ADPCM_MS,
+        Adpcm::Ima => codecs::CODEC_ID_ADPCM_IMA_WAV,
+        Adpcm::QuickTime => codecs::CODEC_ID_ADPCM_IMA_QT,
+    });
+    codec.with_sample_rate(rate).with_channels(Channels::Discrete(channels));
+    codec.with_bits_per_coded_sample(4).with_bits_per_sample(16);
+    codec.with_frames_per_block(frames).with_max_frames_per_packet(most);
+    codec
 }

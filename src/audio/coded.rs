@@ -1,45 +1,47 @@
 //! What takes a decoder: packets come out of a container, of frames behind each other or of blocks of one size, and go
-//! through a decoder of symphonia's, or of opus-pure's.
+//! through a decoder of symphonia's, or of opus-pure's; or they are samples as they are.
 
 use super::blocks::Blocks;
-use super::flac;
-use super::frames::Frames;
-use super::mp4::{self, plain_aac};
+use super::container::Container;
+use super::frames::{Frames, layer};
+use super::linear::Linear;
+use super::mp4::Heard;
 use super::opus::{self, Opus};
 use super::part::{Part, peek};
 use super::source::{Format, Source};
 use super::wave::{Coding, Wave, not_read};
 use crate::error::{Error, Result};
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known as codecs;
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as Fault;
-use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
-use symphonia::core::io::MediaSourceStream;
-use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
-use symphonia::default::{get_codecs, get_probe};
+use symphonia::core::units::Duration;
+use symphonia::default::get_codecs;
 
 /// What the packets of a stream need to become sound.
+#[derive(Clone)]
 pub(super) struct Stream {
-    codec: AudioCodecParameters,
+    pub(super) codec: AudioCodecParameters,
+    /// How its samples are stored, where they are stored as they are, and how many channels they have.
+    pub(super) linear: Option<(Linear, u16)>,
     /// Samples that its container promises, where it states them.
-    promised: Option<u64>,
-    /// Samples in front that are the encoder's own, and how many there are behind them at most.
-    skip: u64,
+    pub(super) promised: Option<u64>,
+    /// Whether pages without a time end it: nothing is cut by them.
+    pub(super) timeless: bool,
+    /// What of it is to be heard.
+    pub(super) heard: Option<Heard>,
+    /// Samples there are at most.
     pub(super) most: u64,
 }
 
 impl Stream {
     pub(super) fn new(codec: AudioCodecParameters) -> Stream {
-        Stream { codec, promised: None, skip: 0, most: u64::MAX }
+        Stream { codec, linear: None, promised: None, timeless: false, heard: None, most: u64::MAX }
     }
 }
 
@@ -68,109 +70,12 @@ impl Feed {
     }
 }
 
-/// A file that symphonia takes apart, or several behind each other.
-struct Container {
-    path: PathBuf,
-    format: Format,
-    reader: Box<dyn FormatReader>,
-    track: u32,
-    /// The stream that begins.
-    beginning: Option<Box<Stream>>,
-    /// What follows.
-    rest: VecDeque<Part>,
-    remarks: Vec<String>,
-}
-
-impl Container {
-    fn open(path: &Path, format: Format, mut parts: VecDeque<Part>) -> Result<Container> {
-        let Some(first) = parts.pop_front() else { return Err(Error::unusable(path, "holds no samples")) };
-        let reader = Container::reader(path, format, first)?;
-        let path = path.to_path_buf();
-        let mut container =
-            Container { path, format, reader, track: 0, beginning: None, rest: parts, remarks: Vec::new() };
-        container.begin()?;
-        Ok(container)
-    }
-
-    fn reader(path: &Path, format: Format, part: Part) -> Result<Box<dyn FormatReader>> {
-        let stream = MediaSourceStream::new(Box::new(part), Default::default());
-        let probe = || get_probe().probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default());
-        contained(path, probe)?.map_err(|fault| explain(path, format!("damaged {format}"), fault))
-    }
-
-    /// Looks up the sound among the tracks.
-    fn begin(&mut self) -> Result<()> {
-        let tracks = self.reader.tracks();
-        let sounds =
-            tracks.iter().filter(|track| matches!(track.codec_params, Some(CodecParameters::Audio(_)))).count();
-        if sounds > 1 && self.remarks.is_empty() {
-            self.remarks.push(format!("of {sounds} sound tracks one is read"));
-        }
-        let track = self.reader.default_track(TrackType::Audio);
-        let Some((track, Some(CodecParameters::Audio(codec)))) = track.map(|track| (track, &track.codec_params)) else {
-            let why = format!("{} without a sound track of a kind that is known", self.format);
-            return Err(Error::unusable(&self.path, why));
-        };
-        let mut stream = Stream::new(codec.clone());
-        stream.promised = promised_samples(track, codec, self.format);
-        self.track = track.id;
-        if codec.codec == codecs::CODEC_ID_AAC
-            && let Some(plain) = codec.extra_data.as_deref().map(plain_aac)
-        {
-            let (config, rate) = plain.map_err(|why| Error::unusable(&self.path, not_read(&why)))?;
-            if let Some(rate) = rate {
-                self.remarks.push(format!("HE-AAC: its AAC-LC part was read, which ends at {} Hz", rate / 2));
-                // It has half the samples that the container counts.
-                stream.promised = None;
-                stream.codec.with_sample_rate(rate);
-            }
-            stream.codec.extra_data = Some(config);
-        }
-        if [codecs::CODEC_ID_PCM_ALAW, codecs::CODEC_ID_PCM_MULAW].contains(&codec.codec) {
-            // CAF counts the bits of a byte, the decoder those of a sample.
-            (stream.codec.bits_per_sample, stream.codec.bits_per_coded_sample) = (None, None);
-        }
-        self.beginning = Some(Box::new(stream));
-        Ok(())
-    }
-
-    fn step(&mut self) -> Result<Result<Step, Fault>> {
-        loop {
-            if let Some(stream) = self.beginning.take() {
-                return Ok(Ok(Step::Stream(stream)));
-            }
-            match contained(&self.path, || self.reader.next_packet())? {
-                Ok(Some(packet)) if packet.track_id == self.track => return Ok(Ok(Step::Packet(packet))),
-                Ok(Some(_)) => {}
-                Err(Fault::ResetRequired) => self.begin()?,
-                Err(fault) => return Ok(Err(fault)),
-                Ok(None) => {
-                    let Some(next) = self.rest.pop_front() else { return Ok(Ok(Step::End)) };
-                    self.reader = Container::reader(&self.path, self.format, next)?;
-                    self.begin()?;
-                }
-            }
-        }
-    }
-}
-
-/// The length a container states; in Ogg it is the time of the last page, if that is marked as the last.
-fn promised_samples(track: &Track, codec: &AudioCodecParameters, format: Format) -> Option<u64> {
-    // A recording cut out of a stream begins at a later time than 0.
-    let start = u64::try_from(track.start_ts.get()).unwrap_or(0);
-    let rounded = match format {
-        Format::Matroska => return None,
-        // Whole packets are counted, of which the last may be a part.
-        Format::Caf => codec.max_frames_per_packet.unwrap_or(1).saturating_sub(1),
-        _ => 0,
-    };
-    track.num_frames.map(|end| end.saturating_sub(start + rounded))
-}
-
 /// A decoder of any kind.
 enum Decoder {
     Symphonia(Box<dyn AudioDecoder>),
     Opus(Opus),
+    /// Samples as they are, their rate and channels.
+    Linear(Linear, u32, u16),
 }
 
 struct Coded {
@@ -179,8 +84,12 @@ struct Coded {
     decoder: Option<Decoder>,
     rate: u32,
     channels: usize,
-    /// Of the stream that is being read: what it promises, what is still to be skipped, what may still come.
+    /// Of the stream that is being read: what it promises, whether it ends without a time and has not begun, what of it is to be heard, and that in samples: what is still to
+    /// be skipped, what may still come.
     promised: Option<u64>,
+    timeless: bool,
+    first: bool,
+    heard: Option<Heard>,
     skip: u64,
     most: u64,
     /// Samples decoded of this stream; samples handed out of all.
@@ -200,34 +109,28 @@ pub(super) fn open(
     format: Format,
 ) -> Result<(Format, Box<dyn Source>)> {
     let failed = |source| Error::io(path, "read", source);
+    if format == Format::Ogg
+        && let Some(why) = refused(path, &peek(&mut file, bounds.start, 512).map_err(failed)?)?
+    {
+        return Err(Error::unusable(path, not_read(&why)));
+    }
     let feed = match format {
         Format::Mp2 | Format::Mp3 | Format::Aac => {
             Feed::Frames(Box::new(Frames::new(path.to_path_buf(), Part::new(file, bounds))))
         }
-        Format::Flac => {
-            let streams = flac::streams(file, bounds).map_err(failed)?;
-            let streams = streams.map_err(|why| Error::unusable(path, format!("{format}: {why}")))?;
-            Feed::Container(Box::new(Container::open(path, format, streams)?))
-        }
-        Format::Ogg
-            if peek(&mut file, bounds.start, 64).map_err(failed)?.windows(8).any(|name| name == b"Speex   ") =>
-        {
-            return Err(Error::unusable(path, not_read("Speex")));
-        }
-        _ => {
-            let mut again = file.try_clone().map_err(failed)?;
-            let parts = VecDeque::from([Part::new(file, bounds.clone())]);
-            let mut container = Container::open(path, format, parts)?;
-            if format == Format::Mp4
-                && let Some(heard) = mp4::heard(&mut again, bounds, container.track).map_err(failed)?
-                && let Some(stream) = &mut container.beginning
-            {
-                (stream.skip, stream.most) = heard.samples(stream.codec.sample_rate.unwrap_or(0));
-            }
-            Feed::Container(Box::new(container))
-        }
+        _ => Feed::Container(Box::new(Container::open(path, file, bounds, format)?)),
     };
     Ok((format, Box::new(Coded::begin(path, feed)?)))
+}
+
+/// Why the Ogg that begins with `head` is not read, where symphonia does not know what it holds.
+fn refused(path: &Path, head: &[u8]) -> Result<Option<String>> {
+    let within = |name: &[u8]| head.windows(name.len()).position(|window| window == name);
+    if within(b"Speex   ").is_some() {
+        return Ok(Some("Speex".into()));
+    }
+    let Some(at) = within(b"OpusHead") else { return Ok(None) };
+    Ok(contained(path, || Opus::new(&head[at..]))?.err())
 }
 
 /// Opens what a WAV or AIFF holds that is not linear.
@@ -253,6 +156,9 @@ impl Coded {
             rate: 0,
             channels: 0,
             promised: None,
+            timeless: false,
+            first: true,
+            heard: None,
             skip: 0,
             most: u64::MAX,
             frames: 0,
@@ -270,7 +176,7 @@ impl Coded {
     /// Decodes packets until one has samples; `false` when there are no more.
     fn decode(&mut self) -> Result<bool> {
         loop {
-            let packet = match self.feed.step()? {
+            let mut packet = match self.feed.step()? {
                 Ok(Step::Packet(packet)) => packet,
                 Ok(Step::Stream(stream)) => {
                     self.end()?;
@@ -283,9 +189,26 @@ impl Coded {
                 }
                 Err(fault) => return Err(self.explain(fault)),
             };
+            if self.is_ogg() {
+                self.set_right(&mut packet);
+            }
+            if self.frames == 0
+                && let Some(Decoder::Symphonia(decoder)) = &self.decoder
+                && decoder.codec_params().codec == codecs::CODEC_ID_MP3
+                && let Some(layer) = layer(&packet.data).filter(|layer| *layer != codecs::CODEC_ID_MP3)
+            {
+                // MP4 has one name for all layers.
+                let mut codec = decoder.codec_params().clone();
+                codec.for_codec(layer);
+                self.decoder = Some(Decoder::Symphonia(self.decoder_of(&codec)?));
+            }
             let (rate, channels, decoded) = self.decoded(&packet)?;
             if decoded == 0 {
                 continue;
+            }
+            if let Some(heard) = self.heard.take() {
+                let (skip, most) = heard.samples(rate);
+                (self.skip, self.most) = (self.skip.max(skip), most);
             }
             if self.total == 0 && self.rate == 0 {
                 (self.rate, self.channels) = (rate, channels);
@@ -309,6 +232,22 @@ impl Coded {
         }
     }
 
+    /// Counts the samples of an Ogg from its first packet on, and holds what is cut off at its end against that.
+    fn set_right(&mut self, packet: &mut Packet) {
+        if std::mem::take(&mut self.first) {
+            // A recording cut out of a stream begins at a later time than 0. Of Vorbis the first block does not sound.
+            let start = packet.pts.get().saturating_add_unsigned(packet.trim_start.get());
+            let start = u64::try_from(start).unwrap_or(0);
+            self.promised = self.promised.map(|end| end.saturating_sub(start));
+        }
+        if self.timeless || self.promised.is_some() {
+            // A page without a time, which is written as -1, would trim away all that it holds.
+            let end = self.frames + packet.dur.get() + packet.trim_end.get();
+            let over = self.promised.map_or(0, |promised| end.saturating_sub(promised));
+            packet.trim_end = packet.trim_end.min(Duration::new(over));
+        }
+    }
+
     /// Decodes one packet; its rate, its channels, and how many samples each of them has.
     fn decoded(&mut self, packet: &Packet) -> Result<(u32, usize, u64)> {
         let samples = &mut self.packet;
@@ -328,6 +267,13 @@ impl Coded {
                 samples.truncate(kept * opus.channels);
                 Ok((opus::RATE, opus.channels, kept as u64))
             }
+            Some(Decoder::Linear(linear, rate, channels)) => {
+                let whole = packet.data.len() - packet.data.len() % (linear.bytes * usize::from(*channels)).max(1);
+                samples.clear();
+                linear.decode(&packet.data[..whole], samples);
+                let channels = usize::from(*channels);
+                Ok((*rate, channels, (samples.len() / channels.max(1)) as u64))
+            }
             None => return Err(Error::unusable(&self.path, "damaged: sound before its description")),
         };
         found.map_err(|fault| self.explain(fault))
@@ -335,28 +281,34 @@ impl Coded {
 
     /// Makes the decoder of a stream.
     fn take_up(&mut self, stream: Stream) -> Result<()> {
-        let Stream { codec, promised, skip, most } = stream;
-        (self.promised, self.skip, self.most, self.frames) = (promised, skip, most, 0);
-        self.decoder = Some(if codec.codec == codecs::CODEC_ID_OPUS {
+        let Stream { codec, linear, promised, timeless, heard, most } = stream;
+        (self.promised, self.heard, self.skip, self.most, self.frames) = (promised, heard, 0, most, 0);
+        (self.timeless, self.first) = (timeless, true);
+        self.decoder = Some(if let Some((linear, channels)) = linear {
+            Decoder::Linear(linear, codec.sample_rate.unwrap_or(0), channels)
+        } else if codec.codec == codecs::CODEC_ID_OPUS {
             let header = codec.extra_data.as_deref().unwrap_or_default();
             let opus = contained(&self.path, || Opus::new(header))?;
             let opus = opus.map_err(|why| Error::unusable(&self.path, not_read(&why)))?;
-            self.skip = opus.skip.max(skip);
+            self.skip = opus.skip;
             Decoder::Opus(opus)
         } else {
-            let options = AudioDecoderOptions::default().verify(true);
-            let decoder = contained(&self.path, || get_codecs().make_audio_decoder(&codec, &options))?;
-            let decoder = decoder.map_err(|fault| {
-                let why = match fault {
-                    Fault::Unsupported(why) if why.contains("audio codec") => not_read(&named(codec.codec)),
-                    Fault::Unsupported(why) => not_read(&format!("{} of a kind ({why})", named(codec.codec))),
-                    other => format!("{} that cannot be read: {other}", named(codec.codec)),
-                };
-                Error::unusable(&self.path, why)
-            })?;
-            Decoder::Symphonia(decoder)
+            Decoder::Symphonia(self.decoder_of(&codec)?)
         });
         Ok(())
+    }
+
+    fn decoder_of(&self, codec: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>> {
+        let options = AudioDecoderOptions::default().verify(true);
+        let decoder = contained(&self.path, || get_codecs().make_audio_decoder(codec, &options))?;
+        decoder.map_err(|fault| {
+            let why = match fault {
+                Fault::Unsupported(why) if why.contains("audio codec") => not_read(&named(codec.codec)),
+                Fault::Unsupported(why) => not_read(&format!("{} of a kind ({why})", named(codec.codec))),
+                other => format!("{} that cannot be read: {other}", named(codec.codec)),
+            };
+            Error::unusable(&self.path, why)
+        })
     }
 
     /// Checks at the end of a stream that all is there that was promised, and that it is right.
@@ -378,6 +330,7 @@ impl Coded {
         let holds = format!("the file holds {} samples a channel", self.frames);
         let why = match self.promised {
             Some(promised) => format!("cut short or damaged: {holds}, its header promises {promised}"),
+            None if self.is_ogg() => format!("cut short: {holds}, and no page says that it is the last"),
             None => format!("cut short: {holds} and a part of a packet"),
         };
         Error::unusable(&self.path, why)
@@ -388,6 +341,10 @@ impl Coded {
             Fault::IoError(source) if is_end(&source) => self.incomplete(),
             other => explain(&self.path, format!("damaged at {:.2} s", self.seconds()), other),
         }
+    }
+
+    fn is_ogg(&self) -> bool {
+        matches!(&self.feed, Feed::Container(container) if container.format == Format::Ogg)
     }
 
     fn seconds(&self) -> f64 {
@@ -422,7 +379,7 @@ impl Source for Coded {
 }
 
 /// What a codec is called.
-fn named(codec: AudioCodecId) -> String {
+pub(super) fn named(codec: AudioCodecId) -> String {
     let names = [
         (codecs::CODEC_ID_AAC, "AAC"),
         (codecs::CODEC_ID_AC3, "AC-3"),
@@ -447,11 +404,11 @@ fn named(codec: AudioCodecId) -> String {
 
 /// Runs a step of a decoder; a panic in it, which a hostile file may provoke, becomes an error.
 /// Nothing of the decoder is used after one, so a state left half changed is never seen.
-fn contained<T>(path: &Path, step: impl FnOnce() -> T) -> Result<T> {
+pub(super) fn contained<T>(path: &Path, step: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(step)).map_err(|_| Error::unusable(path, "damaged: the decoder gave up"))
 }
 
-fn explain(path: &Path, place: String, fault: Fault) -> Error {
+pub(super) fn explain(path: &Path, place: String, fault: Fault) -> Error {
     match fault {
         Fault::IoError(source) if is_end(&source) => Error::unusable(path, format!("{place}: cut short")),
         Fault::IoError(source) if source.raw_os_error().is_some() => Error::io(path, "read", source),
@@ -459,7 +416,7 @@ fn explain(path: &Path, place: String, fault: Fault) -> Error {
     }
 }
 
-fn is_end(error: &std::io::Error) -> bool {
+pub(super) fn is_end(error: &std::io::Error) -> bool {
     error.kind() == ErrorKind::UnexpectedEof
 }
 

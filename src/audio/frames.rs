@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 use std::io::{self, Seek, SeekFrom};
 use std::path::PathBuf;
 use symphonia::core::audio::Channels;
-use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3};
+use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
 use symphonia::core::packet::PacketBuilder;
 use symphonia::core::units::{Duration, Timestamp};
 
@@ -21,6 +21,14 @@ const RUBBISH: usize = 2_881;
 const SEARCHED: usize = super::source::SEARCHED;
 /// Samples that a decoder of layer 3 is late, which LAME's tag leaves out.
 const DECODER_DELAY: u32 = 529;
+
+/// Codecs by their layer.
+const CODECS: [AudioCodecId; 4] = [CODEC_ID_AAC, CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3];
+
+/// The codec of a frame of MPEG audio.
+pub(super) fn layer(frame: &[u8]) -> Option<AudioCodecId> {
+    head(frame).filter(|head| head.layer > 0).map(|head| CODECS[usize::from(head.layer)])
+}
 
 /// The head of a frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -172,6 +180,31 @@ fn info(frame: &[u8], head: &Head) -> Option<Info> {
     Some(info)
 }
 
+/// Says of parts of a frame of layer 3 that have no data that they have no scale factors either: some writers of silence
+/// leave them stated, and a decoder would look for them.
+fn quieten(frame: &mut [u8], head: &Head) {
+    let (full, mono) = (head.samples == 1_152, head.channels == 1);
+    // Bits in front of the first part, of a part, and of the field behind 12 + 9 + 8 others.
+    let (front, part, field) = match (full, mono) {
+        (true, true) => (18, 59, 4),
+        (true, false) => (20, 59, 4),
+        (false, true) => (9, 63, 9),
+        (false, false) => (10, 63, 9),
+    };
+    // A checksum may follow the head.
+    let start = 8 * if frame[1] & 1 == 0 { 6 } else { 4 } + front;
+    for index in 0..usize::from(head.channels) * if full { 2 } else { 1 } {
+        let at = start + index * part;
+        let is_set = |bit: usize| frame.get(bit / 8).is_none_or(|byte| byte << (bit % 8) & 0x80 != 0);
+        if (at..at + 12).any(is_set) || at + part > 8 * frame.len() {
+            continue;
+        }
+        for bit in at + 29..at + 29 + field {
+            frame[bit / 8] &= !(0x80 >> (bit % 8));
+        }
+    }
+}
+
 /// The frames of a file, as packets for a decoder.
 pub(super) struct Frames {
     path: PathBuf,
@@ -266,12 +299,15 @@ impl Frames {
             self.push(&head, frame);
         }
         let mut codec = AudioCodecParameters::new();
-        codec.for_codec([CODEC_ID_AAC, CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3][usize::from(head.layer)]);
+        codec.for_codec(CODECS[usize::from(head.layer)]);
         codec.with_sample_rate(head.rate).with_channels(Channels::Discrete(head.channels));
         Stream::new(codec)
     }
 
     fn push(&mut self, head: &Head, mut frame: Vec<u8>) {
+        if head.layer == 3 {
+            quieten(&mut frame, head);
+        }
         // A decoder of AAC wants what is behind the head.
         frame.drain(..head.head);
         self.queue.push_back((frame, head.samples));

@@ -33,7 +33,7 @@ pub(super) struct Linear {
 
 impl Linear {
     /// Appends the samples of `bytes`, of which there are whole ones, scaled to -1..1; floats as they are.
-    fn decode(self, bytes: &[u8], into: &mut Vec<f32>) {
+    pub(super) fn decode(self, bytes: &[u8], into: &mut Vec<f32>) {
         let sample = |sample: &[u8]| {
             // The bytes at the top of eight, the lowest first.
             let mut top = [0_u8; 8];

@@ -1,7 +1,7 @@
 //! Sound files in, mono samples out.
 //!
 //! ```text
-//! file -> tags off -> source (riff, coded) -> interleaved f32 at the native rate -> one channel of them -> resample -> blocks, Clip
+//! file -> tags off -> source (riff, caf, coded) -> interleaved f32 at the native rate -> one channel of them -> resample -> blocks, Clip
 //! folder -> which files are sounds, and what was left out
 //! ```
 //!
@@ -12,7 +12,7 @@
 //!   Lyrics3) of any size, and zeros or other rubbish in front of MP3, are stepped over.
 //!
 //! **What is read.** WAV, also as RF64, BW64, RIFX and Wave64: whole numbers of 1 to 64 bits (in bytes filled from the
-//! top), floats of 32 and 64. AIFF, AIFC and AU: the same. With the feature `formats` symphonia decodes FLAC, Ogg
+//! top), floats of 32 and 64. AIFF, AIFC, AU and CAF: the same. With the feature `formats` symphonia decodes FLAC, Ogg
 //! (Vorbis, FLAC), MPEG audio of layers 1 to 3, AAC-LC of one or two channels (ADTS, MP4), ALAC, CAF, Matroska and WebM,
 //! and the rarer kinds of WAV and AIFC (A-law, mu-law, MS and IMA ADPCM, MP3); opus-pure decodes Opus in Ogg, MP4 and
 //! WebM. Of HE-AAC the AAC-LC part is read, with a remark. Anything else is refused by name. Samples are scaled to -1..1;
@@ -32,15 +32,20 @@
 
 #[cfg(feature = "formats")]
 mod blocks;
+mod caf;
 mod clip;
 #[cfg(feature = "formats")]
 mod coded;
+#[cfg(feature = "formats")]
+mod container;
 #[cfg(feature = "formats")]
 mod flac;
 pub mod folder;
 #[cfg(feature = "formats")]
 mod frames;
 mod linear;
+#[cfg(feature = "formats")]
+mod matroska;
 mod mix;
 #[cfg(feature = "formats")]
 mod mp4;

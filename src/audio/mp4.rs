@@ -1,13 +1,23 @@
-//! What an MP4 says of its sound that its reader passes over: samples of the encoder's own, and what adds to AAC-LC.
+//! What an MP4 says of its sound that its reader passes over or takes wrong: samples of the encoder's own, how QuickTime stores
+//! samples, what adds to AAC-LC, and what a codec is called.
 
+use super::blocks;
+use super::coded::Stream;
 use super::part::peek;
-use super::wave::big;
+use super::wave::{Adpcm, Coding, big, compression};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use symphonia::core::audio::Channels;
+use symphonia::core::codecs::audio::AudioCodecParameters;
+use symphonia::core::codecs::audio::well_known::CODEC_ID_ALAC;
 
 /// Most bytes of a table of contents that are looked through: an hour of sound has some 500 kB.
 const CONTENTS: u64 = 16 << 20;
+
+/// The kinds of sound that QuickTime shares with AIFC.
+const SHARED: [&[u8; 4]; 11] =
+    [b"twos", b"sowt", b"raw ", b"NONE", b"in24", b"in32", b"fl32", b"fl64", b"alaw", b"ulaw", b"ima4"];
 
 /// What of a track is to be heard, in seconds, or in samples where the file says so.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,44 +33,88 @@ impl Heard {
     pub(super) fn samples(self, rate: u32) -> (u64, u64) {
         let rate = f64::from(rate);
         match self {
-            // Times are whole ticks of a clock that may be slower than the samples: none that sounds is cut.
-            Heard::Seconds { from, length } => {
-                ((from * rate).round() as u64, length.map_or(u64::MAX, |length| (length * rate).ceil() as u64))
-            }
+            // Times are whole ticks of a clock that may be slower than the samples: none that sounds is cut. Where both
+            // clocks are the same, the number is whole but for its last bits.
+            Heard::Seconds { from, length } => (
+                (from * rate).round() as u64,
+                length.map_or(u64::MAX, |length| (length * rate - 1e-3).ceil().max(0.0) as u64),
+            ),
             Heard::Samples { from, length } => (from, if length > 0 { length } else { u64::MAX }),
         }
     }
 }
 
-/// Reads the edit list of a track: one stretch of sound is what encoders note there; several are a work of art that is not followed.
-pub(super) fn heard(file: &mut File, bounds: Range<u64>, track: u32) -> io::Result<Option<Heard>> {
-    let mut at = bounds.start;
+/// A track of sound.
+pub(super) struct Sound {
+    pub(super) id: u32,
+    pub(super) heard: Option<Heard>,
+    /// What symphonia would not find out, or take wrong.
+    pub(super) stream: Option<Stream>,
+    /// What is to be read in place of its kind, from there on, so that symphonia leaves it alone.
+    pub(super) hidden: Option<(u64, Vec<u8>)>,
+    /// What it is called, where nobody reads it.
+    pub(super) unknown: Option<String>,
+}
+
+/// The tracks of sound that a file has, and, where it ends within a box, the bytes that it would have with all of that.
+pub(super) fn sounds(file: &mut File, bounds: Range<u64>) -> io::Result<(Vec<Sound>, Option<u64>)> {
+    let (mut at, mut sounds) = (bounds.start, Vec::new());
     while let [a, b, c, d, kind @ ..] = &peek(file, at, 16)?[..] {
         let (small, kind) = (big(&[*a, *b, *c, *d]), kind);
         let (head, size) = match (small, kind) {
             (1, [_, _, _, _, large @ ..]) if large.len() == 8 => (16, big(large)),
-            (0, _) => (8, bounds.end - at),
+            (0, _) => (8, bounds.end.saturating_sub(at)),
             _ => (8, small),
         };
-        let Some(end) = at.checked_add(size).filter(|end| size >= head && *end <= bounds.end) else { break };
+        let Some(end) = at.checked_add(size).filter(|_| size >= head) else { break };
+        if end > bounds.end {
+            return Ok((sounds, Some(end - bounds.start)));
+        }
         if kind.starts_with(b"moov") && size <= CONTENTS {
-            let contents = peek(file, at + head, (size - head) as usize)?;
-            return Ok(of_track(&contents, track).or_else(|| of_apple(&contents)));
+            let movie = peek(file, at + head, (size - head) as usize)?;
+            let clock = find(&movie, b"mvhd").and_then(clock);
+            let tracks = boxes(&movie).filter(|(kind, _)| kind == b"trak");
+            sounds.extend(tracks.filter_map(|(_, track)| sound(&movie, at + head - bounds.start, track, clock)));
         }
         at = end;
     }
-    Ok(None)
+    Ok((sounds, None))
 }
 
-fn of_track(movie: &[u8], id: u32) -> Option<Heard> {
-    let ticks = clock(find(movie, b"mvhd")?)?;
-    let is_it = |track: &&[u8]| {
-        find(track, b"tkhd").and_then(|head| word(head, if head.first() == Some(&1) { 20 } else { 12 }))
-            == Some(id.into())
-    };
-    let track = boxes(movie).filter(|(kind, _)| kind == b"trak").map(|(_, track)| track).find(is_it)?;
-    let media_ticks = clock(find(find(track, b"mdia")?, b"mdhd")?)?;
-    let list = find(find(track, b"edts")?, b"elst")?;
+/// A track, if it is one of sound, of a movie whose contents begin at byte `start`.
+fn sound(movie: &[u8], start: u64, track: &[u8], movie_ticks: Option<f64>) -> Option<Sound> {
+    let head = find(track, b"tkhd")?;
+    let id = word(head, if head.first() == Some(&1) { 20 } else { 12 })? as u32;
+    let media = find(track, b"mdia")?;
+    if find(media, b"hdlr")?.get(8..12)? != b"soun" {
+        return None;
+    }
+    let head = find(media, b"mdhd")?;
+    let wide = head.first() == Some(&1);
+    let (ticks, length) = (clock(head)?, if wide { head.get(24..32)? } else { head.get(16..20)? });
+    let edits = find(track, b"edts").and_then(|edits| find(edits, b"elst"));
+    let heard = edits.zip(movie_ticks).and_then(|(list, movie_ticks)| edit(list, movie_ticks, ticks, big(length)));
+    let mut sound = Sound { id, heard: heard.or_else(|| of_apple(movie)), stream: None, hidden: None, unknown: None };
+    let tables = find(find(media, b"minf")?, b"stbl")?;
+    if let Some(entry) = find(tables, b"stsd").and_then(Entry::read) {
+        let size = find(tables, b"stsz").and_then(|sizes| word(sizes, 4)).unwrap_or(0);
+        let shared = SHARED.contains(&&entry.kind);
+        if shared {
+            let at = start + (entry.at.as_ptr().addr() - movie.as_ptr().addr()) as u64;
+            sound.hidden = Some((at, b"seen".to_vec()));
+        }
+        sound.stream = entry.stream(ticks, size);
+        if let Some(stream) = sound.stream.as_mut().filter(|_| shared) {
+            let counted = stream.codec.sample_rate.map(f64::from) == Some(ticks);
+            stream.promised = Some(big(length)).filter(|_| counted);
+        }
+        sound.unknown = sound.stream.is_none().then(|| entry.name()).flatten();
+    }
+    Some(sound)
+}
+
+/// Reads an edit list: one stretch of sound is what encoders note there; several are a work of art that is not followed.
+fn edit(list: &[u8], movie_ticks: f64, ticks: f64, media: u64) -> Option<Heard> {
     let wide = list.first() == Some(&1);
     let entries = list.get(8..)?.chunks_exact(if wide { 20 } else { 12 }).take(word(list, 4)? as usize);
     let split = |entry: &[u8]| match wide {
@@ -73,8 +127,122 @@ fn of_track(movie: &[u8], id: u32) -> Option<Heard> {
     if sounding.next().is_some() {
         return None;
     }
-    let length = (length > 0).then_some(length as f64 / ticks);
-    Some(Heard::Seconds { from: from as f64 / media_ticks, length })
+    let rest = media.saturating_sub(from as u64) as f64 / ticks;
+    let stated = length as f64 / movie_ticks;
+    let length = match (length, rest > 0.0) {
+        (0, _) => None,
+        // The clock of the movie is slow: an edit that reaches the end within a tick of it ends where the sound does.
+        (_, true) if (stated - rest).abs() < 1.0 / movie_ticks => Some(rest),
+        _ => Some(stated),
+    };
+    Some(Heard::Seconds { from: from as f64 / ticks, length })
+}
+
+/// How sound is described.
+struct Entry<'b> {
+    /// Where its kind stands.
+    at: &'b [u8],
+    kind: [u8; 4],
+    channels: u16,
+    bits: u64,
+    rate: u32,
+    /// The boxes that follow, and those in the one that QuickTime puts around them.
+    inner: &'b [u8],
+    wave: &'b [u8],
+}
+
+impl Entry<'_> {
+    /// The first entry of a `stsd`.
+    fn read(described: &[u8]) -> Option<Entry<'_>> {
+        let at = described.get(12..)?;
+        let (kind, entry) = boxes(described.get(8..)?).next()?;
+        let (version, channels) = (big(entry.get(8..10)?), big(entry.get(16..18)?) as u16);
+        let (mut bits, rate) = (big(entry.get(18..20)?), big(entry.get(24..26)?) as u32);
+        let inner = match version {
+            0 => entry.get(28..)?,
+            1 => {
+                // Bytes of a sample, which count for more.
+                bits = Some(8 * word(entry, 32)?).filter(|bits| (8..=64).contains(bits)).unwrap_or(bits);
+                entry.get(44..)?
+            }
+            _ => entry.get(64..)?,
+        };
+        let wave = find(inner, b"wave").unwrap_or_default();
+        Some(Entry { at, kind, channels, bits, rate, inner, wave })
+    }
+
+    /// What symphonia would take wrong or not know, in samples of `size` bytes if they are all of one.
+    fn stream(&self, ticks: f64, size: u64) -> Option<Stream> {
+        let channels = self.channels;
+        let rate = if self.rate == 0 { ticks as u32 } else { self.rate };
+        let mut codec = AudioCodecParameters::new();
+        codec.with_sample_rate(rate).with_channels(Channels::Discrete(channels));
+        if &self.kind == b"alac" {
+            let cookie = find(self.wave, b"alac")?.get(4..)?;
+            codec.for_codec(CODEC_ID_ALAC).with_extra_data(cookie.into());
+            return Some(Stream::new(codec));
+        }
+        if !SHARED.contains(&&self.kind) || channels == 0 {
+            return None;
+        }
+        match compression(&self.kind, self.bits, channels).ok()? {
+            Coding::Linear(mut linear) => {
+                // Whether the lowest byte comes first, where a kind does not say.
+                let little =
+                    find(self.wave, b"enda").or_else(|| find(self.inner, b"enda")).is_some_and(|word| word == [0, 1]);
+                linear.big_endian &= !little;
+                let whole = size.is_multiple_of(linear.bytes as u64 * u64::from(channels));
+                whole.then(|| Stream { linear: Some((linear, channels)), ..Stream::new(codec) })
+            }
+            Coding::Adpcm { block, frames, .. } if channels <= 2 && size == u64::from(block) => {
+                Some(Stream::new(blocks::codec(Adpcm::QuickTime, rate, channels, frames, frames)))
+            }
+            _ => None,
+        }
+    }
+
+    /// What it is called where nobody reads it.
+    fn name(&self) -> Option<String> {
+        let object = || {
+            let esds = find(self.inner, b"esds").or_else(|| find(self.wave, b"esds"))?;
+            // A description of 4 within that of 3, each a number, its length in up to four bytes, and what it holds.
+            let behind = |at: usize| {
+                let length = esds.get(at + 1..at + 5)?;
+                Some(at + 2 + length.iter().take_while(|byte| **byte & 0x80 != 0).count())
+            };
+            let at = behind(behind(4)? + 3)?;
+            esds.get(at).copied()
+        };
+        let name = match &self.kind {
+            b"mp4a" => match object()? {
+                0x40 | 0x66..=0x69 | 0x6b => return None,
+                0xa5 => "AC-3",
+                0xa6 => "E-AC-3",
+                0xa9..=0xac => "DTS",
+                0xad => "Opus of an older kind",
+                0xdd => "Vorbis",
+                0xe1 => "QCELP",
+                other => return Some(format!("MPEG-4 sound of type 0x{other:02x}")),
+            },
+            b"alac" | b"fLaC" | b"Opus" | b".mp3" | b"lpcm" => return None,
+            b"ac-3" | b"sac3" => "AC-3",
+            b"ec-3" => "E-AC-3",
+            b"ac-4" => "AC-4",
+            b"samr" => "AMR",
+            b"sawb" => "AMR-WB",
+            b"agsm" => "GSM 6.10",
+            b"MAC3" | b"MAC6" => "MACE",
+            b"QDM2" | b"QDMC" => "QDesign Music",
+            b"Qclp" | b"sqcp" => "QCELP",
+            b"mlpa" => "TrueHD",
+            b"dtsc" | b"dtse" | b"dtsh" | b"dtsl" => "DTS",
+            b"ms\0\x02" => "MS ADPCM",
+            b"ms\0\x11" => "IMA ADPCM",
+            b"enca" | b"drms" => "sound that is encrypted",
+            kind => return Some(format!("sound of kind `{}`", kind.escape_ascii())),
+        };
+        Some(name.to_owned())
+    }
 }
 
 /// ` 00000000 DELAY PADDING LENGTH ..` in hexadecimal digits.

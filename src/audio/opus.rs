@@ -14,6 +14,8 @@ pub(super) struct Opus {
     pub(super) skip: u64,
     /// What samples are to be multiplied with.
     gain: f32,
+    /// Whether an empty packet came.
+    ended: bool,
     decoded: Vec<f32>,
 }
 
@@ -32,7 +34,7 @@ impl Opus {
         let number = |bytes: [u8; 2]| if *version == 0 { big(&bytes) } else { little(&bytes) } as u16;
         let (skip, gain) = (number([*a, *b]), number([*c, *d]) as i16);
         let count = usize::from(*channels);
-        let wrong = |error: opus_pure::Error| format!("Opus of a kind that is not read: {error}");
+        let wrong = |error: opus_pure::Error| format!("Opus of a kind ({error})");
         let streams = match (family, count) {
             (0, 1 | 2) => Streams::One(Box::new(OpusDecoder::new(RATE as i32, count).map_err(wrong)?)),
             (1, 1..=8) => {
@@ -40,21 +42,26 @@ impl Opus {
                 let layout = several.layout();
                 let expected = [layout.nb_streams as u8, layout.nb_coupled_streams as u8];
                 if table.get(..2) != Some(&expected[..]) || table.get(2..2 + count) != Some(&layout.mapping[..]) {
-                    return Err(format!("Opus of {count} channels in an unusual order, which is not read"));
+                    return Err(format!("Opus of {count} channels in an unusual order"));
                 }
                 Streams::Several(Box::new(several))
             }
-            _ => return Err(format!("Opus of {count} channels in mapping family {family}, which is not read")),
+            _ => return Err(format!("Opus of {count} channels in mapping family {family}")),
         };
         let gain = 10_f32.powf(f32::from(gain) / 256.0 / 20.0);
-        Ok(Opus { streams, channels: count, skip: skip.into(), gain, decoded: Vec::new() })
+        Ok(Opus { streams, channels: count, skip: skip.into(), gain, ended: false, decoded: Vec::new() })
     }
 
     /// Replaces `into` by the interleaved samples of a packet; how many each channel has.
     pub(super) fn decode(&mut self, packet: &[u8], into: &mut Vec<f32>) -> Result<usize, String> {
         self.decoded.resize(MAX_PACKET_SAMPLES * self.channels, 0.0);
-        // An empty packet stands for a lost one, which a file has no reason to hold.
+        into.clear();
+        // Some writers end with an empty packet. Before others it stands for a lost one, which a file has no reason to hold.
         if packet.is_empty() {
+            self.ended = true;
+            return Ok(0);
+        }
+        if self.ended {
             return Err("an empty packet".into());
         }
         let frames = match &mut self.streams {
@@ -62,7 +69,6 @@ impl Opus {
             Streams::Several(several) => several.decode(packet, MAX_PACKET_SAMPLES, &mut self.decoded),
         };
         let frames = frames.map_err(|error| error.to_string())?;
-        into.clear();
         into.extend(self.decoded[..frames * self.channels].iter().map(|sample| sample * self.gain));
         Ok(frames)
     }

@@ -10,6 +10,8 @@ pub(super) struct Part {
     front: Vec<u8>,
     file: Arc<File>,
     range: Range<u64>,
+    /// What is read instead of other bytes, and from where on.
+    changes: Vec<(u64, Vec<u8>)>,
     /// Where the next byte is read, from the first of `front`.
     at: u64,
 }
@@ -17,13 +19,19 @@ pub(super) struct Part {
 impl Part {
     /// The bytes `range` of the file, whose end lies within it.
     pub(super) fn new(file: impl Into<Arc<File>>, range: Range<u64>) -> Part {
-        Part { front: Vec::new(), file: file.into(), range, at: 0 }
+        Part { front: Vec::new(), file: file.into(), range, changes: Vec::new(), at: 0 }
+    }
+
+    /// The same with other bytes in some places, which count from the first.
+    #[cfg(feature = "formats")]
+    pub(super) fn changed(self, changes: Vec<(u64, Vec<u8>)>) -> Part {
+        Part { changes, ..self }
     }
 
     /// The same behind other bytes.
     #[cfg(feature = "formats")]
     pub(super) fn behind(front: Vec<u8>, file: Arc<File>, range: Range<u64>) -> Part {
-        Part { front, file, range, at: 0 }
+        Part { front, file, range, changes: Vec::new(), at: 0 }
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -43,6 +51,12 @@ impl Read for Part {
             file.seek(SeekFrom::Start(from))?;
             file.read(&mut buffer[..most])?
         };
+        for (from, bytes) in &self.changes {
+            let seen = self.at.max(*from)..(self.at + read as u64).min(from + bytes.len() as u64);
+            for at in seen {
+                buffer[(at - self.at) as usize] = bytes[(at - from) as usize];
+            }
+        }
         self.at += read as u64;
         Ok(read)
     }
@@ -92,4 +106,25 @@ pub(super) fn peek(file: &mut (impl Read + Seek), at: u64, most: usize) -> io::R
     let held = read_up_to(file, &mut bytes)?;
     bytes.truncate(held);
     Ok(bytes)
+}
+
+#[cfg(all(test, feature = "formats"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changed_bytes_are_read_in_pieces_of_any_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, b"..abcdefgh..").unwrap();
+        for piece in 1..10 {
+            let part = Part::new(File::open(&path).unwrap(), 2..10);
+            let mut part = part.changed(vec![(1, b"XY".to_vec()), (7, b"Z".to_vec())]);
+            let (mut all, mut buffer) = (Vec::new(), vec![0; piece]);
+            while let held @ 1.. = part.read(&mut buffer).unwrap() {
+                all.extend_from_slice(&buffer[..held]);
+            }
+            assert_eq!(all, b"aXYdefgZ", "pieces of {piece}");
+        }
+    }
 }

@@ -17,6 +17,9 @@ const CHUNKS: usize = 100_000;
 /// Most bytes of a chunk that describes sound: real ones have some fifty.
 const DESCRIPTION: usize = 512;
 
+/// Most bytes of zero between two chunks.
+const ZEROS: u64 = 64 << 10;
+
 /// Names that chunks have in practice, for files whose writer forgot to fill up an odd chunk or filled it up with rubbish.
 const NAMES: [&[u8; 4]; 36] = [
     b"fmt ", b"data", b"fact", b"LIST", b"bext", b"cue ", b"smpl", b"inst", b"junk", b"JUNK", b"id3 ", b"ID3 ",
@@ -51,6 +54,14 @@ struct Chunk {
     size: u64,
 }
 
+/// What chunks say of sound.
+struct Found {
+    description: Vec<u8>,
+    data: Range<u64>,
+    stated: Option<u64>,
+    fact: Option<u64>,
+}
+
 /// The head of Wave64: names are GUIDs.
 const WAVE64: &[u8; 16] = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00";
 
@@ -79,15 +90,28 @@ pub(super) fn find(file: &mut File, length: u64, bounds: Range<u64>) -> io::Resu
     let stated = head.get(4..8).map_or(0, |size| if big_endian { wave::big(size) } else { wave::little(size) });
     let whole = start + 8 + stated;
     let walk = Walk { file: BufReader::new(file), at: start + skip, whole, length, end, form };
-    if head.starts_with(b"FORM") { walk.aiff(head.ends_with(b"C")) } else { walk.wave() }
+    if !head.starts_with(b"FORM") {
+        let found = walk.find(b"fmt ", b"data")?;
+        return Ok(found
+            .and_then(|found| wave::described(&found.description, big_endian, found.data, found.stated, found.fact)));
+    }
+    let found = walk.find(b"COMM", b"SSND")?;
+    Ok(found.and_then(|found| wave::common(&found.description, head.ends_with(b"C"), found.data, found.stated)))
 }
 
 impl Walk<'_> {
-    /// The next chunk; `None` where there is none, or nothing that could be one.
-    fn next(&mut self) -> io::Result<Option<Chunk>> {
+    /// The next chunk; `None` where there is none. Behind the sound (`done`) rubbish is none either; in front of it a name may
+    /// be of any bytes, and zeros that fill up more than they should are passed over.
+    fn next(&mut self, done: bool) -> io::Result<Option<Chunk>> {
+        if !done && matches!(self.form, Form::Riff { .. }) {
+            let from = self.at;
+            while self.at < from + ZEROS && self.bytes(self.at, 2)?.is_some_and(|two| two == [0, 0]) {
+                self.at += 2;
+            }
+        }
         let Some(head) = self.bytes(self.at, self.head())? else { return Ok(None) };
         let Ok(name) = <[u8; 4]>::try_from(&head[..4]) else { return Ok(None) };
-        if !name.iter().all(|byte| (0x20..0x7f).contains(byte)) {
+        if done && !name.iter().all(|byte| (0x20..0x7f).contains(byte)) {
             return Ok(None);
         }
         let (at, size) = (self.at + self.head(), self.number(&head[head.len() - self.size_bytes()..]));
@@ -113,21 +137,31 @@ impl Walk<'_> {
         Ok(known(&five[1..]) || !known(&five[..4]))
     }
 
-    /// WAV of any form.
-    fn wave(mut self) -> io::Result<Result<Wave, String>> {
-        let (mut describing, mut data, mut fact, mut ds64) = (None, None, None, None);
+    /// Walks the chunks: one describes the sound, another holds it.
+    fn find(mut self, describing: &[u8; 4], holding: &[u8; 4]) -> io::Result<Result<Found, String>> {
+        let (mut description, mut data, mut fact, mut ds64) = (None, None, None, None);
         for _ in 0..CHUNKS {
-            let Some(mut chunk) = self.next()? else { break };
+            let Some(mut chunk) = self.next(data.is_some())? else { break };
             match &chunk.name {
                 b"ds64" => ds64 = self.bytes(chunk.at, 16)?.map(|sizes| wave::little(&sizes[8..16])),
-                b"fmt " if describing.is_none() => describing = Some(self.contents(&chunk)?),
                 b"fact" => fact = self.bytes(chunk.at, 4)?.map(|frames| self.number(&frames)),
-                b"data" if data.is_some() => return Ok(Err("holds two chunks of sound data".into())),
-                b"data" => {
+                name if name == describing && description.is_none() => description = Some(self.contents(&chunk)?),
+                name if name == holding && data.is_some() => return Ok(Err("holds two chunks of sound data".into())),
+                name if name == holding => {
                     if let (Some(size), 0xffff_ffff) = (ds64, chunk.size) {
                         chunk.size = size;
                     }
-                    let found = self.sound(&chunk)?;
+                    let mut before = 0;
+                    if holding == b"SSND" {
+                        let Some(offsets) = self.bytes(chunk.at, 8)? else { break };
+                        // Sound begins some bytes into the chunk, which count.
+                        before = 8 + self.number(&offsets[..4]);
+                    }
+                    let inner = Chunk { at: chunk.at + before, size: chunk.size.saturating_sub(before), ..chunk };
+                    if inner.at > self.length {
+                        return Ok(Err(too_long(&chunk)));
+                    }
+                    let found = self.sound(&inner)?;
                     let open = found.1.is_none();
                     data = Some(found);
                     // What lies behind data that end with the file is their own.
@@ -144,46 +178,9 @@ impl Walk<'_> {
                 break;
             }
         }
-        let Some(describing) = describing else { return Ok(Err(lacks("fmt "))) };
-        let Some((data, stated)) = data else { return Ok(Err(lacks("data"))) };
-        let big_endian = self.form == Form::Riff { big_endian: true };
-        Ok(wave::described(&describing, big_endian, data, stated, fact))
-    }
-
-    /// AIFF, or AIFC.
-    fn aiff(mut self, compressed: bool) -> io::Result<Result<Wave, String>> {
-        let (mut describing, mut data) = (None, None);
-        for _ in 0..CHUNKS {
-            let Some(mut chunk) = self.next()? else { break };
-            match &chunk.name {
-                b"COMM" if describing.is_none() => describing = Some(self.contents(&chunk)?),
-                b"SSND" if data.is_some() => return Ok(Err("holds two chunks of sound data".into())),
-                b"SSND" => {
-                    let Some(offsets) = self.bytes(chunk.at, 8)? else { break };
-                    // Sound begins some bytes into the chunk, which count.
-                    let before = 8 + self.number(&offsets[..4]);
-                    let inner = Chunk { at: chunk.at + before, size: chunk.size.saturating_sub(before), ..chunk };
-                    if inner.at > self.length {
-                        return Ok(Err(too_long(&chunk)));
-                    }
-                    let found = self.sound(&inner)?;
-                    if found.1.is_none() {
-                        chunk.size = self.length - chunk.at;
-                    }
-                    data = Some(found);
-                }
-                _ => {}
-            }
-            if !self.skip(&chunk)? {
-                if data.is_none() {
-                    return Ok(Err(too_long(&chunk)));
-                }
-                break;
-            }
-        }
-        let Some(describing) = describing else { return Ok(Err(lacks("COMM"))) };
-        let Some((data, stated)) = data else { return Ok(Err(lacks("SSND"))) };
-        Ok(wave::common(&describing, compressed, data, stated))
+        let Some(description) = description else { return Ok(Err(lacks(describing))) };
+        let Some((data, stated)) = data else { return Ok(Err(lacks(holding))) };
+        Ok(Ok(Found { description, data, stated, fact }))
     }
 
     /// The bytes of sound in a chunk, and how many it states, if it does.
@@ -238,12 +235,12 @@ impl Walk<'_> {
     }
 }
 
-fn lacks(name: &str) -> String {
-    format!("header cut short: no sound data follows it (no chunk `{name}`)")
+fn lacks(name: &[u8; 4]) -> String {
+    format!("header cut short: no sound data follows it (no chunk `{}`)", name.escape_ascii())
 }
 
 fn too_long(chunk: &Chunk) -> String {
-    let name = String::from_utf8_lossy(&chunk.name);
+    let name = chunk.name.escape_ascii();
     format!(
         "header cut short or damaged: chunk `{name}` at byte {} claims {} bytes, more than follow",
         chunk.at - 8,

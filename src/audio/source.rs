@@ -3,7 +3,7 @@
 use super::linear::Samples;
 use super::part::{Part, peek};
 use super::wave::{Coding, Wave, not_read};
-use super::{riff, tags};
+use super::{caf, riff, tags};
 use crate::error::{Error, Result};
 use std::fmt;
 use std::fs::{self, File};
@@ -117,6 +117,13 @@ pub(super) fn open(path: &Path) -> Result<(Format, Box<dyn Source>)> {
             let wave = wave.map_err(|why| Error::unusable(path, format!("{format}: {why}")))?;
             Ok((format, open_wave(path, file, wave)?))
         }
+        Some(Format::Caf) => match caf::find(&mut file, bounds.clone()).map_err(failed)? {
+            Some(wave) => {
+                let wave = wave.map_err(|why| Error::unusable(path, format!("CAF: {why}")))?;
+                Ok((Format::Caf, open_wave(path, file, wave)?))
+            }
+            None => open_coded(path, file, bounds, Format::Caf),
+        },
         Some(format) => open_coded(path, file, bounds, format),
         None => Err(Error::unusable(path, unknown(&head))),
     }
@@ -192,7 +199,7 @@ fn open_wave_coded(path: &Path, _: File, wave: Wave) -> Result<Box<dyn Source>> 
 }
 
 /// What sounds in formats that are not read begin with.
-const OTHERS: [(&[u8], &str); 22] = [
+const OTHERS: [(&[u8], &str); 21] = [
     (b"#!AMR", "AMR"),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media (WMA, ASF)"),
     (b"DSD ", "DSD (DSF)"),
@@ -213,7 +220,6 @@ const OTHERS: [(&[u8], &str); 22] = [
     (b"FLV\x01", "Flash video"),
     (b"\0\0\x01\xba", "MPEG video"),
     (b"\0\0\x01\xb3", "MPEG video"),
-    (b"\x56\xe0", "AAC in LATM"),
     (b"FORM", "IFF (8SVX or another form)"),
 ];
 
@@ -244,6 +250,10 @@ fn unknown(head: &[u8]) -> String {
     }
     if is_free(head) {
         return not_read("MP3 of free bit rate");
+    }
+    // A sync of eleven bits, then a length.
+    if matches!(head, [0x56, second, ..] if second & 0xe0 == 0xe0) {
+        return not_read("AAC in LATM");
     }
     match (named(&OTHERS), named(&NO_SOUNDS)) {
         (Some(name), _) => not_read(name),

@@ -124,9 +124,23 @@ pub(super) fn common(comm: &[u8], compressed: bool, data: Range<u64>, stated: Op
     let (channels, frames, bits) = (big(&comm[..2]) as u16, big(&comm[2..6]), big(&comm[6..8]));
     let rate = extended(&comm[8..18]);
     let kind = if compressed { &comm[18..22] } else { b"NONE" };
+    let coding = compression(kind, bits, channels)?;
+    let mut wave = finished(Format::Aiff, rate, channels, coding, data, stated)?;
+    // Frames are stated once more: they count where the chunk did not say how long it is.
+    if let (None, Coding::Linear(linear)) = (stated, &wave.coding) {
+        let bytes = frames * u64::from(channels) * linear.bytes as u64;
+        if (1..=wave.data.end - wave.data.start).contains(&bytes) {
+            wave.data.end = wave.data.start + bytes;
+        }
+    }
+    Ok(wave)
+}
+
+/// How AIFC and QuickTime code sound of this kind, in samples of so many bits.
+pub(super) fn compression(kind: &[u8], bits: u64, channels: u16) -> Result<Coding, String> {
     let needed = bits.div_ceil(8) as usize;
     let linear = |number, bytes, big_endian| Coding::Linear(Linear { number, bytes, big_endian });
-    let coding = match &kind.to_ascii_lowercase()[..] {
+    Ok(match &kind.to_ascii_lowercase()[..] {
         b"none" | b"twos" if (1..=8).contains(&needed) => linear(Number::Signed, needed, true),
         b"sowt" if (1..=8).contains(&needed) => linear(Number::Signed, needed, false),
         b"none" | b"twos" | b"sowt" => return Err(format!("{bits} bits per sample: 1 to 64 are read")),
@@ -143,16 +157,7 @@ pub(super) fn common(comm: &[u8], compressed: bool, data: Range<u64>, stated: Op
             Coding::Adpcm { kind: Adpcm::QuickTime, block: channels.saturating_mul(34), frames: 64, total: None }
         }
         _ => return Err(not_read(&format!("compression `{}`", String::from_utf8_lossy(kind).escape_default()))),
-    };
-    let mut wave = finished(Format::Aiff, rate, channels, coding, data, stated)?;
-    // Frames are stated once more: they count where the chunk did not say how long it is.
-    if let (None, Coding::Linear(linear)) = (stated, &wave.coding) {
-        let bytes = frames * u64::from(channels) * linear.bytes as u64;
-        if (1..=wave.data.end - wave.data.start).contains(&bytes) {
-            wave.data.end = wave.data.start + bytes;
-        }
-    }
-    Ok(wave)
+    })
 }
 
 /// AU: its head, which begins at byte `start` of a file of `length` bytes; the sound ends at `end` at the latest.

@@ -95,6 +95,10 @@ fn chunks_stand_in_any_order_and_descriptions_have_any_size() {
         vec![chunk(b"bext", &[b'q'; 603]), plain.clone(), data.clone()],
         vec![plain.clone(), rubbish, data.clone()],
         vec![plain.clone(), unfilled, data.clone()],
+        // Names of any bytes, and zeros where no chunk begins.
+        vec![chunk(b"abc\0", b"xy"), plain.clone(), chunk(b"\xa9xyz", b"xyz"), data.clone()],
+        vec![plain.clone(), vec![0; 8], data.clone()],
+        vec![chunk(b"LIST", &[1; 26]), vec![0; 2], plain.clone(), vec![0; 30], data.clone()],
         vec![plain.clone(), chunk(b"abcd", b""), chunk(b"cue ", &[0; 4]), data.clone(), chunk(b"LIST", &[1; 26])],
         vec![plain.clone(), data.clone(), b"rubbish behind everything".to_vec()],
         vec![plain.clone(), data.clone(), claiming(b"LIST", u32::MAX, b"cut")],

@@ -13,6 +13,8 @@ mod joined;
 mod logmel;
 mod refuse;
 mod resample;
+#[cfg(feature = "formats")]
+mod unfinished;
 mod windows;
 
 use std::path::{Path, PathBuf};
