@@ -66,7 +66,8 @@ impl Cache {
     pub(super) fn set_absent(&self, commit: &str, file: &str) -> Result<()> {
         let path = self.absent(commit, file);
         make_parent(&path)?;
-        outside::create(&path).map(drop)
+        // Others may be told the same at the same time.
+        replace(&path, |new| File::create_new(new).map(drop))
     }
 
     fn absent(&self, commit: &str, file: &str) -> PathBuf {
