@@ -32,14 +32,16 @@ What INPUT is, is told by its ending:
   .parquet         every row a record; built with feature `parquet` only
   a directory      every .npy in it a record, named by `records.jsonl` there (as `export` writes it) or else by its file
 
-Arrays may hold floats, integers or bool (0 and 1) of any width and byte order, by rows or by columns (Fortran order), their type
-written in any way that numpy reads; values become f32, and one that is beyond it is an error. Only regular files are read, and in a directory only what lies in it.
+Arrays may hold floats, integers or bool (0 and 1) of any width and byte order, by rows or by columns (Fortran order),
+their type written in any way that numpy reads; values become f32, and one that is beyond it is an error. Only regular
+files are read, and in a directory only what lies in it.
 
-Records are committed in batches, each wholly or not at all: of about 1 GB where they have ids or the collection is new, else of
-32 MB. When the command fails, what was good before stays, and it says how many records that were; when it is interrupted, the
-batches before stay. Records with ids may be imported again: they replace themselves, and the command says how many did. Records without ids are numbered, and numbered again when they are imported again. A
-number that a collection has given (20 digits) may mean another record there: where it does, nothing is replaced unless --replace or
---renumber says what is meant. Memory: two batches, the largest record (at most 4 GiB), and the ids.
+Records are committed in batches, each wholly or not at all: of about 1 GB where they have ids or the collection is
+new, else of 32 MB. When the command fails, what was good before stays, and it says how many records that were; when
+it is interrupted, the batches before stay. Records with ids may be imported again: they replace themselves, and the
+command says how many did. Records without ids are numbered, and numbered again when they are imported again. A number
+that a collection has given (20 digits) may mean another record there: where it does, nothing is replaced unless
+--replace or --renumber says what is meant. Memory: two batches, the largest record (at most 4 GiB), and the ids.
 
 Examples:
   otolith import vectors.otolith base.fvecs --metric l2

@@ -37,8 +37,9 @@ pub(super) enum Kind {
 }
 
 const BUILD_HELP: &str = "\
-An index serves queries that ask for a recall (`Query::recall`); others are answered exactly, with or without it. It is kept
-beside its segment and may be deleted at any time: queries then take longer. Segments of few records get none, scanning them is faster.
+An index serves queries that ask for a recall (`Query::recall`); others are answered exactly, with or without it. It
+is kept beside its segment and may be deleted at any time: queries then take longer. Segments of few records get none,
+scanning them is faster.
 
 Examples:
   otolith index build vectors.otolith
@@ -47,18 +48,20 @@ Examples:
   otolith index build sounds.otolith --view white --kind candidates
   otolith index build pictures.otolith --queries texts.npy
 
-An index measures its recall with some of the records. A search with --recall by a query that is unlike them (a text that asks for pictures, say) is
-recognised and answered exactly, which takes longer. With --queries the index is built anew and measured with these queries too (the first
-1,000 of them, as raw rows; some hundred are enough), so that others like them are answered by the index.
+An index measures its recall with some of the records. A search with --recall by a query that is unlike them (a text
+that asks for pictures, say) is recognised and answered exactly, which takes longer. With --queries the index is built
+anew and measured with these queries too (the first 1,000 of them, as raw rows; some hundred are enough), so that
+others like them are answered by the index.
 
 With --json: as `index list`; `seconds` is null for an index that was there already.";
 
 const LIST_HELP: &str = "\
-Recall is that of the index's own test queries, which it asked when it was built: at which setting (a width of search, a number of lists or of candidates)
-it found which share of the exact answer.
+Recall is that of the index's own test queries, which it asked when it was built: at which setting (a width of search,
+a number of lists or of candidates) it found which share of the exact answer.
 
-With --json: {\"indexes\": [{\"view\", \"segment\", \"kind\", \"records\", \"rows\", \"bytes\", \"seconds\", \"curve\": [{\"source\", \"k\", \"setting\", \"recall\",
-\"deviation\", \"queries\"}]}]}; `source` says who asked: \"records\", or the \"queries\" given to `index build`.";
+With --json: {\"indexes\": [{\"view\", \"segment\", \"kind\", \"records\", \"rows\", \"bytes\", \"seconds\",
+\"curve\": [{\"source\", \"k\", \"setting\", \"recall\", \"deviation\", \"queries\"}]}]}; `source` says who asked:
+\"records\", or the \"queries\" given to `index build`.";
 
 /// Build an index.
 #[derive(clap::Args)]

@@ -37,25 +37,28 @@ const TARGETS: [f64; 3] = [0.9, 0.95, 0.99];
 const NEARLY_ALL: f64 = 0.999;
 
 const HELP: &str = "\
-FILE and --queries are read as `import` reads them: .npy, .npz, .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .parquet, a directory. They are
-searched exactly, by a graph (hnsw) and by lists (ivf). A setting is a width of search, or a number of lists; it is doubled until nearly all
-is found, or until the exact scan is faster.
-Recall is the share of the exact answer that was found. The second table tells what `Query::recall` does when asked for 0.9,
-0.95, 0.99: what it chose, the recall that it promises (from where to where, with 90 % confidence), and the recall measured.
+FILE and --queries are read as `import` reads them: .npy, .npz, .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .parquet, a
+directory. They are searched exactly, by a graph (hnsw) and by lists (ivf). A setting is a width of search, or a
+number of lists; it is doubled until nearly all is found, or until the exact scan is faster. Recall is the share of
+the exact answer that was found. The second table tells what `Query::recall` does when asked for 0.9, 0.95, 0.99: what
+it chose, the recall that it promises (from where to where, with 90 % confidence), and the recall measured.
 
-FILE is copied into a temporary database (TMPDIR says where). With --db nothing is copied or built: the exact scan and the indexes
-that are there are measured, and without --queries some records are the queries, each left out of what it finds.
+FILE is copied into a temporary database (TMPDIR says where). With --db nothing is copied or built: the exact scan and
+the indexes that are there are measured, and without --queries some records are the queries, each left out of what it
+finds.
 
 Examples:
   otolith bench vectors.npy
   otolith bench base.fvecs --queries query.fvecs --metric l2 -k 100 --plot recall.svg
   otolith bench --db sounds.otolith --view mean
 
-With --json: {\"otolith\", \"input\", \"records\", \"dim\", \"metric\", \"record_bytes\", \"queries\", \"k\", \"exact\": {\"queries_per_second\", \"p50_ms\",
-\"p99_ms\"}, \"ways\": [{\"way\", \"build_seconds\", \"bytes_per_record\", \"settings\": [{\"setting\", \"recall\", \"queries_per_second\", \"p50_ms\",
-\"p99_ms\"}], \"asked\": [{\"target\", \"chosen\", \"low\", \"high\", \"recall\", \"queries_per_second\", \"p50_ms\", \"p99_ms\"}]}], \"skipped\": [{\"way\",
-\"why\"}]}; `record_bytes` is what the rows of a record take, `bytes_per_record` what the index takes beside it; `low` and `high` are null where the exact
-scan was chosen, `build_seconds` where nothing was built.";
+With --json: {\"otolith\", \"input\", \"records\", \"dim\", \"metric\", \"record_bytes\", \"queries\", \"k\",
+\"exact\": {\"queries_per_second\", \"p50_ms\", \"p99_ms\"}, \"ways\": [{\"way\", \"build_seconds\",
+\"bytes_per_record\", \"settings\": [{\"setting\", \"recall\", \"queries_per_second\", \"p50_ms\", \"p99_ms\"}],
+\"asked\": [{\"target\", \"chosen\", \"low\", \"high\", \"recall\", \"queries_per_second\", \"p50_ms\",
+\"p99_ms\"}]}], \"skipped\": [{\"way\", \"why\"}]}; `record_bytes` is what the rows of a record take,
+`bytes_per_record` what the index takes beside it; `low` and `high` are null where the exact scan was chosen,
+`build_seconds` where nothing was built.";
 
 /// Measure recall and speed of exact and approximate search on your own data.
 #[derive(clap::Args)]
