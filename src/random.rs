@@ -15,6 +15,15 @@ pub(crate) fn unit_f32(draws: &mut ChaCha8Rng) -> f32 {
     (draws.next_u32() >> 8) as f32 / (1 << 24) as f32
 }
 
+/// A number that looks random and depends on another alone: SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
+/// 2014) from there.
+pub(crate) fn mixed(number: u64) -> u64 {
+    let mut word = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
 /// Puts things in a random order (Fisher and Yates).
 #[cfg(feature = "esc50")]
 pub(crate) fn shuffle<T>(things: &mut [T], draws: &mut ChaCha8Rng) {

@@ -6,6 +6,7 @@
 
 use super::curve::{Curve, Source};
 use super::questions::{Questions, Signs};
+use crate::random::mixed;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -43,11 +44,8 @@ impl Recall {
 
     /// Whether it is the turn of a query, when a share of all has one. Which they are follows no rhythm that queries could have as well.
     pub(crate) fn is_due(&self, share: f64) -> bool {
-        let mut number = self.asked.fetch_add(1, Ordering::Relaxed).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        // The finalizer of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
-        number = (number ^ number >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        number = (number ^ number >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((number ^ number >> 31) >> 11) as f64 / ((1u64 << 53) as f64) < share
+        let word = mixed(self.asked.fetch_add(1, Ordering::Relaxed));
+        ((word >> 11) as f64 / (1u64 << 53) as f64) < share
     }
 
     /// The settings at which a query for so many hits is to be tried.

@@ -3,6 +3,7 @@
 //! MaxSim lets every row go its own way, which is what makes it find; but a silent row matches any silence, and a steady tone any
 //! of its moments. Taken in step, the rows settle each other's doubts.
 
+use crate::index::codes::power_of_two;
 use crate::kernel::{Strided, product};
 use crate::matrix::MatrixView;
 use crate::score::Metric;
@@ -66,7 +67,7 @@ pub(super) fn best_shift(metric: Metric, query: MatrixView<'_>, record: MatrixVi
 struct Prepared {
     values: Vec<f32>,
     squares: Vec<f64>,
-    /// What a 1 among the values stands for: they are at most that, so that no product is too large or too small for `f32`.
+    /// What a 1 among the values stands for: they are not much more than that, so that no product is too large or too small for `f32`.
     unit: f64,
 }
 
@@ -81,7 +82,7 @@ fn prepared(metric: Metric, values: &[f32], dim: usize) -> Prepared {
         }
     }
     let largest = values.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
-    let unit = if largest > 0.0 { f64::from(largest).log2().ceil().exp2() } else { 1.0 };
+    let unit = if largest > 0.0 { power_of_two(f64::from(largest)) } else { 1.0 };
     values.iter_mut().for_each(|x| *x = (f64::from(*x) / unit) as f32);
     Prepared { values, squares, unit }
 }

@@ -1,12 +1,12 @@
 //! Several rows against several: all records of a segment, or those that an index holds likely to be among the best.
 
-use super::plan::{Choice, MOSTLY, Way};
+use super::plan::{Choice, Way};
 use super::{Effort, Search};
-use crate::index::candidates::Estimated;
 use crate::index::exact::{Gathered, scan};
 use crate::index::questions::Verdict;
-use crate::index::{Candidates, Place, Selected};
+use crate::index::{Candidates, Selected};
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 impl Search<'_> {
@@ -45,15 +45,13 @@ impl Search<'_> {
         let estimated = candidates.ask(self.query, allowed, &deleted);
         let mut estimated = estimated.map_err(|_| "the index is of other rows")?;
         let signs = estimated.signs();
-        if let (Effort::Recall(_), Some(share)) = (self.effort, self.recheck)
-            && selected.count() as f64 >= MOSTLY * f64::from(candidates.records())
-            && recall.is_due(share)
-        {
-            let found = self.found_among(&mut estimated, &recall.settings(k), selected);
-            let at = recall.settings(k).iter().position(|&other| other >= setting).unwrap_or_default();
-            let has = found.get(at).copied().unwrap_or_default();
-            recall.note(k, signs, found);
-            return Err(format!("asked exactly as well, as a share of queries is: the index has {has} of {k}").into());
+        if self.is_rechecked(recall, selected.count() as f64 / f64::from(candidates.records())) {
+            let gathered = Gathered::new(self.k, None);
+            scan(self.rows, &selected.places().collect::<Vec<_>>(), self.prepared, &gathered);
+            let truth: Vec<u32> = self.finish(gathered).hits.iter().map(|(_, place)| place.record).collect();
+            let look = |setting: u64| Ok::<_, Infallible>(estimated.first(setting as usize));
+            let Ok(found) = self.led_to(recall, &truth, look);
+            return Err(self.note(recall, setting, Some(signs), found));
         }
         let (verdict, is_known) = curve.judge(k, (setting, target), false, |_| signs);
         let (setting, like) = match verdict {
@@ -79,22 +77,5 @@ impl Search<'_> {
         let (low, high) = if is_known || target == 0.0 { curve.interval(k, count) } else { (target, 1.0) };
         let why = format!("recall {low:.3} to {high:.3} measured").into();
         Ok((Choice { way: Way::Candidates { count }, why, recall: Some((low, high)), like }, records))
-    }
-
-    /// Answers a query exactly, to see how much of it is among so many candidates each time.
-    fn found_among(&self, estimated: &mut Estimated, settings: &[u64], selected: &Selected) -> Vec<usize> {
-        let gathered = Gathered::new(self.k, None);
-        let places: Vec<Place> = selected.places().collect();
-        scan(self.rows, &places, self.prepared, &gathered);
-        let truth = gathered.finish(|place| self.segment(place).id(place.record).ok()).hits;
-        let most = settings.last().map_or(0, |&setting| setting as usize);
-        let first = estimated.first(most);
-        let lacking = self.k.unwrap_or_default().saturating_sub(truth.len());
-        let both = |&setting: &u64| {
-            let first = &first[..first.len().min(setting as usize)];
-            // An answer that is shorter than `k` lacks nothing.
-            lacking + truth.iter().filter(|(_, place)| first.contains(&place.record)).count()
-        };
-        settings.iter().map(both).collect()
     }
 }

@@ -33,6 +33,7 @@ mod candidates;
 mod explain;
 mod fusion;
 mod plan;
+mod recheck;
 
 pub use align::Alignment;
 pub use answer::{Approximation, Certificate, Hit, Hits, Standing, Tier};
@@ -253,7 +254,7 @@ impl Search<'_> {
         loop {
             let gathered = Gathered::new(self.k, self.min_score);
             let (plan, approximation) = self.look(&selection, &gathered)?;
-            let found = gathered.finish(|place| self.segment(place).id(place.record).ok());
+            let found = self.finish(gathered);
             // Where codes or an index led to records that cannot be read, they have to lead to others.
             if !found.failed.is_empty() && plan.segments.iter().any(|segment| segment.way != Way::Rows) {
                 self.leave_out(found.failed.into_iter().collect(), &mut selection)?;

@@ -109,9 +109,6 @@ impl Means {
     }
 }
 
-/// The share of the records that a filter and deletions have to leave for a query to tell of the others.
-pub(super) const MOSTLY: f64 = 0.5;
-
 /// A decision.
 pub(super) struct Choice {
     pub(super) way: Way,
@@ -309,10 +306,7 @@ impl Search<'_> {
         let Approach { index, share, recall, wanted, .. } = *approach;
         let query = PlainQuery { metric: self.metric, row: self.query.row(0), coded };
         let k = self.k.unwrap_or_default() as u64;
-        if let (Effort::Recall(_), Some(share)) = (self.effort, self.recheck)
-            && approach.share >= MOSTLY
-            && index.recall().is_due(share)
-        {
+        if self.is_rechecked(index.recall(), share) {
             return self.ask_both(approach, query, selected).map(Looked::TooLittle);
         }
         let curve = index.recall().curve();
@@ -356,11 +350,11 @@ impl Search<'_> {
             let records = table.records()?;
             positions.retain(|&position| selected.contains(records[position as usize]));
         }
-        let is_few = match index {
-            PlainIndex::Lists(_) if !selected.is_all() => (positions.len() as f64) < fewest(looked as f64 * share),
-            _ => false,
+        let wanted = match index {
+            PlainIndex::Lists(_) if !selected.is_all() => wanted.max(fewest(looked as f64 * share)),
+            _ => wanted,
         };
-        if (positions.len() as u64) < wanted || is_few {
+        if (positions.len() as u64) < wanted {
             // Much fewer than was counted on: what the filter keeps lies elsewhere.
             let why = format!("{way} led to {} of the {wanted} records it should", positions.len());
             return Ok(Looked::TooLittle(why.into()));
@@ -381,31 +375,15 @@ impl Search<'_> {
         query: PlainQuery<'_>,
         selected: &Selected,
     ) -> Result<Cow<'static, str>> {
-        let (index, k) = (approach.index, self.k.unwrap_or_default());
-        let (table, segment) = (index.table(), selected.segment);
+        let (index, table) = (approach.index, approach.index.table());
         let gathered = Gathered::new(self.k, None);
         self.look_at_codes(table, query.coded, selected, &gathered)?;
-        let truth = gathered.finish(|place| self.segment(place).id(place.record).ok()).hits;
+        let truth = self.finish(gathered).hits;
         let truth: Vec<u32> = truth.iter().filter_map(|(_, place)| table.position(place.record)).collect();
-        let settings = index.recall().settings(k as u64);
         let mut asking = index.ask(query, approach.scaled(approach.setting))?;
-        let mut found = Vec::with_capacity(settings.len());
-        for &setting in &settings {
-            let mut positions = asking.look(approach.scaled(setting))?;
-            positions.sort_unstable();
-            let both = truth.iter().filter(|position| positions.binary_search(position).is_ok()).count();
-            // An answer that is shorter than `k` lacks nothing.
-            found.push(k.saturating_sub(truth.len()) + both);
-        }
-        let at = settings.iter().position(|&setting| setting >= approach.setting).unwrap_or_default();
-        let why = format!(
-            "asked exactly as well, as a share of queries is: the index has {} of {k}",
-            found.get(at).copied().unwrap_or_default()
-        );
-        if let Some(signs) = self.signs(index, &asking, k as u64, segment) {
-            index.recall().note(k as u64, signs, found);
-        }
-        Ok(why.into())
+        let found = self.led_to(index.recall(), &truth, |setting| asking.look(approach.scaled(setting)))?;
+        let signs = self.signs(index, &asking, self.k.unwrap_or_default() as u64, selected.segment);
+        Ok(self.note(index.recall(), approach.setting, signs, found))
     }
 
     /// How the query looks from an index that was asked, for so many hits.
@@ -462,8 +440,8 @@ impl Search<'_> {
 
 /// Fewest of the rows looked at that are selected where so many should be, if what is selected lies here as elsewhere: four fifths, less what chance
 /// takes from a small number.
-fn fewest(expected: f64) -> f64 {
-    0.8 * expected - 1.6 * expected.sqrt()
+fn fewest(expected: f64) -> u64 {
+    (0.8 * expected - 1.6 * expected.sqrt()).ceil() as u64 // none below 0
 }
 
 /// Why nothing is known of a query.

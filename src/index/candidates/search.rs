@@ -126,7 +126,7 @@ struct Look {
     metric: Metric,
     rows: usize,
     /// Some rows at even distances, one in so many, each of length 1 or 0.
-    some: Vec<f32>,
+    some: Vec<Vec<f32>>,
     every: usize,
     lengths: f64,
     sum: f64,
@@ -143,7 +143,7 @@ impl Look {
         let square = own.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>();
         if self.rows.is_multiple_of(self.every) {
             let scale = if square > 0.0 { 1.0 / square.sqrt() } else { 0.0 };
-            self.some.extend(own.iter().map(|value| (f64::from(*value) * scale) as f32));
+            self.some.push(own.iter().map(|value| (f64::from(*value) * scale) as f32).collect());
         }
         self.rows += 1;
         self.lengths += square.sqrt();
@@ -157,11 +157,10 @@ impl Look {
     /// How many rows there are that differ: the diversity of order 2 of equally frequent rows (Leinster and Cobbold, "Measuring diversity: the importance
     /// of species similarity", 2012), which are as similar as the square of their cosine says, or not at all where that is negative.
     fn variety(&self) -> f64 {
-        let dim = self.some.len() / self.rows.div_ceil(self.every.max(1)).max(1);
-        let rows: Vec<&[f32]> = self.some.chunks_exact(dim.max(1)).collect();
+        let rows = &self.some;
         let similar = |a: &[f32], b: &[f32]| kernel::dot(a, b).max(0.0).powi(2);
         let pairs = (0..rows.len()).flat_map(|one| (0..one).map(move |other| (one, other)));
-        let similar: f64 = pairs.map(|(one, other)| similar(rows[one], rows[other])).sum();
+        let similar: f64 = pairs.map(|(one, other)| similar(&rows[one], &rows[other])).sum();
         let count = rows.len() as f64;
         count * count / (count + 2.0 * similar)
     }

@@ -27,6 +27,7 @@ use super::truth;
 use crate::error::{Error, Result};
 use crate::kernel::{SignedCodes, ordered};
 use crate::matrix::StoredMatrix;
+use crate::random::mixed;
 use crate::score::Metric;
 use crate::store::layout::{Kind, section};
 use crate::store::{Artefact, Counts, Sections, SectionsWriter};
@@ -157,7 +158,7 @@ impl Graph {
         let place = |&at: &usize| {
             let usual = lengths.as_ref().is_none_or(|lengths| lengths.squares[at] <= lengths.usual);
             let record = rows.records()[at];
-            (std::cmp::Reverse(level(record)), usual, mixed(record), record)
+            (std::cmp::Reverse(level(record)), usual, mixed(u64::from(record)), record)
         };
         let mut order: Vec<usize> = (0..rows.records().len()).collect();
         order.sort_by_cached_key(place);
@@ -297,17 +298,9 @@ fn list<const DEGREE: usize>(links: impl Iterator<Item = u32>) -> [u32; DEGREE] 
     list
 }
 
-/// A number that looks random and depends on the record's alone (the finaliser of SplitMix64).
-fn mixed(record: u32) -> u64 {
-    let mut word = (u64::from(record) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
-}
-
 /// The highest layer that a record is in.
 fn level(record: u32) -> u32 {
-    let mut draws = mixed(record.rotate_left(16) ^ 0x5bd1);
+    let mut draws = mixed(u64::from(record.rotate_left(16) ^ 0x5bd1));
     let mut level = 0;
     while level + 1 < LEVELS && draws.is_multiple_of(SPARSER) {
         draws /= SPARSER;

@@ -17,7 +17,7 @@ impl Noise {
 
     fn uniform(&mut self) -> f32 {
         self.0 = self.0.wrapping_add(1);
-        (mixed(self.0 as u32) >> 40) as f32 / (1 << 24) as f32
+        (mixed(u64::from(self.0 as u32)) >> 40) as f32 / (1 << 24) as f32
     }
 }
 
