@@ -1,4 +1,4 @@
-//! Candidates and their exact scores against the exact scan, one thread: `cargo bench --no-default-features --bench
+//! Candidates and their exact scores against the exact scan, one thread: `cargo bench -p otolith --bench
 //! candidates`.
 //!
 //! Of 2,000 records of 125 x 96 every hundredth is taken out to serve as a query. With `OTOLITH_BENCH_RECORDS=FILE.npy`

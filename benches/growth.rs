@@ -1,4 +1,4 @@
-//! What costs more than its input grows: `cargo bench --no-default-features --bench growth`.
+//! What costs more than its input grows: `cargo bench -p otolith --bench growth`.
 //!
 //! Everything that a user makes many of is done for four sizes, each two to ten times the last. A row tells the seconds of each
 //! size (the median of three runs where one takes less than a second) and the *slope* between the last two: the exponent e

@@ -1,4 +1,4 @@
-//! MaxSim of one query against one record, on one thread: `cargo bench --no-default-features --bench maxsim`.
+//! MaxSim of one query against one record, on one thread: `cargo bench -p otolith --bench maxsim`.
 //!
 //! Throughput counts the inner products alone (2 operations a multiplication and addition), so `Gelem/s` reads as
 //! GFLOP/s. `drop`: the record is below the threshold, the common case of a search. `exact`: it is scored to the last

@@ -1,4 +1,4 @@
-//! Search for plain vectors by every way there is: `cargo bench --no-default-features --bench search`.
+//! Search for plain vectors by every way there is: `cargo bench -p otolith --bench search`.
 //!
 //! Five dims, three sizes each; `OTOLITH_BENCH_SCALE=4` makes all sizes four times as large (default 1: some minutes in all).
 //! Searching is done on one thread, building on all. Per size:

@@ -1,6 +1,6 @@
 //! The engine alone: records that are matrices, searched exactly, with the rows that matched.
 //!
-//! `cargo run --example quickstart --no-default-features`
+//! `cargo run --example quickstart -p otolith`
 #![allow(clippy::print_stdout)] // an example shows what it does
 
 use otolith::{Database, Matrix, Record, Result, Schema};

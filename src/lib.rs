@@ -14,7 +14,8 @@ pub mod limits;
 pub mod matrix;
 pub mod pipeline;
 pub mod query;
-mod random;
+#[doc(hidden)] // for the command line
+pub mod random;
 pub mod record;
 pub mod score;
 pub mod store;
@@ -22,31 +23,25 @@ mod threads;
 // sound
 #[cfg(feature = "audio")]
 pub mod audio;
-#[cfg(feature = "esc50")]
+#[cfg(any(feature = "fit", feature = "models"))]
 pub mod classify;
-#[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod cli;
 #[cfg(any(feature = "audio", feature = "hub"))]
 pub mod download;
 #[cfg(feature = "audio")]
 pub mod embed;
-#[cfg(feature = "esc50")]
-pub mod esc50;
 #[cfg(any(feature = "audio", feature = "hub"))]
-#[cfg_attr(not(all(feature = "cli", feature = "models")), allow(dead_code))] // each kind of file has its own feature
-mod outside;
-#[cfg(any(feature = "cli", all(feature = "esc50", feature = "hub")))]
-mod zipped;
+#[doc(hidden)] // for the command line
+pub mod outside;
 
-pub use collection::{Collection, View};
+pub use collection::{Collection, IndexInfo, IndexKind, View, ViewInfo};
 pub use database::{Database, DatabaseOptions, Transaction};
 pub use error::{Error, ErrorKind, Result};
-pub use matrix::{Matrix, MatrixView, Precision};
+pub use matrix::{Matrix, MatrixView, Precision, StoredMatrix};
 pub use query::{Hit, Hits, Query};
 pub use record::{Fields, Record, Schema};
 pub use score::Metric;
 pub use store::{Durability, Snapshot, repair_to};
+pub use threads::use_threads;
 
 #[cfg(target_endian = "big")]
 compile_error!("otolith maps little-endian files and is not built for big-endian machines");

@@ -13,7 +13,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// [`Error::Unusable`] when it is anything but a regular file, [`Error::Io`] when it cannot be opened.
-pub(crate) fn open(path: &Path) -> Result<File> {
+pub fn open(path: &Path) -> Result<File> {
     let failed = |source| Error::io(path, "open", source);
     // Once before, because opening a device can do things; and once behind, because a file may be exchanged in between.
     check(path, &fs::metadata(path).map_err(failed)?)?;
@@ -26,7 +26,7 @@ pub(crate) fn open(path: &Path) -> Result<File> {
 ///
 /// # Errors
 /// Those of [`open`]; [`Error::Unusable`] when it has more, before they are read.
-pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let failed = |source| Error::io(path, "read", source);
     let too_long = |bytes| Error::unusable(path, format!("{bytes} bytes, and such a file may have {limit}"));
     let file = open(path)?;
@@ -46,7 +46,7 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::DiskFull`].
-pub(crate) fn create(path: &Path) -> Result<File> {
+pub fn create(path: &Path) -> Result<File> {
     let failed = |source| Error::io(path, "create", source);
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
@@ -59,7 +59,7 @@ pub(crate) fn create(path: &Path) -> Result<File> {
 ///
 /// # Errors
 /// [`Error::Unusable`] when it is anything but a regular file, [`Error::Io`] when it cannot be opened.
-pub(crate) fn reopen(path: &Path, options: &mut OpenOptions) -> Result<File> {
+pub fn reopen(path: &Path, options: &mut OpenOptions) -> Result<File> {
     let failed = |source| Error::io(path, "open", source);
     match fs::symlink_metadata(path) {
         Ok(about) => check(path, &about)?,

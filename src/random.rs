@@ -5,19 +5,18 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
 
 /// From 0 up to 1, without 1, in steps of 2^-53.
-#[cfg(feature = "models")]
-pub(crate) fn unit(draws: &mut ChaCha8Rng) -> f64 {
+pub fn unit(draws: &mut ChaCha8Rng) -> f64 {
     (draws.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// From 0 up to 1, without 1, in steps of 2^-24.
-pub(crate) fn unit_f32(draws: &mut ChaCha8Rng) -> f32 {
+pub fn unit_f32(draws: &mut ChaCha8Rng) -> f32 {
     (draws.next_u32() >> 8) as f32 / (1 << 24) as f32
 }
 
 /// A number that looks random and depends on another alone: SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
 /// 2014) from there.
-pub(crate) fn mixed(number: u64) -> u64 {
+pub fn mixed(number: u64) -> u64 {
     let mut word = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -25,8 +24,7 @@ pub(crate) fn mixed(number: u64) -> u64 {
 }
 
 /// Puts things in a random order (Fisher and Yates).
-#[cfg(feature = "esc50")]
-pub(crate) fn shuffle<T>(things: &mut [T], draws: &mut ChaCha8Rng) {
+pub fn shuffle<T>(things: &mut [T], draws: &mut ChaCha8Rng) {
     for last in (1..things.len()).rev() {
         // The bias of the remainder is below 2^-30 for anything that fits memory.
         things.swap(last, (draws.next_u64() % (last as u64 + 1)) as usize);

@@ -25,11 +25,13 @@ static BEGUN: OnceLock<Begun> = OnceLock::new();
 
 /// Makes sure that the work of the thread that calls is done by somebody, by itself if need be. Called wherever work comes in.
 pub(crate) fn ready() {
-    begin(None);
+    use_threads(None);
 }
 
-/// The same with so many threads, where they are not there yet. False when there are none.
-pub(crate) fn begin(wanted: Option<usize>) -> bool {
+/// Makes the threads that this library shares work out to: so many, or with `None` as many as there are cores. They are rayon's global
+/// pool; the first call of a process decides, and opening a database is one. False when the system gives no threads: whoever
+/// calls then does all the work.
+pub fn use_threads(wanted: Option<usize>) -> bool {
     // Whoever called it from a pool of its own has chosen.
     if rayon::current_thread_index().is_some() {
         return true;

@@ -1,6 +1,6 @@
 //! The promise: fine-tuning learns, goes on as if it had never been interrupted, refuses what cannot work with a reason, and
 //! leaves a checkpoint that loads anywhere.
-#![cfg(all(feature = "models", feature = "cli"))]
+#![cfg(feature = "models")]
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use otolith::classify::fine_tune::{Clips, Corpus, Keep, Outcome, Progress, Settings, fine_tune, predict};

@@ -7,26 +7,32 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The rooms by rank; a file may use rooms of its own rank or lower. The same list stands in `ARCHITECTURE.md`.
-const RANKS: [&[&str]; 17] = [
-    &["error", "limits", "random", "threads"],
-    &["matrix", "outside"],
-    &["kernel"],
-    &["score"],
-    &["pipeline"],
-    &["record"],
-    &["store"],
-    &["filter"],
-    &["index"],
-    &["query"],
-    &["collection", "database"],
-    &["download", "zipped"],
-    &["audio"],
-    &["embed"],
-    &["classify"],
-    &["esc50"],
-    &["cli", "main"],
-];
+/// A crate: the folder of its sources, and its rooms by rank. A file may use rooms of its own rank or lower. The same lists stand in
+/// `ARCHITECTURE.md`.
+type House = (&'static str, &'static [&'static [&'static str]]);
+
+const LIBRARY: House = (
+    "src/",
+    &[
+        &["error", "limits", "random", "threads"],
+        &["matrix", "outside"],
+        &["kernel"],
+        &["score"],
+        &["pipeline"],
+        &["record"],
+        &["store"],
+        &["filter"],
+        &["index"],
+        &["query"],
+        &["collection", "database"],
+        &["download"],
+        &["audio"],
+        &["embed"],
+        &["classify"],
+    ],
+);
+
+const COMMAND: House = ("crates/otolith-cli/src/", &[&["zipped"], &["exchange"], &["esc50"], &["commands"], &["main"]]);
 
 /// Where `unsafe` may stand.
 const DOORS: [&str; 2] = ["src/kernel/", "src/store/map.rs"];
@@ -37,8 +43,13 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every Rust file below `src`, as its path from the root and its text.
+/// Every source of both crates, as its path from the root and its text.
 fn sources() -> Vec<(String, String)> {
+    [LIBRARY, COMMAND].iter().flat_map(|(folder, _)| files_below(folder)).collect()
+}
+
+/// Every Rust file below a folder, the same way.
+fn files_below(folder: &str) -> Vec<(String, String)> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -50,19 +61,15 @@ fn sources() -> Vec<(String, String)> {
         }
     }
     let mut paths = Vec::new();
-    walk(&root().join("src"), &mut paths);
+    walk(&root().join(folder), &mut paths);
     paths.sort();
     let name = |path: &Path| path.strip_prefix(root()).unwrap().to_string_lossy().replace('\\', "/");
     paths.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
 }
 
-fn rank(room: &str) -> Option<usize> {
-    RANKS.iter().position(|rooms| rooms.contains(&room))
-}
-
-/// The room of a file: its folder below `src`, or its own name.
-fn room(file: &str) -> &str {
-    file.trim_start_matches("src/").split(['/', '.']).next().unwrap()
+/// The room of a file: its folder below that of the crate, or its own name.
+fn room<'a>(file: &'a str, folder: &str) -> &'a str {
+    file.trim_start_matches(folder).split(['/', '.']).next().unwrap()
 }
 
 /// Code without line comments, so that prose may name what it likes.
@@ -98,25 +105,30 @@ fn named_after_crate(code: &str) -> Vec<String> {
 
 #[test]
 fn a_room_uses_only_rooms_of_its_rank_or_lower() {
-    // `pub use record::{Fields, Record};` at the root lends the names of a room.
-    let mut lent = BTreeMap::new();
-    let files = sources();
-    let (_, lib) = files.iter().find(|(name, _)| name == "src/lib.rs").unwrap();
-    for line in lib.lines().filter_map(|line| line.strip_prefix("pub use ")) {
-        let (room, names) = line.trim_end_matches(';').split_once("::").unwrap();
-        for name in names.trim_matches(['{', '}']).split(',') {
-            lent.insert(name.trim().to_owned(), room.to_owned());
-        }
-    }
     let mut wrong = Vec::new();
-    for (name, text) in files.iter().filter(|(name, _)| name != "src/lib.rs") {
-        let own = rank(room(name)).unwrap_or_else(|| panic!("{name}: `{}` is in no rank", room(name)));
-        for used in named_after_crate(&code(text)) {
-            let target = lent.get(&used).unwrap_or(&used);
-            match rank(target) {
-                Some(rank) if rank <= own => {}
-                Some(_) => wrong.push(format!("{name} (rank {}) uses {target}", own + 1)),
-                None => wrong.push(format!("{name} uses crate::{used}, which is in no rank")),
+    for (folder, ranks) in [LIBRARY, COMMAND] {
+        let rank = |room: &str| ranks.iter().position(|rooms| rooms.contains(&room));
+        let lib = format!("{folder}lib.rs");
+        let files = files_below(folder);
+        // `pub use record::{Fields, Record};` at the root lends the names of a room.
+        let mut lent = BTreeMap::new();
+        let (_, root) = files.iter().find(|(name, _)| *name == lib).unwrap();
+        for line in root.lines().filter_map(|line| line.strip_prefix("pub use ")) {
+            let (room, names) = line.trim_end_matches(';').split_once("::").unwrap();
+            for name in names.trim_matches(['{', '}']).split(',') {
+                lent.insert(name.trim().to_owned(), room.to_owned());
+            }
+        }
+        for (name, text) in files.iter().filter(|(name, _)| *name != lib) {
+            let own = room(name, folder);
+            let own = rank(own).unwrap_or_else(|| panic!("{name}: `{own}` is in no rank"));
+            for used in named_after_crate(&code(text)) {
+                let target = lent.get(&used).unwrap_or(&used);
+                match rank(target) {
+                    Some(rank) if rank <= own => {}
+                    Some(_) => wrong.push(format!("{name} (rank {}) uses {target}", own + 1)),
+                    None => wrong.push(format!("{name} uses crate::{used}, which is in no rank")),
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 //! The traces in `tests/data/training` are small random networks with every loss, gradient and weight of a few steps, in both
 //! precisions (`make_traces.py` there made them). Dropout, masks and skipped layers were drawn once, stored, and are
 //! replayed here.
-#![cfg(all(feature = "models", feature = "cli"))]
+#![cfg(feature = "models")]
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use candle_core::{Device, Tensor};

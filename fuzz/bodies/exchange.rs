@@ -22,7 +22,7 @@ pub fn import(bytes: &[u8]) {
             folder.path().to_owned()
         }
     };
-    if let Ok((dim, count, records)) = otolith::cli::read_input(&path) {
+    if let Ok((dim, count, records)) = otolith_cli::exchange::read_input(&path) {
         assert_eq!(count, records.len() as u64, "announced and read");
         assert!(records.iter().all(|record| record.matrix.dim() == dim), "{dim}");
     }

@@ -1,11 +1,9 @@
 //! What is fuzzed: one function a target, from any bytes to no panic. `fuzz_targets/` runs them under libFuzzer,
-//! `tests/corpus.rs` on known inputs with a stable compiler.
+//! `tests/corpus` on known inputs with a stable compiler.
 
 mod altered;
 mod damage;
 mod derived;
-#[cfg(feature = "cli")]
-mod exchange;
 mod life;
 #[cfg(feature = "formats")]
 mod media;
@@ -13,8 +11,6 @@ mod sums;
 
 pub use damage::{database, log};
 pub use derived::derived;
-#[cfg(feature = "cli")]
-pub use exchange::import;
 pub use life::operations;
 #[cfg(feature = "models")]
 pub use media::checkpoint;

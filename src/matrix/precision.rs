@@ -70,7 +70,7 @@ impl Precision {
     ///
     /// # Errors
     /// [`Error::Invalid`] when a value is too large for the type.
-    pub(crate) fn encode(self, values: &[f32], bytes: &mut Vec<u8>) -> Result<()> {
+    pub fn encode(self, values: &[f32], bytes: &mut Vec<u8>) -> Result<()> {
         bytes.reserve(values.len() * self.bytes());
         match self {
             Precision::F32 if cfg!(target_endian = "little") => bytes.extend_from_slice(bytemuck::cast_slice(values)),

@@ -10,8 +10,11 @@ use std::ops::{Deref, DerefMut};
 pub struct Fields(Map<String, Value>);
 
 impl Fields {
-    /// Refuses names and values that are no scalars.
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Checks that the fields can be stored.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name that is empty or too long, a value that is an array or an object, or too many bytes in all.
+    pub fn check(&self) -> Result<()> {
         for (name, value) in &self.0 {
             if name.is_empty() || name.len() > limits::NAME_BYTES {
                 return Err(Error::invalid("field", format!("{name:?}: a name has 1 to {} bytes", limits::NAME_BYTES)));
@@ -31,7 +34,7 @@ impl Fields {
     }
 
     /// What a field says, as the name of a class: text as it is, other scalars as JSON; nothing for null or no such field.
-    pub(crate) fn label(&self, field: &str) -> Option<String> {
+    pub fn label(&self, field: &str) -> Option<String> {
         match self.0.get(field)? {
             Value::Null => None,
             Value::String(text) => Some(text.clone()),
@@ -40,7 +43,7 @@ impl Fields {
     }
 
     /// The fields as a JSON object on one line.
-    pub(crate) fn to_json(&self) -> String {
+    pub fn to_json(&self) -> String {
         Value::Object(self.0.clone()).to_string()
     }
 

@@ -70,7 +70,7 @@ impl Record {
 }
 
 /// The id of the record that got this number.
-pub(crate) fn numbered(number: u64) -> String {
+pub fn numbered(number: u64) -> String {
     format!("{number:020}")
 }
 
@@ -80,12 +80,15 @@ pub(crate) fn number_of(id: &str) -> Option<u64> {
 }
 
 /// Whether an id has the form of a number as collections give it.
-pub(crate) fn is_number(id: &str) -> bool {
+pub fn is_number(id: &str) -> bool {
     id.len() == 20 && id.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Checks the length of an id.
-pub(crate) fn check_id(id: &str) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Invalid`] when it has none or more than 1,024 bytes.
+pub fn check_id(id: &str) -> Result<()> {
     if id.is_empty() || id.len() > limits::ID_BYTES {
         return Err(Error::invalid("id", format!("{} bytes long: 1 to {} are allowed", id.len(), limits::ID_BYTES)));
     }

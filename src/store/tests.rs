@@ -1,4 +1,4 @@
-//! Promises of the store that need its insides; crashes, faults and damage are in `tests/durability.rs`.
+//! Promises of the store that need its insides; crashes, faults and damage are in `tests/durability`.
 
 mod artefacts;
 mod compaction;

@@ -1,9 +1,16 @@
 //! A server on a loopback address that the test tells what to answer, request by request, and that remembers what it was asked.
 
+use otolith::download::Retries;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
+
+/// Tries that cost no time.
+pub fn quick() -> Retries {
+    Retries { times: 3, pause: Duration::from_millis(1) }
+}
 
 /// What was asked.
 #[derive(Clone, Debug)]

@@ -1,16 +1,12 @@
 //! One address to one file: cuts, refusals, sums.
 
-use super::server::{Reply, Request, Server};
+use super::server::{Reply, Request, Server, quick};
 use otolith::Error;
 use otolith::download::{Checksum, Download, Pace, Progress, Retries};
 use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-pub fn quick() -> Retries {
-    Retries { times: 3, pause: Duration::from_millis(1) }
-}
 
 /// Bytes without a period that a wrong offset would keep.
 fn content() -> Vec<u8> {

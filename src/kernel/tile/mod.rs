@@ -14,7 +14,7 @@
 //!
 //! GFLOP/s of one thread of an AMD EPYC with AVX-512 (Zen 4, whose 512-bit operations take two turns: about 110 at
 //! most), median of 150 interleaved runs by the thread's own clock on a loaded machine. `cargo bench
-//! --no-default-features --bench maxsim` repeats it by the wall clock; there `drop` is a tile with the norms and the
+//! -p otolith --bench maxsim` repeats it by the wall clock; there `drop` is a tile with the norms and the
 //! bound, 4 to 7 % more.
 #![allow(unsafe_code)]
 

@@ -1,0 +1,51 @@
+//! How a command ends: 0 done; 1 failed, or done in part; 2 wrong usage; 3 damage found in a database.
+
+use super::shown::tell;
+use otolith::{Error, ErrorKind};
+use std::io;
+use std::process::ExitCode;
+
+pub(super) const DONE: u8 = 0;
+const FAILED: u8 = 1;
+pub(super) const USAGE: u8 = 2;
+const DAMAGE: u8 = 3;
+
+/// Why a command did not do all it was asked.
+pub(super) enum Failure {
+    /// The library refused.
+    Error(Error),
+    /// Stdout or stderr could not be written.
+    Output(io::Error),
+    /// Some of the work failed; each failure has been told, this is the count.
+    Partly(String),
+    /// Damage was found and has been told.
+    Damage(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Error(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Output(error)
+    }
+}
+
+/// Tells a failure on stderr and gives the exit code.
+pub(super) fn report(result: Result<(), Failure>) -> ExitCode {
+    let (code, message) = match result {
+        Ok(()) => return ExitCode::from(DONE),
+        // Whoever closed the pipe has seen enough.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::from(DONE),
+        Err(Failure::Output(error)) => (FAILED, format!("standard output: {error}")),
+        Err(Failure::Error(error)) if error.kind() == ErrorKind::Damage => (DAMAGE, error.to_string()),
+        Err(Failure::Error(error)) => (FAILED, error.to_string()),
+        Err(Failure::Partly(message)) => (FAILED, message),
+        Err(Failure::Damage(message)) => (DAMAGE, message),
+    };
+    tell(&format!("error: {message}"));
+    ExitCode::from(code)
+}

@@ -1,0 +1,5 @@
+//! The `otolith` command.
+
+fn main() -> std::process::ExitCode {
+    otolith_cli::run()
+}

@@ -1,5 +1,0 @@
-//! The `otolith` command.
-
-fn main() -> std::process::ExitCode {
-    otolith::cli::run()
-}
