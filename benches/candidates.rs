@@ -10,8 +10,8 @@ mod frames;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use frames::frames;
-use otolith::index::{Candidates, Top};
-use otolith::score::{Outcome, PreparedQuery, Scratch};
+use otolith::testing::index::{Candidates, Top};
+use otolith::testing::score::{Outcome, PreparedQuery, Scratch};
 use otolith::{Matrix, Metric};
 use rayon::ThreadPoolBuilder;
 use roaring::RoaringBitmap;

@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use otolith::filter::Filter;
-use otolith::store::Entry;
+use otolith::testing::store::Entry;
 use otolith::{Database, Matrix, Record, Schema, Snapshot};
 use rayon::prelude::*;
 use std::fs;

@@ -6,8 +6,8 @@
 //! `OTOLITH_BENCH_SCALE=0.1` makes all sizes a tenth, and a word on the command line picks the rows whose names have it.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)] // a bench tells its figures
 
-use otolith::collection::IndexKind;
-use otolith::store::Durability;
+use otolith::IndexKind;
+use otolith::testing::store::Durability;
 use otolith::{Collection, Database, Matrix, Record, Schema};
 use std::path::Path;
 use std::time::Instant;
@@ -95,7 +95,7 @@ const COSTS: &[Cost] = &[
         };
         timed(ready, |db| {
             db.collection("records").unwrap().delete((0..count).step_by(2).map(id)).unwrap();
-            db.compact(&|| true).unwrap();
+            db.compact().unwrap();
         })
     }),
     ("opening read-only beside a log of so many commits", [1_000, 5_000, 20_000, 80_000], |folder, count| {

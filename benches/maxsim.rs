@@ -11,8 +11,8 @@ mod frames;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use frames::frames;
 use otolith::Metric;
-use otolith::kernel::{Strided, product};
-use otolith::score::{Outcome, PreparedQuery, Scratch, reference};
+use otolith::testing::kernel::{Strided, product};
+use otolith::testing::score::{Outcome, PreparedQuery, Scratch, reference};
 use std::hint::black_box;
 
 fn maxsim(criterion: &mut Criterion) {

@@ -14,7 +14,7 @@ mod frames;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use frames::frames;
-use otolith::collection::IndexKind;
+use otolith::IndexKind;
 use otolith::{Collection, Database, Hits, Matrix, Metric, Query, Record, Schema};
 use rayon::ThreadPool;
 use std::hint::black_box;
@@ -70,7 +70,7 @@ impl Sets {
 /// Builds an index in a copy of the database, which shares the records with it; none over records so few that it is not worth it.
 fn build(db: &Database, folder: &Path, kind: IndexKind, dim: usize, count: usize) -> Option<Collection> {
     let path = folder.join(kind.name());
-    db.backup_to(&path, &|_, _| ()).unwrap();
+    db.backup_to(&path).unwrap();
     let collection = Database::open(&path).unwrap().collection("records").unwrap();
     let begin = Instant::now();
     let infos = collection.build_index("raw", kind).unwrap();
@@ -172,7 +172,7 @@ fn building(criterion: &mut Criterion, sets: &Sets, size: &str, count: usize) {
             bencher.iter_custom(|times| {
                 let once = |_| {
                     let copy = sets.folder.path().join("copy");
-                    plain.backup_to(&copy, &|_, _| ()).unwrap();
+                    plain.backup_to(&copy).unwrap();
                     let collection = Database::open(&copy).unwrap().collection("records").unwrap();
                     let begin = Instant::now();
                     collection.build_index("raw", kind).unwrap();

@@ -7,10 +7,11 @@ use crate::error::Result;
 use crate::record::{Record, Schema, check_name};
 use crate::store::vfs::{DiskVfs, Vfs};
 use crate::store::{
-    Access, BackedUp, Change, Committed, Compacted, Depth, Durability, Mode, Options, Report, Stat, Store, Tuning,
+    self, Access, BackedUp, Change, Committed, Compacted, Depth, Durability, Mode, Options, RepairReport, Stat, Store,
+    Tuning, Verification,
 };
 use crate::threads;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A database: a directory that one process writes and any number read.
@@ -142,12 +143,20 @@ impl Database {
     }
 
     /// Rewrites segments in which much is deleted and joins small ones, while reading and writing go on. Views that had
-    /// [indexes](Collection::build_index) get them again for the new segments. It stops early, keeping what is done,
-    /// once `keep_going` says false. The space is back when it returns, but for files that readers still use.
+    /// [indexes](Collection::build_index) get them again for the new segments. The space is back when it returns, but for files
+    /// that readers still use.
     ///
     /// # Errors
     /// Those of [`Collection::upsert`].
-    pub fn compact(&self, keep_going: &(dyn Fn() -> bool + Sync)) -> Result<Compacted> {
+    pub fn compact(&self) -> Result<Compacted> {
+        self.compact_while(&|| true)
+    }
+
+    /// As [`Database::compact`], until `keep_going` says false: it then stops early and keeps what is done.
+    ///
+    /// # Errors
+    /// Those of [`Collection::upsert`].
+    pub fn compact_while(&self, keep_going: &(dyn Fn() -> bool + Sync)) -> Result<Compacted> {
         self.compact_by(|store| store.compact(keep_going), keep_going)
     }
 
@@ -163,7 +172,15 @@ impl Database {
     ///
     /// # Errors
     /// Those of [`Collection::upsert`], and [`Error::Io`] when a file could not be removed.
-    pub fn purge(&self, keep_going: &(dyn Fn() -> bool + Sync)) -> Result<Compacted> {
+    pub fn purge(&self) -> Result<Compacted> {
+        self.purge_while(&|| true)
+    }
+
+    /// As [`Database::purge`], until `keep_going` says false: it then stops early, and what was deleted may still be in files.
+    ///
+    /// # Errors
+    /// Those of [`Database::purge`].
+    pub fn purge_while(&self, keep_going: &(dyn Fn() -> bool + Sync)) -> Result<Compacted> {
         self.compact_by(|store| store.purge(keep_going), keep_going)
     }
 
@@ -184,7 +201,7 @@ impl Database {
     }
 
     /// Makes a copy of the database in the directory `dir`, which must be new or empty: one committed version, whole, while
-    /// this and other processes go on reading and writing. `progress` gets the bytes done and the bytes in all.
+    /// this and other processes go on reading and writing.
     ///
     /// What the handle has committed is in it, for a read-only handle what anyone has. On the file system of the original
     /// the copy shares its sealed files by hard links, which takes no space: safe, because nobody changes a sealed file, but
@@ -193,7 +210,15 @@ impl Database {
     ///
     /// # Errors
     /// [`Error::Unusable`] when `dir` is not empty, [`Error::Io`], [`Error::DiskFull`], and those of [`Database::flush`].
-    pub fn backup_to(&self, dir: impl AsRef<Path>, progress: &dyn Fn(u64, u64)) -> Result<BackedUp> {
+    pub fn backup_to(&self, dir: impl AsRef<Path>) -> Result<BackedUp> {
+        self.backup_with(dir, &|_, _| ())
+    }
+
+    /// As [`Database::backup_to`]; `progress` gets the bytes done and the bytes in all.
+    ///
+    /// # Errors
+    /// Those of [`Database::backup_to`].
+    pub fn backup_with(&self, dir: impl AsRef<Path>, progress: &dyn Fn(u64, u64)) -> Result<BackedUp> {
         threads::ready();
         self.store.backup_to(dir.as_ref(), progress)
     }
@@ -202,7 +227,7 @@ impl Database {
     ///
     /// # Errors
     /// [`Error::Io`] when it could not be looked for.
-    pub fn verify(&self, depth: Depth) -> Result<Report> {
+    pub fn verify(&self, depth: Depth) -> Result<Verification> {
         threads::ready();
         self.store.verify(depth)
     }
@@ -249,13 +274,17 @@ impl DatabaseOptions {
         self
     }
 
-    /// Another file system, such as [`MemoryVfs`](crate::store::vfs::MemoryVfs) for tests.
+    /// Another file system, such as one in memory.
+    #[cfg(any(test, feature = "testing"))]
+    #[doc(hidden)]
     pub fn vfs(mut self, vfs: Arc<dyn Vfs>) -> Self {
         self.vfs = vfs;
         self
     }
 
     /// Sizes at which the store does something.
+    #[cfg(any(test, feature = "testing"))]
+    #[doc(hidden)]
     pub fn tuning(mut self, tuning: Tuning) -> Self {
         self.tuning = tuning;
         self
@@ -267,9 +296,42 @@ impl DatabaseOptions {
     /// As [`Database::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
         threads::ready();
-        let DatabaseOptions { vfs, access, mode, allow_network, tuning } = self;
-        let store = Store::open(path.as_ref(), mode, Options { vfs, access, allow_network, tuning })?;
+        let mode = self.mode;
+        let store = Store::open(path.as_ref(), mode, self.of_store())?;
         Ok(Database { store: Arc::new(store) })
+    }
+
+    /// Looks for damage in the database at `path`, also in one that cannot be opened any more.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is none, [`Error::Io`] when it cannot be looked at.
+    pub fn verify(self, path: impl AsRef<Path>, depth: Depth) -> Result<Verification> {
+        store::verify_path(path.as_ref(), self.of_store(), depth)
+    }
+
+    /// Writes everything that is whole in the database at `path` into a new one at `out`, and says what is not. Nothing is
+    /// written to `path`; what was written to `out` before an error is no database to be used.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no database, [`Error::Unusable`] when `out` is not empty or lies within `path`,
+    /// [`Error::Version`] when it is of a newer format (that is no damage), [`Error::Io`] and [`Error::DiskFull`]. Damage is
+    /// no error.
+    pub fn repair_to(self, path: impl AsRef<Path>, out: impl AsRef<Path>) -> Result<RepairReport> {
+        store::repair_to(path.as_ref(), self.of_store(), out.as_ref())
+    }
+
+    /// Removes from the database at `path` the leftovers of commits that never took place and derived files that are damaged
+    /// or wrong, and gives the paths of what it removed. Nothing that holds records is changed.
+    ///
+    /// # Errors
+    /// As [`Database::open`], and [`Error::Io`] when a file cannot be removed.
+    pub fn repair_in_place(self, path: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+        store::repair_in_place(path.as_ref(), self.of_store())
+    }
+
+    fn of_store(self) -> Options {
+        let DatabaseOptions { vfs, access, mode: _, allow_network, tuning } = self;
+        Options { vfs, access, allow_network, tuning }
     }
 }
 

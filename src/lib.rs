@@ -3,22 +3,25 @@
 //! A five-second sound is 249 rows of 512 numbers, not one vector. otolith stores such records as they are, searches them
 //! exactly by MaxSim, and says which rows matched. The rooms below stand in rank order: each uses only those before it.
 
+// Private rooms are public to `testing`.
+#![cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
+
 // engine
-pub mod collection;
+mod collection;
 mod database;
-pub mod error;
+mod error;
 pub mod filter;
-pub mod index;
-pub mod kernel;
+mod index;
+mod kernel;
 pub mod limits;
-pub mod matrix;
+mod matrix;
 pub mod pipeline;
 pub mod query;
 #[doc(hidden)] // for the command line
 pub mod random;
-pub mod record;
-pub mod score;
-pub mod store;
+mod record;
+mod score;
+mod store;
 mod threads;
 // sound
 #[cfg(feature = "audio")]
@@ -32,15 +35,23 @@ pub mod embed;
 #[cfg(any(feature = "audio", feature = "hub"))]
 #[doc(hidden)] // for the command line
 pub mod outside;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
 
 pub use collection::{Collection, IndexInfo, IndexKind, View, ViewInfo};
 pub use database::{Database, DatabaseOptions, Transaction};
 pub use error::{Error, ErrorKind, Result};
+pub use index::{Curve, CurveEntry, CurveSource};
 pub use matrix::{Matrix, MatrixView, Precision, StoredMatrix};
-pub use query::{Hit, Hits, Query};
+pub use pipeline::Step;
+pub use query::{Certificate, Explanation, Hit, Hits, Query, fuse, run_all};
 pub use record::{Fields, Record, Schema};
 pub use score::Metric;
-pub use store::{Durability, Snapshot, repair_to};
+pub use store::{
+    Access, BackedUp, BulkLoad, Compacted, Depth, Durability, Entry, Finding, RAW, Snapshot, Stat, Verification,
+};
+pub use store::{LostRecord, LostSegment, LostView, RepairReport, Revived, SavedCollection};
 pub use threads::use_threads;
 
 #[cfg(target_endian = "big")]

@@ -1,8 +1,8 @@
 //! Promises of a backup: one committed version, whole, beside a busy writer; and no half database, whatever is cut off.
 #![allow(clippy::unwrap_used)]
 
-use otolith::store::vfs::{Effort, Fault, FaultyVfs, MemoryVfs, PowerCut};
-use otolith::store::{BackedUp, Depth, Options};
+use otolith::testing::store::vfs::{Effort, Fault, FaultyVfs, MemoryVfs, PowerCut};
+use otolith::testing::store::{BackedUp, Depth};
 use otolith::{Database, Error, Matrix, Record, Result, Schema};
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,8 +14,6 @@ const DIM: usize = 24;
 
 /// Everything in the collection: by id the field `n` and the bits of the matrix.
 type Content = BTreeMap<String, (u64, Vec<u32>)>;
-
-fn quiet(_: u64, _: u64) {}
 
 fn matrix(n: u64, rows: usize) -> Matrix {
     let values = (0..rows * DIM).map(|at| (n * 31 + at as u64 % 97) as f32 * 0.25).collect();
@@ -89,7 +87,7 @@ fn a_backup_beside_a_busy_writer_is_one_committed_version() {
             let (known, copy) = (done.load(Ordering::SeqCst), at(&format!("copy-{round}")));
             // Turn and turn about: the writer's own handle, and one as another process would have it.
             let handle = if round % 2 == 0 { &db } else { &reader };
-            let made = handle.backup_to(&copy, &quiet).unwrap();
+            let made = handle.backup_to(&copy).unwrap();
             let n = commit_of(&Database::open_read_only(&copy).unwrap());
             assert!(n >= known, "commit {known} was acknowledged before the backup began, which holds {n}");
             assert_eq!(made.records, after(n).len() as u64);
@@ -110,7 +108,7 @@ fn original_and_backup_share_no_fate() {
     let at = |name: &str| folder.path().join(name);
     let db = Database::open(at("db")).unwrap();
     filled(&db, 9);
-    let made = db.backup_to(at("copy"), &quiet).unwrap();
+    let made = db.backup_to(at("copy")).unwrap();
     let copy = Database::open(at("copy")).unwrap();
     (10..30).for_each(|n| commit(&db, n));
     assert_eq!((commit_of(&db), commit_of(&copy)), (29, 9));
@@ -133,7 +131,7 @@ fn sealed_files_are_shared_and_manifests_are_not() {
     let db = Database::open(at("db")).unwrap();
     filled(&db, 3);
     db.flush().unwrap();
-    let made = db.backup_to(at("copy"), &quiet).unwrap();
+    let made = db.backup_to(at("copy")).unwrap();
     assert_eq!(made.copied_files, 1, "{made:?}");
     let files =
         |dir: &str| -> Vec<_> { fs::read_dir(at(dir)).unwrap().map(|entry| entry.unwrap().file_name()).collect() };
@@ -159,8 +157,8 @@ fn a_backup_of_a_backup_is_the_same_again() {
     let at = |name: &str| folder.path().join(name);
     let db = Database::open(at("db")).unwrap();
     filled(&db, 7);
-    let first = db.backup_to(at("first"), &quiet).unwrap();
-    let second = Database::open_read_only(at("first")).unwrap().backup_to(at("second"), &quiet).unwrap();
+    let first = db.backup_to(at("first")).unwrap();
+    let second = Database::open_read_only(at("first")).unwrap().backup_to(at("second")).unwrap();
     assert_eq!(first, second);
     assert_eq!(commit_of(&Database::open_read_only(at("second")).unwrap()), 7);
 }
@@ -177,15 +175,15 @@ fn a_directory_that_is_not_empty_is_refused_and_left_alone() {
         Err(Error::Unusable { why, .. }) => why,
         other => panic!("{other:?}"),
     };
-    assert!(refused(db.backup_to(at("full"), &quiet)).contains("letter.txt"));
+    assert!(refused(db.backup_to(at("full"))).contains("letter.txt"));
     assert_eq!(fs::read_dir(at("full")).unwrap().count(), 1, "nothing was put there");
-    refused(db.backup_to(at("db"), &quiet));
-    db.backup_to(at("copy"), &quiet).unwrap();
-    refused(db.backup_to(at("copy"), &quiet));
-    assert!(matches!(db.backup_to(at("no/where"), &quiet), Err(Error::Io { .. })));
+    refused(db.backup_to(at("db")));
+    db.backup_to(at("copy")).unwrap();
+    refused(db.backup_to(at("copy")));
+    assert!(matches!(db.backup_to(at("no/where")), Err(Error::Io { .. })));
     assert_eq!(commit_of(&db), 2);
     fs::create_dir(at("empty")).unwrap();
-    db.backup_to(at("empty"), &quiet).unwrap();
+    db.backup_to(at("empty")).unwrap();
     assert_eq!(commit_of(&Database::open_read_only(at("empty")).unwrap()), 2);
 }
 
@@ -205,14 +203,14 @@ fn neither_backup_nor_repair_goes_into_the_database_by_whatever_path() {
     let before = names();
     for path in ["db", "db/sub", "db/sub/deeper", "db/seg", "db/way/sub", "link", "link/sub", "x/../db/sub", "db/./sub"]
     {
-        let made = db.backup_to(at(path), &quiet);
+        let made = db.backup_to(at(path));
         assert!(matches!(made, Err(Error::Unusable { .. })), "{path}: {made:?}");
-        let saved = otolith::repair_to(&at("db"), Options::default(), &at(path));
+        let saved = Database::options().repair_to(at("db"), at(path));
         assert!(matches!(saved, Err(Error::Unusable { .. })), "{path}: {saved:?}");
     }
     assert_eq!(names(), before);
-    db.backup_to(at("db-2"), &quiet).unwrap();
-    assert!(otolith::repair_to(&at("db"), Options::default(), &at("link-2")).unwrap().is_complete());
+    db.backup_to(at("db-2")).unwrap();
+    assert!(Database::options().repair_to(at("db"), at("link-2")).unwrap().is_complete());
 }
 
 #[cfg(unix)]
@@ -233,14 +231,14 @@ fn what_is_no_file_or_not_there_makes_a_backup_fail_by_name() {
             1 => assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success()),
             _ => {}
         }
-        let made = Database::open_read_only(at("db")).unwrap().backup_to(at("copy"), &quiet).unwrap_err();
+        let made = Database::open_read_only(at("db")).unwrap().backup_to(at("copy")).unwrap_err();
         assert!(made.to_string().contains(segment.to_str().unwrap()), "{made}");
         assert!(matches!(Database::open_read_only(at("copy")).map(drop), Err(Error::NotFound { .. })));
         fs::remove_dir_all(at("copy")).unwrap();
         let _ = fs::remove_file(&path);
     }
     fs::rename(at("aside"), &path).unwrap();
-    Database::open_read_only(at("db")).unwrap().backup_to(at("copy"), &quiet).unwrap();
+    Database::open_read_only(at("db")).unwrap().backup_to(at("copy")).unwrap();
     assert_eq!(commit_of(&Database::open_read_only(at("copy")).unwrap()), 3);
 }
 
@@ -264,11 +262,11 @@ fn a_copy_that_does_not_hold_what_the_original_does_is_no_backup() {
                 }
             }
         };
-        let made = db.backup_to(&copy, &disturb);
+        let made = db.backup_with(&copy, &disturb);
         assert!(matches!(made, Err(Error::Unusable { .. })), "{made:?}");
         assert!(matches!(Database::open_read_only(&copy).map(drop), Err(Error::NotFound { .. })));
         fs::remove_dir_all(&copy).unwrap();
-        db.backup_to(&copy, &quiet).unwrap();
+        db.backup_to(&copy).unwrap();
         assert_eq!(commit_of(&Database::open_read_only(&copy).unwrap()), 5);
         assert_eq!(commit_of(&db), 5);
     }
@@ -291,7 +289,7 @@ fn a_power_cut_leaves_no_half_backup_and_the_original_whole() {
     db.flush().unwrap();
     vfs.record();
     let mut disk = PowerCut::of(&vfs);
-    db.backup_to("copy", &quiet).unwrap();
+    db.backup_to("copy").unwrap();
     let operations = vfs.operations();
     let (mut images, mut whole) = (0, 0);
     for cut in 0..=operations.len() {
@@ -336,7 +334,7 @@ fn whatever_operation_fails_there_is_a_whole_backup_or_none() {
                 if fault == Fault::Interrupted && for_good {
                     break; // a system that does nothing but interrupt is waited for
                 }
-                let made = handle.backup_to("copy", &quiet);
+                let made = handle.backup_to("copy");
                 let copy = found(&base, "copy");
                 match made {
                     Ok(_) => assert_eq!(copy, Some(3), "{fault:?} at {at}"),

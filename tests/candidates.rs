@@ -1,11 +1,11 @@
 //! Candidates for MaxSim: how much of the exact answer is among them, and that they say so themselves.
 #![allow(clippy::unwrap_used)]
 
-use otolith::collection::IndexKind;
-use otolith::index::Candidates;
+use otolith::IndexKind;
 use otolith::query::Way;
-use otolith::score::{Outcome, PreparedQuery, Scratch};
-use otolith::store::vfs::MemoryVfs;
+use otolith::testing::index::Candidates;
+use otolith::testing::score::{Outcome, PreparedQuery, Scratch};
+use otolith::testing::store::vfs::MemoryVfs;
 use otolith::{Collection, Database, Error, Hits, Matrix, Metric, Record, Schema};
 use roaring::RoaringBitmap;
 use std::sync::Arc;

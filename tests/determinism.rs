@@ -1,7 +1,7 @@
 //! What is derived is the same, byte for byte, however many threads make it.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use otolith::collection::IndexKind;
+use otolith::IndexKind;
 use otolith::{Database, Matrix, Metric, Record, Schema};
 use rayon::ThreadPoolBuilder;
 use std::collections::BTreeMap;

@@ -1,11 +1,11 @@
 //! What is deleted or replaced takes no space after a compaction, and is in no file after a forced one.
 #![allow(clippy::unwrap_used)]
 
-use otolith::collection::{IndexKind, View};
 use otolith::pipeline::Step;
-use otolith::store::vfs::MemoryVfs;
-use otolith::store::{Depth, Tuning};
+use otolith::testing::store::vfs::MemoryVfs;
+use otolith::testing::store::{Depth, Tuning};
 use otolith::{Collection, Database, Matrix, Record, Schema};
+use otolith::{IndexKind, View};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ fn after_a_forced_compaction_nothing_of_what_went_is_in_any_file() {
             db = open(&vfs);
             clips = db.collection("c").unwrap();
         }
-        let done = db.purge(&|| true).unwrap();
+        let done = db.purge().unwrap();
         assert!(done.finished && done.pinned == 0 && done.damaged == 0, "{case}: {done:?}");
         assert_eq!(found(&vfs, &gone), Vec::<PathBuf>::new(), "{case}");
         assert_eq!(clips.len().unwrap(), if replaced { 43 } else { 40 }, "{case}");
@@ -98,7 +98,7 @@ fn after_a_forced_compaction_nothing_of_what_went_is_in_any_file() {
         let report = db.verify(Depth::Derived).unwrap();
         assert!(report.findings.is_empty() && report.orphans.is_empty(), "{case}: {report:?}");
         // With nothing to erase nothing is rewritten.
-        assert_eq!(db.purge(&|| true).unwrap().segments, 0, "{case}");
+        assert_eq!(db.purge().unwrap().segments, 0, "{case}");
     }
 }
 
@@ -121,14 +121,14 @@ fn what_views_and_indexes_made_of_it_goes_too_and_a_dropped_collection_as_a_whol
     let before = found(&vfs, &gone);
     assert!(before.iter().any(|path| path.to_str().unwrap().contains("derived")), "{before:?}");
     clips.delete(["secret-id-7"]).unwrap();
-    db.purge(&|| true).unwrap();
+    db.purge().unwrap();
     assert_eq!(found(&vfs, &gone), Vec::<PathBuf>::new());
     assert!(clips.indexes("v").unwrap().len() == 1 && clips.indexes("raw").unwrap().len() == 1, "built again");
 
     let gone: Vec<_> = all[..20].iter().flat_map(traces).collect();
     db.drop_collection("c").unwrap();
     assert!(!found(&vfs, &gone).is_empty());
-    db.purge(&|| true).unwrap();
+    db.purge().unwrap();
     assert_eq!(found(&vfs, &gone), Vec::<PathBuf>::new());
 }
 
@@ -141,12 +141,12 @@ fn what_a_reader_still_uses_is_counted_and_goes_when_it_has_ended() {
     db.flush().unwrap();
     let reader = Database::options().vfs(Arc::new(vfs.clone())).read_only().open("db").unwrap();
     clips.delete(["secret-id-1"]).unwrap();
-    assert_eq!(db.purge(&|| true).unwrap().pinned, 1);
+    assert_eq!(db.purge().unwrap().pinned, 1);
     let gone = traces(&record(1, 3, "secret"));
     assert!(!found(&vfs, &gone).is_empty());
     assert_eq!(reader.collection("c").unwrap().get("secret-id-1").unwrap(), Some(record(1, 3, "secret")));
     drop(reader);
-    assert_eq!(db.purge(&|| true).unwrap().pinned, 0);
+    assert_eq!(db.purge().unwrap().pinned, 0);
     assert_eq!(found(&vfs, &gone), Vec::<PathBuf>::new());
 }
 
@@ -160,7 +160,7 @@ fn a_compaction_gives_the_space_back_at_once() {
     collections.iter().for_each(|collection| drop(collection.upsert(all.clone()).unwrap()));
     db.flush().unwrap();
     assert!(collections.iter().all(|collection| collection.delete(ids(&all)).unwrap() == 40));
-    db.compact(&|| true).unwrap();
+    db.compact().unwrap();
     let left = |ending: &str| vfs.files().iter().filter(|path| path.to_str().unwrap().contains(ending)).count();
     assert_eq!((left(".oseg"), left(".odel"), left("wal-"), left("manifest-")), (0, 0, 0, 1), "{:?}", vfs.files());
 }
@@ -176,7 +176,7 @@ fn segments_of_many_collections_are_exchanged_by_few_publishes() {
         db.flush().unwrap();
     }
     let before = db.stat().unwrap();
-    let done = db.compact(&|| true).unwrap();
+    let done = db.compact().unwrap();
     let after = db.stat().unwrap();
     assert_eq!((before.segments, done.segments, after.segments), (600, 600, 300));
     assert_eq!(after.generation, before.generation + 1);

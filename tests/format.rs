@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use otolith::pipeline::{Array, Section};
-use otolith::store::layout::{self, Kind, STRUCTURES, section};
-use otolith::store::{Access, Change, Depth, Durability, Mode, Options, Store, Tuning, Version};
+use otolith::testing::store::layout::{self, Kind, STRUCTURES, section};
+use otolith::testing::store::{Access, Change, Depth, Durability, Mode, Options, Store, Tuning, Version};
 use otolith::{Matrix, Metric, Precision, Record, Schema};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

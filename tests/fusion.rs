@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use otolith::query::{Arm, Fusion, Hits, fuse, fuse_by, run_all, standard_scores};
-use otolith::store::vfs::MemoryVfs;
+use otolith::testing::store::vfs::MemoryVfs;
 use otolith::{Collection, Database, Error, Matrix, Metric, Record, Schema};
 use proptest::prelude::*;
 use std::collections::BTreeMap;

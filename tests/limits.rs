@@ -1,11 +1,11 @@
 //! There is no cap that a user would meet: tiny, long, wide and empty records store and search.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use otolith::collection::View;
+use otolith::View;
 use otolith::limits;
 use otolith::pipeline::Step;
-use otolith::store::vfs::{FaultyVfs, MemoryVfs};
-use otolith::store::{Depth, Options, Tuning, repair_to};
+use otolith::testing::store::vfs::{FaultyVfs, MemoryVfs};
+use otolith::testing::store::{Depth, Options, Tuning, repair_to};
 use otolith::{Collection, Database, Error, Matrix, Metric, Record, Schema};
 use std::path::Path;
 use std::sync::Arc;
@@ -178,10 +178,10 @@ fn tenants(vfs: &MemoryVfs, count: usize) {
     db.drop_collection(&name(0)).unwrap();
     db.collection(&name(1)).unwrap().upsert([one(7)]).unwrap();
     db.flush().unwrap();
-    db.compact(&|| true).unwrap();
-    db.purge(&|| true).unwrap();
+    db.compact().unwrap();
+    db.purge().unwrap();
     assert!(db.verify(Depth::Deep).unwrap().is_clean());
-    db.backup_to("copy", &|_, _| {}).unwrap();
+    db.backup_to("copy").unwrap();
     check(&db, count - 1);
     db.close().unwrap();
     check(&Database::options().vfs(Arc::new(vfs.clone())).open("copy").unwrap(), count - 1);
@@ -255,7 +255,7 @@ fn a_commit_that_no_manifest_could_hold_is_refused_and_everything_else_goes_on()
     let manifest = vfs.files().into_iter().rfind(|path| path.to_str().unwrap().contains("manifest")).unwrap();
     assert!(vfs.read(&manifest).unwrap().len() <= 20_000, "what was acknowledged fits");
     created[0].delete(["r"]).unwrap();
-    db.compact(&|| true).unwrap();
+    db.compact().unwrap();
     drop((created, db));
     let db = counted(&vfs, tuning);
     assert_eq!(db.collections().len(), full - 10);
@@ -468,7 +468,7 @@ fn more_segments_than_mappings_are_written_searched_and_opened_again() {
         let db = open(&memory, granted).open("db").unwrap();
         check(&db, 8, &format!("{granted} mappings, opened again"));
         db.flush().unwrap();
-        assert!(db.purge(&|| true).unwrap().finished);
+        assert!(db.purge().unwrap().finished);
         check(&db, 8, &format!("{granted} mappings, compacted"));
         drop(db);
         check(&open(&memory, granted).read_only().open("db").unwrap(), 8, &format!("{granted} mappings, for reading"));

@@ -1,7 +1,7 @@
 //! Lists: all of them hold the exact answer, some of them what was promised, and a forged file is as if it were not there.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use otolith::collection::IndexKind;
+use otolith::IndexKind;
 use otolith::query::Way;
 use otolith::{Collection, Database, Hits, Matrix, Metric, Record, Schema};
 use proptest::prelude::*;

@@ -7,8 +7,8 @@
 #[path = "../fuzz/bodies/sums.rs"]
 mod sums;
 
-use otolith::store::layout::{self, footer, header, log_header, manifest_header};
-use otolith::store::{Access, Depth, Durability};
+use otolith::testing::store::layout::{self, footer, header, log_header, manifest_header};
+use otolith::testing::store::{Access, Depth, Durability};
 use otolith::{Database, Matrix, Record, Schema};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
@@ -126,7 +126,7 @@ fn writes_compacts_and_searches(name: &str, count: usize, limit: f64) {
     let gone = |n: &usize| n % 5 < 2;
     assert_eq!(clips.delete((0..count).filter(gone).map(id)).unwrap() as usize, (0..count).filter(gone).count());
     drop(clips);
-    db.compact(&|| true).unwrap();
+    db.compact().unwrap();
     db.close().unwrap();
     seconds(&format!("{name}_compact"), begin);
     peaks.push(heap.peak(&format!("{name}_compact")));

@@ -1,9 +1,9 @@
 //! The engine against a naive model: random sequences of upsert, delete, views, search and reopening.
 #![allow(clippy::unwrap_used)]
 
-use otolith::collection::View;
+use otolith::View;
 use otolith::pipeline::{Statistic, Step};
-use otolith::store::vfs::MemoryVfs;
+use otolith::testing::store::vfs::MemoryVfs;
 use otolith::{Collection, Database, Matrix, Metric, Precision, Record, Schema};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -235,6 +235,6 @@ fn handles_are_cheap_to_clone_and_go_to_any_thread() {
     fn sent<T: Send + Sync + 'static>() {}
     handle::<Database>();
     handle::<Collection>();
-    handle::<otolith::store::Snapshot>();
+    handle::<otolith::testing::store::Snapshot>();
     sent::<otolith::Transaction>();
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use otolith::matrix::StoredMatrix;
+use otolith::StoredMatrix;
 use otolith::pipeline::{Array, Pipeline, Section, Source, Statistic, Step};
 use otolith::{Error, Matrix, MatrixView};
 use proptest::prelude::*;

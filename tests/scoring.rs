@@ -1,11 +1,11 @@
 //! Promise: the fast score is the reference's, bit for bit, and nothing that could be a hit is ever dropped.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
-use otolith::collection::IndexKind;
-use otolith::index::{Ranked, Top};
-use otolith::kernel::Level;
-use otolith::score::{Outcome, PreparedQuery, Scratch, reference};
-use otolith::store::vfs::MemoryVfs;
+use otolith::IndexKind;
+use otolith::testing::index::{Ranked, Top};
+use otolith::testing::kernel::Level;
+use otolith::testing::score::{Outcome, PreparedQuery, Scratch, reference};
+use otolith::testing::store::vfs::MemoryVfs;
 use otolith::{Collection, Database, Error, Hits, Matrix, Metric, Precision, Record, Schema};
 use proptest::prelude::*;
 use std::cell::Cell;

@@ -2,7 +2,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, unsafe_code)]
 
-use otolith::collection::IndexKind;
+use otolith::IndexKind;
 use otolith::query::run_all;
 use otolith::{Collection, Database, Durability, Matrix, Record, Schema, View};
 use std::path::Path;
@@ -82,10 +82,10 @@ fn without_threads_everything_is_done_by_one() {
     clips.create_view("half", &View::new(["every:2".parse().unwrap()])).unwrap();
     clips.build_index("raw", IndexKind::Hnsw).unwrap();
     clips.delete((0..1_500).map(|n| format!("{n}"))).unwrap();
-    db.compact(&|| true).unwrap();
+    db.compact().unwrap();
     assert_eq!(first.len(), 7);
     assert!(!ask(&clips).is_empty());
-    assert_eq!(db.verify(otolith::store::Depth::Deep).unwrap().findings.len(), 0);
+    assert_eq!(db.verify(otolith::testing::store::Depth::Deep).unwrap().findings.len(), 0);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 #![cfg(feature = "fit")]
 #![allow(clippy::unwrap_used)]
 
-use otolith::collection::View;
+use otolith::View;
 use otolith::pipeline::Step;
 use otolith::{Collection, Database, Error, Hits, Matrix, Metric, Record, Schema};
 use std::fs;

@@ -3,7 +3,7 @@
 use super::support::{
     Lmdb, RECORD_BYTES, database, figure, folder, frames, id, io, median, record, records, rounds, settle, timed,
 };
-use otolith::store::Durability;
+use otolith::testing::store::Durability;
 use otolith::{Database, Record};
 use std::fs::File;
 use std::io::Write;

@@ -1,7 +1,7 @@
 //! How long a commit of one small record takes.
 
 use super::support::{Lmdb, commits, database, figure, folder, frames, id, quantile, settle, timed};
-use otolith::store::Durability;
+use otolith::testing::store::Durability;
 use otolith::{Collection, Database, Record};
 use std::fs::File;
 use std::io::Write;

@@ -1,7 +1,7 @@
 //! How long it takes until a database can be asked.
 
 use super::support::{DIM, RECORD_BYTES, database, figure, folder, forget, median, record, rounds, settle, timed};
-use otolith::store::{Change, Mode, Options, Store};
+use otolith::testing::store::{Change, Mode, Options, Store};
 use otolith::{Database, Matrix, Record, Schema};
 use std::path::Path;
 

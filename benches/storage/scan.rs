@@ -5,7 +5,7 @@ use super::support::{
     timed,
 };
 use otolith::Database;
-use otolith::store::Access;
+use otolith::testing::store::Access;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;

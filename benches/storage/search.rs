@@ -2,7 +2,7 @@
 
 use super::scan::build;
 use super::support::{DIM, RECORD_BYTES, ROWS, figure, folder, forget, frames, id, median, records, rounds, timed};
-use otolith::score::{PreparedQuery, Scratch};
+use otolith::testing::score::{PreparedQuery, Scratch};
 use otolith::{Database, Matrix, Metric};
 use rayon::prelude::*;
 

@@ -3,11 +3,11 @@
 use super::altered::{altered, is_flipped};
 use super::data;
 use super::sums::{put, put_crc, reseal_container, reseal_log, reseal_manifest, seal_frame, sixteen};
-use otolith::store::layout::{
+use otolith::testing::store::layout::{
     self, FRAME_MAGIC, LOG_MAGIC, MAJOR, Sixteen, footer, frame, frame_kind, log_header, manifest_header,
 };
-use otolith::store::vfs::MemoryVfs;
-use otolith::store::{Depth, Options, Tuning, repair_to, verify_path};
+use otolith::testing::store::vfs::MemoryVfs;
+use otolith::testing::store::{Depth, Options, Tuning, repair_to, verify_path};
 use otolith::{Collection, Database, DatabaseOptions, Matrix, Record, Result};
 use std::collections::BTreeMap;
 use std::fs;
@@ -275,6 +275,6 @@ fn write(database: &Database) {
         let _ = collection.upsert([Record::new("dog-1", rows.clone()), Record::auto(rows)]);
         let _ = collection.delete(["replaced", "late"]);
     }
-    let _ = database.compact(&|| true);
+    let _ = database.compact();
     let _ = database.flush();
 }

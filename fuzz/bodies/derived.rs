@@ -2,10 +2,10 @@
 
 use super::altered::altered;
 use super::sums::reseal_container;
-use otolith::collection::IndexKind;
+use otolith::IndexKind;
 use otolith::pipeline::{Statistic, Step};
-use otolith::store::vfs::MemoryVfs;
-use otolith::store::{Depth, Tuning};
+use otolith::testing::store::vfs::MemoryVfs;
+use otolith::testing::store::{Depth, Tuning};
 use otolith::{Collection, Database, Matrix, Metric, Record, Result, Schema, View};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};

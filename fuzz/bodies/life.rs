@@ -1,9 +1,9 @@
 //! The life of a database on a machine that fails, against a model of what was promised.
 
-use otolith::collection::View;
+use otolith::View;
 use otolith::pipeline::Step;
-use otolith::store::vfs::{Effort, Fault, FaultyVfs, MemoryVfs, PowerCut, Vfs};
-use otolith::store::{Access, Depth, Durability, Tuning};
+use otolith::testing::store::vfs::{Effort, Fault, FaultyVfs, MemoryVfs, PowerCut, Vfs};
+use otolith::testing::store::{Access, Depth, Durability, Tuning};
 use otolith::{Collection, Database, Error, Matrix, Metric, Record, Result, Schema, Snapshot};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -121,7 +121,7 @@ pub fn operations(bytes: &[u8]) {
 fn compact(database: &Database, steps: u8) -> Result<()> {
     let asked = std::sync::atomic::AtomicU8::new(0);
     let go_on = || steps == 0 || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < steps;
-    database.compact(&go_on).map(drop)
+    database.compact_while(&go_on).map(drop)
 }
 
 fn record((id, values): (&String, &Vec<f32>)) -> Record {

@@ -1,6 +1,6 @@
 //! Checksums made right again, so that damage gets past them to what reads the bytes.
 
-use otolith::store::layout::{
+use otolith::testing::store::layout::{
     BLOCK_BYTES, CONTAINER_MAGIC, FRAME_MAGIC, Field, MANIFEST_MAGIC, Sixteen, footer, frame, header, log_header,
     manifest_header, root_of,
 };

@@ -35,7 +35,7 @@ pub struct Curve {
 
 /// Who asked when recall was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
+pub enum CurveSource {
     /// Records that were not in the index yet.
     Records,
     /// Queries that were given ([`build_index_with`](crate::Collection::build_index_with)).
@@ -46,14 +46,14 @@ pub enum Source {
     Asked,
 }
 
-impl Source {
+impl CurveSource {
     /// Its name: `records`, `queries`, `pieces`, `asked`.
     pub fn name(self) -> &'static str {
         match self {
-            Source::Records => "records",
-            Source::Queries => "queries",
-            Source::Pieces => "pieces",
-            Source::Asked => "asked",
+            CurveSource::Records => "records",
+            CurveSource::Queries => "queries",
+            CurveSource::Pieces => "pieces",
+            CurveSource::Asked => "asked",
         }
     }
 }
@@ -62,7 +62,7 @@ impl Source {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CurveEntry {
     /// Whose queries measured it.
-    pub source: Source,
+    pub source: CurveSource,
     /// Hits wanted: recall@k.
     pub k: u64,
     /// The index's knob.
@@ -88,9 +88,9 @@ impl CurveEntry {
     fn promises(&self, target: f64) -> bool {
         let (low, high) = self.interval();
         match self.source {
-            Source::Records | Source::Queries => low >= target,
-            Source::Pieces => true,
-            Source::Asked => high >= target,
+            CurveSource::Records | CurveSource::Queries => low >= target,
+            CurveSource::Pieces => true,
+            CurveSource::Asked => high >= target,
         }
     }
 
@@ -127,7 +127,8 @@ impl Curve {
 
     /// The settings at which recall of so many hits was measured, or of the next larger number of them.
     pub(super) fn settings(&self, k: u64) -> Vec<u64> {
-        let measured = self.around(k).filter(|group| group[0].source == Source::Records).last().unwrap_or_default();
+        let measured =
+            self.around(k).filter(|group| group[0].source == CurveSource::Records).last().unwrap_or_default();
         measured.iter().map(|entry| entry.setting).collect()
     }
 
@@ -157,25 +158,26 @@ impl Curve {
         let is_around = |questions: &&Questions| {
             self.around(k).any(|group| (group[0].source, group[0].k) == (questions.source, questions.k))
         };
-        let verdict = |sources: [Source; 2], must_prove: bool| {
+        let verdict = |sources: [CurveSource; 2], must_prove: bool| {
             let of = self.questions.iter().filter(is_around).filter(|of| sources.contains(&of.source));
             // What is more varied than pieces is none.
-            let of = of.filter(|of| must_prove || of.source != Source::Pieces || !of.is_beyond(signs(of.k)));
+            let of = of.filter(|of| must_prove || of.source != CurveSource::Pieces || !of.is_beyond(signs(of.k)));
             let judge = |questions: &Questions| {
                 questions.judge(Asked { signs: signs(questions.k), setting, target, may_look_again, must_prove })
             };
             of.map(judge).max()
         };
-        let measured = verdict([Source::Records, Source::Queries], false).unwrap_or(Verdict::Unlike);
+        let measured = verdict([CurveSource::Records, CurveSource::Queries], false).unwrap_or(Verdict::Unlike);
         let is_known = measured >= Verdict::Enough;
         // Of a query that only others like it know of, nothing else has proved anything.
-        let others = verdict([Source::Pieces, Source::Asked], !is_known);
+        let others = verdict([CurveSource::Pieces, CurveSource::Asked], !is_known);
         (others.map_or(measured, |others| others.max(measured)), is_known)
     }
 
     /// The nearness of the questions, from the least to the largest; for people.
     pub(crate) fn nearness(&self, k: u64) -> Option<(f64, f64)> {
-        let above = self.questions.iter().filter(|of| of.k >= k && of.source != Source::Pieces).map(Questions::range);
+        let above =
+            self.questions.iter().filter(|of| of.k >= k && of.source != CurveSource::Pieces).map(Questions::range);
         above.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
@@ -199,13 +201,15 @@ impl Curve {
             (below.map_or(0.0, |entry| entry.interval().0), above.map_or(1.0, |entry| entry.interval().1))
         };
         let wider = |a: (f64, f64), b: (f64, f64)| (a.0.min(b.0), a.1.max(b.1));
-        let of = |sources: [Source; 2]| {
+        let of = |sources: [CurveSource; 2]| {
             let groups = self.around(k).filter(move |group| sources.contains(&group[0].source));
             groups.map(of_one).reduce(wider)
         };
-        let measured = of([Source::Records, Source::Queries]).unwrap_or((0.0, 1.0));
+        let measured = of([CurveSource::Records, CurveSource::Queries]).unwrap_or((0.0, 1.0));
         // Those that were asked count where they prove the contrary; few of them only leave more open.
-        of([Source::Asked; 2]).filter(|asked| asked.1 < measured.0).map_or(measured, |asked| wider(asked, measured))
+        of([CurveSource::Asked; 2])
+            .filter(|asked| asked.1 < measured.0)
+            .map_or(measured, |asked| wider(asked, measured))
     }
 
     /// What was measured of the nearest `k` on either side, or of `k` itself, by each source; nothing where one measured none that large.
@@ -248,7 +252,7 @@ impl Curve {
             entry[8 * at..][..8].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
         };
         let entry = |entry: &[u8; ENTRY]| {
-            let sources = [Source::Records, Source::Queries, Source::Pieces];
+            let sources = [CurveSource::Records, CurveSource::Queries, CurveSource::Pieces];
             let source = sources.into_iter().find(|&source| source as u64 == word(entry, 0));
             Some(CurveEntry {
                 source: source?,
@@ -283,7 +287,7 @@ mod tests {
         let found = |at: usize| settings.iter().map(|&(_, full)| if at < full { k as usize } else { 0 }).collect();
         let questions = (0..100).map(|at| ([at as f64, NO_CONTRAST], found(at))).collect();
         let settings: Vec<u64> = settings.iter().map(|&(setting, _)| setting).collect();
-        (Questions::new(Source::Records, k, settings.clone(), questions), vec![500.0; settings.len()])
+        (Questions::new(CurveSource::Records, k, settings.clone(), questions), vec![500.0; settings.len()])
     }
 
     fn curve() -> Curve {
@@ -331,7 +335,7 @@ mod tests {
     #[test]
     fn queries_that_were_given_count_beside_the_records() {
         let mut both = vec![asked(10, &[(16, 99), (32, 100)]), asked(10, &[(16, 40), (32, 99)])];
-        both[1].0.source = Source::Queries;
+        both[1].0.source = CurveSource::Queries;
         let curve = Curve::new(both);
         assert_eq!(curve.setting(10, 0.9), Some(32), "the records alone would do with 16");
         assert_eq!(Curve::from_bytes(&curve.to_bytes(), &curve.questions_to_bytes()), Ok(curve));
@@ -341,7 +345,9 @@ mod tests {
     fn few_questions_prove_little() {
         let of = |count: usize| {
             let questions = (0..count).map(|at| ([at as f64, NO_CONTRAST], vec![10])).collect();
-            Curve::new(vec![(Questions::new(Source::Records, 10, vec![16], questions), vec![1.0])]).interval(10, 16).0
+            Curve::new(vec![(Questions::new(CurveSource::Records, 10, vec![16], questions), vec![1.0])])
+                .interval(10, 16)
+                .0
         };
         assert!(of(5) < 0.91 && of(20) < 0.98 && of(500) > 0.998);
     }

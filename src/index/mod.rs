@@ -28,7 +28,9 @@ mod top;
 mod truth;
 
 pub use candidates::Candidates;
-pub use curve::{Curve, CurveEntry, Source};
+pub use curve::{Curve, CurveEntry, CurveSource};
 pub(crate) use rows::{Place, ViewRows};
 pub(crate) use select::{Selected, Selection, select};
-pub use top::{Ranked, Top};
+#[cfg(feature = "testing")]
+pub use top::Ranked;
+pub use top::Top;

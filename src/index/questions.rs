@@ -8,7 +8,7 @@
 //!
 //! Lists have a second sign, their *contrast*: how much nearer the nearest centroid is than one of many. Where all are about as far, hits lie in many lists.
 //! Of candidates it is how many of a query's rows differ: one steady sound, or a row or two, tells records apart by little, so pieces of
-//! records ask as well ([`Source::Pieces`]).
+//! records ask as well ([`CurveSource::Pieces`]).
 //!
 //! So a query is compared, sign by sign, with the questions that were about like it:
 //! - less near than any of them (by more than a share of what the last twentieth of them spreads over): nothing is known of it, and the exact scan answers;
@@ -17,7 +17,7 @@
 //!
 //! A query that is nearer than all of them is taken for one like the nearest; one in a wide gap between them is like none.
 
-use super::curve::{CurveEntry, Source, error};
+use super::curve::{CurveEntry, CurveSource, error};
 use crate::score::Metric;
 
 /// Most questions that tell of a query, and fewest. With fewer the means are too rough, with more the few that are apart drown in the others.
@@ -38,7 +38,7 @@ const SECOND_LOOK: u64 = 4;
 /// What the questions of one source with one `k` found.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Questions {
-    pub(crate) source: Source,
+    pub(crate) source: CurveSource,
     pub(crate) k: u64,
     /// Rising.
     settings: Vec<u64>,
@@ -91,7 +91,12 @@ pub(crate) enum Verdict {
 
 impl Questions {
     /// Takes each question's signs and what it found at each of the settings.
-    pub(crate) fn new(source: Source, k: u64, settings: Vec<u64>, mut asked: Vec<(Signs, Vec<usize>)>) -> Questions {
+    pub(crate) fn new(
+        source: CurveSource,
+        k: u64,
+        settings: Vec<u64>,
+        mut asked: Vec<(Signs, Vec<usize>)>,
+    ) -> Questions {
         // Those that look the same by what they found, so that the order in which they asked does not matter.
         let order = |a: &Signs, b: &Signs| a[0].total_cmp(&b[0]).then_with(|| a[1].total_cmp(&b[1]));
         asked.sort_by(|a, b| order(&a.0, &b.0).then_with(|| a.1.cmp(&b.1)));
@@ -321,7 +326,7 @@ mod tests {
     fn questions() -> Questions {
         let found = |near: bool| if near { vec![9, 10, 10] } else { vec![3, 5, 10] };
         let one = |at: i32| ([f64::from(at - 40) / 460.0, NO_CONTRAST], found(at >= 40));
-        Questions::new(Source::Records, 10, vec![16, 32, 64], (0..500).map(one).collect())
+        Questions::new(CurveSource::Records, 10, vec![16, 32, 64], (0..500).map(one).collect())
     }
 
     fn judge(nearness: f64, setting: u64, target: f64) -> Verdict {
@@ -356,16 +361,16 @@ mod tests {
     #[test]
     fn a_target_that_those_like_it_never_reach_is_told() {
         let asked = Asked { signs: [0.0; 2], setting: 8, target: 0.5, may_look_again: true, must_prove: false };
-        let few = Questions::new(Source::Records, 1, vec![8], vec![([0.0; 2], vec![0]); 30]);
+        let few = Questions::new(CurveSource::Records, 1, vec![8], vec![([0.0; 2], vec![0]); 30]);
         assert_eq!(few.judge(asked), Verdict::Never);
-        assert_eq!(Questions::new(Source::Records, 1, vec![8], vec![]).judge(asked), Verdict::Unlike);
+        assert_eq!(Questions::new(CurveSource::Records, 1, vec![8], vec![]).judge(asked), Verdict::Unlike);
     }
 
     #[test]
     fn a_few_questions_that_are_apart_are_not_drowned_by_the_many() {
         let far = (0..12).map(|at| ([-9.0 + 0.01 * f64::from(at), NO_CONTRAST], vec![2, 10]));
         let near = (0..400).map(|at| ([-0.001 * f64::from(at), NO_CONTRAST], vec![10, 10]));
-        let questions = Questions::new(Source::Records, 10, vec![1, 8], far.chain(near).collect());
+        let questions = Questions::new(CurveSource::Records, 10, vec![1, 8], far.chain(near).collect());
         let asked = |nearness| Asked {
             signs: [nearness, 0.0],
             setting: 1,
@@ -381,7 +386,7 @@ mod tests {
     #[test]
     fn each_sign_is_heeded() {
         let one = |at: u32| ([f64::from(at % 20), f64::from(at)], vec![if at < 60 { 3 } else { 10 }, 10]);
-        let questions = Questions::new(Source::Records, 10, vec![1, 8], (0..400).map(one).collect());
+        let questions = Questions::new(CurveSource::Records, 10, vec![1, 8], (0..400).map(one).collect());
         let judge = |contrast| {
             questions.judge(Asked {
                 signs: [10.0, contrast],
@@ -397,7 +402,7 @@ mod tests {
     #[test]
     fn mean_and_deviation_are_those_of_a_sample() {
         let asked = [2, 1, 0].map(|found| ([0.1 * found as f64, NO_CONTRAST], vec![found])).to_vec();
-        let three = Questions::new(Source::Records, 2, vec![16], asked);
+        let three = Questions::new(CurveSource::Records, 2, vec![16], asked);
         let entry = three.entries(&[7.0]).next().unwrap();
         assert_eq!((entry.mean, entry.deviation, entry.queries, entry.compared), (0.5, 0.5, 3, 7.0));
     }

@@ -2,9 +2,9 @@
 //!
 //! Records that ask stand for queries that are like records. Whether those who use the index ask so, only their queries tell. So a share of them
 //! ([`Query::recheck`](crate::Query::recheck)) is answered exactly, and what the index would have led to at each of its settings is kept beside the curve, as
-//! questions of a source of its own ([`Source::Asked`]): in memory, as long as the index is.
+//! questions of a source of its own ([`CurveSource::Asked`]): in memory, as long as the index is.
 
-use super::curve::{Curve, Source};
+use super::curve::{Curve, CurveSource};
 use super::questions::{Questions, Signs};
 use crate::random::mixed;
 use std::collections::{BTreeMap, VecDeque};
@@ -70,7 +70,7 @@ impl Recall {
         let questions = since.iter().filter(|(_, asked)| asked.len() >= FEWEST).map(|(&k, asked)| {
             let settings = self.measured.settings(k);
             let compared = settings.iter().map(|&setting| self.measured.compared(setting)).collect();
-            (Questions::new(Source::Asked, k, settings, asked.iter().cloned().collect()), compared)
+            (Questions::new(CurveSource::Asked, k, settings, asked.iter().cloned().collect()), compared)
         });
         let curve = Arc::new(self.measured.with(questions.collect()));
         *self.curve.write().unwrap_or_else(PoisonError::into_inner) = curve;
@@ -85,7 +85,7 @@ mod tests {
     /// A hundred records asked, near as 1, and found everything at the least setting.
     fn recall() -> Recall {
         let asked = vec![([1.0, NO_CONTRAST], vec![10, 10]); 100];
-        let questions = Questions::new(Source::Records, 10, vec![16, 64], asked);
+        let questions = Questions::new(CurveSource::Records, 10, vec![16, 64], asked);
         Recall::new(Curve::new(vec![(questions, vec![100.0, 400.0])]))
     }
 

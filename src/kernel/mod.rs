@@ -11,6 +11,7 @@
 
 mod codes;
 mod dot;
+#[cfg(any(test, feature = "testing", feature = "models"))]
 mod gelu;
 mod level;
 pub mod ordered;
@@ -20,8 +21,11 @@ mod tile;
 
 pub use codes::{STRIDE, SignedCodes, prefetch};
 pub use dot::{dot, roundings};
+#[cfg(any(test, feature = "testing", feature = "models"))]
 pub use gelu::{gelu, gelu_backward};
 pub use level::Level;
-pub use product::{Strided, product, product_f64};
+#[cfg(any(test, feature = "testing", feature = "fit", feature = "models"))]
+pub use product::product_f64;
+pub use product::{Strided, product};
 pub use softmax::softmax;
 pub use tile::{LANES, Lanes, PackedRows, Reaching, ScaledRows, reaching, tile};

@@ -158,7 +158,7 @@ impl<'q> Query<'q> {
 
     /// Of the queries that ask so, answers this share (from 0 to 1; 0.01 is one in a hundred) exactly, and notes what the index would have found.
     /// Once there are twenty for a number of hits, the recall promised to all later queries goes by these too: queries that find less than the records
-    /// did get more effort, and such as are unlike the records are no longer unlike all ([`Source::Asked`](crate::index::Source)). It lasts as
+    /// did get more effort, and such as are unlike the records are no longer unlike all ([`CurveSource::Asked`](crate::index::Source)). It lasts as
     /// long as the database is open and the index loaded. Says nothing where [`Query::recall`] is not asked for.
     pub fn recheck(mut self, share: f64) -> Self {
         self.recheck = Some(share);

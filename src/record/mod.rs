@@ -43,6 +43,30 @@ impl Record {
         Record { id: None, matrix, fields: Fields::default() }
     }
 
+    /// The id that the collection gives to the record with this number.
+    pub fn numbered_id(number: u64) -> String {
+        format!("{number:020}")
+    }
+
+    /// Whether an id has the form of those that a collection gives: 20 digits.
+    pub fn is_numbered_id(id: &str) -> bool {
+        id.len() == 20 && id.bytes().all(|byte| byte.is_ascii_digit())
+    }
+
+    /// Checks the length of an id.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when it has no byte or more than [`limits::ID_BYTES`].
+    pub fn check_id(id: &str) -> Result<()> {
+        if id.is_empty() || id.len() > limits::ID_BYTES {
+            return Err(Error::invalid(
+                "id",
+                format!("{} bytes long: 1 to {} are allowed", id.len(), limits::ID_BYTES),
+            ));
+        }
+        Ok(())
+    }
+
     /// The record with one more field.
     pub fn field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Record {
         self.fields.insert(name.into(), value.into());
@@ -52,7 +76,7 @@ impl Record {
     /// Checks everything that a store relies on: id, fields, shape under the schema.
     pub(crate) fn check(&self, schema: &Schema) -> Result<()> {
         if let Some(id) = &self.id {
-            check_id(id)?;
+            Record::check_id(id)?;
         }
         if self.matrix.dim() != schema.dim {
             return Err(Error::mismatch(
@@ -69,30 +93,9 @@ impl Record {
     }
 }
 
-/// The id of the record that got this number.
-pub fn numbered(number: u64) -> String {
-    format!("{number:020}")
-}
-
 /// The number that an id is, if it could have been given to a record without one.
 pub(crate) fn number_of(id: &str) -> Option<u64> {
-    id.parse().ok().filter(|number| is_number(id) && *number < limits::COUNTER)
-}
-
-/// Whether an id has the form of a number as collections give it.
-pub fn is_number(id: &str) -> bool {
-    id.len() == 20 && id.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// Checks the length of an id.
-///
-/// # Errors
-/// [`Error::Invalid`] when it has none or more than 1,024 bytes.
-pub fn check_id(id: &str) -> Result<()> {
-    if id.is_empty() || id.len() > limits::ID_BYTES {
-        return Err(Error::invalid("id", format!("{} bytes long: 1 to {} are allowed", id.len(), limits::ID_BYTES)));
-    }
-    Ok(())
+    id.parse().ok().filter(|number| Record::is_numbered_id(id) && *number < limits::COUNTER)
 }
 
 /// Checks the name of a collection or view.

@@ -29,5 +29,6 @@ mod single;
 
 pub use metric::Metric;
 pub use prepared::{Outcome, PreparedQuery, Scratch};
+#[cfg(any(test, feature = "testing"))]
 pub use reference::reference;
 pub use settle::RowMatch;

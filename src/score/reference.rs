@@ -1,9 +1,9 @@
 //! The definition of a score, written down as plainly as possible: what every faster way has to equal.
 
-use super::Metric;
-use crate::kernel::ordered;
-use crate::matrix::MatrixView;
+#[cfg(any(test, feature = "testing"))]
+use crate::{kernel::ordered, matrix::MatrixView, score::Metric};
 
+#[cfg(any(test, feature = "testing"))]
 /// Score of a record for a query in `f64`, sums by rising index. `None` when either has no rows.
 ///
 /// # Panics
@@ -17,6 +17,7 @@ pub fn reference(metric: Metric, query: MatrixView<'_>, record: MatrixView<'_>) 
     Some(query.iter().map(best).fold(0.0, |sum, best| sum + best))
 }
 
+#[cfg(any(test, feature = "testing"))]
 /// Similarity of two rows in `f64`, sums by rising index.
 fn similarity(metric: Metric, q: &[f32], d: &[f32]) -> f64 {
     match metric {

@@ -59,6 +59,7 @@ pub enum Change {
 #[derive(Debug)]
 pub struct Committed {
     /// The state that it made.
+    #[cfg_attr(not(test), allow(dead_code))] // tests ask
     pub version: Arc<Version>,
     /// For each [`Change::Upsert`] the ids of its records, in their order, numbered ones filled in.
     pub ids: Vec<Vec<String>>,

@@ -87,7 +87,7 @@ impl Field {
 macro_rules! structure {
     ($(#[$doc:meta])* $module:ident $total:literal { $($field:ident $offset:literal $bytes:literal)* }) => {
         $(#[$doc])*
-        #[allow(missing_docs)]
+        #[allow(missing_docs, dead_code)] // every field has its place here, also those that only the tests look at
         pub mod $module {
             use super::Field;
             pub const BYTES: usize = $total;
@@ -250,6 +250,7 @@ structure! {
     }
 }
 
+#[cfg(any(test, feature = "testing"))]
 /// Every structure with its name in `storage-format.md`, its length and its fields.
 pub const STRUCTURES: &[(&str, usize, &[Field])] = &[
     ("manifest header", manifest_header::BYTES, manifest_header::FIELDS),

@@ -84,13 +84,14 @@ pub use backup::BackedUp;
 pub use bulk::BulkLoad;
 #[doc(hidden)] // what the rooms above and the tests of durability use
 pub use change::{Change, Committed};
-#[doc(hidden)]
-pub use collections::Collections;
+
 pub(crate) use container::Counts;
 pub use damage::Unreadable;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use derived::in_memory;
 #[cfg(test)]
 pub(crate) use derived::sections_of;
-pub(crate) use derived::{Artefact, Sections, SectionsWriter, in_memory};
+pub(crate) use derived::{Artefact, Sections, SectionsWriter};
 #[doc(hidden)]
 pub use derived::{Build, DerivedRows};
 pub use options::{Access, Durability, Mode, Options, Tuning};
@@ -101,7 +102,7 @@ pub use repair::{
 pub use segment::Segment;
 pub use snapshot::{Entry, RAW, Snapshot};
 pub use stat::Stat;
-pub use verify::{Depth, Finding, Report, verify_path};
+pub use verify::{Depth, Finding, Verification, verify_path};
 #[doc(hidden)]
 pub use version::{CollectionVersion, SegmentRef, Version};
 #[doc(hidden)]
@@ -257,6 +258,7 @@ impl Store {
     ///
     /// # Errors
     /// Those of `build`.
+    #[cfg(any(test, feature = "testing"))]
     pub fn rows(&self, segment: &Arc<Segment>, view: &ViewFile, build: &Build<'_>) -> Result<Arc<DerivedRows>> {
         self.shared.derived.rows(segment, view, build)
     }
@@ -265,7 +267,7 @@ impl Store {
     ///
     /// # Errors
     /// Only when the database cannot be looked at; damage is in the report.
-    pub fn verify(&self, depth: Depth) -> Result<Report> {
+    pub fn verify(&self, depth: Depth) -> Result<Verification> {
         let mut report = verify::verify(&self.shared.files, depth)?;
         // What a compaction is writing is named by nothing yet.
         if let Ok(writer) = self.shared.unchecked_writer() {

@@ -6,7 +6,7 @@ use super::segment::{Lookup, Memory, MemoryRecord, Segment, Values};
 use super::version::{self, CollectionVersion, SegmentRef};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::record;
+use crate::record::Record;
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -46,7 +46,7 @@ impl Staged {
             if self.next_record >= limits::COUNTER {
                 return Err(Error::invalid("id", "all numbers have been given: give the record an id of its own"));
             }
-            let id = record::numbered(self.next_record);
+            let id = Record::numbered_id(self.next_record);
             self.next_record += 1;
             // An earlier release, or a number too large to count on from, may have left a record of that very id.
             let taken = named.contains(&id) || self.by_id.contains_key(&id);

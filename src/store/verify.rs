@@ -44,7 +44,7 @@ pub struct Finding {
 
 /// What a verification found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct Verification {
     /// Every damaged place.
     pub findings: Vec<Finding>,
     /// Files looked at.
@@ -57,7 +57,7 @@ pub struct Report {
     pub orphans: Vec<PathBuf>,
 }
 
-impl Report {
+impl Verification {
     /// Whether nothing is lost and no answer can be wrong.
     pub fn is_clean(&self) -> bool {
         self.findings.iter().all(|finding| finding.derived)
@@ -65,8 +65,9 @@ impl Report {
 }
 
 /// [`verify_path`] for files that are at hand.
-pub(crate) fn verify(files: &Files, depth: Depth) -> Result<Report> {
-    let mut check = Check { files, depth, report: Report::default(), seen: HashMap::new(), noted: HashSet::new() };
+pub(crate) fn verify(files: &Files, depth: Depth) -> Result<Verification> {
+    let mut check =
+        Check { files, depth, report: Verification::default(), seen: HashMap::new(), noted: HashSet::new() };
     let pins = check.pin_all()?;
     if pins.is_empty() && check.report.findings.is_empty() {
         return Err(Error::not_found("database", files.root().display().to_string(), [""; 0]));
@@ -103,14 +104,14 @@ pub(crate) fn verify(files: &Files, depth: Depth) -> Result<Report> {
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is none, [`Error::Io`] when it cannot be looked at.
-pub fn verify_path(path: &Path, options: Options, depth: Depth) -> Result<Report> {
+pub fn verify_path(path: &Path, options: Options, depth: Depth) -> Result<Verification> {
     verify(&open::at(options.vfs, path)?, depth)
 }
 
 struct Check<'a> {
     files: &'a Files,
     depth: Depth,
-    report: Report,
+    report: Verification,
     /// Files looked at already, with the entry that named them.
     seen: HashMap<String, FileEntry>,
     /// Places written down already: every record in a damaged block meets it again.

@@ -2,8 +2,8 @@
 
 use crate::damaged::{self, Answers, Damaged};
 use crate::oracle;
-use otolith::store::Access;
-use otolith::store::vfs::MemoryVfs;
+use otolith::testing::store::Access;
+use otolith::testing::store::vfs::MemoryVfs;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};

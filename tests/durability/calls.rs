@@ -2,8 +2,8 @@
 
 use crate::oracle::{self, History, State};
 use otolith::Error;
-use otolith::store::vfs::{Effort, MemoryVfs, PowerCut};
-use otolith::store::{Change, Durability, Store, Tuning};
+use otolith::testing::store::vfs::{Effort, MemoryVfs, PowerCut};
+use otolith::testing::store::{Change, Durability, Store, Tuning};
 
 /// A call of the API.
 #[derive(Clone, Debug)]

@@ -2,8 +2,8 @@
 
 use crate::calls::{Call, Session, buffered, sync};
 use crate::oracle::{self, DB, State, create, create_view, delete, upsert};
-use otolith::store::vfs::MemoryVfs;
-use otolith::store::{Access, Change, Depth, Report, Store, Tuning, verify_path};
+use otolith::testing::store::vfs::MemoryVfs;
+use otolith::testing::store::{Access, Change, Depth, Store, Tuning, Verification, verify_path};
 use otolith::{Error, ErrorKind, Matrix, Precision, Record, Schema};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -110,7 +110,7 @@ pub(crate) fn is_derived(path: &Path) -> bool {
 }
 
 /// Deep verification.
-pub(crate) fn verify(vfs: &MemoryVfs) -> Report {
+pub(crate) fn verify(vfs: &MemoryVfs) -> Verification {
     verify_path(Path::new(DB), oracle::options(vfs, Access::Read, tuning()), Depth::Deep).unwrap()
 }
 

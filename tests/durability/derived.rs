@@ -2,10 +2,10 @@
 //! to these files, answers stay what they are.
 
 use crate::damaged::is_derived;
-use otolith::collection::IndexKind;
+use otolith::IndexKind;
 use otolith::pipeline::{Statistic, Step};
-use otolith::store::Tuning;
-use otolith::store::vfs::MemoryVfs;
+use otolith::testing::store::Tuning;
+use otolith::testing::store::vfs::MemoryVfs;
 use otolith::{Collection, Database, Hits, Matrix, Metric, Record, Result, Schema, View};
 use rayon::prelude::*;
 use std::fmt;

@@ -1,6 +1,6 @@
 //! A disk that is full: a small file system in memory, where mounting one is allowed.
 
-use otolith::store::{Access, Change, Depth, Mode, Options, Store, Tuning};
+use otolith::testing::store::{Access, Change, Depth, Mode, Options, Store, Tuning};
 use otolith::{Error, Matrix, Record, Schema};
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -3,8 +3,8 @@
 use crate::calls::{Call, Moment, Session};
 use crate::oracle::{self, DB, History, State, create, upsert};
 use otolith::Error;
-use otolith::store::vfs::{Effort, MemoryVfs, Operation, PowerCut};
-use otolith::store::{Access, Depth, Store, Tuning, verify_path};
+use otolith::testing::store::vfs::{Effort, MemoryVfs, Operation, PowerCut};
+use otolith::testing::store::{Access, Depth, Store, Tuning, verify_path};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::path::Path;

@@ -3,8 +3,8 @@
 use crate::calls::{Call, buffered, sync};
 use crate::images::{Seen, Tried};
 use crate::oracle::{self, History, State, create, create_view, delete, drop_view, upsert};
-use otolith::store::vfs::{Effort, Fault, FaultyVfs, MemoryVfs, PowerCut};
-use otolith::store::{Durability, Store, Tuning};
+use otolith::testing::store::vfs::{Effort, Fault, FaultyVfs, MemoryVfs, PowerCut};
+use otolith::testing::store::{Durability, Store, Tuning};
 use otolith::{Error, ErrorKind};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,6 +1,6 @@
 //! A process is killed.
 
-use otolith::store::{Access, Change, Depth, Durability, Mode, Options, Store, Tuning, Version};
+use otolith::testing::store::{Access, Change, Depth, Durability, Mode, Options, Store, Tuning, Version};
 use otolith::{Matrix, Record, Schema};
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -2,7 +2,7 @@
 
 use crate::calls::{Call, Session, buffered, sync};
 use crate::oracle::{self, State, create, create_view, delete, drop_collection, drop_view, upsert};
-use otolith::store::{Change, Tuning, Version};
+use otolith::testing::store::{Change, Tuning, Version};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};

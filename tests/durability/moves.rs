@@ -5,8 +5,8 @@
 
 use crate::oracle::{self, History, State, create, create_view, delete, upsert};
 use otolith::Error;
-use otolith::store::vfs::MemoryVfs;
-use otolith::store::{Access, Change, Durability, Mode, Store, Tuning};
+use otolith::testing::store::vfs::MemoryVfs;
+use otolith::testing::store::{Access, Change, Durability, Mode, Store, Tuning};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use rayon::prelude::*;

@@ -1,8 +1,8 @@
 //! What a database should hold, kept in maps; and what it does hold, read back.
 
 use otolith::pipeline::{Array, Section};
-use otolith::store::vfs::Vfs;
-use otolith::store::{Access, Change, CollectionVersion, Mode, Options, Store, Tuning, Version};
+use otolith::testing::store::vfs::Vfs;
+use otolith::testing::store::{Access, Change, CollectionVersion, Mode, Options, Store, Tuning, Version};
 use otolith::{Error, Matrix, Record, Result, Schema};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

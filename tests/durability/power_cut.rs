@@ -3,8 +3,8 @@
 use crate::calls::{Call, Session, buffered, sync};
 use crate::images::{Tried, survivors};
 use crate::oracle::{self, create, create_view, delete, drop_collection, drop_view, upsert};
-use otolith::store::Tuning;
-use otolith::store::vfs::{Effort, Operation, PowerCut};
+use otolith::testing::store::Tuning;
+use otolith::testing::store::vfs::{Effort, Operation, PowerCut};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

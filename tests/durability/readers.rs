@@ -1,6 +1,6 @@
 //! Processes read while another writes and compacts.
 
-use otolith::store::{Access, Change, Depth, Durability, Mode, Options, Store, Tuning, Version};
+use otolith::testing::store::{Access, Change, Depth, Durability, Mode, Options, Store, Tuning, Version};
 use otolith::{Error, Matrix, Record, Schema};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};

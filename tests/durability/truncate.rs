@@ -3,8 +3,8 @@
 use crate::damaged::{self, Answers, Damaged};
 use crate::oracle::{self, DB, State};
 use otolith::ErrorKind;
-use otolith::store::Access;
-use otolith::store::vfs::{FileId, Found, MemoryVfs, Vfs, VfsDir, VfsFile};
+use otolith::testing::store::Access;
+use otolith::testing::store::vfs::{FileId, Found, MemoryVfs, Vfs, VfsDir, VfsFile};
 use rayon::prelude::*;
 use std::io;
 use std::path::{Path, PathBuf};

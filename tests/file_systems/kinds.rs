@@ -3,7 +3,7 @@
 use super::children::{again, child_database, succeeds};
 use super::moved::{Tree, make, tree};
 use super::*;
-use otolith::store::{Depth, repair_to, verify_path};
+use otolith::testing::store::{Depth, repair_to, verify_path};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
@@ -110,7 +110,7 @@ fn use_it(path: &Path, out: &Path) -> Vec<String> {
                         let _ = clips.get(&format!("r{n}")).inspect_err(tell);
                     }
                 }
-                let _ = db.backup_to(out.join("backup"), &|_, _| {}).inspect_err(tell);
+                let _ = db.backup_to(out.join("backup")).inspect_err(tell);
                 let _ = fs::remove_dir_all(out.join("backup"));
             }
             Err(error) => tell(&error),
@@ -213,7 +213,7 @@ fn modes_are_those_that_the_umask_leaves() {
         fs::create_dir(&path).unwrap();
         drop(make(&path.join("sub"), 3));
         let db = Database::open(path.join("sub")).unwrap();
-        db.backup_to(path.join("backup"), &|_, _| {}).unwrap();
+        db.backup_to(path.join("backup")).unwrap();
         for (dir, kept) in [("sub", 0o666), ("backup", 0o666)] {
             assert_eq!(mode(&path.join(dir).join("seg")), 0o777 & !mask);
             for file in tree(&path.join(dir)).keys() {

@@ -1,8 +1,8 @@
 //! Where a database lies: on a network, where it cannot be written, or in more files than a process may open.
 #![allow(clippy::unwrap_used)]
 
-use otolith::store::vfs::{FileId, FileSystem, Found, MemoryVfs, Region, Unchanging, Vfs, VfsDir, VfsFile};
-use otolith::store::{Access, Change, Mode, Options, Store};
+use otolith::testing::store::vfs::{FileId, FileSystem, Found, MemoryVfs, Region, Unchanging, Vfs, VfsDir, VfsFile};
+use otolith::testing::store::{Access, Change, Mode, Options, Store};
 use otolith::{Database, Error, Matrix, Record, Schema};
 use std::io;
 use std::panic::AssertUnwindSafe;

@@ -44,7 +44,7 @@ pub(crate) fn make(path: &Path, count: usize) -> Database {
 
 fn holds(path: &Path, count: usize) {
     finds_each(&Database::open_read_only(path).unwrap(), count);
-    assert!(Database::open(path).unwrap().verify(otolith::store::Depth::Deep).unwrap().is_clean());
+    assert!(Database::open(path).unwrap().verify(otolith::testing::store::Depth::Deep).unwrap().is_clean());
     finds_each(&Database::open_read_only(path).unwrap(), count);
 }
 
@@ -109,7 +109,7 @@ fn a_handle_stays_with_its_directory_when_the_process_goes_to_another() {
     add(&db, 2, 3).unwrap();
     std::env::set_current_dir(folder.join("two")).unwrap();
     goes_on(db, &folder.join("one/db"), &folder.join("two/db"));
-    let backup = Database::open_read_only("db").unwrap().backup_to("../copy", &|_, _| {}).unwrap();
+    let backup = Database::open_read_only("db").unwrap().backup_to("../copy").unwrap();
     assert_eq!(backup.records, 2, "a path that is given later is one of the new directory");
 }
 
@@ -212,7 +212,7 @@ fn a_backup_restored_over_a_live_database_is_noticed_and_not_touched() {
             let folder = tempfile::tempdir().unwrap();
             let at = |name: &str| folder.path().join(name);
             let db = make(&at("db"), 3);
-            db.backup_to(at("backup"), &|_, _| {}).unwrap();
+            db.backup_to(at("backup")).unwrap();
             add(&db, 3, 6).unwrap();
             if flushed {
                 db.flush().unwrap();
@@ -291,7 +291,7 @@ fn logs_and_growing_segments_that_somebody_removes_take_nothing_along() {
     let clips = db.collection("c").unwrap();
     assert_eq!(clips.len().unwrap(), 2 + 4 + 2);
     (0..4).for_each(|n| assert_eq!(clips.get(&format!("large{n}")).unwrap().unwrap().matrix, large(n)));
-    assert!(db.verify(otolith::store::Depth::Deep).unwrap().is_clean());
+    assert!(db.verify(otolith::testing::store::Depth::Deep).unwrap().is_clean());
 }
 
 #[test]

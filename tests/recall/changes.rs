@@ -3,7 +3,7 @@
 use super::numbers::{Random, Rows};
 use super::sets::{clustered, even};
 use super::{CHANCE, Hits, TARGETS, World, id, ids, recall, record, walked};
-use otolith::collection::IndexKind;
+use otolith::IndexKind;
 use otolith::{Matrix, Metric, Query, Record};
 use std::collections::BTreeSet;
 
@@ -49,7 +49,7 @@ fn twenty_rounds_of_deleting_and_inserting_leave_a_graph_and_files_as_good_as_ne
         }
     }
     assert!(!world.records.indexes("raw").unwrap().is_empty());
-    assert!(world.db.compact(&|| true).unwrap().finished);
+    assert!(world.db.compact().unwrap().finished);
     let indexes = world.records.indexes("raw").unwrap();
     assert_eq!((indexes.len(), indexes[0].rows), (1, COUNT), "compaction built it again");
 
@@ -89,12 +89,12 @@ fn a_compaction_builds_again_the_indexes_of_each_view_that_had_one_unless_it_is_
         world.records.indexes(view).unwrap().iter().map(|info| info.rows).collect()
     };
     let world = build();
-    assert!(world.db.compact(&|| true).unwrap().finished);
+    assert!(world.db.compact().unwrap().finished);
     assert_eq!(indexed(&world, "raw"), [4_000]);
     assert_eq!(indexed(&world, "unit"), [4_000]);
     assert!(indexed(&world, "other").is_empty(), "there was none");
     let world = build();
-    world.db.compact(&|| false).unwrap();
+    world.db.compact_while(&|| false).unwrap();
     assert_eq!(indexed(&world, "raw"), [2_000], "nothing was rewritten, and nothing built");
 }
 

@@ -4,7 +4,7 @@
 use super::numbers::Rows;
 use super::sets::clustered;
 use super::{CHANCE, Hits, TARGETS, World, id, ids, nightly, recall, record, walked};
-use otolith::collection::IndexKind;
+use otolith::IndexKind;
 use otolith::{Metric, Query};
 use std::time::Instant;
 

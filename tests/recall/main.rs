@@ -27,10 +27,10 @@ mod strangers;
 mod targets;
 
 use numbers::Rows;
-use otolith::collection::{IndexInfo, IndexKind};
 use otolith::query::Way;
-use otolith::store::Tuning;
+use otolith::testing::store::Tuning;
 use otolith::{Collection, Database, Hits, Metric, Record, Schema};
+use otolith::{IndexInfo, IndexKind};
 use rayon::prelude::*;
 use tempfile::TempDir;
 

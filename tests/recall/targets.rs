@@ -4,9 +4,9 @@ use super::numbers::Random;
 use super::sets::{self, Set, skewed};
 use super::strangers;
 use super::{CHANCE, Hits, TARGETS, World, id, ids, nightly, recall, walked};
-use otolith::collection::IndexKind;
-use otolith::index::Source;
+use otolith::IndexKind;
 use otolith::query::Way;
+use otolith::testing::index::CurveSource;
 use otolith::{Matrix, Metric, Record};
 
 /// Asks for each target, and asks the graph itself where it says that it can.
@@ -232,7 +232,7 @@ fn queries_that_are_answered_exactly_as_well_teach_an_index_what_queries_are_lik
                 by_index(&after)
             );
             let curve = world.records.indexes("raw").unwrap().swap_remove(0).curve;
-            let asked = curve.entries().iter().filter(|entry| entry.source == Source::Asked);
+            let asked = curve.entries().iter().filter(|entry| entry.source == CurveSource::Asked);
             assert!(asked.clone().count() > 0 && asked.into_iter().all(|entry| entry.queries == now.len() as u64));
         }
     }

@@ -2,10 +2,10 @@
 
 use crate::rescue::plain;
 use crate::world::{DB, files, options};
-use otolith::collection::View;
+use otolith::View;
 use otolith::pipeline::Step;
-use otolith::store::vfs::MemoryVfs;
-use otolith::store::{Access, Depth, repair_to, verify_path};
+use otolith::testing::store::vfs::MemoryVfs;
+use otolith::testing::store::{Access, Depth, repair_to, verify_path};
 use otolith::{Database, Matrix, Precision, Record, Schema};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,8 +1,8 @@
 //! Databases whose process died: part of their records stand in the log.
 
 use crate::world::{DB, DIM, clips, files, id, matrix, options, record};
-use otolith::store::vfs::MemoryVfs;
-use otolith::store::{Access, Options, RepairReport, Tuning, repair_to};
+use otolith::testing::store::vfs::MemoryVfs;
+use otolith::testing::store::{Access, Options, RepairReport, Tuning, repair_to};
 use otolith::{Error, Schema};
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -3,9 +3,9 @@
 use crate::world::{
     self, DB, DIM, RECORDS, damaged, database, files, flip, id, matrix, options, record, reseal, section,
 };
-use otolith::store::layout::section::{ABOUT, FIELDS, ID_TABLE, IDS, MATRICES, RECORDS as ENTRIES};
-use otolith::store::vfs::{MemoryVfs, Vfs};
-use otolith::store::{Access, Depth, Options, RepairReport, repair_in_place, repair_to, verify_path};
+use otolith::testing::store::layout::section::{ABOUT, FIELDS, ID_TABLE, IDS, MATRICES, RECORDS as ENTRIES};
+use otolith::testing::store::vfs::{MemoryVfs, Vfs};
+use otolith::testing::store::{Access, Depth, Options, RepairReport, repair_in_place, repair_to, verify_path};
 use otolith::{Collection, Error, Matrix, Record, Schema};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -197,7 +197,7 @@ fn of_two_copies_of_a_record_the_whole_one_counts_unless_one_is_deleted() {
         clips.upsert((batch * 8..batch * 8 + 8).map(long)).unwrap();
         db.flush().unwrap();
     }
-    db.compact(&|| true).unwrap();
+    db.compact().unwrap();
     clips.delete(["r03"]).unwrap();
     drop(clips);
     db.close().unwrap();
@@ -349,7 +349,7 @@ fn wrong_derived_rows_are_found_by_making_them_again_and_dropped_in_place() {
 
 #[test]
 fn a_database_of_a_newer_format_is_not_taken_for_a_damaged_one() {
-    use otolith::store::layout::manifest_header as head;
+    use otolith::testing::store::layout::manifest_header as head;
     let vfs = database();
     let path = newest(&vfs, "manifest-");
     let mut bytes = vfs.read(&path).unwrap();

@@ -1,11 +1,11 @@
 //! Questions and changes where something is damaged.
 
 use crate::world::{self, RECORDS, clips, damaged, database, files, flip, id, matrix, options, record, section};
-use otolith::collection::View;
+use otolith::View;
 use otolith::pipeline::Step;
-use otolith::store::layout::section::{FIELDS, ID_TABLE, IDS, MATRICES, RECORDS as ENTRIES};
-use otolith::store::vfs::{Fault, FaultyVfs, MemoryVfs};
-use otolith::store::{Access, Depth};
+use otolith::testing::store::layout::section::{FIELDS, ID_TABLE, IDS, MATRICES, RECORDS as ENTRIES};
+use otolith::testing::store::vfs::{Fault, FaultyVfs, MemoryVfs};
+use otolith::testing::store::{Access, Depth};
 use otolith::{Collection, Database, Error, Hits};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,12 +1,12 @@
 //! A database in memory whose segments are long enough for each of their sections to have 64 KiB blocks of its own, and
 //! ways to damage it.
 
-use otolith::collection::View;
+use otolith::View;
 use otolith::pipeline::Step;
-use otolith::store::layout::section::ID_TABLE;
-use otolith::store::layout::{Field, directory_entry, footer, header, root_of};
-use otolith::store::vfs::MemoryVfs;
-use otolith::store::{Access, Tuning};
+use otolith::testing::store::layout::section::ID_TABLE;
+use otolith::testing::store::layout::{Field, directory_entry, footer, header, root_of};
+use otolith::testing::store::vfs::MemoryVfs;
+use otolith::testing::store::{Access, Tuning};
 use otolith::{Collection, Database, DatabaseOptions, Matrix, Metric, Record, Schema};
 use std::ops::Range;
 use std::path::{Path, PathBuf};

@@ -294,7 +294,7 @@ const HOSTILE: &str = "x\x1b[2J\x07\u{9b}31m\u{202e}\r\nforged  9 rows\x7f\u{206
 
 #[test]
 fn nothing_from_outside_is_obeyed_by_a_terminal_or_forges_a_line() {
-    use otolith::collection::View;
+    use otolith::View;
     use otolith::pipeline::Step;
     use otolith::{Database, Matrix, Record, Schema};
     let folder = tempfile::tempdir().unwrap();

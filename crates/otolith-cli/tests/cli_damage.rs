@@ -4,7 +4,7 @@
 mod common;
 
 use common::{error, json, otolith, run, text};
-use otolith::collection::View;
+use otolith::View;
 use otolith::pipeline::Step;
 use otolith::{Database, Matrix, Record, Schema};
 use serde_json::Value;

@@ -12,7 +12,7 @@
 //! ```
 
 use npyz::{DType, NpyFile, NpyHeader, Order, half::f16};
-use otolith::collection::IndexKind;
+use otolith::IndexKind;
 use otolith::{Collection, Database, Matrix, Metric, Record, Schema};
 use rayon::ThreadPoolBuilder;
 use serde_json::{Value, json};

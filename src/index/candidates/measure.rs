@@ -4,7 +4,7 @@ use super::build as records;
 use super::search::Parts;
 use crate::error::Result;
 use crate::index::questions::{Questions, Signs};
-use crate::index::{Curve, Source, Top};
+use crate::index::{Curve, CurveSource, Top};
 use crate::matrix::{MatrixView, StoredMatrix};
 use crate::pipeline::kmeans::choose;
 use crate::score::{Outcome, PreparedQuery, Scratch};
@@ -58,7 +58,9 @@ pub(super) fn measure(
     let given = queries.iter().map(|query| ask(source, parts, &records, None, query.view(), &settings));
     let given = given.collect::<Result<Vec<_>>>()?;
     let mut measured = Vec::new();
-    for (source, asked) in [(Source::Records, &asked), (Source::Queries, &given), (Source::Pieces, &pieces)] {
+    for (source, asked) in
+        [(CurveSource::Records, &asked), (CurveSource::Queries, &given), (CurveSource::Pieces, &pieces)]
+    {
         for (which, k) in HITS.into_iter().enumerate().filter(|&(_, k)| k <= records.len()) {
             let first = settings.partition_point(|&setting| setting < k);
             let one = |asked: &Question| (asked.signs, asked.found[best][which][first..].to_vec());

@@ -42,6 +42,8 @@
 //!
 //! **Not here.** The exact scores of the candidates, and whether candidates are asked for at all.
 
+#[cfg(any(test, feature = "testing"))]
+mod alone;
 mod build;
 mod measure;
 mod search;
@@ -50,17 +52,16 @@ mod space;
 mod tests;
 
 use super::recall::Recall;
-use super::{Curve, Source};
+use super::{Curve, CurveSource};
 use crate::error::{Error, Result};
-use crate::matrix::{Matrix, MatrixView, StoredMatrix};
+use crate::matrix::{MatrixView, StoredMatrix};
 use crate::score::Metric;
 use crate::store::layout::{Kind, section};
-use crate::store::{self, Artefact, Counts, Sections};
+use crate::store::{Artefact, Counts, Sections};
 use roaring::RoaringBitmap;
 pub(crate) use search::Estimated;
 use search::Parts;
 use space::Space;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Gives the rows of record `n`.
@@ -77,36 +78,11 @@ pub struct Candidates {
 }
 
 impl Candidates {
-    /// Of records in memory, numbered from 0.
-    ///
-    /// # Errors
-    /// [`Error::Mismatch`] when their rows differ in dimension, [`Error::Invalid`] when they are more than can be numbered.
-    pub fn in_memory(matrices: &[Matrix], metric: Metric) -> Result<Candidates> {
-        let records = u32::try_from(matrices.len()).map_err(|_| Error::invalid("records", "more than 2^32"))?;
-        let dim = matrices.first().map_or(1, Matrix::dim);
-        let rows = |record: u32| {
-            let matrix = &matrices[record as usize];
-            Ok(StoredMatrix::trusted(matrix.rows(), matrix.dim(), Cow::Borrowed(matrix.values())))
-        };
-        store::in_memory(records, &|out| Candidates::build(&rows, records, dim, metric, &[], out))
-    }
-
-    /// The numbers of the `count` records that are most likely to score best, most likely first, equally likely ones by
-    /// number: of those in `allowed`, when given, less those in `deleted` and those without rows.
+    /// An estimate for each record that is likely to score well, not yet in order: of those in `allowed`, when given, less those in
+    /// `deleted` and those without rows.
     ///
     /// # Errors
     /// [`Error::Mismatch`] when the query's rows have another dimension than the records'.
-    pub fn best(
-        &self,
-        query: MatrixView<'_>,
-        count: usize,
-        allowed: Option<&RoaringBitmap>,
-        deleted: &RoaringBitmap,
-    ) -> Result<Vec<u32>> {
-        Ok(self.ask(query, allowed, deleted)?.first(count))
-    }
-
-    /// The same, not yet in order.
     pub(crate) fn ask(
         &self,
         query: MatrixView<'_>,
@@ -172,7 +148,7 @@ impl Artefact for Candidates {
         let curve = Curve::from_bytes(sections.bytes(section::CURVE)?, sections.bytes(section::QUESTIONS)?);
         let curve = curve.map_err(|what| sections.corrupt(section::CURVE, what))?;
         let has = |source| curve.entries().iter().any(|entry| entry.source == source);
-        if has(Source::Records) && !has(Source::Pieces) {
+        if has(CurveSource::Records) && !has(CurveSource::Pieces) {
             return Err(sections.corrupt(section::CURVE, "recall that was measured without pieces of records"));
         }
         let mut candidates = Candidates { sections, space, recall: Recall::new(curve), others: RoaringBitmap::new() };

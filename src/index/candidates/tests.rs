@@ -2,8 +2,11 @@
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::matrix::Matrix;
+use crate::store;
 use proptest::prelude::*;
 use rayon::ThreadPoolBuilder;
+use std::borrow::Cow;
 
 const SECTIONS: [u32; 7] = [
     section::ABOUT,

@@ -7,7 +7,7 @@ use super::build::Builder;
 use super::twins::Nodes;
 use crate::error::Result;
 use crate::index::codes::CodedQuery;
-use crate::index::curve::Source;
+use crate::index::curve::CurveSource;
 use crate::index::questions::{NO_CONTRAST, Questions, nearness};
 use crate::index::truth::{ENOUGH, HITS, Truth};
 use crate::kernel::ordered;
@@ -44,7 +44,7 @@ struct Question<'q> {
 
 impl Measure<'_, '_> {
     /// Asks by these rows; and how many rows each search was compared with in the mean.
-    pub(super) fn ask(&self, source: Source, asking: &[StoredMatrix<'_>]) -> Result<Vec<(Questions, Vec<f64>)>> {
+    pub(super) fn ask(&self, source: CurveSource, asking: &[StoredMatrix<'_>]) -> Result<Vec<(Questions, Vec<f64>)>> {
         let mut questions: Vec<Question<'_>> =
             asking.par_iter().map(|row| self.question(row)).collect::<Result<_>>()?;
         let (mut settings, mut compared) = (Vec::new(), Vec::new());
@@ -110,7 +110,13 @@ impl Measure<'_, '_> {
     }
 
     /// What was found for one `k`, at the widths that are no smaller.
-    fn questions(&self, source: Source, which: usize, settings: &[u64], asked: &[Question<'_>]) -> Result<Questions> {
+    fn questions(
+        &self,
+        source: CurveSource,
+        which: usize,
+        settings: &[u64],
+        asked: &[Question<'_>],
+    ) -> Result<Questions> {
         let first = settings.partition_point(|&width| width < HITS[which]);
         let one = |question: &Question<'_>| {
             let last = self.rows.matrix(self.nodes.records[question.last[which] as usize])?;

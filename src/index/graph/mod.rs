@@ -18,7 +18,7 @@ mod twins;
 mod whole;
 
 use super::codes::{CodeEntry, CodedQuery, Codes, planes, power_of_two, stride};
-use super::curve::{Curve, Source};
+use super::curve::{Curve, CurveSource};
 use super::one_row::Rows;
 use super::pace::Pace;
 use super::recall::Recall;
@@ -200,11 +200,11 @@ impl Graph {
         let measure = |builder: &Builder<'_>, inside, source, asking: &[StoredMatrix<'_>]| {
             Measure { builder, rows, metric, nodes: &nodes, unit, inside }.ask(source, asking)
         };
-        let mut measured = measure(&builder, inside, Source::Records, &strangers)?;
+        let mut measured = measure(&builder, inside, CurveSource::Records, &strangers)?;
         builder.insert(0, nodes.count());
         builder.thin();
         whole::link_orphans(&mut builder);
-        measured.extend(measure(&builder, nodes.count(), Source::Queries, queries)?);
+        measured.extend(measure(&builder, nodes.count(), CurveSource::Queries, queries)?);
         write(&builder, &nodes, &Curve::new(measured), out)?;
         Ok(rows.counts())
     }

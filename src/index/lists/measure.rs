@@ -3,7 +3,7 @@
 use super::{Nearest, Places, Rows};
 use crate::error::Result;
 use crate::index::codes::Codes;
-use crate::index::curve::{Curve, Source};
+use crate::index::curve::{Curve, CurveSource};
 use crate::index::questions::{Questions, Signs};
 use crate::index::truth::{ENOUGH, HITS, Truth};
 use crate::matrix::StoredMatrix;
@@ -15,7 +15,7 @@ const PROBES: [u64; 6] = [1, 2, 3, 4, 6, 8];
 
 /// What some rows ask, while the rows of all lists go by.
 pub(super) struct Asking<'a> {
-    rows: Vec<(Source, StoredMatrix<'a>)>,
+    rows: Vec<(CurveSource, StoredMatrix<'a>)>,
     truths: Vec<Truth>,
 }
 
@@ -27,8 +27,8 @@ impl<'a> Asking<'a> {
         queries: &[StoredMatrix<'q>],
     ) -> Result<Asking<'a>> {
         let own = records.iter().map(|&record| Some(record)).chain(queries.iter().map(|_| None));
-        let asking = records.iter().map(|&record| Ok((Source::Records, rows.matrix(record)?)));
-        let given = queries.iter().map(|query| Ok((Source::Queries, query.clone())));
+        let asking = records.iter().map(|&record| Ok((CurveSource::Records, rows.matrix(record)?)));
+        let given = queries.iter().map(|query| Ok((CurveSource::Queries, query.clone())));
         let asking = asking.chain(given).collect::<Result<Vec<_>>>()?;
         let truths = asking.iter().zip(own).map(|((_, row), own)| Truth::new(metric, row.view(), own));
         Ok(Asking { truths: truths.collect::<Result<_>>()?, rows: asking })
@@ -44,9 +44,9 @@ impl<'a> Asking<'a> {
         let answers = self.rows.par_iter().zip(self.truths).map(|((source, row), truth)| {
             (*source, Answer::new(places.ask(row.view().row(0), starts, usize::MAX), truth, starts))
         });
-        let answers: Vec<(Source, Answer)> = answers.collect();
+        let answers: Vec<(CurveSource, Answer)> = answers.collect();
         let mut measured = Vec::new();
-        for source in [Source::Records, Source::Queries] {
+        for source in [CurveSource::Records, CurveSource::Queries] {
             let own: Vec<&Answer> = answers.iter().filter(|(of, _)| *of == source).map(|(_, answer)| answer).collect();
             measured.extend(measure(source, &own, starts.len() - 1));
         }
@@ -55,7 +55,7 @@ impl<'a> Asking<'a> {
 }
 
 /// What the questions of one source found, for each number of hits.
-fn measure(source: Source, answers: &[&Answer], lists: usize) -> Vec<(Questions, Vec<f64>)> {
+fn measure(source: CurveSource, answers: &[&Answer], lists: usize) -> Vec<(Questions, Vec<f64>)> {
     let hits: Vec<u64> =
         HITS.into_iter().filter(|&k| answers.iter().all(|answer| answer.ranks.len() as u64 >= k)).collect();
     let (mut settings, mut compared) = (Vec::new(), Vec::new());

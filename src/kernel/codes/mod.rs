@@ -55,6 +55,7 @@ impl SignedCodes {
     }
 
     /// Bytes of a padded row of records: the length that is the fastest.
+    #[cfg_attr(not(test), allow(dead_code))] // tests ask
     pub fn stride(&self) -> usize {
         self.values.len()
     }

@@ -37,6 +37,7 @@ pub fn dot(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// Squared distance of one pair of rows.
+#[cfg(any(test, feature = "testing"))]
 pub fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
     sum::<true>(a, b)
 }

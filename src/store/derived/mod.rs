@@ -247,6 +247,7 @@ fn build_in_memory(root: &Path, address: &Address, make: &Make<'_>) -> Result<Se
 }
 
 /// An artefact of records that are in no store.
+#[cfg(any(test, feature = "testing"))]
 pub(crate) fn in_memory<A: Artefact>(records: u32, make: &Make<'_>) -> Result<A> {
     let (kind, identity) = (A::KIND, Identity::default());
     let address = Address { kind, name: name_of(0, 0, kind), identity, records, sealed: false };

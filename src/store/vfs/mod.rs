@@ -17,22 +17,28 @@
 //!    the other end of a FIFO nor for a device ([`WrongKind`]).
 
 mod disk;
+#[cfg(any(test, feature = "testing"))]
 mod faulty;
 mod kind;
+#[cfg_attr(not(any(test, feature = "testing")), allow(dead_code))] // only tests look at what was done to it
 mod memory;
 #[cfg(not(unix))]
 mod paths;
+#[cfg(any(test, feature = "testing"))]
 mod power;
 #[cfg(test)]
 mod tests;
+#[cfg_attr(not(any(test, feature = "testing")), allow(dead_code))] // only tests look at what was done to it
 mod tree;
 #[cfg(unix)]
 mod unix;
 
 pub use super::map::{Region, Unchanging, Words};
 pub use disk::DiskVfs;
+#[cfg(any(test, feature = "testing"))]
 pub use faulty::{Fault, FaultyVfs};
 pub use memory::{MemoryVfs, Operation};
+#[cfg(any(test, feature = "testing"))]
 pub use power::{Effort, Outcome, PowerCut};
 
 use std::any::Any;

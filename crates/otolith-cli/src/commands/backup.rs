@@ -39,7 +39,7 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     let db = Database::open_read_only(&args.db)?;
     let bar = OnceCell::new();
-    let done = db.backup_to(&args.dir, &|bytes, total| {
+    let done = db.backup_with(&args.dir, &|bytes, total| {
         bar.get_or_init(|| output.progress(total, "bytes")).set_position(bytes);
     })?;
     if let Some(bar) = bar.get() {

@@ -34,7 +34,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> Result<(), Failure> {
     let db = opening.must_exist().open(&args.db)?;
-    let done = if args.force { db.purge(&|| true) } else { db.compact(&|| true) }?;
+    let done = if args.force { db.purge() } else { db.compact() }?;
     db.close()?;
     if output.is_json() {
         return output.document(&json!({

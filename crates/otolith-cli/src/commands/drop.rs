@@ -41,7 +41,7 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
     db.drop_collection(&args.collection)?;
     db.flush()?;
     // Rewrites nothing, and gives back at once what only the generation before needed.
-    db.compact(&|| false)?;
+    db.compact_while(&|| false)?;
     db.close()?;
     if output.is_json() {
         return output.document(&json!({ "dropped": args.collection, "records": records, "views": views }));

@@ -6,8 +6,7 @@ use super::output::Output;
 use crate::exchange::{self, Input, Naming};
 use indicatif::ProgressBar;
 use otolith::Metric;
-use otolith::record;
-use otolith::store::{BulkLoad, Entry, Snapshot};
+use otolith::{BulkLoad, Entry, Snapshot};
 use otolith::{Collection, DatabaseOptions, Matrix, Precision, Record, Schema};
 use otolith::{Error, ErrorKind, Result};
 use serde_json::json;
@@ -199,7 +198,7 @@ impl Writer<'_> {
             self.waiting += 1;
             record.id.get_or_insert_with(|| {
                 self.number += 1;
-                record::numbered(self.number)
+                Record::numbered_id(self.number)
             });
             // The load knows them by their places in itself.
             let (number, id) = (self.imported + self.waiting - 1, record.id.clone().unwrap_or_default());
@@ -248,7 +247,7 @@ impl Numbers {
     /// Makes sure of the numbers of records before they go into a collection that held `before`.
     fn settle(self, batch: &mut [Record], before: &Snapshot) -> Result<()> {
         for record in batch {
-            let Some(id) = record.id.as_deref().filter(|id| record::is_number(id)) else { continue };
+            let Some(id) = record.id.as_deref().filter(|id| Record::is_numbered_id(id)) else { continue };
             match self {
                 Numbers::Renew => record.id = None,
                 Numbers::Replace => {}

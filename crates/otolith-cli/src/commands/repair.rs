@@ -3,7 +3,7 @@
 use super::exit::Failure;
 use super::output::Output;
 use super::verify::{finding_json, finding_text};
-use otolith::store::{Finding, Options, RepairReport, repair_in_place, repair_to};
+use otolith::{Database, Finding, RepairReport};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -52,7 +52,7 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
 }
 
 fn in_place(db: &Path, output: &mut Output) -> Result<(), Failure> {
-    let removed = repair_in_place(db, Options::default())?;
+    let removed = Database::options().repair_in_place(db)?;
     if output.is_json() {
         let removed = removed.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
         return output.document(&json!({ "removed": removed }));
@@ -64,7 +64,7 @@ fn in_place(db: &Path, output: &mut Output) -> Result<(), Failure> {
 }
 
 fn to(db: &Path, out: &Path, output: &mut Output) -> Result<(), Failure> {
-    let report = repair_to(db, Options::default(), out)?;
+    let report = Database::options().repair_to(db, out)?;
     if output.is_json() {
         output.document(&report_json(&report))?;
     } else {

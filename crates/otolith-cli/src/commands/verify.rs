@@ -2,7 +2,7 @@
 
 use super::exit::Failure;
 use super::output::Output;
-use otolith::store::{Depth, Finding, Options, verify_path};
+use otolith::{Database, Depth, Finding};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -35,7 +35,7 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
         (false, true) => Depth::Deep,
         (false, false) => Depth::Metadata,
     };
-    let report = verify_path(&args.db, Options::default(), depth)?;
+    let report = Database::options().verify(&args.db, depth)?;
     if output.is_json() {
         let damage: Vec<Value> = report.findings.iter().map(finding_json).collect();
         let orphans = report.orphans.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();

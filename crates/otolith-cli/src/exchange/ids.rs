@@ -1,7 +1,7 @@
 //! Ids in a file of their own, a line each, beside a file that holds the vectors alone.
 
 use super::create::{Unnamed, beside};
-use otolith::store::Snapshot;
+use otolith::Snapshot;
 use otolith::{Error, Result};
 use otolith::{limits, outside};
 use std::collections::HashMap;

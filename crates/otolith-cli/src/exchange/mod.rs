@@ -35,7 +35,7 @@ pub(crate) use create::create_whole;
 use indicatif::ProgressBar;
 use numbers::Number;
 use otolith::Record;
-use otolith::store::Snapshot;
+use otolith::Snapshot;
 use otolith::{Error, Result};
 use stack::Ids;
 use std::path::{Path, PathBuf};

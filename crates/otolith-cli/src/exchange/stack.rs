@@ -5,7 +5,7 @@ use super::{Input, ids};
 use indicatif::ProgressBar;
 use otolith::Matrix;
 use otolith::Record;
-use otolith::store::Snapshot;
+use otolith::Snapshot;
 use otolith::{Error, Result};
 use std::path::Path;
 

@@ -3,7 +3,7 @@
 use super::ids::BYTE_ORDER_MARK;
 use otolith::limits;
 use otolith::{Error, Result};
-use otolith::{Fields, record::check_id};
+use otolith::{Fields, Record};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -58,7 +58,7 @@ impl Table {
         }
         let missing = |key| move || format!("no text `{key}`");
         let (file, id): (String, String) = (file.ok_or_else(missing("file"))?, id.ok_or_else(missing("id"))?);
-        check_id(&id).map_err(|error| error.to_string())?;
+        Record::check_id(&id).map_err(|error| error.to_string())?;
         // The second would replace the first without a word.
         if let Some(first) = self.seen.insert(id.clone(), self.number) {
             return Err(format!("the id {id:?} stands on an earlier line, too: {first}"));

@@ -89,7 +89,7 @@ pub(super) struct Args {
     #[arg(long, short, value_name = "NAME", default_value = COLLECTION, conflicts_with = "input")]
     collection: String,
     /// Search in this view of it
-    #[arg(long, value_name = "NAME", default_value = otolith::store::RAW, conflicts_with = "input")]
+    #[arg(long, value_name = "NAME", default_value = otolith::RAW, conflicts_with = "input")]
     view: String,
     /// Draw recall against queries a second
     #[arg(long, value_name = "FILE.svg")]
@@ -152,7 +152,7 @@ impl Bench<'_> {
     /// Builds an index in a database of its own, and measures it.
     fn try_new(&mut self, kind: Kind, folder: &Path) -> Result<()> {
         let subject = &self.asking.subject;
-        subject.db.backup_to(folder, &|_, _| ())?;
+        subject.db.backup_to(folder)?;
         let db = Database::open(folder)?;
         let collection = db.collection(subject.collection.name())?;
         let bar = self.output.progress(1, &format!("building {}", kind.name()));

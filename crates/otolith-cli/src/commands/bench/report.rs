@@ -89,7 +89,7 @@ impl Report {
         let subject = &asking.subject;
         let (snapshot, schema) = (subject.collection.snapshot()?, subject.collection.schema()?);
         let rows = snapshot.iter().map(|entry| entry.rows()).sum::<Result<usize>>()?;
-        let view = (subject.view != otolith::store::RAW).then(|| subject.collection.view(&subject.view)).transpose()?;
+        let view = (subject.view != otolith::RAW).then(|| subject.collection.view(&subject.view)).transpose()?;
         let (dim, metric) = view.map_or((schema.dim, schema.metric), |view| (view.dim, view.metric));
         Ok(Report {
             input: input.file_name().unwrap_or(input.as_os_str()).to_string_lossy().into_owned(),

@@ -5,8 +5,7 @@ use super::super::output::Output;
 use crate::exchange::{self, Input, Naming};
 use otolith::Matrix;
 use otolith::Metric;
-use otolith::record;
-use otolith::store::RAW;
+use otolith::RAW;
 use otolith::{Collection, Database, Record, Schema};
 use otolith::{Error, Result};
 use std::path::Path;
@@ -52,7 +51,7 @@ impl Subject {
             if is_drawn(number, count, hold_out) {
                 questions.push(Question { rows: matrix, own: None });
             } else {
-                let id = id.unwrap_or_else(|| record::numbered(number));
+                let id = id.unwrap_or_else(|| Record::numbered_id(number));
                 load.push(Record { id: Some(id), matrix, fields })?;
             }
             bar.inc(1);
