@@ -6,8 +6,8 @@
 
 use candle_core::{Device, Result, Tensor};
 use criterion::Criterion;
-use otolith::embed::wav2vec2::{Layer, Wav2Vec2};
 use otolith::embed::{Embedder, Loudness, Window};
+use otolith::testing::embed::wav2vec2::{Layer, Wav2Vec2};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::hint::black_box;

@@ -12,12 +12,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Who has to act on an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ErrorKind {
     /// The request cannot be fulfilled as it stands: change the request or the input file.
     Caller,
     /// The surroundings refused: disk, permissions, another writer.
     Environment,
-    /// A file of a database is damaged. `otolith verify` names every place, `otolith repair` saves what is whole.
+    /// A file of a database is damaged. Verifying names every place, repairing saves what is whole.
     Damage,
 }
 
@@ -135,7 +136,7 @@ pub enum Error {
         cause: String,
     },
     /// A file of a database does not hold what was written to it.
-    #[error("{}: damaged{}: {what}: `otolith verify` names every place, `otolith repair` saves what is whole", path.display(), at(*offset))]
+    #[error("{}: damaged{}: {what}: verifying the database names every place, repairing it saves what is whole", path.display(), at(*offset))]
     Corrupt {
         /// The damaged file.
         path: PathBuf,

@@ -1,13 +1,27 @@
-//! The inside of the library for its own tests, benches and fuzz targets: no promise, and nothing for anybody else.
+//! The inside of the library for its own tests, benches, tools and fuzz targets: no promise, and nothing for anybody else.
+#![allow(missing_docs)]
 
-/// The rooms that are private to everybody else, whole.
+/// Rooms that are private to everybody else, whole.
 macro_rules! rooms {
     ($($room:ident)*) => {
-        $(#[allow(missing_docs)]
-        pub mod $room {
+        $(pub mod $room {
             pub use crate::$room::*;
         })*
     };
 }
 
-rooms! { collection error index kernel matrix record score store }
+rooms! { collection index kernel score store }
+
+#[cfg(feature = "models")]
+pub mod embed {
+    pub mod checkpoint {
+        pub use crate::embed::checkpoint::*;
+    }
+    pub mod wav2vec2 {
+        pub use crate::embed::wav2vec2::*;
+    }
+    #[cfg(feature = "whisper")]
+    pub mod whisper {
+        pub use crate::embed::whisper::*;
+    }
+}

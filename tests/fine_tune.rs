@@ -3,8 +3,8 @@
 #![cfg(feature = "models")]
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use otolith::classify::fine_tune::{Clips, Corpus, Keep, Outcome, Progress, Settings, fine_tune, predict};
-use otolith::embed::wav2vec2::{Classifier, Input, Still, Trainable};
+use otolith::classify::fine_tune::{Clips, Corpus, Keep, Progress, Settings, Trained, fine_tune, predict};
+use otolith::testing::embed::wav2vec2::{Classifier, Input, Still, Trainable};
 use otolith::{Precision, Result};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -77,7 +77,7 @@ fn run(
     settings: &Settings,
     out: Option<&Path>,
     stop_after: usize,
-) -> Result<Outcome> {
+) -> Result<Trained> {
     let corpus = Corpus::new(clips);
     let (training, validation) = parts(clips.count);
     let (stop, steps) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -218,7 +218,7 @@ fn transformers_agree(dir: &Path, network: &Trainable) {
 #[test]
 fn what_cannot_work_is_refused_with_a_reason() {
     let network = || Trainable::random(small("layer", true), &labels(), 1).unwrap();
-    let says = |result: Result<Outcome>, words: &[&str]| {
+    let says = |result: Result<Trained>, words: &[&str]| {
         let error = result.unwrap_err().to_string();
         assert!(words.iter().all(|word| error.contains(word)), "{error}");
     };

@@ -279,13 +279,13 @@ fn names_ids_fields_and_dimensions_are_kept_at_their_limits_and_refused_beyond()
     assert!(clips.create_view(&(longest.clone() + "x"), &View::new([Step::Normalise])).is_err());
     let text = |bytes: usize| one(1).field("f", "x".repeat(bytes - r#"{"f":""}"#.len()));
     let id = "i".repeat(limits::ID_BYTES);
-    let large = Record { id: Some(id.clone()), ..text(limits::FIELDS_BYTES) }.field(longest.clone(), 1);
+    let large = named(Some(&id), text(limits::FIELDS_BYTES)).field(longest.clone(), 1);
     assert!(clips.upsert([large.clone()]).is_err(), "a field more");
-    let large = Record { id: Some(id.clone()), ..text(limits::FIELDS_BYTES) };
+    let large = named(Some(&id), text(limits::FIELDS_BYTES));
     clips.upsert([large.clone(), one(1).field(longest.clone(), 1)]).unwrap();
     assert!(clips.upsert([one(1).field(longest.clone() + "x", 1)]).is_err());
     assert!(clips.upsert([text(limits::FIELDS_BYTES + 1)]).is_err());
-    assert!(clips.upsert([Record { id: Some(id.clone() + "i"), ..one(1) }]).is_err());
+    assert!(clips.upsert([named(Some(&(id.clone() + "i")), one(1))]).is_err());
     assert!(db.create_collection("wide", Schema::new(limits::DIM + 1)).is_err());
     let wide = db.create_collection("wide", Schema::new(limits::DIM)).unwrap();
     wide.upsert([Record::new("empty", Matrix::from_rows(0, limits::DIM, Vec::new()).unwrap())]).unwrap();
@@ -378,8 +378,12 @@ fn what_is_wrong_with_a_batch_says_in_which_record() {
 }
 
 fn numbered(records: &[Option<&str>]) -> Vec<Record> {
-    let record = |id: &Option<&str>| Record { id: id.map(str::to_owned), ..Record::auto(matrix(0, 1, 2)) };
-    records.iter().map(record).collect()
+    records.iter().map(|id| named(*id, Record::auto(matrix(0, 1, 2)))).collect()
+}
+
+fn named(id: Option<&str>, mut record: Record) -> Record {
+    record.id = id.map(str::to_owned);
+    record
 }
 
 #[test]

@@ -73,6 +73,7 @@ fn score(metric: Metric, query: &Matrix, record: &Matrix) -> Option<f64> {
                 if norms == 0.0 { 0.0 } else { dot(a, b) / norms }
             }
             Metric::L2 => -a.iter().zip(b).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum::<f64>(),
+            other => unreachable!("{other}"),
         }
     };
     let best = |row: &[f32]| record.view().iter().map(|other| similarity(row, other)).reduce(f64::max);
@@ -103,7 +104,8 @@ impl World {
         match operation {
             Operation::Upsert(records) => {
                 let record = |(id, values, field): &(u8, Vec<i8>, Option<i8>)| {
-                    let record = Record { id: name(*id), ..Record::auto(matrix(values)) };
+                    let mut record = Record::auto(matrix(values));
+                    record.id = name(*id);
                     match field {
                         Some(value) => record.field("f", *value),
                         None => record,

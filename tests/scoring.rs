@@ -345,6 +345,7 @@ fn by_hand(metric: Metric, query: &Matrix, records: &[(String, Matrix)], k: usiz
             if q_norm == 0.0 || d_norm == 0.0 { 0.0 } else { dot(q, d) / (q_norm * d_norm) }
         }
         Metric::L2 => 0.0 - sum(&mut pairs(q, d).into_iter().map(|(a, b)| (a - b) * (a - b))),
+        other => unreachable!("{other}"),
     };
     let best =
         |q: &[f32], record: &Matrix| record.view().iter().map(|d| similarity(q, d)).fold(f64::NEG_INFINITY, f64::max);

@@ -9,7 +9,7 @@
 use candle_core::{Device, Tensor};
 use otolith::Result;
 use otolith::classify::fine_tune::{AdamW, Optimiser, Schedule, Shard, decays, gradients};
-use otolith::embed::wav2vec2::{Input, Noise, Place, Still, Trainable};
+use otolith::testing::embed::wav2vec2::{Input, Noise, Place, Still, Trainable};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};

@@ -81,7 +81,7 @@ pub fn riff(bytes: &[u8]) {
 #[cfg(feature = "models")]
 pub fn checkpoint(bytes: &[u8]) {
     use super::altered::altered;
-    use otolith::embed::wav2vec2::{Layer, Wav2Vec2};
+    use otolith::testing::embed::wav2vec2::{Layer, Wav2Vec2};
     let [which, how, input @ ..] = bytes else { return };
     let (source, name) = [
         ("base_group_bf16", "config.json"),
@@ -109,7 +109,7 @@ pub fn checkpoint(bytes: &[u8]) {
 /// more than 16 MiB aside, which only the crate takes.
 #[cfg(feature = "models")]
 fn agrees(folder: &std::path::Path, bytes: &[u8]) {
-    use otolith::embed::checkpoint::Weights;
+    use otolith::testing::embed::checkpoint::Weights;
     use safetensors::{SafeTensors, tensor::Dtype};
     let (ours, theirs) = match (Weights::open(folder, "wav2vec2"), SafeTensors::deserialize(bytes)) {
         (Ok(ours), Ok(theirs)) => (ours, theirs),

@@ -81,7 +81,7 @@ impl Loss {
         } else {
             format!("the mix of its channels is {:.0} dB below them", 10.0 * (channel / mix).log10())
         };
-        Some(format!("{left}: they are opposite; choose one (--channel 1)"))
+        Some(format!("{left}: they are opposite; take channel 1 alone"))
     }
 }
 

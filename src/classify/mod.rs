@@ -16,6 +16,8 @@ pub mod fine_tune;
 mod lbfgs;
 mod linear_probe;
 
+#[cfg(feature = "models")]
+pub use crate::embed::wav2vec2::{Classifier, Trainable};
 pub use epochs::Epoch;
 pub use linear_probe::LinearProbe;
 

@@ -9,6 +9,8 @@ use crate::index::plain::PlainIndex;
 use crate::index::{Curve, Place, ViewRows};
 use crate::matrix::{Matrix, StoredMatrix};
 use crate::store::{Artefact, Counts, RAW, SectionsWriter, Segment, Snapshot, ViewFile};
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,7 @@ const WORTH: u32 = 1_000;
 
 /// A kind of index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum IndexKind {
     /// A navigable graph over plain vectors.
     Hnsw,
@@ -29,6 +32,7 @@ pub enum IndexKind {
 
 /// An index over one segment.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct IndexInfo {
     /// Number of the segment among those of the collection.
     pub segment: u32,
@@ -66,6 +70,22 @@ impl IndexKind {
             IndexKind::Ivf => snapshot.artefact::<Lists>(segment, view).map(PlainIndex::Lists),
             IndexKind::Candidates => None,
         }
+    }
+}
+
+impl fmt::Display for IndexKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for IndexKind {
+    type Err = Error;
+
+    /// Reads the name of a kind.
+    fn from_str(name: &str) -> Result<IndexKind> {
+        let kind = IndexKind::ALL.into_iter().find(|kind| kind.name() == name);
+        kind.ok_or_else(|| Error::invalid("index", format!("`{name}` is none of hnsw, ivf, candidates")))
     }
 }
 

@@ -52,6 +52,7 @@ impl View {
 
 /// A view that there is.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct ViewInfo {
     /// Its name.
     pub name: String,

@@ -52,11 +52,7 @@ pub fn check_same(schema: &Schema, embedder: &dyn Embedder) -> Result<()> {
     if made_by == embedder.identity() {
         return Ok(());
     }
-    Err(Error::mismatch(
-        "model (choose it with --model and --layer)",
-        format!("the collection's, {made_by}"),
-        embedder.identity(),
-    ))
+    Err(Error::mismatch("model", format!("the collection's, {made_by}"), embedder.identity()))
 }
 
 /// Something that happened while files were added.
@@ -205,7 +201,7 @@ fn is_same_file(known: Option<&str>, place: &str) -> bool {
 fn taken(file: &SoundFile, by: Option<&str>) -> Error {
     let by = by.map_or_else(|| "a record that names no file".to_owned(), |by| format!("the sound of {by}"));
     let why = format!(
-        "its id `{}` is that of {by}, which stays: give a folder above both, so that ids tell them apart, or replace that record (--replace)",
+        "its id `{}` is that of {by}, which stays: give a folder above both, so that ids tell them apart, or have that record replaced",
         file.id
     );
     Error::unusable(&file.path, why)

@@ -19,7 +19,7 @@
 //! twice, three times where moments are asked for, and then a window and the rows made so far are all it holds. Callers run files in parallel.
 
 #[cfg(feature = "models")]
-pub mod checkpoint;
+pub(crate) mod checkpoint;
 pub mod ingest;
 mod logmel;
 mod loudness;
@@ -27,9 +27,9 @@ mod moments;
 mod open;
 mod sound;
 #[cfg(feature = "models")]
-pub mod wav2vec2;
+pub(crate) mod wav2vec2;
 #[cfg(feature = "whisper")]
-pub mod whisper;
+pub(crate) mod whisper;
 mod windows;
 
 pub use ingest::check_same;
@@ -38,6 +38,10 @@ pub use loudness::Loudness;
 pub use moments::{Moments, Taps};
 pub use open::{DEFAULT, LOG_MEL, Located, MINI, locate, open};
 pub use sound::{Embedded, Sound};
+#[cfg(feature = "models")]
+pub use wav2vec2::{Layer, Wav2Vec2};
+#[cfg(feature = "whisper")]
+pub use whisper::Whisper;
 
 use crate::audio::Clip;
 use crate::error::{Error, Result};

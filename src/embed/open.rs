@@ -1,5 +1,7 @@
 //! Embedders by name.
 
+#[cfg(feature = "models")]
+use super::wav2vec2::{Classifier, Trainable};
 use super::{Embedder, LogMel};
 use crate::download::Progress;
 use crate::error::{Error, Result};
@@ -108,11 +110,34 @@ impl Located {
     ///
     /// # Errors
     /// [`Error::Unusable`] for one that is damaged or of another kind.
-    pub fn checkpoint(&self) -> Result<super::checkpoint::Checkpoint> {
+    fn checkpoint(&self) -> Result<super::checkpoint::Checkpoint> {
         match &self.folder {
             Some(folder) => super::checkpoint::Checkpoint::open(folder),
             None => super::checkpoint::Checkpoint::mini(),
         }
+    }
+
+    /// Opens it as a classifier: a checkpoint that was fine-tuned to name classes.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] for one that is damaged, of another kind or without a head, [`Error::Invalid`] for one whose outputs are no
+    /// classes.
+    pub fn classifier(&self) -> Result<Classifier> {
+        Classifier::of(self.checkpoint()?)
+    }
+
+    /// Opens it to be trained to tell the classes `labels` apart, with a new head drawn from `seed` unless it has one for
+    /// these. `frozen` leaves the convolution encoder as it is.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] for a checkpoint that is damaged or of another kind, [`Error::Invalid`] for one that cannot be trained.
+    pub fn trainable(&self, labels: &[String], frozen: bool, seed: u64) -> Result<Trainable> {
+        Trainable::of(self.checkpoint()?, labels, frozen, seed)
+    }
+
+    /// Whether the checkpoint is of a kind that can be trained.
+    pub fn is_trainable(&self) -> bool {
+        self.checkpoint().is_ok_and(|checkpoint| !checkpoint.config.conv_pos_batch_norm)
     }
 
     /// Opens its embedder.

@@ -35,6 +35,7 @@ pub struct Curve {
 
 /// Who asked when recall was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum CurveSource {
     /// Records that were not in the index yet.
     Records,
@@ -44,6 +45,12 @@ pub enum CurveSource {
     Pieces,
     /// Queries that were answered exactly as well ([`Query::recheck`](crate::Query::recheck)), since the index was loaded.
     Asked,
+}
+
+impl std::fmt::Display for CurveSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 impl CurveSource {
@@ -60,6 +67,7 @@ impl CurveSource {
 
 /// Recall at one setting.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct CurveEntry {
     /// Whose queries measured it.
     pub source: CurveSource,

@@ -108,7 +108,7 @@ macro_rules! define_product {
 }
 
 define_product!(product, f32);
-#[cfg(any(test, feature = "testing", feature = "fit", feature = "models"))]
+#[cfg(any(test, feature = "testing", feature = "fit", feature = "audio"))]
 define_product!(product_f64, f64);
 
 #[cfg(test)]

@@ -3,9 +3,12 @@
 //! Narrowing rounds to nearest, ties to even; a value beyond the range of `F16` is refused, not turned into infinity.
 
 use crate::error::{Error, Result};
+use std::fmt;
+use std::str::FromStr;
 
 /// Storage type of matrix values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Precision {
     /// IEEE 754 single precision, 4 bytes: values come back bit for bit.
     #[default]
@@ -14,6 +17,26 @@ pub enum Precision {
     F16,
     /// The upper half of an `F32`, 2 bytes: 8 significant bits, full range.
     BF16,
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Precision {
+    type Err = Error;
+
+    /// Reads the name of a precision.
+    fn from_str(name: &str) -> Result<Precision> {
+        match name {
+            "f32" => Ok(Precision::F32),
+            "f16" => Ok(Precision::F16),
+            "bf16" => Ok(Precision::BF16),
+            _ => Err(Error::invalid("precision", format!("`{name}` is none of f32, f16, bf16"))),
+        }
+    }
 }
 
 impl Precision {
@@ -31,19 +54,6 @@ impl Precision {
             Precision::F32 => "f32",
             Precision::F16 => "f16",
             Precision::BF16 => "bf16",
-        }
-    }
-
-    /// The precision of that name.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for any other name.
-    pub fn from_name(name: &str) -> Result<Precision> {
-        match name {
-            "f32" => Ok(Precision::F32),
-            "f16" => Ok(Precision::F16),
-            "bf16" => Ok(Precision::BF16),
-            _ => Err(Error::invalid("precision", format!("`{name}` is none of f32, f16, bf16"))),
         }
     }
 

@@ -49,6 +49,7 @@ mod step;
 mod text;
 
 pub use pool::Statistic;
+#[doc(hidden)] // what the store keeps of a fitted pipeline
 pub use section::{Array, Section};
 pub use source::Source;
 pub use step::Step;
@@ -129,6 +130,7 @@ impl Pipeline {
     }
 
     /// The fitted steps in the form in which they are stored.
+    #[doc(hidden)]
     pub fn sections(&self) -> Vec<Section> {
         self.steps.iter().map(Fitted::section).collect()
     }
@@ -137,6 +139,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`Error::Invalid`] when a section is of an unknown kind or does not fit the rows that reach it.
+    #[doc(hidden)]
     pub fn from_sections(dim: usize, sections: &[Section]) -> Result<Pipeline> {
         let mut pipeline = Pipeline::identity(dim)?;
         for section in sections {

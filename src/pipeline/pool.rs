@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 /// A statistic of one column over all rows of a record. A record of one row has no differences: theirs are 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Statistic {
     /// The mean.
     Mean,

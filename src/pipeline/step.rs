@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 /// One step of a view.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Step {
     /// Row `t` becomes the rows `t + offset` side by side; beyond the ends the first or last row is repeated.
     Stack {

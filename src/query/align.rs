@@ -15,6 +15,7 @@ const BLOCK: usize = 512;
 /// The stretch of a record that the query fits best when its rows stay in step. Where the record is the shorter one, it is all of
 /// the record.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Alignment {
     /// Raw rows of the record.
     pub record_rows: Range<usize>,

@@ -9,6 +9,7 @@ use std::ops::Deref;
 
 /// A record found.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Hit {
     /// Its id.
     pub id: String,
@@ -30,7 +31,7 @@ pub struct Hits {
     pub certificate: Certificate,
     /// How it was found, segment by segment, and why so.
     pub plan: Plan,
-    /// Records that might belong in the answer, but could not be read. `otolith repair` saves the others for good.
+    /// Records that might belong in the answer, but could not be read. [`repair_to`](crate::DatabaseOptions::repair_to) saves the others for good.
     pub unreadable: Vec<Unreadable>,
 }
 
@@ -63,6 +64,7 @@ impl IntoIterator for Hits {
 /// Evidence for an answer. Of an exact one: no record outside it can belong in it, because each was scored or bounded, but for
 /// those that could not be read. An approximate one says how much of the exact answer it has.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Certificate {
     /// Score of the last hit: everything at or above it is in the answer, up to ties.
     pub kth_score: Option<f64>,
@@ -70,14 +72,17 @@ pub struct Certificate {
     pub best_excluded: Option<f64>,
     /// How many records could not be read, so that nothing is known of their scores.
     pub unread: u64,
-    /// How many records were settled at which step, cheapest first.
-    pub tiers: Vec<Tier>,
+    /// How many records an upper bound of their scores was enough to leave out.
+    pub bounded: usize,
+    /// How many records were scored in `f64`.
+    pub scored: usize,
     /// Where not every record was looked at.
     pub approximation: Option<Approximation>,
 }
 
 /// How much of the exact answer an approximate one has.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Approximation {
     /// The recall asked for; none where the effort was given by hand.
     pub target: Option<f64>,
@@ -90,15 +95,6 @@ pub struct Approximation {
     pub like: bool,
 }
 
-/// A step of the search.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tier {
-    /// `bound`: an upper bound was enough; `exact`: the score was computed in `f64`.
-    pub name: &'static str,
-    /// Records settled there.
-    pub records: usize,
-}
-
 impl Certificate {
     /// Of a search, and what was left out before it.
     pub(super) fn new(found: &Found, unreadable: &[Unreadable], approximation: Option<Approximation>) -> Certificate {
@@ -106,7 +102,8 @@ impl Certificate {
             unread: unreadable.iter().map(|left| left.records).sum::<u64>() + found.failed.len() as u64,
             kth_score: found.hits.last().map(|&(score, _)| score),
             best_excluded: Some(found.best_excluded).filter(|bound| bound.is_finite()),
-            tiers: vec![Tier { name: "bound", records: found.bounded }, Tier { name: "exact", records: found.scored }],
+            bounded: found.bounded,
+            scored: found.scored,
             approximation,
         }
     }
@@ -130,6 +127,7 @@ impl Certificate {
 
 /// What an answer is worth.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Standing {
     /// It is the one that comparing with every record in `f64` would give.
     Exact,
@@ -183,7 +181,8 @@ mod tests {
             kth_score: Some(1.0),
             best_excluded: Some(1.0),
             unread: 0,
-            tiers: Vec::new(),
+            bounded: 0,
+            scored: 0,
             approximation: None,
         };
         let some = |like| Some(Approximation { target: None, low: 0.9, high: 0.95, like });

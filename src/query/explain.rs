@@ -13,6 +13,7 @@ const GAP: usize = 4;
 
 /// Why a record is a hit.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Explanation {
     /// For each query row of the view: the record row it matched best and their similarity; they add up to the score.
     pub matches: Vec<RowMatch>,
@@ -24,6 +25,7 @@ pub struct Explanation {
 
 /// A stretch of the query that matches a stretch of the record in step.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Run {
     /// Raw rows of the query.
     pub query_rows: Range<usize>,

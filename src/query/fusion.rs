@@ -24,6 +24,7 @@ const TAME: RangeInclusive<f64> = 1e-100..=1e100;
 
 /// What an arm gives to the records that it lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fusion {
     /// By their ranks.
     #[default]
@@ -93,6 +94,7 @@ impl From<Hits> for Arm {
 
 /// A record found by one arm or several.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct FusedHit {
     /// Its id.
     pub id: String,
@@ -106,6 +108,7 @@ pub struct FusedHit {
 
 /// Where a record stands in one arm.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct InArm {
     /// From 1.
     pub rank: usize,

@@ -36,7 +36,7 @@ mod plan;
 mod recheck;
 
 pub use align::Alignment;
-pub use answer::{Approximation, Certificate, Hit, Hits, Standing, Tier};
+pub use answer::{Approximation, Certificate, Hit, Hits, Standing};
 pub use batch::run_all;
 pub use explain::{Explanation, RowMatch, Run};
 pub use fusion::{Arm, Fused, FusedHit, Fusion, InArm, fuse, fuse_by, standard_scores};

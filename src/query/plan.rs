@@ -17,6 +17,7 @@ use std::time::Instant;
 
 /// How an answer was found.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Plan {
     /// The segments that have records to look at, in order.
     pub segments: Vec<SegmentPlan>,
@@ -24,6 +25,7 @@ pub struct Plan {
 
 /// How one segment was searched.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct SegmentPlan {
     /// Number of the segment in its snapshot.
     pub segment: u32,
@@ -37,6 +39,7 @@ pub struct SegmentPlan {
 
 /// Ways to search a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Way {
     /// Every record's rows were read. Exact.
     Rows,

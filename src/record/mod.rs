@@ -21,6 +21,7 @@ use serde_json::Value;
 
 /// One record as it is written: an id (or none yet), a matrix, fields.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Record {
     /// The id, 1 to 1,024 bytes of UTF-8; `None` is numbered when it is written.
     pub id: Option<String>,

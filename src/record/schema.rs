@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 /// Dimension, metric and storage type of a collection. The number of rows is each record's own.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Schema {
     /// Numbers in a row.
     pub dim: usize,
@@ -83,8 +84,8 @@ impl Schema {
         let dim = value["dim"].as_u64().and_then(|dim| usize::try_from(dim).ok());
         let schema = Schema {
             dim: dim.ok_or_else(|| Error::invalid("schema", "no `dim`"))?,
-            metric: Metric::from_name(text("metric")?)?,
-            precision: Precision::from_name(text("precision")?)?,
+            metric: text("metric")?.parse()?,
+            precision: text("precision")?.parse()?,
             rows_per_second: value["rows_per_second"].as_f64(),
             embedder: value["embedder"].as_str().map(str::to_owned),
         };

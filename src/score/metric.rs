@@ -1,9 +1,12 @@
 //! The similarity of two rows. Larger is always better.
 
 use crate::error::{Error, Result};
+use std::fmt;
+use std::str::FromStr;
 
 /// Similarity `s(q, d)` of a query row and a record row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Metric {
     /// Inner product. Long rows win over fitting ones: on raw log-mel frames MaxSim by `Dot` finds the loudest clips
     /// (top-1 0.02 on ESC-50), so use it for embeddings made for it.
@@ -24,12 +27,19 @@ impl Metric {
             Metric::L2 => "l2",
         }
     }
+}
 
-    /// The metric of that name.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for any other name.
-    pub fn from_name(name: &str) -> Result<Metric> {
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Metric {
+    type Err = Error;
+
+    /// Reads the name of a metric.
+    fn from_str(name: &str) -> Result<Metric> {
         match name {
             "dot" => Ok(Metric::Dot),
             "cosine" => Ok(Metric::Cosine),

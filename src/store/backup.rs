@@ -27,6 +27,7 @@ const PIECE_BYTES: u64 = 1 << 20;
 
 /// What a backup consists of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BackedUp {
     /// The generation that was copied.
     pub generation: u64,

@@ -50,6 +50,7 @@ impl TryFrom<Error> for Damage {
 
 /// Records that could not be read: one, or all of a file whose frame is damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unreadable {
     /// The id, where that much can be read of a single record.
     pub id: Option<String>,

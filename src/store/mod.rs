@@ -119,6 +119,7 @@ use writer::Writer;
 
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Compacted {
     /// Segments that were rewritten.
     pub segments: u64,

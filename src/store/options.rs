@@ -18,6 +18,7 @@ pub enum Mode {
 
 /// How the bytes of segments reach memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Access {
     /// Mapped: nothing is copied, but a disk error while a page is read kills the process.
     #[default]
@@ -29,6 +30,7 @@ pub enum Access {
 
 /// What a commit survives once it is acknowledged. Either way it is all there or not at all, after those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Durability {
     /// A power cut: it is synced, with everything committed before it.
     #[default]

@@ -8,6 +8,7 @@ use crate::error::Result;
 
 /// Sizes and counts of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stat {
     /// Version of the format, major and minor.
     pub format: (u16, u16),

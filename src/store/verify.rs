@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 /// How closely to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Depth {
     /// Manifests, headers, footers, roots, lengths; delete sets and views in full.
     Metadata,
@@ -30,6 +31,7 @@ pub enum Depth {
 
 /// One damaged place.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// The file.
     pub path: PathBuf,
@@ -44,6 +46,7 @@ pub struct Finding {
 
 /// What a verification found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Verification {
     /// Every damaged place.
     pub findings: Vec<Finding>,

@@ -95,7 +95,7 @@ impl ViewFile {
     /// # Errors
     /// [`Error::Invalid`] when it does not say.
     pub fn metric(&self) -> Result<Metric> {
-        Metric::from_name(self.settings["metric"].as_str().unwrap_or("none"))
+        self.settings["metric"].as_str().unwrap_or("none").parse()
     }
 }
 

@@ -3,9 +3,9 @@
 use super::{ours, sound, with_config};
 use ::safetensors::SafeTensors;
 use ::safetensors::tensor::Dtype;
-use otolith::embed::checkpoint::{Checkpoint, Weights};
-use otolith::embed::wav2vec2::{Classifier, Layer, Wav2Vec2};
 use otolith::embed::{Embedder, locate};
+use otolith::testing::embed::checkpoint::{Checkpoint, Weights};
+use otolith::testing::embed::wav2vec2::{Classifier, Layer, Wav2Vec2};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,7 +1,7 @@
 //! Checkpoints that are wrong on purpose: each is an error that says what is wrong, never a panic or a grab for memory.
 
 use super::{ours, with_config};
-use otolith::embed::wav2vec2::{Layer, Wav2Vec2};
+use otolith::testing::embed::wav2vec2::{Layer, Wav2Vec2};
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;

@@ -3,9 +3,9 @@
 use super::{largest_difference, ours, values};
 use candle_core::Tensor;
 use otolith::audio::Clip;
-use otolith::embed::checkpoint::Checkpoint;
-use otolith::embed::wav2vec2::{Classifier, Layer, States, Wav2Vec2};
 use otolith::embed::{Embedder, embed_clip, embed_file};
+use otolith::testing::embed::checkpoint::Checkpoint;
+use otolith::testing::embed::wav2vec2::{Classifier, Layer, States, Wav2Vec2};
 
 /// Noise and tones at 16 kHz whose first two fifths are 34 dB quieter than the rest, with an offset.
 fn quiet_then_loud(seconds: usize) -> Vec<f32> {

@@ -6,8 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use candle_core::Tensor;
-use otolith::embed::wav2vec2::{Classifier, Layer, States, Wav2Vec2};
 use otolith::embed::{Embedder, Loudness, Window};
+use otolith::testing::embed::wav2vec2::{Classifier, Layer, States, Wav2Vec2};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

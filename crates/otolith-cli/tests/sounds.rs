@@ -118,7 +118,7 @@ fn opposite_channels_are_told_and_one_can_be_chosen() {
     assert!(embed(&[])["remarks"][0].as_str().unwrap().contains("the mix of its channels is silent"));
     assert_eq!(embed(&["--channel", "left"])["remarks"], Value::Array(vec![]));
     let remark = String::from_utf8(run(&["embed", file, "--model", "logmel"]).stderr).unwrap();
-    assert!(remark.contains("choose one (--channel 1)"), "{remark}");
+    assert!(remark.contains("take channel 1 alone"), "{remark}");
     let added = json(&["add", db, file, "--model", "logmel"]);
     assert!(added["remarks"][0]["remark"].as_str().unwrap().contains("silent"), "{added}");
     // Another channel is another sound; the same again is not.
@@ -192,7 +192,7 @@ fn sounds_of_another_folder_replace_none_of_the_same_names_unless_they_are_to() 
     for (cwd, argument) in [("", "2026/"), ("", text(&at("2026"))), ("2026", ".")] {
         let (added, replaced, skipped, failed) = add(cwd, "db", &[argument]);
         assert_eq!((added + skipped, replaced, failed.len()), (1, 0, 3), "{argument}");
-        for words in ["`dog/", "2025/dog/", "a folder above both", "--replace"] {
+        for words in ["`dog/", "2025/dog/", "a folder above both", "have that record replaced"] {
             assert!(failed.iter().all(|one| one["error"].as_str().unwrap().contains(words)), "{words}: {failed:#?}");
         }
         assert_eq!(hashes("db"), first);

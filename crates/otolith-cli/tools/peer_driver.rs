@@ -90,7 +90,7 @@ impl Driver {
         let does: &[&str] = match self.index {
             None => &["vectors", "filter", "multi"],
             Some(IndexKind::Hnsw | IndexKind::Ivf) => &["vectors", "filter"],
-            Some(IndexKind::Candidates) => &["filter", "multi"],
+            Some(_) => &["filter", "multi"],
         };
         let version = env!("CARGO_PKG_VERSION");
         json!({ "ok": true, "name": self.name, "version": version, "does": does, "exact": self.index.is_none() })
@@ -102,7 +102,7 @@ impl Driver {
             None => (0, 0),
             Some(IndexKind::Hnsw) => (10, 640),
             Some(IndexKind::Ivf) => (1, 512),
-            Some(IndexKind::Candidates) => (10, 4096),
+            Some(_) => (10, 4096),
         };
         let ladder = (0..).map(|step| (f64::from(first) * 2f64.powf(f64::from(step) / 2.0)).round() as u32);
         let mut settings: Vec<u32> = ladder.take(32).take_while(|setting| *setting <= last).collect();
@@ -119,7 +119,7 @@ impl Driver {
         };
         let metric = match request["metric"].as_str() {
             None | Some("ip") => Metric::Dot,
-            Some(name) => Metric::from_name(name)?,
+            Some(name) => name.parse::<Metric>()?,
         };
         let database = Database::open(folder)?;
         let collection = database.create_collection(COLLECTION, Schema::new(array.dim).metric(metric))?;

@@ -1,6 +1,6 @@
 //! AdamW: Adam with decoupled weight decay (Loshchilov and Hutter 2019), each tensor with a step count of its own.
 
-use super::Gradients;
+use super::step::Gradients;
 use crate::embed::wav2vec2::Parameter;
 use crate::error::Result;
 use rayon::prelude::*;

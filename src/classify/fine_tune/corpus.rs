@@ -45,7 +45,7 @@ impl<'a> Corpus<'a> {
     }
 
     /// The class of a clip.
-    pub fn label(&self, clip: usize) -> usize {
+    pub(super) fn label(&self, clip: usize) -> usize {
         self.clips.label(clip)
     }
 
@@ -53,7 +53,7 @@ impl<'a> Corpus<'a> {
     ///
     /// # Errors
     /// As [`super::predict`].
-    pub fn conv(&self, network: &Trainable, clip: usize) -> Result<Input> {
+    pub(super) fn conv(&self, network: &Trainable, clip: usize) -> Result<Input> {
         Ok(Input::Conv(self.input(network, clip, false)?))
     }
 

@@ -20,11 +20,16 @@ mod schedule;
 mod state;
 mod step;
 
-pub use adamw::{AdamW, Moments, decays};
 pub use corpus::{Clips, Corpus};
-pub use run::{Outcome, Prediction, fine_tune, predict};
-pub use schedule::Schedule;
-pub use step::{Gradients, Optimiser, Shard, Step, gradients};
+pub use run::{Prediction, Trained, fine_tune, mean_states, predict};
+pub use step::TrainingStep;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub use {
+    adamw::{AdamW, Moments, decays},
+    schedule::Schedule,
+    step::{Gradients, Optimiser, Shard, gradients},
+};
 
 use super::Epoch;
 use crate::error::{Error, Result};
@@ -119,7 +124,7 @@ pub enum Progress<'a> {
         first: usize,
     },
     /// A step is done.
-    Step(Step),
+    Step(TrainingStep),
     /// Some clips are evaluated.
     Evaluated {
         /// How many more.

@@ -23,7 +23,7 @@ const EVALUATED: usize = 32;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
+pub struct Trained {
     /// Its epochs.
     pub epochs: Vec<Epoch>,
     /// Index of the epoch whose weights the network has now.
@@ -58,7 +58,7 @@ pub fn fine_tune(
     out: Option<&Path>,
     stop: &AtomicBool,
     progress: &(dyn Fn(Progress<'_>) + Sync),
-) -> Result<Outcome> {
+) -> Result<Trained> {
     settings.check()?;
     check_classes(network, corpus, training, validation)?;
     let batches = training.len().div_ceil(settings.batch);
@@ -83,7 +83,7 @@ pub fn fine_tune(
                 if let Some(out) = out {
                     state::write(out, network, &optimiser, &state, settings)?;
                 }
-                return Ok(Outcome { epochs: state.epochs, kept: None, stopped: true });
+                return Ok(Trained { epochs: state.epochs, kept: None, stopped: true });
             }
             let group = group.chunks(settings.batch);
             let shards = group.map(|clips| corpus.shards(network, clips)).collect::<Result<Vec<_>>>()?;
@@ -130,7 +130,7 @@ pub fn fine_tune(
         }
         (None, None) => {}
     }
-    Ok(Outcome { kept: state.best, epochs: state.epochs, stopped: false })
+    Ok(Trained { kept: state.best, epochs: state.epochs, stopped: false })
 }
 
 /// What the network says of clips, in their order. [`Progress::Evaluated`] is reported.
@@ -159,6 +159,18 @@ pub fn predict(
         predictions.extend(found);
     }
     Ok(predictions)
+}
+
+/// For each of the clips the mean over time of the network's last hidden state.
+///
+/// # Errors
+/// As [`predict`].
+pub fn mean_states(network: &Trainable, corpus: &Corpus<'_>, clips: &[usize]) -> Result<Vec<Vec<f32>>> {
+    let mean = |clip: &usize| {
+        let states = network.states(&corpus.conv(network, *clip)?, None, &mut Still)?;
+        states.last.mean(1).and_then(|mean| mean.flatten_all()?.to_vec1()).map_err(internal)
+    };
+    clips.par_iter().map(mean).collect()
 }
 
 impl Prediction {

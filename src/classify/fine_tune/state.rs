@@ -79,7 +79,7 @@ pub(super) fn read(
     let path = dir.join(STATE);
     let json = read_json(&path)?;
     if json["settings"] != settings.to_json() {
-        let why = format!("was begun with {}, not {}: give another --out", json["settings"], settings.to_json());
+        let why = format!("was begun with {}, not {}: give another folder", json["settings"], settings.to_json());
         return Err(Error::invalid(format!("the run in {}", out.display()), why));
     }
     let damaged = |what: &str| Error::unusable(&path, format!("`{what}` is missing or malformed"));

@@ -61,7 +61,7 @@ impl Gradients {
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Step {
+pub struct TrainingStep {
     /// The learning rate that it used.
     pub rate: f64,
     /// Mean loss of its batches.
@@ -90,6 +90,7 @@ impl Optimiser {
     }
 
     /// Steps done.
+    #[cfg(any(test, feature = "testing"))]
     pub fn steps(&self) -> usize {
         self.steps
     }
@@ -98,7 +99,7 @@ impl Optimiser {
     ///
     /// # Errors
     /// [`Error::Invalid`] when they are not finite: the network stays as it was.
-    pub fn apply(&mut self, network: &[Parameter], gradients: &Gradients) -> Result<Step> {
+    pub fn apply(&mut self, network: &[Parameter], gradients: &Gradients) -> Result<TrainingStep> {
         let norm = gradients.norm();
         if !norm.is_finite() || !gradients.loss.is_finite() {
             let why = format!(
@@ -111,7 +112,7 @@ impl Optimiser {
         let rate = self.schedule.rate(self.steps);
         self.adamw.step(network, &mut self.moments, gradients, scale, rate)?;
         self.steps += 1;
-        Ok(Step { rate, loss: gradients.loss, norm })
+        Ok(TrainingStep { rate, loss: gradients.loss, norm })
     }
 }
 

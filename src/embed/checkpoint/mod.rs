@@ -18,9 +18,11 @@ pub mod save;
 mod weights;
 
 pub(super) use config::BLOCK;
+#[cfg(any(test, feature = "testing"))]
+pub use config::ConvLayer;
 #[cfg(feature = "whisper")]
 pub(super) use config::Fields;
-pub use config::{Config, ConvLayer, Family, FeatureNorm, Generation, Problem, Regularisation};
+pub use config::{Config, Family, FeatureNorm, Generation, Problem, Regularisation};
 pub use preprocessor::Preprocessor;
 pub use weights::Weights;
 

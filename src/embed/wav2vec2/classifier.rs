@@ -34,6 +34,7 @@ impl Classifier {
     ///
     /// # Errors
     /// As [`Classifier::open`].
+    #[doc(hidden)]
     pub fn of(checkpoint: Checkpoint) -> Result<Classifier> {
         let (model, mut loader) = Wav2Vec2::load(checkpoint, Layer::Mean)?;
         Classifier::build(model, &mut loader)
@@ -56,8 +57,20 @@ impl Classifier {
     }
 
     /// The network below the head, with all its layers.
+    #[doc(hidden)]
     pub fn model(&self) -> &Wav2Vec2 {
         &self.model
+    }
+
+    /// Samples a second of the clips that it takes.
+    pub fn sample_rate(&self) -> u32 {
+        self.model.preprocessor().sampling_rate
+    }
+
+    /// Whether each class has a probability of its own, as where the checkpoint's `problem_type` is `multi_label_classification`;
+    /// otherwise those of all classes add up to 1.
+    pub fn is_multi_label(&self) -> bool {
+        self.model.config().problem == Problem::MultiLabel
     }
 
     /// Names of the classes, in the order of the scores.
@@ -108,6 +121,7 @@ impl Classifier {
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) for states of another shape.
+    #[doc(hidden)]
     pub fn logits(&self, states: &States, kept: Option<&[usize]>) -> Result<Tensor> {
         self.classifier.forward(&self.pooled(states, kept)?).map_err(internal)
     }
@@ -116,6 +130,7 @@ impl Classifier {
     ///
     /// # Errors
     /// As [`Classifier::logits`].
+    #[doc(hidden)]
     pub fn pooled(&self, states: &States, kept: Option<&[usize]>) -> Result<Tensor> {
         let pooled = self.summed(states).and_then(|hidden| self.projector.forward(&pool(&hidden, kept)?));
         pooled.map_err(internal)

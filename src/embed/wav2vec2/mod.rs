@@ -32,7 +32,9 @@ mod trainable;
 
 pub use classifier::Classifier;
 pub use encoder::States;
-pub use noise::{Drawn, Noise, Place, Still};
+#[cfg(any(test, feature = "testing"))]
+pub use noise::Place;
+pub use noise::{Drawn, Noise, Still};
 pub use parameter::Parameter;
 pub use trainable::{Input, Trainable};
 
@@ -138,6 +140,7 @@ impl Wav2Vec2 {
     ///
     /// # Errors
     /// As [`Wav2Vec2::open`].
+    #[doc(hidden)]
     pub fn of(checkpoint: Checkpoint, layer: Layer) -> Result<Wav2Vec2> {
         Wav2Vec2::load(checkpoint, layer).map(|(model, _)| model)
     }
@@ -173,11 +176,13 @@ impl Wav2Vec2 {
     }
 
     /// What the checkpoint's `config.json` says.
+    #[doc(hidden)]
     pub fn config(&self) -> &Config {
         &self.config
     }
 
     /// How it wants its samples prepared.
+    #[doc(hidden)]
     pub fn preprocessor(&self) -> &Preprocessor {
         &self.preprocessor
     }
@@ -188,6 +193,7 @@ impl Wav2Vec2 {
     }
 
     /// A clip as the network wants it: mean 0 and variance 1 where the checkpoint asks for it.
+    #[doc(hidden)]
     pub fn prepare<'a>(&self, samples: &'a [f32]) -> Cow<'a, [f32]> {
         match self.preprocessor.do_normalize {
             true => Cow::Owned(conv::normalise(samples)),
@@ -199,6 +205,7 @@ impl Wav2Vec2 {
     ///
     /// # Errors
     /// [`Error::Mismatch`] when the clip is shorter than the receptive field.
+    #[doc(hidden)]
     pub fn conv(&self, samples: &[f32]) -> Result<Tensor> {
         self.conv_within(samples, None)
     }
@@ -218,6 +225,7 @@ impl Wav2Vec2 {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a tensor of another shape.
+    #[doc(hidden)]
     pub fn features(&self, conv: &Tensor) -> Result<Tensor> {
         match &self.feature_projection.layer_norm {
             Some(norm) => norm.forward(conv).map_err(internal),
@@ -229,6 +237,7 @@ impl Wav2Vec2 {
     ///
     /// # Errors
     /// [`Error::Invalid`] when the model was opened for [`Layer::Features`], or for a tensor of another shape.
+    #[doc(hidden)]
     pub fn project(&self, features: &Tensor) -> Result<Tensor> {
         let projection = self.feature_projection.projection.as_ref().ok_or_else(|| self.not_loaded("projection"))?;
         projection.forward(features).map_err(internal)
@@ -240,6 +249,7 @@ impl Wav2Vec2 {
     /// # Errors
     /// [`Error::Invalid`] when the model was opened without its transformer, for a tensor of another shape, or for
     /// numbers of frames that do not fit it.
+    #[doc(hidden)]
     pub fn encode(&self, projected: &Tensor, kept: Option<&[usize]>) -> Result<States> {
         let encoder = self.encoder.as_ref().ok_or_else(|| self.not_loaded("transformer"))?;
         let (batch, frames, _) = projected.dims3().map_err(internal)?;

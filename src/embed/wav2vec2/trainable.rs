@@ -51,6 +51,7 @@ impl Trainable {
     ///
     /// # Errors
     /// As [`Trainable::open`].
+    #[doc(hidden)]
     pub fn of(checkpoint: Checkpoint, labels: &[String], frozen: bool, seed: u64) -> Result<Trainable> {
         let Checkpoint { json, preprocessor, weights, .. } = checkpoint;
         Trainable::build(json, preprocessor, labels, Some(weights), frozen, seed)
@@ -60,6 +61,7 @@ impl Trainable {
     ///
     /// # Errors
     /// [`Error::Unusable`] for a configuration that makes no sense, and as [`Trainable::open`].
+    #[doc(hidden)]
     pub fn random(json: Value, labels: &[String], seed: u64) -> Result<Trainable> {
         let preprocessor = Preprocessor { sampling_rate: 16_000, do_normalize: true, return_attention_mask: false };
         Trainable::build(json, preprocessor, labels, None, false, seed)
@@ -113,17 +115,25 @@ impl Trainable {
         Ok(Trainable { classifier, parameters: loader.into_parameters(), mask_vector, json })
     }
 
+    /// Samples a second of the clips that it takes.
+    pub fn sample_rate(&self) -> u32 {
+        self.classifier.sample_rate()
+    }
+
     /// The network with its head; it sees every change of the variables.
+    #[doc(hidden)]
     pub fn classifier(&self) -> &Classifier {
         &self.classifier
     }
 
     /// Every tensor, in the order of a pass.
+    #[doc(hidden)]
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
 
     /// Whether the convolution encoder is frozen.
+    #[doc(hidden)]
     pub fn is_conv_frozen(&self) -> bool {
         self.parameters
             .iter()
@@ -134,6 +144,7 @@ impl Trainable {
     ///
     /// # Errors
     /// [`Error::Invalid`] for tensors that do not fit, or spans longer than a clip.
+    #[doc(hidden)]
     pub fn states(&self, input: &Input, kept: Option<&[usize]>, noise: &mut dyn Noise) -> Result<States> {
         let model = self.classifier.model();
         let conv = match input {
@@ -151,6 +162,7 @@ impl Trainable {
     ///
     /// # Errors
     /// As [`Trainable::states`].
+    #[doc(hidden)]
     pub fn logits(&self, input: &Input, kept: Option<&[usize]>, noise: &mut dyn Noise) -> Result<Tensor> {
         self.classifier.logits(&self.states(input, kept, noise)?, kept)
     }

@@ -55,7 +55,6 @@ use super::recall::Recall;
 use super::{Curve, CurveSource};
 use crate::error::{Error, Result};
 use crate::matrix::{MatrixView, StoredMatrix};
-use crate::score::Metric;
 use crate::store::layout::{Kind, section};
 use crate::store::{Artefact, Counts, Sections};
 use roaring::RoaringBitmap;
@@ -137,7 +136,7 @@ impl Artefact for Candidates {
 
     fn read(sections: Sections) -> Result<Candidates> {
         let about: serde_json::Value = serde_json::from_slice(sections.bytes(section::ABOUT)?).unwrap_or_default();
-        let metric = about["metric"].as_str().and_then(|name| Metric::from_name(name).ok());
+        let metric = about["metric"].as_str().and_then(|name| name.parse().ok());
         let metric = metric.ok_or_else(|| sections.corrupt(section::ABOUT, "no metric"))?;
         let Counts { records, dim, .. } = sections.counts();
         let rows: &[f32] = sections.numbers(section::CENTROIDS)?;

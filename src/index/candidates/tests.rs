@@ -3,6 +3,7 @@
 use super::*;
 use crate::error::ErrorKind;
 use crate::matrix::Matrix;
+use crate::score::Metric;
 use crate::store;
 use proptest::prelude::*;
 use rayon::ThreadPoolBuilder;

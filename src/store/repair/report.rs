@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 /// What a repair saved and what it could not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RepairReport {
     /// The generation whose manifest it went by; without one the files spoke for themselves.
     pub generation: Option<u64>,
@@ -28,6 +29,7 @@ pub struct RepairReport {
 
 /// A collection in the new database.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SavedCollection {
     /// Its name.
     pub name: String,
@@ -41,6 +43,7 @@ pub struct SavedCollection {
 
 /// A record that is lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LostRecord {
     /// Its collection.
     pub collection: String,
@@ -54,6 +57,7 @@ pub struct LostRecord {
 
 /// A segment that is lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LostSegment {
     /// Its collection, if that is known.
     pub collection: Option<String>,
@@ -65,6 +69,7 @@ pub struct LostSegment {
 
 /// A view that is lost. It can be fitted again on the records that there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LostView {
     /// Its collection, if that is known.
     pub collection: Option<String>,
@@ -76,6 +81,7 @@ pub struct LostView {
 
 /// A segment whose records were kept although its delete set cannot be read: deleted ones may be among them.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Revived {
     /// Its collection.
     pub collection: String,

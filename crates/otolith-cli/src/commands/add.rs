@@ -92,9 +92,9 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
         output.line(format_args!("{added} added, {replaced} replaced, {skipped} unchanged, {failed} failed"))?;
     }
     if failed > 0 {
+        let files = sounds.len() + found.failed.len();
         return Err(Failure::Partly(format!(
-            "{failed} of {} files could not be added",
-            sounds.len() + found.failed.len()
+            "{failed} of {files} files could not be added (records of other sounds give way with --replace)"
         )));
     }
     Ok(())

@@ -5,10 +5,9 @@ use super::model::ModelArgs;
 use super::output::Output;
 use super::sound::ChannelArgs;
 use otolith::audio::{Clip, Mix};
+use otolith::classify::Classifier;
 use otolith::classify::ranked;
-use otolith::embed::checkpoint::Problem;
 use otolith::embed::ingest;
-use otolith::embed::wav2vec2::Classifier;
 use otolith::{Error, Result};
 use rayon::prelude::*;
 use serde_json::json;
@@ -44,8 +43,8 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     let Some(located) = args.model.locate(output)? else {
         return Err(Error::invalid("model", "log-mel frames name no classes: give a fine-tuned checkpoint").into());
     };
-    let classifier = Classifier::of(located.checkpoint()?)?;
-    if classifier.labels().len() == 1 && classifier.model().config().problem == Problem::SingleLabel {
+    let classifier = located.classifier()?;
+    if classifier.labels().len() == 1 && !classifier.is_multi_label() {
         output.remark(format_args!("{}: a network of one class, whose probability is always 1", args.model.model));
     }
     let ingest::Found { sounds, failed: unread, left_out } = ingest::find_sounds(&args.files)?;
@@ -100,7 +99,7 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
 
 /// The likeliest classes with their probabilities.
 fn classes<'c>(classifier: &'c Classifier, path: &Path, mix: Mix, top: usize) -> Result<Vec<(&'c str, f32)>> {
-    let clip = Clip::read_mixed(path, classifier.model().preprocessor().sampling_rate, mix)?;
+    let clip = Clip::read_mixed(path, classifier.sample_rate(), mix)?;
     let chances = classifier.chances(&clip.samples).map_err(|error| Error::unusable(path, error.to_string()))?;
     let ranked = ranked(&chances).into_iter().take(top);
     Ok(ranked.map(|class| (classifier.labels()[class].as_str(), chances[class])).collect())

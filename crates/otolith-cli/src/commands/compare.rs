@@ -79,7 +79,7 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
     let arms = if args.arms.is_empty() { Arm::ALL.to_vec() } else { Arm::named(&args.arms)? };
     let located = args.model.locate(output)?;
     let embedder = args.model.embedder(located.as_ref())?;
-    let tuning = located.filter(can_be_trained).map(|model| FineTuning {
+    let tuning = located.filter(embed::Located::is_trainable).map(|model| FineTuning {
         settings: Settings {
             epochs: args.epochs,
             rate: args.rate.unwrap_or(if args.model.model == embed::MINI { 1e-3 } else { 5e-5 }),
@@ -123,9 +123,4 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
     }
     comparison.dataset = shown(&comparison.dataset).into_owned();
     output.text(&comparison.to_text(None))
-}
-
-/// Whether the checkpoint is of a kind that fine-tuning is built for.
-fn can_be_trained(located: &embed::Located) -> bool {
-    located.checkpoint().is_ok_and(|checkpoint| !checkpoint.config.conv_pos_batch_norm)
 }

@@ -36,6 +36,7 @@ impl From<io::Error> for Failure {
 
 /// Tells a failure on stderr and gives the exit code.
 pub(super) fn report(result: Result<(), Failure>) -> ExitCode {
+    let hint = if let Err(Failure::Error(error)) = &result { hint(error) } else { "" };
     let (code, message) = match result {
         Ok(()) => return ExitCode::from(DONE),
         // Whoever closed the pipe has seen enough.
@@ -46,6 +47,15 @@ pub(super) fn report(result: Result<(), Failure>) -> ExitCode {
         Err(Failure::Partly(message)) => (FAILED, message),
         Err(Failure::Damage(message)) => (DAMAGE, message),
     };
-    tell(&format!("error: {message}"));
+    tell(&format!("error: {message}{hint}"));
     ExitCode::from(code)
+}
+
+/// What a user of the command can do about an error of the library, which knows of no flags.
+fn hint(error: &Error) -> &'static str {
+    match error {
+        Error::Corrupt { .. } => " (`otolith verify`, `otolith repair`)",
+        Error::Mismatch { what, .. } if what == "model" => ": choose it with --model and --layer",
+        _ => "",
+    }
 }

@@ -10,7 +10,6 @@ use crate::esc50::{DataSet, Split, protocol};
 use otolith::Error;
 use otolith::classify::Epoch;
 use otolith::classify::fine_tune::{Corpus, Keep, Progress, Settings, fine_tune};
-use otolith::embed::wav2vec2::Trainable;
 use serde_json::json;
 use signal_hook::consts::SIGINT;
 use std::path::PathBuf;
@@ -96,8 +95,8 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     let set = scratch.data_set(args.data.as_deref(), args.seed)?;
     tell_beside(&set.beside, output);
     let (training, validation) = parts(&args, &set)?;
-    let network = Trainable::of(located.checkpoint()?, &set.classes, args.freeze, args.seed)?;
-    let rate = network.classifier().model().preprocessor().sampling_rate;
+    let network = located.trainable(&set.classes, args.freeze, args.seed)?;
+    let rate = network.sample_rate();
     let sounds = Sounds { set: &set, rate, samples: None };
     let corpus = Corpus::new(&sounds);
     let settings = Settings {

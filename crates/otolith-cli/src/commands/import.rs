@@ -84,8 +84,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> Result<(), Failure> {
-    let metric = args.metric.as_deref().map(Metric::from_name).transpose()?;
-    let precision = args.precision.as_deref().map(Precision::from_name).transpose()?;
+    let metric = args.metric.as_deref().map(str::parse::<Metric>).transpose()?;
+    let precision = args.precision.as_deref().map(str::parse::<Precision>).transpose()?;
     let naming = Naming {
         ids: args.ids.as_deref(),
         #[cfg(feature = "parquet")]

@@ -190,12 +190,11 @@ fn runs_json(why: &Explanation) -> Value {
 }
 
 fn certificate_json(certificate: &Certificate) -> Value {
-    let tiers: serde_json::Map<String, Value> =
-        certificate.tiers.iter().map(|tier| (tier.name.to_owned(), tier.records.into())).collect();
+    let tiers = json!({ "bound": certificate.bounded, "exact": certificate.scored });
     json!({
         "exact": certificate.is_exact(), "standing": certificate.standing().name(), "kth_score": certificate.kth_score,
         "best_excluded": certificate.best_excluded, "unread": certificate.unread, "tiers": tiers,
-        "approximation": certificate.approximation.map(|Approximation { target, low, high, like }| {
+        "approximation": certificate.approximation.map(|Approximation { target, low, high, like, .. }| {
             json!({ "target": target, "low": low, "high": high, "like": like })
         }),
     })

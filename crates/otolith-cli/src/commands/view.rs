@@ -86,7 +86,7 @@ fn create(args: CreateArgs, opening: DatabaseOptions, output: &mut Output) -> Re
     let db = opening.must_exist().open(&args.target.db)?;
     let mut view = View::new(args.steps);
     if let Some(metric) = &args.metric {
-        view = view.metric(Metric::from_name(metric)?);
+        view = view.metric(metric.parse::<Metric>()?);
     }
     if let Some(filter) = args.fit_on {
         view = view.fitted_on(filter);

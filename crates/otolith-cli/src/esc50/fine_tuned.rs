@@ -2,13 +2,13 @@
 
 use super::data_set::DataSet;
 use super::protocol::Round;
+use otolith::Result;
 use otolith::audio::Clip;
 use otolith::classify::Epoch;
-use otolith::classify::fine_tune::{Clips, Corpus, Keep, Prediction, Progress, Settings, fine_tune, predict};
+use otolith::classify::fine_tune::{
+    Clips, Corpus, Keep, Prediction, Progress, Settings, fine_tune, mean_states, predict,
+};
 use otolith::embed::Located;
-use otolith::embed::wav2vec2::{Still, Trainable};
-use otolith::{Error, Result};
-use rayon::prelude::*;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
@@ -76,7 +76,7 @@ impl FineTuning {
         round: &Round,
         progress: &(dyn Fn(Progress<'_>) + Sync),
     ) -> Result<Tuned> {
-        let network = Trainable::of(self.model.checkpoint()?, &set.classes, true, self.settings.seed)?;
+        let network = self.model.trainable(&set.classes, true, self.settings.seed)?;
         let settings = Settings { keep: Keep::Last, ..self.settings };
         let out = self.out.as_ref().map(|out| out.join(round.name.replace(' ', "-")));
         let stop = AtomicBool::new(false);
@@ -84,14 +84,7 @@ impl FineTuning {
         let outcome = fine_tune(&network, corpus, parts, &settings, out.as_deref(), &stop, progress)?;
         let predictions = predict(&network, corpus, &round.queries, progress)?;
         let clips: Vec<usize> = round.queries.iter().chain(&round.records).copied().collect();
-        let rows = clips.par_iter().map(|clip| hidden(&network, corpus, *clip)).collect::<Result<_>>()?;
+        let rows = mean_states(&network, corpus, &clips)?;
         Ok(Tuned { epochs: outcome.epochs, predictions, rows })
     }
-}
-
-/// The mean of a clip's last hidden state.
-fn hidden(network: &Trainable, corpus: &Corpus<'_>, clip: usize) -> Result<Vec<f32>> {
-    let states = network.states(&corpus.conv(network, clip)?, None, &mut Still)?;
-    let row = states.last.mean(1).and_then(|mean| mean.flatten_all()?.to_vec1());
-    row.map_err(|error| Error::invalid("hidden states", error.to_string()))
 }

@@ -5,7 +5,7 @@
 //! bands in an hour.
 
 use otolith::Result;
-use otolith::embed::wav2vec2::Trainable;
+use otolith::testing::embed::wav2vec2::Trainable;
 use std::f64::consts::TAU;
 
 /// Lowest and highest centre, in Hz.

@@ -5,7 +5,7 @@ use crate::{Found, tensors};
 use candle_core::{D, Device, Result as Computed, Tensor, Var};
 use otolith::Result;
 use otolith::classify::fine_tune::Gradients;
-use otolith::embed::wav2vec2::{Input, Noise, Trainable};
+use otolith::testing::embed::wav2vec2::{Input, Noise, Trainable};
 use rayon::prelude::*;
 
 /// How sharply the contrastive loss tells neighbours apart.

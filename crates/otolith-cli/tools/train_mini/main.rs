@@ -17,7 +17,7 @@ mod sounds;
 
 use clap::{Parser, Subcommand};
 use otolith::classify::fine_tune::{AdamW, Gradients, Optimiser, Schedule};
-use otolith::embed::wav2vec2::{Drawn, Input, Trainable};
+use otolith::testing::embed::wav2vec2::{Drawn, Input, Trainable};
 use otolith::{Error, Precision, Result};
 use rayon::prelude::*;
 use serde_json::{Value, json};

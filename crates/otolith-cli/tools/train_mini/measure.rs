@@ -4,7 +4,7 @@ use crate::{is_held_out, sounds};
 use otolith::Result;
 use otolith::audio::Clip;
 use otolith::embed::embed_clip;
-use otolith::embed::wav2vec2::{Layer, Wav2Vec2};
+use otolith::testing::embed::wav2vec2::{Layer, Wav2Vec2};
 use rayon::prelude::*;
 use std::path::Path;
 

@@ -97,7 +97,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
-    let (scratch, metric) = (Scratch::new()?, Metric::from_name(&args.metric)?);
+    let (scratch, metric) = (Scratch::new()?, args.metric.parse::<Metric>()?);
     let queries = (args.queries.as_deref(), args.count);
     let (subject, name) = match (&args.db, &args.input) {
         (Some(db), _) => (Subject::existing(db, &args.collection, &args.view, queries)?, db),

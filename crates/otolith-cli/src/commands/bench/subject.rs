@@ -47,12 +47,12 @@ impl Subject {
         let mut load = collection.bulk_load()?;
         let bar = output.progress(count, "loading");
         for (number, record) in (0..).zip(records) {
-            let Record { id, matrix, fields } = record?;
+            let mut record = record?;
             if is_drawn(number, count, hold_out) {
-                questions.push(Question { rows: matrix, own: None });
+                questions.push(Question { rows: record.matrix, own: None });
             } else {
-                let id = id.unwrap_or_else(|| Record::numbered_id(number));
-                load.push(Record { id: Some(id), matrix, fields })?;
+                record.id.get_or_insert_with(|| Record::numbered_id(number));
+                load.push(record)?;
             }
             bar.inc(1);
         }
