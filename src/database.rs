@@ -1,4 +1,4 @@
-//! The way in: a directory with collections.
+//! The way in: a directory that holds collections, and the handles that open it, change it and look after it.
 
 use crate::collection::Collection;
 #[allow(unused_imports)] // the docs name it
@@ -14,22 +14,59 @@ use crate::threads;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A database: a directory that one process writes and any number read.
+/// A database: a directory that holds collections. One process writes it at a time, any number may read it.
 ///
-/// Handles are cheap to clone and may be used from any thread. Opening costs a fixed amount per segment, whatever the
-/// number of records. The files are written by otolith alone and never changed in place; a foreign program that truncates a
-/// mapped file can end this process by a bus error ([`Access::Read`] maps nothing).
+/// Handles are cheap to clone and may be used from any thread. The first writing handle locks the database; the lock
+/// is released when the last clone is dropped. Opening costs a fixed amount per segment, whatever the number of
+/// records.
 ///
-/// Work is shared out among the threads of rayon's global pool, which the first opening makes unless the program has; where the system
-/// refuses threads, the thread that asks does all of it. A child that is forked without `exec` has none of these threads: it searches
-/// alone, and should open the database anew, for reading. Handles that it inherits are of no use to it but to be dropped: they hold its
-/// parent's lock, which stays taken until both have let go of it.
+/// Files are written by otolith alone, and sealed ones are never changed in place. They are mapped into memory by
+/// default: a foreign program that truncates one can then end this process by a bus error. [`Access::Read`] maps
+/// nothing.
+///
+/// # Threads
+///
+/// Work is shared among the threads of rayon's global pool, which the first opening makes unless the program has made
+/// it (see [`use_threads`](crate::use_threads)). Where the operating system refuses threads, the calling thread does
+/// all work.
+///
+/// A child that is forked without `exec` has none of its parent's threads: it searches alone, and should open the
+/// database anew, for reading. It must drop the handles that it inherits: the parent's lock stays taken until both
+/// let go of it.
+///
+/// # Examples
+///
+/// ```
+/// use otolith::{Database, Matrix, Record, Schema};
+/// # let folder = tempfile::tempdir()?; let path = folder.path().join("sounds.otolith");
+///
+/// let db = Database::open(&path)?;
+/// let clips = db.create_collection("clips", Schema::new(2))?;
+/// clips.upsert([Record::new("dog-1", Matrix::from_vector(vec![0.6, 0.8])?)])?;
+/// assert_eq!(db.collections(), ["clips"]);
+/// println!("{} bytes on disk", db.stat()?.bytes());
+/// db.close()?; // writes out the log and reports errors that dropping the handle would swallow
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Database {
     store: Arc<Store>,
 }
 
-/// How a database is opened.
+/// Chooses how a database is opened, verified or repaired. Made by [`Database::options`].
+///
+/// # Examples
+///
+/// ```
+/// use otolith::{Access, Database};
+/// # let folder = tempfile::tempdir()?; let path = folder.path().join("db"); Database::open(&path)?;
+///
+/// // On a removable disk: report a disk error as an `Error` instead of being ended by it.
+/// let db = Database::options().must_exist().access(Access::Read).open(&path)?;
+/// # drop(db);
+/// assert!(Database::options().must_exist().open(path.join("nothing")).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct DatabaseOptions {
     vfs: Arc<dyn Vfs>,
@@ -40,24 +77,29 @@ pub struct DatabaseOptions {
 }
 
 impl Database {
-    /// Opens the database for writing and reading; creates it when there is none.
+    /// Opens the database at `path` for writing and reading, and creates it when there is none. After a crash it
+    /// first brings back every commit that had reached the disk.
     ///
     /// # Errors
-    /// [`Error::Locked`] when another handle writes, [`Error::Unusable`] when the path holds something else or lies on a
-    /// network file system (see [`DatabaseOptions::allow_network_fs`]), [`Error::Corrupt`], [`Error::Version`], [`Error::Io`].
+    /// - [`Error::Locked`] when another handle, here or in another process, has it open for writing.
+    /// - [`Error::Unusable`] when the path holds something else, or lies on a network file system (see
+    ///   [`DatabaseOptions::allow_network_fs`]).
+    /// - [`Error::Corrupt`] when files without which it cannot be opened are damaged, [`Error::Version`] when it was
+    ///   written by a newer release, [`Error::Io`] when the operating system refuses.
     pub fn open(path: impl AsRef<Path>) -> Result<Database> {
         Database::options().open(path)
     }
 
-    /// Opens the database for reading: beside a writer, and on media that cannot be written.
+    /// Opens the database at `path` for reading only: while another process writes it, or on media that cannot be
+    /// written. The handle sees the newest version, and a newer one after [`Database::refresh`].
     ///
     /// # Errors
-    /// As [`Database::open`], without `Locked`.
+    /// As [`Database::open`], without [`Error::Locked`]; [`Error::NotFound`] when there is no database.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Database> {
         Database::options().read_only().open(path)
     }
 
-    /// Other ways of opening.
+    /// Begins with the usual options (write, create when missing, map files), to be changed before opening.
     pub fn options() -> DatabaseOptions {
         DatabaseOptions {
             vfs: Arc::new(DiskVfs),
@@ -68,11 +110,13 @@ impl Database {
         }
     }
 
-    /// Creates a collection in a commit of its own, which costs the same however many there are: one for each of ten
-    /// thousands of users is fine.
+    /// Creates an empty collection in a commit of its own and returns a handle to it. This costs the same however
+    /// many collections there are: one for each of ten thousand users is fine.
     ///
     /// # Errors
-    /// [`Error::Exists`], [`Error::Invalid`] for a name or schema that cannot be, and those of [`Collection::upsert`].
+    /// [`Error::Exists`] when the name is taken, [`Error::Invalid`] when the name is empty, longer than
+    /// [`limits::NAME_BYTES`](crate::limits::NAME_BYTES) or holds control characters, or when the schema is
+    /// impossible; and those of [`Collection::upsert`].
     pub fn create_collection(&self, name: &str, schema: Schema) -> Result<Collection> {
         check_name("collection", name)?;
         schema.check()?;
@@ -80,38 +124,54 @@ impl Database {
         Ok(Collection::new(&self.store, name))
     }
 
-    /// The collection of that name.
+    /// Returns a handle to the collection called `name`.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`] when there is none.
     pub fn collection(&self, name: &str) -> Result<Collection> {
         let collection = Collection::new(&self.store, name);
         collection.snapshot().map(|_| collection)
     }
 
-    /// The names of all collections, sorted.
+    /// Returns the names of all collections, sorted.
     pub fn collections(&self) -> Vec<String> {
         self.store.version().collections.keys().cloned().collect()
     }
 
-    /// Drops a collection with all its records and views in one commit.
+    /// Drops a collection with all its records, views and indexes in one commit. Snapshots of it stay readable.
     ///
     /// # Errors
-    /// [`Error::NotFound`], and those of [`Collection::upsert`].
+    /// [`Error::NotFound`] when there is none of this name, and those of [`Collection::upsert`].
     pub fn drop_collection(&self, name: &str) -> Result<()> {
         self.store.commit(vec![Change::DropCollection { name: name.to_owned() }])?;
         Ok(())
     }
 
-    /// Begins a batch over several collections, written as one commit by [`Transaction::commit`].
+    /// Begins a batch of changes, to one collection or several, that [`Transaction::commit`] writes as one commit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use otolith::{Database, Matrix, Record, Schema};
+    /// # let folder = tempfile::tempdir()?; let db = Database::open(folder.path().join("db"))?;
+    /// # for name in ["inbox", "clips"] { db.create_collection(name, Schema::new(2))?; }
+    /// let moved = Record::new("dog-1", Matrix::from_vector(vec![0.6, 0.8])?);
+    /// let mut both = db.transaction();
+    /// both.delete("inbox", ["dog-1"]).upsert("clips", [moved]);
+    /// both.commit()?; // a crash leaves both changes or neither
+    /// assert_eq!(db.collection("clips")?.len()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn transaction(&self) -> Transaction {
         Transaction { store: Arc::clone(&self.store), changes: Vec::new() }
     }
 
-    /// Makes what other processes have committed since visible to this read-only handle.
+    /// Makes what other processes have committed visible to this read-only handle and its collections. A snapshot
+    /// that was taken before keeps its version.
     ///
     /// # Errors
-    /// [`Error::Corrupt`], [`Error::Io`]; the handle then goes on with what it had.
+    /// [`Error::Corrupt`] or [`Error::Io`] when the newer version cannot be read; the handle then keeps the one it
+    /// has.
     pub fn refresh(&self) -> Result<()> {
         self.store.refresh().map(|_| ())
     }
@@ -124,8 +184,8 @@ impl Database {
         self.store.sync()
     }
 
-    /// As [`Database::sync`], and everything is in sealed files when it returns. After every few records this is an
-    /// expensive habit: each call seals a segment, however small.
+    /// Does what [`Database::sync`] does, and writes everything that is still in the log into sealed files. Each call
+    /// seals a segment, however small, so calling it after every few records makes many small segments.
     ///
     /// # Errors
     /// Those of [`Collection::upsert`].
@@ -133,8 +193,8 @@ impl Database {
         self.store.flush()
     }
 
-    /// As [`Database::flush`], with the errors that dropping the handle would keep to itself. The lock is released with the
-    /// last handle.
+    /// Flushes a writing handle (see [`Database::flush`]) and reports the errors that dropping it would swallow. The
+    /// lock is released when the last clone of the handle is gone.
     ///
     /// # Errors
     /// Those of [`Collection::upsert`].
@@ -142,17 +202,33 @@ impl Database {
         if self.store.is_writable() { self.flush() } else { Ok(()) }
     }
 
-    /// Rewrites segments in which much is deleted and joins small ones, while reading and writing go on. Views that had
-    /// [indexes](Collection::build_index) get them again for the new segments. The space is back when it returns, but for files
-    /// that readers still use.
+    /// Rewrites segments in which much is deleted and joins small ones, while reading and writing go on. Views that
+    /// had [indexes](Collection::build_index) get them again for the new segments. The space is free when the call
+    /// returns, except that of files which readers still use.
     ///
     /// # Errors
     /// Those of [`Collection::upsert`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use otolith::{Database, Matrix, Record, Schema};
+    /// # let folder = tempfile::tempdir()?; let db = Database::open(folder.path().join("db"))?;
+    /// # let clips = db.create_collection("clips", Schema::new(2))?; let vector = Matrix::from_vector(vec![0.6, 0.8])?;
+    /// # clips.upsert((0..100).map(|n| Record::new(format!("{n}"), vector.clone())))?;
+    /// # db.flush()?;
+    /// clips.delete((0..90).map(|n| n.to_string()))?;
+    /// let done = db.compact()?;
+    /// println!("{} segments rewritten, {} bytes freed", done.segments, done.freed_bytes);
+    /// # assert!(done.finished && done.segments == 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn compact(&self) -> Result<Compacted> {
         self.compact_while(&|| true)
     }
 
-    /// As [`Database::compact`], until `keep_going` says false: it then stops early and keeps what is done.
+    /// Does what [`Database::compact`] does until `keep_going` returns false; it then stops early and keeps what is
+    /// done.
     ///
     /// # Errors
     /// Those of [`Collection::upsert`].
@@ -160,15 +236,15 @@ impl Database {
         self.compact_by(|store| store.compact(keep_going), keep_going)
     }
 
-    /// As [`Database::compact`], and of every record that was deleted or replaced before the call nothing is left in any file
-    /// of the database: not its rows, its id or its fields, nor what views and indexes made of it. So it is to be used to
-    /// erase, not to save space: each segment that holds a single deleted record is rewritten.
+    /// Erases for good what was deleted or replaced before the call: no file of the database holds its rows, id or
+    /// fields any more, nor what views and indexes made of it. To do so it rewrites every segment that holds a single
+    /// deleted record; to save space, use [`Database::compact`].
     ///
-    /// What it does not reach: files that a [`Snapshot`](crate::store::Snapshot) or another process still reads
-    /// ([`Compacted::pinned`] says how many generations; call it again when they are gone); segments with damage
-    /// ([`Compacted::damaged`]); backups and other copies; what the disk itself keeps of files that were removed. The parameters of a
-    /// fitted view are learnt from the records that it was fitted on, and stay as they are: means and directions of many, but centroids may be
-    /// single records. To have them forget, drop the view and create it again before the call.
+    /// It does not reach files that a [`Snapshot`](crate::Snapshot) or another process still reads
+    /// ([`Compacted::pinned`] counts their generations: call it again when they are gone), segments with damage
+    /// ([`Compacted::damaged`]), backups, and what the disk itself keeps of removed files. Nor does it change the
+    /// parameters of a fitted view, which were learnt from many records, though a centroid may be a single one: drop
+    /// the view and create it again before the call.
     ///
     /// # Errors
     /// Those of [`Collection::upsert`], and [`Error::Io`] when a file could not be removed.
@@ -176,7 +252,8 @@ impl Database {
         self.purge_while(&|| true)
     }
 
-    /// As [`Database::purge`], until `keep_going` says false: it then stops early, and what was deleted may still be in files.
+    /// Does what [`Database::purge`] does until `keep_going` returns false; it then stops early, and what was deleted
+    /// may still be in files.
     ///
     /// # Errors
     /// Those of [`Database::purge`].
@@ -200,21 +277,37 @@ impl Database {
         Ok(compacted)
     }
 
-    /// Makes a copy of the database in the directory `dir`, which must be new or empty: one committed version, whole, while
-    /// this and other processes go on reading and writing.
+    /// Copies one committed version of the database, whole, into the directory `dir`, which must be new or empty,
+    /// while this and other processes go on reading and writing.
     ///
-    /// What the handle has committed is in it, for a read-only handle what anyone has. On the file system of the original
-    /// the copy shares its sealed files by hard links, which takes no space: safe, because nobody changes a sealed file, but
-    /// no guard against a disk that fails. For that, back up to another one. When the call or the machine is cut off, `dir`
-    /// holds no database and may be removed.
+    /// A writing handle copies everything it has committed, a read-only handle everything that anyone has. On the
+    /// file system of the original the copy shares its sealed files by hard links. That takes no space and is safe,
+    /// because sealed files never change, but it does not guard against a disk that fails: for that, back up to
+    /// another disk. When the call or the machine is cut off, `dir` holds no database and may be removed. To restore,
+    /// copy the backup back, or open it.
     ///
     /// # Errors
-    /// [`Error::Unusable`] when `dir` is not empty, [`Error::Io`], [`Error::DiskFull`], and those of [`Database::flush`].
+    /// [`Error::Unusable`] when `dir` is not empty, [`Error::Io`], [`Error::DiskFull`], and those of
+    /// [`Database::flush`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use otolith::{Database, Schema};
+    /// # let folder = tempfile::tempdir()?; let db = Database::open(folder.path().join("db"))?;
+    /// # db.create_collection("clips", Schema::new(2))?;
+    /// let target = folder.path().join("monday.otolith");
+    /// let done = db.backup_to(&target)?;
+    /// println!("{} records, {} bytes, {} of them copied", done.records, done.bytes, done.copied_bytes);
+    /// assert_eq!(Database::open_read_only(&target)?.collections(), ["clips"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn backup_to(&self, dir: impl AsRef<Path>) -> Result<BackedUp> {
         self.backup_with(dir, &|_, _| ())
     }
 
-    /// As [`Database::backup_to`]; `progress` gets the bytes done and the bytes in all.
+    /// Does what [`Database::backup_to`] does and calls `progress` as it goes on, with the bytes done and the bytes
+    /// in all.
     ///
     /// # Errors
     /// Those of [`Database::backup_to`].
@@ -223,37 +316,51 @@ impl Database {
         self.store.backup_to(dir.as_ref(), progress)
     }
 
-    /// Looks for damage and names every place of it; beside a writer, too.
+    /// Looks for damage, as closely as `depth` says, and names every damaged place. May run beside a writer.
     ///
     /// # Errors
-    /// [`Error::Io`] when it could not be looked for.
+    /// [`Error::Io`] when the files could not be looked at. Damage is no error but a [`Finding`](crate::Finding).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use otolith::{Database, Depth};
+    /// # let folder = tempfile::tempdir()?; let db = Database::open(folder.path().join("db"))?;
+    /// let found = db.verify(Depth::Deep)?; // reads every byte
+    /// for damage in &found.findings {
+    ///     eprintln!("{}: {}", damage.path.display(), damage.what);
+    /// }
+    /// assert!(found.is_clean());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn verify(&self, depth: Depth) -> Result<Verification> {
         threads::ready();
         self.store.verify(depth)
     }
 
-    /// Sizes, segments, readers.
+    /// Counts records, rows and segments of this handle's version, and the bytes of every kind of file as they are
+    /// now.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`] when the directory cannot be listed.
     pub fn stat(&self) -> Result<Stat> {
         self.store.stat()
     }
 
-    /// Where it is.
+    /// Returns the directory that holds the database.
     pub fn path(&self) -> &Path {
         self.store.path()
     }
 }
 
 impl DatabaseOptions {
-    /// Opens for reading only.
+    /// Opens for reading only: needs no lock and no right to write, and never creates anything.
     pub fn read_only(mut self) -> Self {
         self.mode = Mode::Read;
         self
     }
 
-    /// Refuses to create a database where there is none.
+    /// Refuses to create a database where there is none: opening is then [`Error::NotFound`].
     pub fn must_exist(mut self) -> Self {
         if let Mode::Write { create } = &mut self.mode {
             *create = false;
@@ -261,20 +368,22 @@ impl DatabaseOptions {
         self
     }
 
-    /// How sealed files are read: mapped (the default) or copied.
+    /// Chooses how sealed files are read: mapped into memory ([`Access::Map`], the default) or copied
+    /// ([`Access::Read`]).
     pub fn access(mut self, access: Access) -> Self {
         self.access = access;
         self
     }
 
-    /// Whether to write also on a network file system, FUSE, or one of unknown type. Otolith promises nothing there: locks
-    /// may not keep a second writer out, and what was synced may be lost. Such files are always read, never mapped.
+    /// Allows writing on a network file system, on FUSE, or on a file system of unknown type. Otolith promises
+    /// nothing there: locks may not keep a second writer out, and what was synced may be lost. Files there are always
+    /// copied, never mapped.
     pub fn allow_network_fs(mut self, allow: bool) -> Self {
         self.allow_network = allow;
         self
     }
 
-    /// Another file system, such as one in memory.
+    /// Uses another file system, such as one in memory.
     #[cfg(any(test, feature = "testing"))]
     #[doc(hidden)]
     pub fn vfs(mut self, vfs: Arc<dyn Vfs>) -> Self {
@@ -282,7 +391,7 @@ impl DatabaseOptions {
         self
     }
 
-    /// Sizes at which the store does something.
+    /// Sets the sizes at which the store acts by itself, such as that of a log which is written out.
     #[cfg(any(test, feature = "testing"))]
     #[doc(hidden)]
     pub fn tuning(mut self, tuning: Tuning) -> Self {
@@ -290,10 +399,10 @@ impl DatabaseOptions {
         self
     }
 
-    /// Opens.
+    /// Opens the database at `path` with these options.
     ///
     /// # Errors
-    /// As [`Database::open`].
+    /// As [`Database::open`]; [`Error::NotFound`] when there is no database and none may be created.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
         threads::ready();
         let mode = self.mode;
@@ -301,27 +410,28 @@ impl DatabaseOptions {
         Ok(Database { store: Arc::new(store) })
     }
 
-    /// Looks for damage in the database at `path`, also in one that cannot be opened any more.
+    /// Looks for damage in the database at `path`, as [`Database::verify`] does, also in one that cannot be opened
+    /// any more.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is none, [`Error::Io`] when it cannot be looked at.
+    /// [`Error::NotFound`] when there is no database, [`Error::Io`] when its files could not be looked at.
     pub fn verify(self, path: impl AsRef<Path>, depth: Depth) -> Result<Verification> {
         store::verify_path(path.as_ref(), self.of_store(), depth)
     }
 
-    /// Writes everything that is whole in the database at `path` into a new one at `out`, and says what is not. Nothing is
-    /// written to `path`; what was written to `out` before an error is no database to be used.
+    /// Writes everything that is whole in the database at `path` into a new one at `out`, and reports what is not.
+    /// Nothing at `path` is changed. What was written to `out` before an error is no database to be used.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no database, [`Error::Unusable`] when `out` is not empty or lies within `path`,
-    /// [`Error::Version`] when it is of a newer format (that is no damage), [`Error::Io`] and [`Error::DiskFull`]. Damage is
-    /// no error.
+    /// [`Error::NotFound`] when there is no database, [`Error::Unusable`] when `out` is not empty or lies within
+    /// `path`, [`Error::Version`] when it is of a newer format (which is no damage), [`Error::Io`] and
+    /// [`Error::DiskFull`]. Damage is no error: it is in the report.
     pub fn repair_to(self, path: impl AsRef<Path>, out: impl AsRef<Path>) -> Result<RepairReport> {
         store::repair_to(path.as_ref(), self.of_store(), out.as_ref())
     }
 
-    /// Removes from the database at `path` the leftovers of commits that never took place and derived files that are damaged
-    /// or wrong, and gives the paths of what it removed. Nothing that holds records is changed.
+    /// Removes from the database at `path` what commits that never took place have left behind, and derived files
+    /// that are damaged or wrong, and returns the paths of what it removed. Nothing that holds records is changed.
     ///
     /// # Errors
     /// As [`Database::open`], and [`Error::Io`] when a file cannot be removed.
@@ -335,7 +445,8 @@ impl DatabaseOptions {
     }
 }
 
-/// Changes to any collections, gathered and then written as one commit. Dropped uncommitted, it leaves nothing.
+/// Changes to any collections, gathered and then written as one commit. Made by [`Database::transaction`], which
+/// shows an example. Dropping it uncommitted changes nothing.
 #[must_use = "nothing is written before `commit`"]
 pub struct Transaction {
     store: Arc<Store>,
@@ -343,32 +454,33 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Adds records to be written to `collection`.
+    /// Adds records to be written to `collection`, replacing those of the same id. They are checked when committed.
     pub fn upsert(&mut self, collection: &str, records: impl IntoIterator<Item = Record>) -> &mut Self {
         let records = records.into_iter().collect();
         self.changes.push(Change::Upsert { collection: collection.to_owned(), records });
         self
     }
 
-    /// Adds ids to be deleted from `collection`.
+    /// Adds ids to be deleted from `collection`. Ids that are not there are passed over.
     pub fn delete<I: Into<String>>(&mut self, collection: &str, ids: impl IntoIterator<Item = I>) -> &mut Self {
         let ids = ids.into_iter().map(Into::into).collect();
         self.changes.push(Change::Delete { collection: collection.to_owned(), ids });
         self
     }
 
-    /// Writes all of it: all there or not at all, on disk when this returns.
+    /// Writes all changes in one commit: all there or none, and on disk when the call returns.
     ///
     /// # Errors
-    /// As [`Collection::upsert`].
+    /// As [`Collection::upsert`]; [`Error::NotFound`] for a collection that does not exist. Nothing is written then.
     pub fn commit(self) -> Result<()> {
         self.commit_with(Durability::Sync)
     }
 
-    /// Writes everything in one commit that survives what `durability` says.
+    /// Writes all changes in one commit that survives what `durability` says: a power cut, or only the end of the
+    /// process, which spares the wait for the disk.
     ///
     /// # Errors
-    /// As [`Collection::upsert`].
+    /// As [`Transaction::commit`].
     pub fn commit_with(self, durability: Durability) -> Result<()> {
         let _: Committed = self.store.commit_with(self.changes, durability)?;
         Ok(())

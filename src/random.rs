@@ -30,3 +30,20 @@ pub fn shuffle<T>(things: &mut [T], draws: &mut ChaCha8Rng) {
         things.swap(last, (draws.next_u64() % (last as u64 + 1)) as usize);
     }
 }
+
+/// A number that nobody else draws: the standard library's per-process random keys, and a counter.
+pub(crate) fn unique() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static DRAWN: AtomicU64 = AtomicU64::new(0);
+    let now = std::time::SystemTime::now();
+    RandomState::new().hash_one((now, std::process::id(), DRAWN.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// Sixteen bytes of such numbers: an identity.
+pub(crate) fn unique_bytes() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&unique().to_le_bytes());
+    bytes[8..].copy_from_slice(&unique().to_le_bytes());
+    bytes
+}

@@ -1,4 +1,4 @@
-//! What a view is: the steps from raw rows to searched ones, its metric, and the records it is fitted on.
+//! What a view consists of: the steps from raw rows to searched ones, its metric, and the records it is fitted on.
 
 use crate::error::{Error, Result};
 use crate::pipeline::{Pipeline, Step};
@@ -7,7 +7,24 @@ use crate::score::Metric;
 use crate::store::ViewFile;
 use serde_json::{Value, json};
 
-/// A view to be created.
+/// Describes a view before it is created: a chain of [`Step`]s, a metric, and the records to fit it on. Created by
+/// [`Collection::create_view`](crate::Collection::create_view), searched by [`Query::view`](crate::Query::view).
+///
+/// # Examples
+///
+/// ```
+/// use otolith::{Metric, Step, View};
+///
+/// // Every second row, brought to mean 0 and deviation 1, then to length 1; fitted on all records but one fold.
+/// let view = View::new([Step::Every { n: 2 }, Step::Standardise, Step::Normalise])
+///     .metric(Metric::Dot)
+///     .fitted_on("fold != 1");
+/// assert_eq!(view.steps().len(), 3);
+///
+/// // The same steps, written as text.
+/// assert_eq!(view.steps(), ["every:2".parse::<Step>()?, "standardise".parse()?, "normalise".parse()?]);
+/// # Ok::<(), otolith::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
     pub(super) steps: Vec<Step>,
@@ -16,29 +33,31 @@ pub struct View {
 }
 
 impl View {
-    /// A view by these steps, compared by the collection's metric, fitted on all records.
+    /// Describes a view with these steps, in this order, compared by the collection's metric and fitted on all
+    /// records. No steps at all are fine: such a view has the raw rows, and may have a metric of its own.
     pub fn new(steps: impl IntoIterator<Item = Step>) -> View {
         View { steps: steps.into_iter().collect(), metric: None, fitted_on: None }
     }
 
-    /// The view with a metric of its own.
+    /// Compares the view's rows by `metric` instead of the collection's.
     pub fn metric(mut self, metric: Metric) -> View {
         self.metric = Some(metric);
         self
     }
 
-    /// The view fitted on the records that meet this filter only, say `fold != 1`.
+    /// Fits the view only on the records that pass this filter (see [`filter`](crate::filter)), such as `fold != 1`.
+    /// The view still has rows for all records.
     pub fn fitted_on(mut self, filter: impl Into<String>) -> View {
         self.fitted_on = Some(filter.into());
         self
     }
 
-    /// Its steps.
+    /// Returns the steps, in order.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
 
-    /// What is kept of it beside the fitted numbers.
+    /// The settings that are stored beside the fitted numbers.
     pub(super) fn settings(&self, schema: &Schema, pipeline: &Pipeline) -> Value {
         json!({
             "metric": self.metric.unwrap_or(schema.metric).name(),
@@ -50,19 +69,20 @@ impl View {
     }
 }
 
-/// A view that there is.
+/// Describes a view that a collection has. Returned by [`Collection::view`](crate::Collection::view) and
+/// [`Collection::views`](crate::Collection::views).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ViewInfo {
-    /// Its name.
+    /// The view's name.
     pub name: String,
-    /// Numbers in a row of it.
+    /// The dimension of the rows that it makes.
     pub dim: usize,
-    /// How its rows are compared.
+    /// The metric by which its rows are compared.
     pub metric: Metric,
-    /// The filter that named the records it was fitted on.
+    /// The filter that named the records it was fitted on; `None` for all records.
     pub fitted_on: Option<String>,
-    /// Its steps.
+    /// Its steps, in order.
     pub steps: Vec<Step>,
 }
 

@@ -1,8 +1,9 @@
 //! Rows of numbers: what a record is made of.
 //!
-//! A [`Matrix`] owns `rows x dim` values, row after row; a [`MatrixView`] borrows them. Both are checked once when they
-//! are made: the length fits the shape and every value is finite, so that no kernel or index has to ask again. A matrix
-//! of one row is a plain vector; a matrix of no rows is legal and never a hit. [`Precision`] says how values are stored.
+//! A [`Matrix`] owns `rows x dim` values, row after row; a [`MatrixView`] borrows them. Both are checked once, when
+//! they are made: the length fits the shape and every value is finite, so that no kernel or index has to ask again. A
+//! matrix of one row is a plain vector; a matrix of no rows is legal and never a hit. [`Precision`] says how values
+//! are stored.
 
 mod precision;
 
@@ -12,7 +13,23 @@ use crate::error::{Error, Result};
 use crate::limits;
 use std::borrow::Cow;
 
-/// An owned matrix of `rows x dim` finite values, row-major.
+/// A matrix that owns its values: `rows x dim` finite `f32` numbers, row after row.
+///
+/// A matrix of one row is a plain vector. A matrix of no rows is legal; a record with one is stored but never a hit.
+///
+/// # Examples
+///
+/// ```
+/// use otolith::Matrix;
+///
+/// let matrix = Matrix::from_rows(2, 3, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+/// assert_eq!((matrix.rows(), matrix.dim()), (2, 3));
+/// assert_eq!(matrix.view().row(1), [4.0, 5.0, 6.0]);
+///
+/// assert!(Matrix::from_rows(2, 3, vec![0.0; 5]).is_err()); // a value is missing
+/// assert!(Matrix::from_vector(vec![f32::NAN]).is_err());
+/// # Ok::<(), otolith::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Matrix {
     rows: usize,
@@ -21,17 +38,17 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// Takes `rows * dim` values, row after row.
+    /// Makes a matrix of `rows * dim` values, given row after row.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] when the length does not fit the shape, [`Error::Invalid`] when a value is not finite or
-    /// the dimension is 0 or above [`limits::DIM`].
+    /// [`Error::Mismatch`] when the number of values does not fit the shape, [`Error::Invalid`] when a value is not
+    /// finite or the dimension is 0 or above [`limits::DIM`].
     pub fn from_rows(rows: usize, dim: usize, values: Vec<f32>) -> Result<Matrix> {
         MatrixView::new(rows, dim, &values)?;
         Ok(Matrix { rows, dim, values })
     }
 
-    /// A matrix of one row.
+    /// Makes a matrix of one row.
     ///
     /// # Errors
     /// As [`Matrix::from_rows`].
@@ -39,22 +56,22 @@ impl Matrix {
         Matrix::from_rows(1, values.len(), values)
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Numbers in a row.
+    /// Returns the dimension: how many numbers a row has.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// All values, row after row.
+    /// Returns all values, row after row.
     pub fn values(&self) -> &[f32] {
         &self.values
     }
 
-    /// The values, given away.
+    /// Gives the values away, row after row.
     pub fn into_values(self) -> Vec<f32> {
         self.values
     }
@@ -65,7 +82,20 @@ impl Matrix {
     }
 }
 
-/// A borrowed matrix of `rows x dim` finite values, row-major.
+/// A matrix that borrows its values: `rows x dim` finite `f32` numbers, row after row. Queries are given as one; a
+/// `&Matrix` becomes one by itself.
+///
+/// # Examples
+///
+/// ```
+/// use otolith::MatrixView;
+///
+/// let frames = [0.5_f32; 12]; // say, from another library
+/// let view = MatrixView::new(4, 3, &frames)?;
+/// let sums: Vec<f32> = view.iter().map(|row| row.iter().sum()).collect();
+/// assert_eq!(sums, [1.5; 4]);
+/// # Ok::<(), otolith::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MatrixView<'a> {
     rows: usize,
@@ -74,7 +104,7 @@ pub struct MatrixView<'a> {
 }
 
 impl<'a> MatrixView<'a> {
-    /// Checks and borrows `rows * dim` values, row after row.
+    /// Checks and borrows `rows * dim` values, given row after row. Copies nothing.
     ///
     /// # Errors
     /// As [`Matrix::from_rows`].
@@ -98,28 +128,28 @@ impl<'a> MatrixView<'a> {
         }
     }
 
-    /// For values that were checked before, as a store's are after the first look at them.
+    /// Makes a view without checking: for values that were checked before, as a store's are when they are first read.
     pub(crate) fn trusted(rows: usize, dim: usize, values: &'a [f32]) -> MatrixView<'a> {
         debug_assert!(MatrixView::new(rows, dim, values).is_ok());
         MatrixView { rows, dim, values }
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Numbers in a row.
+    /// Returns the dimension: how many numbers a row has.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// All values, row after row.
+    /// Returns all values, row after row.
     pub fn values(&self) -> &'a [f32] {
         self.values
     }
 
-    /// Row `index`.
+    /// Returns the row with this index, counted from 0.
     ///
     /// # Panics
     /// When `index >= rows`.
@@ -127,12 +157,12 @@ impl<'a> MatrixView<'a> {
         &self.values[index * self.dim..][..self.dim]
     }
 
-    /// The rows in order.
+    /// Iterates over the rows in order.
     pub fn iter(&self) -> std::slice::ChunksExact<'a, f32> {
         self.values.chunks_exact(self.dim)
     }
 
-    /// An owned copy.
+    /// Copies the values into a matrix that owns them.
     pub fn to_matrix(&self) -> Matrix {
         Matrix { rows: self.rows, dim: self.dim, values: self.values.to_vec() }
     }
@@ -144,7 +174,9 @@ impl<'a> From<&'a Matrix> for MatrixView<'a> {
     }
 }
 
-/// A matrix as a store hands it out: borrowed from a mapping where the bytes are plain `f32`, else widened.
+/// A matrix as a database hands it out: borrowed from the file where the values are stored as `f32`, otherwise
+/// widened into memory of its own. Returned by [`Entry::matrix`](crate::Entry::matrix), and by a
+/// [`Source`](crate::pipeline::Source) of training rows.
 #[derive(Clone, Debug)]
 pub struct StoredMatrix<'a> {
     rows: usize,
@@ -153,7 +185,7 @@ pub struct StoredMatrix<'a> {
 }
 
 impl<'a> StoredMatrix<'a> {
-    /// Checks the shape and that every value is finite, as [`MatrixView::new`] does.
+    /// Makes one of `rows * dim` values, borrowed or owned, and checks them as [`MatrixView::new`] does.
     ///
     /// # Errors
     /// As [`Matrix::from_rows`].
@@ -162,7 +194,7 @@ impl<'a> StoredMatrix<'a> {
         Ok(StoredMatrix { rows, dim, values })
     }
 
-    /// For values that were checked before, as a store's are after the first look at them.
+    /// Makes one without checking: for values that were checked before, as a store's are when they are first read.
     pub(crate) fn trusted(rows: usize, dim: usize, values: Cow<'a, [f32]>) -> StoredMatrix<'a> {
         debug_assert!(MatrixView::new(rows, dim, &values).is_ok());
         StoredMatrix { rows, dim, values }
@@ -173,7 +205,7 @@ impl<'a> StoredMatrix<'a> {
         MatrixView { rows: self.rows, dim: self.dim, values: &self.values }
     }
 
-    /// An owned matrix.
+    /// Returns a matrix that owns the values, copied unless they were owned already.
     pub fn into_matrix(self) -> Matrix {
         Matrix { rows: self.rows, dim: self.dim, values: self.values.into_owned() }
     }

@@ -6,16 +6,17 @@ use crate::error::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
 
-/// Storage type of matrix values.
+/// The type in which a collection stores the values of its matrices. Values are `f32` in memory; a narrower type
+/// halves the files and rounds to the nearest value it has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Precision {
-    /// IEEE 754 single precision, 4 bytes: values come back bit for bit.
+    /// IEEE 754 single precision, 4 bytes a value: values come back bit for bit.
     #[default]
     F32,
-    /// IEEE 754 half precision, 2 bytes: 11 significant bits, up to 65,504.
+    /// IEEE 754 half precision, 2 bytes a value: 11 significant bits, magnitudes up to 65,504.
     F16,
-    /// The upper half of an `F32`, 2 bytes: 8 significant bits, full range.
+    /// bfloat16, the upper half of an `f32`, 2 bytes a value: 8 significant bits, the full range of `f32`.
     BF16,
 }
 
@@ -28,7 +29,7 @@ impl fmt::Display for Precision {
 impl FromStr for Precision {
     type Err = Error;
 
-    /// Reads the name of a precision.
+    /// Reads a name: `f32`, `f16` or `bf16`.
     fn from_str(name: &str) -> Result<Precision> {
         match name {
             "f32" => Ok(Precision::F32),
@@ -40,7 +41,7 @@ impl FromStr for Precision {
 }
 
 impl Precision {
-    /// Bytes a value takes.
+    /// Returns how many bytes a value takes.
     pub fn bytes(self) -> usize {
         match self {
             Precision::F32 => 4,
@@ -48,7 +49,7 @@ impl Precision {
         }
     }
 
-    /// Name as it stands in schemas: `f32`, `f16`, `bf16`.
+    /// Returns the name as it stands in schemas: `f32`, `f16`, `bf16`.
     pub fn name(self) -> &'static str {
         match self {
             Precision::F32 => "f32",
@@ -57,7 +58,7 @@ impl Precision {
         }
     }
 
-    /// Code on disk.
+    /// Returns the number that stands for it on disk.
     pub(crate) fn code(self) -> u8 {
         match self {
             Precision::F32 => 0,
@@ -66,7 +67,7 @@ impl Precision {
         }
     }
 
-    /// The precision with that code.
+    /// Returns the precision that a number on disk stands for.
     pub(crate) fn from_code(code: u8) -> Option<Precision> {
         match code {
             0 => Some(Precision::F32),
@@ -76,10 +77,10 @@ impl Precision {
         }
     }
 
-    /// Appends the values as little-endian bytes.
+    /// Appends the values to `bytes`, little-endian, rounded to this type.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when a value is too large for the type.
+    /// [`Error::Invalid`] when a value is too large for the type; `bytes` may then hold those before it.
     pub fn encode(self, values: &[f32], bytes: &mut Vec<u8>) -> Result<()> {
         bytes.reserve(values.len() * self.bytes());
         match self {
@@ -125,7 +126,7 @@ impl Precision {
     }
 }
 
-/// Rounds to the nearest half, ties to even; NaN stays NaN, too large becomes infinity.
+/// Rounds to the nearest half-precision number, ties to even; NaN stays NaN, and what is too large becomes infinity.
 fn f16_from_f32(value: f32) -> u16 {
     let bits = value.to_bits();
     let sign = ((bits >> 16) & 0x8000) as u16;

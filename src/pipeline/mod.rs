@@ -1,23 +1,24 @@
 //! What a view does to the rows of a record: a chain of steps, fitted once, applied to every record and every query.
 //!
-//! **Words.** A [`Step`] says what to do (`keep every second row`, `PCA to 96`); a [`Pipeline`] is a chain of steps with
-//! what they have learnt from training rows. *Row steps* (centre, standardise, PCA, LDA, normalise, codes) turn one row into
-//! one row. [`Step::Stack`] and [`Step::Every`] choose rows; [`Step::Concatenate`] and [`Step::Pool`] end with one row for
-//! the whole record. A [`Section`] is the form in which a fitted step is stored.
+//! **Words.** A [`Step`] says what to do (`keep every second row`, `PCA to 96`); a [`Pipeline`] is a chain of steps
+//! with what they have learnt from training rows. *Row steps* (centre, standardise, PCA, LDA, contrast, normalise,
+//! codes) turn one row into one row. [`Step::Stack`] and [`Step::Every`] choose rows; [`Step::Concatenate`] and
+//! [`Step::Pool`] end with one row for the whole record.
 //!
-//! **In and out.** [`Pipeline::fit`] reads the records of a [`Source`], [`Pipeline::apply`] takes raw rows and gives the
-//! rows that are searched. It is a pure function of pipeline and matrix, so derived rows can be dropped and made again; a
-//! record without rows stays without rows. The last bits of products may differ between processors with different vector
-//! units, as everywhere in [`crate::kernel`].
+//! **In and out.** [`Pipeline::fit`] reads the records of a [`Source`]; [`Pipeline::apply`] takes raw rows and gives
+//! the rows that are searched. The result depends on the pipeline and the matrix alone, so derived rows can be
+//! dropped and made again; a record without rows stays without rows. The last bits of products may differ between
+//! processors with different vector units.
 //!
-//! **Costs.** `apply` runs on the caller's thread in blocks of 256 rows: its memory is the result plus two such blocks at
-//! the widest step (medians and quantiles keep all rows). `fit` passes over the source once for every step that learns,
-//! in parallel, sums in a fixed order (the number of threads changes nothing), and holds a batch of derived rows at a
-//! time; PCA adds half a square matrix of its columns or of the training rows, whichever are fewer, [`Step::Codes`] its
-//! sample, LDA half a square matrix of its columns. A [`Step::Lda`] learns from the records that [`Source::label`] has a label for;
-//! the other steps from all.
+//! **Costs.** `apply` runs on the caller's thread in blocks of 256 rows: its memory is the result plus two such
+//! blocks at the widest step (medians and quantiles keep all rows). `fit` passes over the source once for every step
+//! that learns, in parallel, sums in a fixed order (the number of threads changes nothing), and holds a batch of
+//! derived rows at a time. In addition PCA holds half a square matrix of its columns or of the training rows,
+//! whichever are fewer, LDA half a square matrix of its columns, and [`Step::Codes`] its sample. [`Step::Lda`] and
+//! [`Step::Contrast`] learn from the records that [`Source::label`] has a label for, the other steps from all.
 //!
-//! **Stored form.** The settings of a section are those of [`Step::to_json`]; all arrays are single precision, row-major.
+//! **Stored form.** Each fitted step is stored as its settings, as [`Step::to_json`] gives them, and arrays in single
+//! precision, row-major.
 //!
 //! | kind | step | arrays (`d` numbers in a row come in, `n` come out) |
 //! |---|---|---|
@@ -59,7 +60,25 @@ use crate::limits;
 use crate::matrix::{Matrix, MatrixView};
 use fitted::Fitted;
 
-/// A chain of fitted steps: turns the raw rows of a record into the rows that are searched.
+/// A chain of fitted steps: turns the raw rows of a record into the rows that are searched. A view of a collection
+/// has one inside; use it by itself to derive rows without a database.
+///
+/// # Examples
+///
+/// ```
+/// use otolith::Matrix;
+/// use otolith::pipeline::{Pipeline, Step};
+///
+/// let training: Vec<Matrix> = (0..4)
+///     .map(|n| Matrix::from_rows(3, 2, (0..6).map(|x| (n * x) as f32).collect()))
+///     .collect::<Result<_, _>>()?;
+/// let pipeline = Pipeline::fit(&[Step::Stack { offsets: vec![-1, 0] }, Step::Standardise], 2, &training)?;
+/// assert_eq!((pipeline.input_dim(), pipeline.dim()), (2, 4)); // each row beside the one before it
+///
+/// let rows = pipeline.apply(training[1].view())?;
+/// assert_eq!((rows.rows(), rows.dim()), (3, 4));
+/// # Ok::<(), otolith::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pipeline {
     input_dim: usize,
@@ -68,7 +87,7 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// The pipeline of no steps: rows of `dim` numbers come out as they went in.
+    /// Makes the pipeline of no steps: rows of `dim` numbers come out as they went in.
     fn identity(dim: usize) -> Result<Pipeline> {
         if dim == 0 || dim > limits::DIM {
             return Err(Error::invalid("dimension", format!("{dim} is not between 1 and {}", limits::DIM)));
@@ -76,24 +95,26 @@ impl Pipeline {
         Ok(Pipeline { input_dim: dim, dim, steps: Vec::new() })
     }
 
-    /// Appends a step that takes rows as they come out now.
+    /// Appends a step; it takes the rows that come out of the steps before it.
     fn push(&mut self, step: Fitted) -> Result<()> {
         self.dim = step.output_dim(self.dim)?;
         self.steps.push(step);
         Ok(())
     }
 
-    /// Fits `steps` to the records of `source`, whose rows have `dim` numbers. Records without rows are skipped; the
-    /// source is read only if a step has something to learn.
+    /// Fits `steps`, in order, to the records of `source`, whose rows have `dim` numbers. Each step learns from the
+    /// rows that the steps before it make. Records without rows are skipped; the source is read only if a step has
+    /// something to learn.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when a setting makes no sense, when a step needs training rows and there are none, or when
-    /// [`Step::Pca`] or [`Step::Lda`] is fitted by a build without the feature `fit`; errors of the source.
+    /// [`Error::Invalid`] when a setting makes no sense, when a step needs training rows or labels and there are
+    /// none, or when [`Step::Pca`] or [`Step::Lda`] is fitted by a build without the feature `fit`; errors of the
+    /// source.
     pub fn fit(steps: &[Step], dim: usize, source: &dyn Source) -> Result<Pipeline> {
         fit::fit(steps, dim, source)
     }
 
-    /// The derived rows of a matrix.
+    /// Derives the rows of a matrix.
     ///
     /// # Errors
     /// [`Error::Mismatch`] when its rows have another dimension than the pipeline was fitted for, [`Error::Invalid`]
@@ -105,22 +126,23 @@ impl Pipeline {
         apply::apply(&self.steps, matrix)
     }
 
-    /// Numbers in a row that goes in.
+    /// Returns the dimension of the rows that go in.
     pub fn input_dim(&self) -> usize {
         self.input_dim
     }
 
-    /// Numbers in a row that comes out.
+    /// Returns the dimension of the rows that come out.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// Rows that come out for a record of `rows` rows.
+    /// Returns how many rows come out for a record of `rows` rows.
     pub fn rows(&self, rows: usize) -> usize {
         self.steps.iter().fold(rows, |rows, step| step.output_rows(rows))
     }
 
-    /// `Some(n)`: row `i` that comes out stands for row `i * n` that went in. `None`: a row stands for the whole record.
+    /// Returns which raw row a derived row stands for: with `Some(n)`, derived row `i` stands for raw row `i * n`;
+    /// with `None`, a derived row stands for the whole record.
     pub fn row_step(&self) -> Option<usize> {
         self.steps.iter().try_fold(1usize, |step, fitted| match fitted {
             Fitted::Every { n } => Some(step.saturating_mul(*n)),
@@ -129,13 +151,13 @@ impl Pipeline {
         })
     }
 
-    /// The fitted steps in the form in which they are stored.
+    /// Returns the fitted steps in the form in which they are stored.
     #[doc(hidden)]
     pub fn sections(&self) -> Vec<Section> {
         self.steps.iter().map(Fitted::section).collect()
     }
 
-    /// The pipeline that was stored as `sections`, for raw rows of `dim` numbers.
+    /// Reads a pipeline for raw rows of `dim` numbers from the form in which it was stored.
     ///
     /// # Errors
     /// [`Error::Invalid`] when a section is of an unknown kind or does not fit the rows that reach it.

@@ -1,22 +1,33 @@
-//! One row out of many: statistics of columns, gathered block by block.
+//! One row for a whole record: statistics of its columns, gathered block by block.
 
 use crate::error::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
 
-/// A statistic of one column over all rows of a record. A record of one row has no differences: theirs are 0.
+/// A statistic of one column over all rows of a record, for [`Step::Pool`](super::Step::Pool). A record of one row
+/// has no differences between rows: the statistics of them are then 0.
+///
+/// # Examples
+///
+/// ```
+/// use otolith::pipeline::Statistic;
+///
+/// assert_eq!("quantile:0.9".parse::<Statistic>()?, Statistic::Quantile(0.9));
+/// assert_eq!(Statistic::StdOfDifferences.to_string(), "std-of-differences");
+/// # Ok::<(), otolith::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Statistic {
     /// The mean.
     Mean,
-    /// The standard deviation (divided by the number of rows, not one less).
+    /// The standard deviation (divided by the number of rows, not by one less).
     Std,
     /// The largest value.
     Max,
-    /// The value below which this part (0 to 1) of the values lie, interpolated between neighbours.
+    /// The value below which this share (from 0 to 1) of the values lie, interpolated linearly between neighbours.
     Quantile(f32),
-    /// The quantile 0.5.
+    /// The median: the quantile 0.5.
     Median,
     /// The standard deviation of the differences between successive rows.
     StdOfDifferences,
@@ -25,7 +36,7 @@ pub enum Statistic {
 }
 
 impl Statistic {
-    /// Whether the statistic can be taken: a quantile must lie between 0 and 1.
+    /// Returns whether the statistic can be computed: a quantile must lie between 0 and 1.
     pub(super) fn is_sound(&self) -> bool {
         self.quantile().is_none_or(|part| (0.0..=1.0).contains(&part))
     }
@@ -56,7 +67,7 @@ impl fmt::Display for Statistic {
 impl FromStr for Statistic {
     type Err = Error;
 
-    /// Reads what `Display` writes.
+    /// Reads the name that `Display` writes, such as `mean` or `quantile:0.9`.
     fn from_str(name: &str) -> Result<Statistic> {
         match name {
             "mean" => Ok(Statistic::Mean),
@@ -104,7 +115,7 @@ impl Sums {
         Sums { sum: vec![0.0; dim], squares: vec![0.0; dim], absolute: vec![0.0; dim] }
     }
 
-    /// Adds `row - from`, with absolute values only where asked for: it is the hot loop of pooled codes.
+    /// Adds `row - from`. Absolute values are summed only where they are needed: this is the hot loop of pooled codes.
     fn add(&mut self, row: &[f32], from: &[f32], absolute: bool) {
         let columns = self.sum.iter_mut().zip(&mut self.squares).zip(row.iter().zip(from));
         for ((sum, squares), (value, from)) in columns {
@@ -143,7 +154,7 @@ impl<'a> Pooling<'a> {
         }
     }
 
-    /// Takes the next rows.
+    /// Adds the next rows of the record.
     pub(super) fn push(&mut self, block: &[f32]) {
         let asks = |wanted: &[Statistic]| self.statistics.iter().any(|statistic| wanted.contains(statistic));
         let values = asks(&[Statistic::Mean, Statistic::Std]);
@@ -173,7 +184,7 @@ impl<'a> Pooling<'a> {
         }
     }
 
-    /// The pooled row; empty when there were no rows.
+    /// Returns the pooled row; empty when the record has no rows.
     pub(super) fn finish(mut self) -> Vec<f32> {
         let mut out = Vec::with_capacity(self.statistics.len() * self.dim);
         if self.rows == 0 {
@@ -202,7 +213,7 @@ impl<'a> Pooling<'a> {
         out
     }
 
-    /// The kept rows turned into columns, each in ascending order.
+    /// Turns the kept rows into columns, each in ascending order.
     fn sorted_columns(&mut self) -> Vec<f32> {
         let kept = std::mem::take(&mut self.kept);
         let mut columns = Vec::with_capacity(kept.len());
@@ -217,7 +228,7 @@ impl<'a> Pooling<'a> {
     }
 }
 
-/// Linear interpolation between the two neighbours of position `part * (n - 1)`.
+/// Interpolates linearly between the two neighbours of position `part * (n - 1)`.
 fn quantile(ascending: &[f32], part: f32) -> f32 {
     let at = f64::from(part) * (ascending.len() - 1) as f64;
     let (below, above) = (ascending[at.floor() as usize], ascending[at.ceil() as usize]);

@@ -1,4 +1,4 @@
-//! Where training rows come from, and how they are streamed through the steps fitted so far.
+//! The records that a pipeline is fitted on, and how they are streamed through the steps that are fitted already.
 
 use super::Pipeline;
 use super::kmeans::choose;
@@ -8,18 +8,50 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use std::borrow::Cow;
 
-/// Records to fit a pipeline on. They may be read several times, in parallel, and must be the same every time.
+/// The records that a [`Pipeline`](super::Pipeline) is fitted on. They may be read several times and from several
+/// threads, and must be the same every time. `Vec<Matrix>` is one; implement it to read records from elsewhere, or to
+/// give labels.
+///
+/// # Examples
+///
+/// ```
+/// use otolith::pipeline::{Pipeline, Source, Step};
+/// use otolith::{Matrix, Result, StoredMatrix};
+/// use std::borrow::Cow;
+///
+/// /// Points of a plane, each with a class.
+/// struct Points(Vec<([f32; 2], &'static str)>);
+///
+/// impl Source for Points {
+///     fn len(&self) -> usize {
+///         self.0.len()
+///     }
+///
+///     fn matrix(&self, index: usize) -> Result<StoredMatrix<'_>> {
+///         StoredMatrix::new(1, 2, Cow::Borrowed(&self.0[index].0))
+///     }
+///
+///     fn label(&self, index: usize, _field: &str) -> Result<Option<String>> {
+///         Ok(Some(self.0[index].1.to_owned()))
+///     }
+/// }
+///
+/// let points = Points(vec![([0.0, 1.0], "up"), ([0.1, 0.9], "up"), ([1.0, 0.1], "right"), ([0.9, 0.0], "right")]);
+/// let told_apart = Pipeline::fit(&["contrast:class,2".parse::<Step>()?], 2, &points)?;
+/// assert_eq!(told_apart.dim(), 2);
+/// # Ok::<(), otolith::Error>(())
+/// ```
 pub trait Source: Sync {
-    /// Number of records.
+    /// Returns the number of records.
     fn len(&self) -> usize;
 
-    /// The raw rows of a record.
+    /// Returns the raw rows of the record at `index`, counted from 0.
     ///
     /// # Errors
-    /// Whatever kept the record from being read.
+    /// Whatever kept the record from being read; fitting then ends with it.
     fn matrix(&self, index: usize) -> Result<StoredMatrix<'_>>;
 
-    /// Number of raw rows of a record; a store knows it without reading them.
+    /// Returns how many raw rows the record has. The default reads them; a store knows the number without reading.
     ///
     /// # Errors
     /// As [`Source::matrix`].
@@ -27,7 +59,8 @@ pub trait Source: Sync {
         Ok(self.matrix(index)?.view().rows())
     }
 
-    /// What a field of a record says it is, for steps that learn from labels; `None` where it does not say.
+    /// Returns the class that the given field of a record names, for steps that learn from labels, or `None` where
+    /// the record has no such field. The default has no labels.
     ///
     /// # Errors
     /// As [`Source::matrix`].
@@ -35,7 +68,7 @@ pub trait Source: Sync {
         Ok(None)
     }
 
-    /// Whether there are no records.
+    /// Returns whether there are no records.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -52,7 +85,7 @@ impl Source for Vec<Matrix> {
     }
 }
 
-/// Numbers of a batch of derived rows: 16 MB, large enough to keep all threads busy.
+/// Values in a batch of derived rows: 16 MB, enough to keep all threads busy.
 const BATCH: usize = 4 << 20;
 
 /// The training records, with what is known of them before any is read.
@@ -68,17 +101,17 @@ impl<'a> Training<'a> {
         Ok(Training { source, raw_rows })
     }
 
-    /// Rows of each record as they come out of `steps`.
+    /// Returns how many rows of each record come out of `steps`.
     pub(super) fn rows(&self, steps: &Pipeline) -> impl Iterator<Item = usize> {
         self.raw_rows.iter().map(|rows| steps.rows(*rows))
     }
 
-    /// The label of each record, where it has one.
+    /// Returns the label of each record, where it has one.
     pub(super) fn labels(&self, field: &str) -> Result<Vec<Option<String>>> {
         (0..self.raw_rows.len()).into_par_iter().map(|index| self.source.label(index, field)).collect()
     }
 
-    /// All derived rows: batches of records, in order, those without rows left out. `wanted` chooses records.
+    /// Visits all derived rows in batches of records, in order; records without rows are left out, `wanted` chooses.
     ///
     /// Where a batch ends depends on shapes alone, so sums taken batch by batch do not depend on the number of threads.
     pub(super) fn for_each_batch(
@@ -99,8 +132,8 @@ impl<'a> Training<'a> {
         if batch.is_empty() { Ok(()) } else { visit(self.derive(steps, &batch)?) }
     }
 
-    /// `count` derived rows of the records that are `wanted`, drawn without repetition, in their order, each with its record; all
-    /// of them if there are no more.
+    /// Draws `count` derived rows of the records that are `wanted`, without repetition, and returns them in their order,
+    /// each with the number of its record; all of them if there are no more.
     pub(super) fn sample(
         &self,
         steps: &Pipeline,

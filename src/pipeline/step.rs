@@ -4,82 +4,106 @@ use super::pool::Statistic;
 use crate::error::{Error, Result};
 use serde_json::{Value, json};
 
-/// One step of a view.
+/// One step of a [`View`](crate::View) or a [`Pipeline`](super::Pipeline): what is done to the rows, before it is
+/// fitted.
+///
+/// A step can also be written as text (`every:2`, `whiten:96`, `codes:100`), which is what its `Display` prints and
+/// `FromStr` reads, or as a JSON object ([`Step::to_json`], [`Step::from_json`]).
+///
+/// # Examples
+///
+/// ```
+/// use otolith::pipeline::Statistic;
+/// use otolith::{Step, View};
+///
+/// // One vector for each record: mean, deviation and median of every column, scaled to length 1.
+/// let statistics = vec![Statistic::Mean, Statistic::Std, Statistic::Median];
+/// let view = View::new([Step::Pool(statistics), Step::Standardise, Step::Normalise]);
+///
+/// assert_eq!(view.steps()[0].to_string(), "pool:mean,std,median");
+/// assert_eq!("whiten:96".parse::<Step>()?, Step::Pca { dim: 96, whiten: true });
+/// # Ok::<(), otolith::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Step {
-    /// Row `t` becomes the rows `t + offset` side by side; beyond the ends the first or last row is repeated.
+    /// Lays rows side by side, to give each row its context: row `t` becomes the rows `t + offset`. Beyond the ends
+    /// the first or last row is repeated. The dimension grows by as many times as there are offsets.
     Stack {
         /// Distances in rows, in the order in which the rows are laid side by side.
         offsets: Vec<i32>,
     },
-    /// Keeps rows 0, n, 2n, ..
+    /// Keeps rows 0, n, 2n, .. and drops the others, which makes searching faster.
     Every {
-        /// Distance between rows that are kept.
+        /// Distance between rows that are kept, at least 1.
         n: usize,
     },
-    /// Subtracts the mean of all training rows.
+    /// Subtracts the mean of all training rows from each row.
     Centre,
-    /// Subtracts the mean and divides by the standard deviation, column by column. A column that does not vary over the
-    /// training rows (deviation below a millionth of its size, the rounding of `f32`) becomes 0.
+    /// Subtracts the mean and divides by the standard deviation, column by column. A column that does not vary over
+    /// the training rows (deviation below a millionth of its size, the rounding of `f32`) becomes 0.
     Standardise,
-    /// Principal components of the centred training rows, largest variance first, each with its largest entry positive.
+    /// Projects rows on the principal components of the training rows, largest variance first; the mean is subtracted
+    /// before. The sign of a component is such that its largest entry is positive. Fitting needs the feature `fit`.
     Pca {
         /// Components to keep; fewer when the training rows have fewer.
         dim: usize,
-        /// Divides each component by `sqrt(variance + 1e-6)`.
+        /// Whether each component is divided by `sqrt(variance + 1e-6)`, so that loud directions do not drown the
+        /// others.
         whiten: bool,
     },
-    /// Linear discriminants: the directions that tell the classes of the training rows apart, scaled so that the rows within a class have
-    /// the identity as their covariance. Fitted on the records that have the field; at least two classes are needed. The
-    /// covariance within the classes is shrunk (Friedman, *Regularized discriminant analysis*, 1989).
+    /// Projects rows on linear discriminants: the directions that tell the classes of the training rows apart, scaled
+    /// so that the rows within a class have the identity as their covariance. Fitted on the records that have the
+    /// field; at least two classes are needed. The covariance within the classes is shrunk (Friedman, *Regularized
+    /// discriminant analysis*, 1989). Fitting needs the feature `fit`.
     Lda {
         /// The field that names a record's class.
         field: String,
-        /// 0 to 1: how far the covariance is drawn towards a multiple of the identity. Some is needed wherever there are fewer rows
-        /// than columns.
+        /// How far the covariance is drawn towards a multiple of the identity, from 0 to 1. Some is needed wherever
+        /// there are fewer rows than columns.
         shrinkage: f64,
-        /// Directions to keep; as many as there are (one fewer than classes) unless given.
+        /// Directions to keep; `None` for all, of which there are one fewer than classes.
         dim: Option<usize>,
     },
-    /// A linear map of rows after which those of one class point the same way and those of others elsewhere, by cosine: fitted by the
-    /// supervised contrastive loss (Khosla et al., *Supervised contrastive learning*, 2020) on rows drawn from the records that have
-    /// the field; at least two classes are needed. Unlike [`Step::Lda`] it may have any number of directions.
+    /// Projects rows by a linear map after which, by cosine, rows of one class point the same way and rows of others
+    /// elsewhere. Fitted by the supervised contrastive loss (Khosla et al., *Supervised contrastive learning*, 2020)
+    /// on rows drawn from the records that have the field; at least two classes are needed. Unlike [`Step::Lda`] it
+    /// may have any number of directions.
     Contrast {
         /// The field that names a record's class.
         field: String,
-        /// Numbers in a row that comes out.
+        /// Dimension of the rows that come out.
         dim: usize,
-        /// Seed of the draws.
+        /// Seed of the draws; equal seeds give equal maps.
         seed: u64,
     },
-    /// Scales each row to length 1; a row of zeros stays.
+    /// Scales each row to length 1; a row of zeros stays as it is.
     Normalise,
-    /// Lays evenly spaced rows (from the first to the last, positions rounded down) one after another into one row.
-    /// A record with fewer rows repeats some.
+    /// Lays evenly spaced rows (from the first to the last, positions rounded down) one after another into one row
+    /// for the whole record. A record with fewer rows repeats some.
     Concatenate {
-        /// Rows to take.
+        /// Rows to take, at least 1.
         rows: usize,
     },
-    /// One row for the whole record: each statistic of all columns, one after another.
+    /// Makes one row for the whole record: each statistic of all columns, one statistic after another.
     Pool(Vec<Statistic>),
-    /// Each row becomes its similarities to centroids, `max(row . centroid, 0)`. The centroids are found by spherical
-    /// k-means (Dhillon and Modha, *Concept decompositions for large sparse text data using clustering*, 2001), the
-    /// rectified coding is that of Coates and Ng, *Learning feature representations with k-means*, 2012.
+    /// Replaces each row by its similarities to centroids, `max(row . centroid, 0)`. The centroids are found by
+    /// spherical k-means (Dhillon and Modha, *Concept decompositions for large sparse text data using clustering*,
+    /// 2001); the rectified coding is that of Coates and Ng, *Learning feature representations with k-means*, 2012.
     Codes {
-        /// Centroids; fewer when there are fewer training rows.
+        /// Centroids, which are the dimension that comes out; fewer when there are fewer training rows.
         centroids: usize,
-        /// Training rows drawn for k-means.
+        /// Training rows drawn for k-means, no fewer than centroids.
         sample: usize,
         /// Rounds of k-means.
         rounds: usize,
-        /// Seed of all draws.
+        /// Seed of all draws; equal seeds give equal centroids.
         seed: u64,
     },
 }
 
 impl Step {
-    /// Name of the step, as it stands in its settings.
+    /// Returns the name of the step, as it stands in its JSON settings: `pca`, say.
     pub fn name(&self) -> &'static str {
         match self {
             Step::Stack { .. } => "stack",
@@ -96,7 +120,7 @@ impl Step {
         }
     }
 
-    /// The settings as a JSON object, such as `{"step": "pca", "dim": 96, "whiten": true}`.
+    /// Writes the settings as a JSON object, such as `{"step": "pca", "dim": 96, "whiten": true}`.
     pub fn to_json(&self) -> Value {
         let name = self.name();
         match self {
@@ -119,7 +143,7 @@ impl Step {
         }
     }
 
-    /// The step with these settings.
+    /// Reads a step from the JSON object that [`Step::to_json`] writes.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the step is unknown, a setting is missing, or its value makes no sense.
@@ -202,7 +226,7 @@ impl Step {
     }
 }
 
-/// The error of a step of that name.
+/// Makes the error of a step of that name.
 pub(super) fn invalid(step: &str, why: impl Into<String>) -> Error {
     Error::invalid(format!("step `{step}`"), why)
 }

@@ -1,7 +1,8 @@
-//! Where the query as a whole lies in a record: the one shift at which all rows in step are most alike.
+//! Where the query as a whole lies in a record: the one shift at which its rows, in order, are most like the record's.
 //!
-//! MaxSim lets every row go its own way, which is what makes it find; but a silent row matches any silence, and a steady tone any
-//! of its moments. Taken in step, the rows settle each other's doubts.
+//! MaxSim matches every query row by itself, which is what makes it find records; but a silent row matches any silence,
+//! and a steady tone any of its moments. Where all rows must match at one shift, those that are clear decide for those
+//! that are not.
 
 use crate::index::codes::power_of_two;
 use crate::kernel::{Strided, product};
@@ -12,21 +13,21 @@ use std::ops::Range;
 /// Record rows compared at once: 512 of them and a query of 249 rows are half a megabyte of similarities.
 const BLOCK: usize = 512;
 
-/// The stretch of a record that the query fits best when its rows stay in step. Where the record is the shorter one, it is all of
-/// the record.
+/// The stretch of a record that the query fits best when its rows stay in order, one record row to a query row. It is
+/// the whole record where that is shorter than the query.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Alignment {
-    /// Raw rows of the record.
+    /// The raw rows of the record, counted from 0.
     pub record_rows: Range<usize>,
-    /// The same in seconds, where the collection says how many rows make a second.
+    /// The same in seconds, where [`Schema::rows_per_second`](crate::Schema::rows_per_second) is set.
     pub record_seconds: Option<Range<f64>>,
-    /// Mean similarity of the rows in step, in `f32`.
+    /// Mean similarity of the paired rows, computed in `f32`.
     pub similarity: f64,
 }
 
-/// The shift (record row minus query row) at which the shorter of the two, lying wholly within the longer, has the largest mean
-/// similarity, and that mean. The smallest shift of equally good ones. `None` when either has no rows.
+/// Finds the shift (record row minus query row) with the largest mean similarity, and returns both; of equally good shifts
+/// the smallest. The shorter of query and record lies wholly within the longer. `None` when either has no rows.
 ///
 /// Cost: as MaxSim of the pair in `f32`.
 pub(super) fn best_shift(metric: Metric, query: MatrixView<'_>, record: MatrixView<'_>) -> Option<(isize, f64)> {
@@ -34,7 +35,7 @@ pub(super) fn best_shift(metric: Metric, query: MatrixView<'_>, record: MatrixVi
     if n == 0 || m == 0 {
         return None;
     }
-    // Shifts from `first` on; the diagonal of shift s holds the pairs (i, i + s).
+    // The sums begin at shift `first`; the diagonal of shift s holds the pairs (i, i + s).
     let first = (m as isize - n as isize).min(0);
     let mut sums = vec![0.0f64; m.abs_diff(n) + 1];
     let query_rows = prepared(metric, query.values(), dim);
@@ -46,7 +47,7 @@ pub(super) fn best_shift(metric: Metric, query: MatrixView<'_>, record: MatrixVi
         let right = Strided::new(&rows.values, count, dim).transposed();
         product(&mut similarities, Strided::new(&query_rows.values, n, dim), right, false);
         for (i, line) in similarities.chunks_exact(count).enumerate() {
-            // Column j of this line has shift start + j - i; keep those that count.
+            // Column j of this line has shift start + j - i; add those columns whose shift has a sum.
             let shift = |j: usize| (start + j) as isize - i as isize - first;
             let from = (-shift(0)).max(0) as usize;
             let until = (sums.len() as isize - shift(0)).clamp(0, count as isize) as usize;
@@ -64,11 +65,12 @@ pub(super) fn best_shift(metric: Metric, query: MatrixView<'_>, record: MatrixVi
     Some((first + best as isize, sums[best] / n.min(m) as f64))
 }
 
-/// Rows ready for their inner products to tell the similarity.
+/// Rows scaled so that the similarity follows from their inner products.
 struct Prepared {
     values: Vec<f32>,
     squares: Vec<f64>,
-    /// What a 1 among the values stands for: they are not much more than that, so that no product is too large or too small for `f32`.
+    /// The values were divided by this number, which leaves the largest near 1: so no product overflows or vanishes in
+    /// `f32`.
     unit: f64,
 }
 

@@ -1,4 +1,4 @@
-//! What comes back: hits in order, and how far they can be trusted.
+//! Answers: hits in order, and how far they can be trusted.
 
 use super::{Explanation, Plan};
 use crate::index::exact::Found;
@@ -7,31 +7,55 @@ use crate::store::Unreadable;
 use std::fmt;
 use std::ops::Deref;
 
-/// A record found.
+/// A record in an answer.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Hit {
-    /// Its id.
+    /// The record's id.
     pub id: String,
-    /// Its score; larger is better.
+    /// The score: the sum, over the query's rows in the view, of the best similarity to a row of the record. Larger
+    /// is better.
     pub score: f64,
-    /// The score divided by the rows of the query (in the view): comparable between queries of different length.
+    /// The score divided by the number of query rows in the view: comparable between queries of different length.
     pub score_per_row: f64,
-    /// Its fields.
+    /// The record's fields.
     pub fields: Fields,
-    /// Which rows matched, where asked for.
+    /// Which rows matched, where [`Query::explain`](super::Query::explain) asked for it.
     pub explanation: Option<Explanation>,
 }
 
-/// The answer to a query: hits, best first, and a certificate.
+/// The answer to a query: hits, best first, with what they are worth and how they were found. Behaves as a slice of
+/// [`Hit`]s.
+///
+/// # Examples
+///
+/// ```
+/// # use otolith::{Database, Matrix, Record, Schema};
+/// # let folder = tempfile::tempdir()?;
+/// # let db = Database::open(folder.path().join("sounds.otolith"))?;
+/// # let clips = db.create_collection("clips", Schema::new(2))?;
+/// # let query = Matrix::from_vector(vec![0.6, 0.8])?;
+/// # clips.upsert([Record::new("dog-1", query.clone())])?;
+/// let hits = clips.query(&query).run()?;
+/// for (rank, hit) in hits.iter().enumerate() {
+///     println!("{}. {} {:.3}", rank + 1, hit.id, hit.score);
+/// }
+/// if !hits.unreadable.is_empty() {
+///     eprintln!("{} records could not be read", hits.certificate.unread);
+/// }
+/// let ids: Vec<String> = hits.into_iter().map(|hit| hit.id).collect();
+/// assert_eq!(ids, ["dog-1"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Hits {
     pub(super) hits: Vec<Hit>,
     /// How far the answer can be trusted.
     pub certificate: Certificate,
-    /// How it was found, segment by segment, and why so.
+    /// How the answer was found, segment by segment, and why so.
     pub plan: Plan,
-    /// Records that might belong in the answer, but could not be read. [`repair_to`](crate::DatabaseOptions::repair_to) saves the others for good.
+    /// Records that might belong in the answer but could not be read. Repairing the database
+    /// ([`repair_to`](crate::DatabaseOptions::repair_to)) saves all others for good.
     pub unreadable: Vec<Unreadable>,
 }
 
@@ -61,22 +85,45 @@ impl IntoIterator for Hits {
     }
 }
 
-/// Evidence for an answer. Of an exact one: no record outside it can belong in it, because each was scored or bounded, but for
-/// those that could not be read. An approximate one says how much of the exact answer it has.
+/// Evidence for an answer. An exact one: no record outside it can belong in it, because each was scored or its score
+/// was bounded from above, except those that could not be read. An approximate one says how much of the exact answer
+/// it has.
+///
+/// # Examples
+///
+/// ```
+/// # use otolith::{Database, Matrix, Record, Schema};
+/// # let folder = tempfile::tempdir()?;
+/// # let db = Database::open(folder.path().join("sounds.otolith"))?;
+/// # let clips = db.create_collection("clips", Schema::new(2))?;
+/// # let query = Matrix::from_vector(vec![0.6, 0.8])?;
+/// # clips.upsert([Record::new("near", query.clone()), Record::new("far", Matrix::from_vector(vec![0.8, -0.6])?)])?;
+/// use otolith::query::Standing;
+///
+/// let hits = clips.query(&query).k(1).run()?;
+/// match hits.certificate.standing() {
+///     Standing::Exact => println!("the same as comparing every record in f64"),
+///     Standing::Recall { low, high } => println!("between {low} and {high} of the exact answer, on average"),
+///     other => println!("{other}"),
+/// }
+/// assert!(hits.certificate.best_excluded < hits.certificate.kth_score);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Certificate {
-    /// Score of the last hit: everything at or above it is in the answer, up to ties.
+    /// Score of the last hit: every record that scores more is in the answer. `None` when there are no hits.
     pub kth_score: Option<f64>,
-    /// The most that any record outside the answer can score, of those that were looked at.
+    /// The most that any record outside the answer can score, of those that were looked at; `None` when there is
+    /// none.
     pub best_excluded: Option<f64>,
-    /// How many records could not be read, so that nothing is known of their scores.
+    /// Records that could not be read, so that nothing is known of their scores.
     pub unread: u64,
-    /// How many records an upper bound of their scores was enough to leave out.
+    /// Records that were left out because an upper bound of their score was low enough.
     pub bounded: usize,
-    /// How many records were scored in `f64`.
+    /// Records that were scored in `f64`.
     pub scored: usize,
-    /// Where not every record was looked at.
+    /// What is known of the recall, where not every record was looked at.
     pub approximation: Option<Approximation>,
 }
 
@@ -84,19 +131,20 @@ pub struct Certificate {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Approximation {
-    /// The recall asked for; none where the effort was given by hand.
+    /// The recall that was asked for; `None` where the effort was set by hand.
     pub target: Option<f64>,
-    /// The mean recall at this effort lies between these nine times of ten, as the indexes measured of themselves.
+    /// Lower end of the interval in which the mean recall at this effort lies nine times of ten, as the indexes
+    /// measured of themselves.
     pub low: f64,
-    /// The other end.
+    /// Upper end of that interval.
     pub high: f64,
-    /// Whether the query is like those that this was measured by. If not (which happens where the effort was given by hand; else the exact
-    /// scan answers), nothing is promised: `low` is 0 and `high` 1.
+    /// Whether the query is like those that the recall was measured with. If not, nothing is promised: `low` is 0 and
+    /// `high` 1. This happens only where the effort was set by hand; otherwise the exact scan answers such a query.
     pub like: bool,
 }
 
 impl Certificate {
-    /// Of a search, and what was left out before it.
+    /// Makes the certificate of a search, counting also the records that were left out before it.
     pub(super) fn new(found: &Found, unreadable: &[Unreadable], approximation: Option<Approximation>) -> Certificate {
         Certificate {
             unread: unreadable.iter().map(|left| left.records).sum::<u64>() + found.failed.len() as u64,
@@ -108,7 +156,7 @@ impl Certificate {
         }
     }
 
-    /// What the answer is worth.
+    /// Sums up what the answer is worth.
     pub fn standing(&self) -> Standing {
         match (self.approximation, self.kth_score, self.best_excluded) {
             (Some(Approximation { like: false, .. }), ..) => Standing::Unknown,
@@ -119,35 +167,37 @@ impl Certificate {
         }
     }
 
-    /// Whether the answer is the one that comparing with every record in `f64` would give.
+    /// Returns whether the answer is the one that comparing every record in `f64` would give.
     pub fn is_exact(&self) -> bool {
         self.standing() == Standing::Exact
     }
 }
 
-/// What an answer is worth.
+/// What an answer is worth; see [`Certificate::standing`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Standing {
-    /// It is the one that comparing with every record in `f64` would give.
+    /// It is the answer that comparing every record in `f64` would give.
     Exact,
-    /// It has a share of the exact one, in the mean between these, as indexes measured with queries like this one; of the records that could be read.
+    /// It has a share of the exact answer; on average, for queries like this one, between `low` and `high`, as
+    /// indexes measured. This is of the records that could be read.
     Recall {
-        /// The lower end.
+        /// The lower end, from 0 to 1.
         low: f64,
-        /// The higher end.
+        /// The upper end, from 0 to 1.
         high: f64,
     },
-    /// Not every record was looked at, and the query is unlike those that indexes were measured with: nothing is promised.
+    /// Not every record was looked at, and the query is unlike those that indexes were measured with: nothing is
+    /// promised.
     Unknown,
-    /// It is exact for the records that could be read; others could not.
+    /// It is exact for the records that could be read, but some could not.
     OfTheReadable,
-    /// A record outside it may score more than its last one. No search gives this.
+    /// A record outside it may score more than its last hit. No search of this library gives this.
     Unproven,
 }
 
 impl Standing {
-    /// Its name: `exact`, `recall`, `unknown`, `readable`, `unproven`.
+    /// Returns a one-word name: `exact`, `recall`, `unknown`, `readable` or `unproven`.
     pub fn name(self) -> &'static str {
         match self {
             Standing::Exact => "exact",

@@ -1,8 +1,8 @@
 //! Which rows of a query matched which rows of a record, merged into runs.
 //!
-//! MaxSim lets every query row pick its best record row. Where a stretch of the query picks a stretch of the record in
-//! step, the rows form a run: "seconds 0 to 4.9 of the query are seconds 312.4 to 317.3 of the record". A run bears up to
-//! [`GAP`] rows that match elsewhere (a silent frame looks like any other); its share counts only its own.
+//! MaxSim lets every query row pick its best record row. Where successive query rows pick successive record rows, they
+//! form a run: "seconds 0 to 4.9 of the query are seconds 312.4 to 317.3 of the record". A run may contain up to [`GAP`]
+//! query rows that match elsewhere (a silent frame looks like any other); they do not count in its share.
 
 use super::align::Alignment;
 pub use crate::score::RowMatch;
@@ -11,33 +11,35 @@ use std::ops::Range;
 /// Query rows that may match elsewhere without ending a run.
 const GAP: usize = 4;
 
-/// Why a record is a hit.
+/// Says why a record is a hit: which rows of the query matched which of its rows. Asked for by
+/// [`Query::explain`](crate::Query::explain), which shows an example.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// For each query row of the view: the record row it matched best and their similarity; they add up to the score.
+    /// For each query row of the view, in order: the record row (of the view) that it matched best, and their
+    /// similarity. The similarities add up to the score.
     pub matches: Vec<RowMatch>,
-    /// The same merged into stretches, largest share first, in raw rows.
+    /// The same merged into stretches, largest share first, counted in raw rows.
     pub runs: Vec<Run>,
     /// Where the query as a whole lies in the record; `None` in views whose rows stand for whole records.
     pub alignment: Option<Alignment>,
 }
 
-/// A stretch of the query that matches a stretch of the record in step.
+/// A stretch of the query that matches a stretch of the record, row after row.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Run {
-    /// Raw rows of the query.
+    /// The raw rows of the query, counted from 0.
     pub query_rows: Range<usize>,
-    /// Raw rows of the record.
+    /// The raw rows of the record, counted from 0.
     pub record_rows: Range<usize>,
-    /// The query rows in seconds, where the collection says how many rows make a second.
+    /// The query rows in seconds, where [`Schema::rows_per_second`](crate::Schema::rows_per_second) is set.
     pub query_seconds: Option<Range<f64>>,
-    /// The record rows in seconds.
+    /// The record rows in seconds, likewise.
     pub record_seconds: Option<Range<f64>>,
     /// Sum of the similarities of the run's rows.
     pub score: f64,
-    /// The part of the hit's score that the run makes up (of a score of 0: 0).
+    /// The share of the hit's score that the run makes up; 0 when that score is 0.
     pub share: f64,
 }
 
@@ -52,8 +54,9 @@ struct Open {
 }
 
 impl Explanation {
-    /// `shift`: where the query lies best, by [`best_shift`](super::align::best_shift). `step`: raw rows from one row of the view
-    /// to the next, `None` when a row stands for the whole record. `raw_rows`: of query and record.
+    /// Explains a hit. `shift`: where the query lies best, by [`best_shift`](super::align::best_shift). `step`: raw rows
+    /// from one row of the view to the next, `None` when a row stands for the whole record. `raw_rows`: how many the
+    /// query has and how many the record.
     pub(super) fn new(
         matches: Vec<RowMatch>,
         shift: Option<(isize, f64)>,
@@ -93,9 +96,9 @@ impl Explanation {
     }
 }
 
-/// Adds each query row to the youngest run that it continues: not more than [`GAP`] rows later, and as far on in the record
-/// as in the query since the run began, up to one row. (Measured from the beginning, so that many rows that all match one
-/// record row, as silent ones do, are no run.)
+/// Adds each query row to the youngest run that it continues: at most [`GAP`] rows after the run's last, and as far on in
+/// the record as in the query since the run began, give or take one row. (The distance is measured from the beginning of
+/// the run, so that many query rows that all match one record row, as silent ones do, form no run.)
 fn merge(matches: &[RowMatch]) -> Vec<Open> {
     let mut done = Vec::new();
     let mut open: Vec<Open> = Vec::new();

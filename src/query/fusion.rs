@@ -1,14 +1,15 @@
-//! One answer out of several.
+//! Fusion: one answer out of several.
 //!
-//! Scores of different views, metrics or collections cannot be added as they are. [`Fusion::ReciprocalRank`] adds ranks
-//! (Cormack, Clarke and Büttcher, *Reciprocal rank fusion outperforms Condorcet and individual rank learning methods*, 2009): a record
-//! at rank `r` of an arm (the best has rank 1) gets `weight / (60 + r)` from it, and nothing from an arm that does not list it.
-//! [`Fusion::StandardScore`] adds what each score is in standard deviations from the mean of its list (Montague and Aslam, *Relevance
-//! score normalization for metasearch*, 2001): it keeps how far apart the hits of an arm lie, which ranks forget. A
-//! record that an arm does not list gets from it what the last of its list gets; without `k` in the arms' queries each lists all.
+//! Scores of different views, metrics or collections cannot be added as they are. [`Fusion::ReciprocalRank`] adds
+//! ranks (Cormack, Clarke and Büttcher, *Reciprocal rank fusion outperforms Condorcet and individual rank learning
+//! methods*, 2009): a record at rank `r` of an arm (the best has rank 1) gets `weight / (60 + r)` from it, and
+//! nothing from an arm that does not list it. [`Fusion::StandardScore`] adds what each score is in standard
+//! deviations from the mean of its list (Montague and Aslam, *Relevance score normalization for metasearch*, 2001):
+//! it keeps how far apart the hits of an arm lie, which ranks forget. A record that an arm does not list gets from it
+//! what the last of its list gets.
 //!
-//! Either way records that several arms find rise above those that one arm alone ranks first, and an arm's list should be
-//! longer than the answer wanted: some 100 hits for 10.
+//! Either way, records that several arms find rise above those that one arm alone ranks first. An arm's list should
+//! be longer than the answer that is wanted: some 100 hits for 10.
 
 use super::{Certificate, Explanation, Hits, Unreadable};
 use crate::error::{Error, Result};
@@ -22,19 +23,20 @@ const DAMPING: f64 = 60.0;
 /// Numbers whose squares, and sums of these, are neither lost nor infinite.
 const TAME: RangeInclusive<f64> = 1e-100..=1e100;
 
-/// What an arm gives to the records that it lists.
+/// How the answers of several arms are added up; used by [`fuse_by`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fusion {
-    /// By their ranks.
+    /// By rank: `weight / (60 + rank)`, and nothing for a record that an arm does not list.
     #[default]
     ReciprocalRank,
-    /// By their scores, in standard deviations from the mean of the list.
+    /// By score, in standard deviations from the mean of the arm's list, times the weight; a record that an arm does
+    /// not list gets what its last hit gets.
     StandardScore,
 }
 
 impl Fusion {
-    /// What the hits of an arm get, best first, and what a record gets that is not among them.
+    /// Returns what the hits of an arm get, best first, and what a record gets that the arm does not list.
     fn points(self, Arm { hits, weight }: &Arm) -> (Vec<f64>, f64) {
         match self {
             Fusion::ReciprocalRank => ((1..=hits.len()).map(|rank| weight / (DAMPING + rank as f64)).collect(), 0.0),
@@ -48,7 +50,8 @@ impl Fusion {
     }
 }
 
-/// Each score in standard deviations (those of all of them) from the mean; zeros when all are the same.
+/// Returns each score in standard deviations (of all of them) from their mean; zeros when all scores are the same.
+/// Neither overflows nor loses small differences, whatever the size of the scores.
 pub fn standard_scores(scores: &[f64]) -> Vec<f64> {
     let (least, most) =
         scores.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), &x| (x.min(least), x.max(most)));
@@ -56,7 +59,8 @@ pub fn standard_scores(scores: &[f64]) -> Vec<f64> {
         return vec![0.0; scores.len()];
     }
     if !TAME.contains(&(most - least)) || least.abs().max(most.abs()) > *TAME.end() {
-        // Where they lie between the least and the most says the same, and neither overflows nor vanishes. Halves, because all of it may.
+        // Their places between the least and the most give the same result, and squares of those neither overflow nor
+        // vanish. Halves are subtracted because the difference itself may overflow.
         let span = most / 2.0 - least / 2.0;
         let shares: Vec<f64> = scores.iter().map(|score| (score / 2.0 - least / 2.0) / span).collect();
         return standardised(&shares);
@@ -72,7 +76,7 @@ fn standardised(scores: &[f64]) -> Vec<f64> {
     scores.iter().map(|score| (score - mean) * factor).collect()
 }
 
-/// One of the answers to be fused, and how much it counts.
+/// One of the answers to be fused, and its weight. [`Hits`] become an arm of weight 1 by themselves.
 #[derive(Clone, Debug)]
 pub struct Arm {
     hits: Hits,
@@ -80,7 +84,7 @@ pub struct Arm {
 }
 
 impl Arm {
-    /// An answer that counts so much: a finite number, not below 0.
+    /// Makes an arm of this weight: a finite number, not below 0. It is checked by [`fuse`].
     pub fn new(hits: Hits, weight: f64) -> Arm {
         Arm { hits, weight }
     }
@@ -92,45 +96,45 @@ impl From<Hits> for Arm {
     }
 }
 
-/// A record found by one arm or several.
+/// A record that at least one arm found.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FusedHit {
-    /// Its id.
+    /// The record's id.
     pub id: String,
-    /// The sum of what the arms gave it; larger is better. It says nothing but the order.
+    /// The sum of what the arms gave the record; larger is better. It serves to order and has no other meaning.
     pub score: f64,
-    /// Its fields, as the first arm that found it has them.
+    /// The record's fields, as the first arm that found it has them.
     pub fields: Fields,
-    /// What each arm says of it, in order of the arms; nothing where it does not list it.
+    /// Rank and score in each arm, in the order of the arms; `None` where the arm does not list the record.
     pub arms: Vec<Option<InArm>>,
 }
 
-/// Where a record stands in one arm.
+/// The rank and score of a record in one arm.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InArm {
-    /// From 1.
+    /// The rank in the arm's answer, counted from 1.
     pub rank: usize,
-    /// The arm's own score.
+    /// The score that the arm's own query gave.
     pub score: f64,
-    /// Which rows matched, where the arm was asked for it.
+    /// Which rows matched, where the arm's query asked for an explanation.
     pub explanation: Option<Explanation>,
 }
 
-/// Records in the order that several arms together give them, best first.
+/// The answer of several arms together: records, best first. Behaves as a slice of [`FusedHit`]s.
 #[derive(Clone, Debug)]
 pub struct Fused {
     hits: Vec<FusedHit>,
-    /// What each arm is worth, in order.
+    /// What the answer of each arm is worth, in the order of the arms.
     pub certificates: Vec<Certificate>,
-    /// Records that might belong in one of the arms, but could not be read; each once.
+    /// Records that might belong in one of the arms but could not be read; each is named once.
     pub unreadable: Vec<Unreadable>,
 }
 
 impl Fused {
-    /// Whether every arm is exact: then this is what fusing the arms' exact lists of these lengths gives. What longer lists would give is
-    /// not known; a record below the end of a list counts as if that arm had not found it.
+    /// Returns whether every arm is exact: then this is what fusing the exact lists of these lengths gives. What
+    /// longer lists would give is not known; a record below the end of a list counts as not found by that arm.
     pub fn is_exact(&self) -> bool {
         self.certificates.iter().all(Certificate::is_exact)
     }
@@ -162,16 +166,40 @@ impl IntoIterator for Fused {
     }
 }
 
-/// The best `k` records of several answers together by their ranks; ties are broken by id. Records are the same when their ids are. With weights of 1:
-/// `fuse([first, second], 10)`; with others: `fuse([Arm::new(first, 1.0), Arm::new(second, 0.5)], 10)`.
+/// Combines several answers by their ranks and returns the best `k` records; ties are broken by id. Records are the
+/// same when their ids are. The arms may be answers from different views, metrics or collections, to different
+/// queries.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a weight that is negative or not finite.
+///
+/// # Examples
+///
+/// ```
+/// use otolith::query::Arm;
+/// use otolith::{Metric, View, fuse};
+/// # use otolith::{Database, Matrix, Record, Schema};
+/// # let folder = tempfile::tempdir()?;
+/// # let db = Database::open(folder.path().join("sounds.otolith"))?;
+/// # let clips = db.create_collection("clips", Schema::new(2))?;
+/// # for n in 0..9 {
+/// #     clips.upsert([Record::new(format!("clip-{n}"), Matrix::from_vector(vec![n as f32, 1.0])?)])?;
+/// # }
+/// # let query = Matrix::from_vector(vec![3.1, 1.0])?;
+/// clips.create_view("by-distance", &View::new([]).metric(Metric::L2))?;
+///
+/// let by_angle = clips.query(&query).k(100).run()?;
+/// let by_distance = clips.query(&query).view("by-distance").k(100).run()?;
+/// let both = fuse([Arm::new(by_angle, 1.0), Arm::new(by_distance, 0.5)], 10)?;
+/// println!("{} is at the ranks {:?}", both[0].id, both[0].arms);
+/// # assert_eq!(both[0].id, "clip-3");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn fuse<A: Into<Arm>>(arms: impl IntoIterator<Item = A>, k: usize) -> Result<Fused> {
     fuse_by(Fusion::ReciprocalRank, arms, k)
 }
 
-/// As [`fuse`], by ranks or by scores.
+/// Combines several answers as [`fuse`] does, by ranks or by scores.
 ///
 /// # Errors
 /// As [`fuse`].

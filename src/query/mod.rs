@@ -1,30 +1,15 @@
-//! From a question to an answer: which records are most like these rows, how sure that is, and which rows matched.
+//! Queries and answers: which records are most like these rows, how sure that is, and which rows matched.
 //!
-//! A [`Query`] is given as raw rows; it passes through the pipeline of the view it is asked in, and is compared with the
-//! rows of that view. With `k` (10 unless said otherwise) an answer has `min(k, matching records)` hits, always; with
-//! `min_score` alone it has every record at or above the score. Ties are broken by id, so that answers are reproducible and
-//! the best k are the first of the best k + 1. Each answer carries a [`Certificate`], and on request each hit an
-//! [`Explanation`].
+//! A [`Query`] is given as raw rows. It passes through the pipeline of the view that it searches and is compared with
+//! the rows of that view. With `k` (10 unless said otherwise) an answer has `min(k, matching records)` hits, always;
+//! with `min_score` alone it has every record at or above the score. Ties are broken by id, so that answers are
+//! reproducible and the best k are the first of the best k + 1. Each answer carries a [`Certificate`], and on request
+//! each hit an [`Explanation`].
 //!
-//! Damage costs the records that it hit: an answer is made of all others, names those ([`Hits::unreadable`]), and does not
-//! claim to be exact.
+//! Damage costs only the records that it hit: an answer is made of all others, names the damaged ones
+//! ([`Hits::unreadable`]), and does not claim to be exact.
 //!
-//! ```
-//! use otolith::{Database, Matrix, Record, Schema};
-//!
-//! # let folder = tempfile::tempdir().unwrap();
-//! let db = Database::open(folder.path().join("sounds.otolith"))?;
-//! let clips = db.create_collection("clips", Schema::new(2))?;
-//! clips.upsert([
-//!     Record::new("up", Matrix::from_rows(2, 2, vec![0.0, 1.0, 0.1, 1.0])?).field("class", "bird"),
-//!     Record::new("right", Matrix::from_rows(1, 2, vec![1.0, 0.0])?).field("class", "dog"),
-//! ])?;
-//! let query = Matrix::from_rows(1, 2, vec![0.1, 2.0])?;
-//! let hits = clips.query(&query).k(1).filter("class in ('bird', 'dog')").explain().run()?;
-//! assert_eq!(hits[0].id, "up");
-//! assert!(hits.certificate.is_exact());
-//! # Ok::<(), otolith::Error>(())
-//! ```
+//! Several answers are combined by [`fuse`]; many queries are run at once by [`run_all`].
 
 mod align;
 mod answer;
@@ -56,7 +41,30 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Hits of a query that names neither `k` nor `min_score`.
 const DEFAULT_K: usize = 10;
 
-/// A question to a collection, put together step by step and asked by [`Query::run`].
+/// A query, put together call by call and run by [`Query::run`]. Made by
+/// [`Collection::query`](crate::Collection::query) or [`Snapshot::query`].
+///
+/// # Examples
+///
+/// ```
+/// use otolith::{Database, Matrix, Record, Schema};
+/// # let folder = tempfile::tempdir()?;
+/// # let db = Database::open(folder.path().join("sounds.otolith"))?;
+/// # let clips = db.create_collection("clips", Schema::new(2).rows_per_second(50.0))?;
+/// clips.upsert([
+///     Record::new("up", Matrix::from_rows(2, 2, vec![0.0, 1.0, 0.1, 1.0])?).field("class", "bird"),
+///     Record::new("right", Matrix::from_vector(vec![1.0, 0.0])?).field("class", "dog"),
+/// ])?;
+///
+/// let query = Matrix::from_vector(vec![0.1, 2.0])?;
+/// let hits = clips.query(&query).k(5).filter("class in ('bird', 'dog')").explain().run()?;
+/// assert_eq!((hits.len(), hits[0].id.as_str()), (2, "up"));
+///
+/// // Less than the exact answer will do: here there is no index, so it is exact all the same.
+/// let hits = clips.query(&query).recall(0.9).run()?;
+/// assert!(hits.certificate.is_exact());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a query does nothing until it is run"]
 pub struct Query<'q> {
     snapshot: Result<Snapshot>,
@@ -86,14 +94,15 @@ impl Effort {
 }
 
 impl Snapshot {
-    /// Asks which records are most like `rows`.
+    /// Begins a query to this snapshot, as [`Collection::query`](crate::Collection::query) does to the newest
+    /// version.
     pub fn query<'q>(&self, rows: impl Into<MatrixView<'q>>) -> Query<'q> {
         Query::new(Ok(self.clone()), rows.into())
     }
 }
 
 impl<'q> Query<'q> {
-    /// A query to a snapshot; an error in taking it comes out of [`Query::run`].
+    /// Makes a query to a snapshot; an error in taking the snapshot is returned by [`Query::run`].
     pub(crate) fn new(snapshot: Result<Snapshot>, rows: MatrixView<'q>) -> Query<'q> {
         Query {
             snapshot,
@@ -108,58 +117,120 @@ impl<'q> Query<'q> {
         }
     }
 
-    /// Searches in this view instead of the raw rows.
+    /// Searches the rows of the view called `name` instead of the raw rows.
     pub fn view(mut self, name: impl Into<String>) -> Self {
         self.view = name.into();
         self
     }
 
-    /// The number of hits wanted.
+    /// Asks for `k` hits; the default is 10. An answer has fewer only when fewer records pass the filter or reach the
+    /// least score.
     pub fn k(mut self, k: usize) -> Self {
         self.k = Some(k);
         self
     }
 
-    /// The least score of a hit. Without [`Query::k`]: all records that reach it.
+    /// Asks only for records with at least this score. Without [`Query::k`] the answer has all of them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use otolith::{Database, Matrix, Record, Schema};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let db = Database::open(folder.path().join("sounds.otolith"))?;
+    /// # let clips = db.create_collection("clips", Schema::new(2))?;
+    /// # for n in 0..20 {
+    /// #     clips.upsert([Record::auto(Matrix::from_vector(vec![n as f32, 1.0])?)])?;
+    /// # }
+    /// # let query = Matrix::from_vector(vec![5.0, 1.0])?;
+    /// let hits = clips.query(&query).min_score(0.9).run()?; // cosines of 0.9 and more
+    /// assert!(hits.len() > 10 && hits.iter().all(|hit| hit.score >= 0.9));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn min_score(mut self, score: f64) -> Self {
         self.min_score = Some(score);
         self
     }
 
-    /// Only records that meet this expression (see [`crate::filter`]).
+    /// Searches only records that pass this expression over ids and fields, such as `class = 'dog' and seconds > 2`.
+    /// The language is described in the module [`filter`](crate::filter). A mistake in it is returned by
+    /// [`Query::run`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use otolith::{Database, Error, Matrix, Record, Schema};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let db = Database::open(folder.path().join("sounds.otolith"))?;
+    /// # let clips = db.create_collection("clips", Schema::new(2))?;
+    /// # let vector = Matrix::from_vector(vec![0.6, 0.8])?;
+    /// # clips.upsert([Record::new("dog-1", vector.clone()).field("class", "dog").field("seconds", 5)])?;
+    /// let hits = clips.query(&vector).filter("class = 'dog' and seconds > 2").run()?;
+    /// assert_eq!(hits.len(), 1);
+    /// assert!(matches!(clips.query(&vector).filter("class =").run(), Err(Error::FilterSyntax { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn filter(mut self, expression: impl Into<String>) -> Self {
         self.filter = Some(Filter::parse(&expression.into()));
         self
     }
 
-    /// Only records that meet this filter, say one with values from outside ([`Filter::parse_with`]).
+    /// Searches only records that pass this parsed filter: for values that come from outside, see
+    /// [`Filter::parse_with`].
     pub fn matching(mut self, filter: Filter) -> Self {
         self.filter = Some(Ok(filter));
         self
     }
 
-    /// The exact answer: the default. Takes back [`Query::recall`] and [`Query::budget`].
+    /// Asks for the exact answer, which is the default: takes back what [`Query::recall`] allowed.
     pub fn exact(mut self) -> Self {
         self.effort = Effort::Exact;
         self
     }
 
-    /// An approximate answer will do, if the expected share of the exact one in it is at least this (from 0 to 1; at 1 the answer is exact). Indexes
-    /// ([`build_index`](crate::Collection::build_index)) have measured what each of their settings finds; the cheapest one of which
-    /// it is certain enough is used, and the exact scan where none is or where that is faster.
+    /// Allows an approximate answer that is expected to have at least this share of the exact one (from 0 to 1; at 1
+    /// the answer is exact). Indexes ([`build_index`](crate::Collection::build_index)) have measured what each of
+    /// their settings finds. The cheapest setting that is certain enough is used, and the exact scan where there is
+    /// none or where it is faster. [`Hits::plan`] says what was done and [`Hits::certificate`] what that is worth.
     ///
-    /// What was measured is true of queries like those that it was measured with. One that is unlike them, or like some of which less was found, is
-    /// recognised by how near it is to what the index holds: more effort is made, or the exact scan answers ([`Hits::plan`] says why). If your
-    /// queries come from elsewhere than your records, give some to [`build_index_with`](crate::Collection::build_index_with).
+    /// What was measured holds for queries like those that it was measured with. A query that is unlike them, or like
+    /// some of which less was found, is recognised by how near it is to what the index holds; then more effort is
+    /// made, or the exact scan answers. Where queries come from elsewhere than the records do, give some of them to
+    /// [`build_index_with`](crate::Collection::build_index_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use otolith::{Database, IndexKind, Matrix, Record, Schema};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let db = Database::open(folder.path().join("vectors.otolith"))?;
+    /// # let vectors = db.create_collection("vectors", Schema::new(4))?;
+    /// # let row = |n: usize| (1..5).map(|d| ((n * d) as f32 * 0.7).sin()).collect();
+    /// # let records = (0..1_200).map(|n| Ok(Record::new(format!("{n}"), Matrix::from_vector(row(n))?)));
+    /// # vectors.upsert(records.collect::<otolith::Result<Vec<_>>>()?)?;
+    /// # let query = Matrix::from_vector(row(7))?;
+    /// vectors.build_index("raw", IndexKind::Ivf)?;
+    /// let hits = vectors.query(&query).k(10).recall(0.95).run()?;
+    /// println!("{}", hits.certificate.standing()); // `exact`, or an interval of recall
+    /// for part in &hits.plan.segments {
+    ///     println!("segment {}: {}, because {}", part.segment, part.way, part.why);
+    /// }
+    /// # assert_eq!(hits.len(), 10);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recall(mut self, target: f64) -> Self {
         self.effort = Effort::Recall(target);
         self
     }
 
-    /// Of the queries that ask so, answers this share (from 0 to 1; 0.01 is one in a hundred) exactly, and notes what the index would have found.
-    /// Once there are twenty for a number of hits, the recall promised to all later queries goes by these too: queries that find less than the records
-    /// did get more effort, and such as are unlike the records are no longer unlike all ([`CurveSource::Asked`](crate::index::Source)). It lasts as
-    /// long as the database is open and the index loaded. Says nothing where [`Query::recall`] is not asked for.
+    /// Measures recall while searching: this share of such queries (from 0 to 1; 0.01 is one in a hundred) is
+    /// answered exactly, and what the index would have found is noted beside it. Has an effect only together with
+    /// [`Query::recall`].
+    ///
+    /// Once there are twenty such queries for a number of hits, the recall promised to all later queries goes by them
+    /// too: queries that find less than the records did get more effort, and queries that are unlike the records are
+    /// no longer unlike all ([`CurveSource::Asked`](crate::CurveSource::Asked)). It lasts as long as the database is
+    /// open and the index is loaded.
     pub fn recheck(mut self, share: f64) -> Self {
         self.recheck = Some(share);
         self
@@ -172,18 +243,37 @@ impl<'q> Query<'q> {
         self
     }
 
-    /// Tells for each hit which rows matched.
+    /// Adds an [`Explanation`] to each hit: which rows of the query matched which rows of the record.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use otolith::{Database, Matrix, Record, Schema};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let db = Database::open(folder.path().join("sounds.otolith"))?;
+    /// # let clips = db.create_collection("clips", Schema::new(2).rows_per_second(50.0))?;
+    /// # let wave = |rows: std::ops::Range<i32>| rows.flat_map(|t| [(t as f32).sin(), (t as f32).cos()]).collect();
+    /// # clips.upsert([Record::new("long", Matrix::from_rows(100, 2, wave(0..100))?)])?;
+    /// let query = Matrix::from_rows(10, 2, wave(40..50))?; // ten rows of the long record
+    /// let hits = clips.query(&query).explain().run()?;
+    /// let why = hits[0].explanation.as_ref().ok_or("asked for")?;
+    /// assert_eq!(why.runs[0].record_rows, 40..50);
+    /// assert_eq!(why.runs[0].record_seconds, Some(0.8..1.0)); // at 50 rows a second
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn explain(mut self) -> Self {
         self.explain = true;
         self
     }
 
-    /// Asks.
+    /// Runs the query.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] when the rows do not fit the collection, [`Error::FilterSyntax`], [`Error::NotFound`] for an
-    /// unknown collection or view, [`Error::Invalid`] for a query of no rows, [`Error::Corrupt`] when the view is damaged.
-    /// Damaged records are no error: they are in [`Hits::unreadable`].
+    /// - [`Error::Mismatch`] when the rows do not have the collection's dimension.
+    /// - [`Error::FilterSyntax`] when the filter cannot be read.
+    /// - [`Error::NotFound`] for an unknown view, or a collection that has been dropped.
+    /// - [`Error::Invalid`] for a query without rows, a least score that is not a number, or a share outside 0 to 1.
+    /// - [`Error::Corrupt`] when the view is damaged. Damaged records are no error: they are in [`Hits::unreadable`].
     pub fn run(self) -> Result<Hits> {
         threads::ready();
         let snapshot = self.snapshot?;
@@ -249,13 +339,13 @@ impl Search<'_> {
         &self.snapshot.segments()[place.segment as usize].segment
     }
 
-    /// Searches until every record found can also be told: damage may have spared the rows of one and not its id or fields.
+    /// Searches until every hit can be read in full: damage may have spared the rows of a record but not its id or fields.
     fn run(&self, mut selection: Selection) -> Result<Hits> {
         loop {
             let gathered = Gathered::new(self.k, self.min_score);
             let (plan, approximation) = self.look(&selection, &gathered)?;
             let found = self.finish(gathered);
-            // Where codes or an index led to records that cannot be read, they have to lead to others.
+            // Codes or an index led to records that cannot be read: search again without these, so that others take their place.
             if !found.failed.is_empty() && plan.segments.iter().any(|segment| segment.way != Way::Rows) {
                 self.leave_out(found.failed.into_iter().collect(), &mut selection)?;
                 continue;
@@ -279,8 +369,8 @@ impl Search<'_> {
         }
     }
 
-    /// Leaves out hits that cannot be told, and at once whatever else of their segments cannot, so that it does not take
-    /// a search for each.
+    /// Leaves out hits whose id or fields cannot be read, and at once all other such records of their segments, so that
+    /// it does not take a search for each.
     fn leave_out(&self, mut untold: BTreeMap<Place, Error>, selection: &mut Selection) -> Result<()> {
         let damaged: BTreeSet<u32> = untold.keys().map(|place| place.segment).collect();
         let mut failed = Ok(());

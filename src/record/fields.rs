@@ -1,11 +1,28 @@
-//! The named scalars of a record.
+//! The named values of a record.
 
 use crate::error::{Error, Result};
 use crate::limits;
 use serde_json::{Map, Value};
 use std::ops::{Deref, DerefMut};
 
-/// Fields of a record: names with JSON scalars (text, number, true or false, null).
+/// The fields of a record: names with JSON values that are text, numbers, true, false or null. Behaves as a
+/// `serde_json::Map`, whose methods it lends.
+///
+/// # Examples
+///
+/// ```
+/// use otolith::Fields;
+///
+/// let mut fields = Fields::default();
+/// fields.insert("class".to_owned(), "dog".into());
+/// fields.insert("seconds".to_owned(), 5.into());
+/// assert_eq!(fields["class"], "dog");
+/// assert_eq!(fields.to_json(), r#"{"class":"dog","seconds":5}"#);
+///
+/// fields.insert("tags".to_owned(), vec!["a", "b"].into());
+/// assert!(fields.check().is_err()); // a list cannot be filtered on
+/// # Ok::<(), otolith::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fields(Map<String, Value>);
 
@@ -13,7 +30,8 @@ impl Fields {
     /// Checks that the fields can be stored.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a name that is empty or too long, a value that is an array or an object, or too many bytes in all.
+    /// [`Error::Invalid`] for a name that is empty or longer than [`limits::NAME_BYTES`], a value that is an array or
+    /// an object, or more than [`limits::FIELDS_BYTES`] bytes of JSON in all.
     pub fn check(&self) -> Result<()> {
         for (name, value) in &self.0 {
             if name.is_empty() || name.len() > limits::NAME_BYTES {
@@ -33,7 +51,8 @@ impl Fields {
         Ok(())
     }
 
-    /// What a field says, as the name of a class: text as it is, other scalars as JSON; nothing for null or no such field.
+    /// Reads a field as the name of a class: text as it is, other values as JSON. `None` when the field is null or
+    /// missing.
     pub fn label(&self, field: &str) -> Option<String> {
         match self.0.get(field)? {
             Value::Null => None,
@@ -42,7 +61,7 @@ impl Fields {
         }
     }
 
-    /// The fields as a JSON object on one line.
+    /// Writes the fields as a JSON object on one line.
     pub fn to_json(&self) -> String {
         Value::Object(self.0.clone()).to_string()
     }

@@ -1,12 +1,4 @@
 //! What a collection holds: records with an id, a matrix and fields, under a [`Schema`].
-//!
-//! ```
-//! use otolith::{Matrix, Record};
-//!
-//! let record = Record::new("dog-1", Matrix::from_rows(2, 3, vec![0.5; 6])?).field("class", "dog").field("seconds", 5.0);
-//! assert_eq!(record.fields["class"], "dog");
-//! # Ok::<(), otolith::Error>(())
-//! ```
 
 mod fields;
 mod schema;
@@ -19,45 +11,58 @@ use crate::limits;
 use crate::matrix::Matrix;
 use serde_json::Value;
 
-/// One record as it is written: an id (or none yet), a matrix, fields.
+/// A record as it is written and read: an id, a matrix, and fields to filter by and to show.
+///
+/// # Examples
+///
+/// ```
+/// use otolith::{Matrix, Record};
+///
+/// let matrix = Matrix::from_rows(2, 3, vec![0.5; 6])?;
+/// let record = Record::new("dog-1", matrix).field("class", "dog").field("seconds", 5.0).field("indoors", true);
+/// assert_eq!(record.fields["class"], "dog");
+/// # Ok::<(), otolith::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Record {
-    /// The id, 1 to 1,024 bytes of UTF-8; `None` is numbered when it is written.
+    /// The id: 1 to 1,024 bytes of UTF-8. `None` means that the collection numbers the record when it is written.
     pub id: Option<String>,
-    /// The rows.
+    /// The rows, of the collection's dimension; any number of them.
     pub matrix: Matrix,
-    /// JSON scalars by name.
+    /// Named values to filter by: text, numbers, true, false, null.
     pub fields: Fields,
 }
 
 impl Record {
-    /// A record with an id of its own; writing it replaces a record of the same id.
+    /// Makes a record with this id and no fields. Writing it replaces a record of the same id.
     pub fn new(id: impl Into<String>, matrix: Matrix) -> Record {
         Record { id: Some(id.into()), matrix, fields: Fields::default() }
     }
 
-    /// A record that gets the next number as its id: 20 digits, so that the order of ids is the order of arrival. No number is
-    /// given twice, nor one that is the name of a record of the collection or is named anywhere in the same commit; a record
-    /// named by 20 digits below 2^61 moves the count past it, whether it is still there or not.
+    /// Makes a record that gets the next number of its collection as its id when it is written: 20 digits, so that
+    /// sorting by id is sorting by arrival.
+    ///
+    /// No number is given twice, nor one that is already the id of a record or is named anywhere in the same commit.
+    /// A record that you name by 20 digits below 2^61 moves the count past that number, for good.
     pub fn auto(matrix: Matrix) -> Record {
         Record { id: None, matrix, fields: Fields::default() }
     }
 
-    /// The id that the collection gives to the record with this number.
+    /// Returns the id that a collection gives to the record with this number: the number in 20 digits.
     pub fn numbered_id(number: u64) -> String {
         format!("{number:020}")
     }
 
-    /// Whether an id has the form of those that a collection gives: 20 digits.
+    /// Returns whether an id has the form of those that a collection gives: 20 digits.
     pub fn is_numbered_id(id: &str) -> bool {
         id.len() == 20 && id.bytes().all(|byte| byte.is_ascii_digit())
     }
 
-    /// Checks the length of an id.
+    /// Checks that an id can be stored.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when it has no byte or more than [`limits::ID_BYTES`].
+    /// [`Error::Invalid`] when it is empty or has more than [`limits::ID_BYTES`] bytes.
     pub fn check_id(id: &str) -> Result<()> {
         if id.is_empty() || id.len() > limits::ID_BYTES {
             return Err(Error::invalid(
@@ -68,13 +73,13 @@ impl Record {
         Ok(())
     }
 
-    /// The record with one more field.
+    /// Adds a field, replacing one of the same name. Whether it can be stored is checked when the record is written.
     pub fn field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Record {
         self.fields.insert(name.into(), value.into());
         self
     }
 
-    /// Checks everything that a store relies on: id, fields, shape under the schema.
+    /// Checks everything that a store relies on: id, fields, and the shape that the schema asks for.
     pub(crate) fn check(&self, schema: &Schema) -> Result<()> {
         if let Some(id) = &self.id {
             Record::check_id(id)?;
@@ -94,7 +99,7 @@ impl Record {
     }
 }
 
-/// The number that an id is, if it could have been given to a record without one.
+/// Returns the number that an id is, if it could have been given to a record without an id.
 pub(crate) fn number_of(id: &str) -> Option<u64> {
     id.parse().ok().filter(|number| Record::is_numbered_id(id) && *number < limits::COUNTER)
 }

@@ -6,24 +6,36 @@ use crate::matrix::Precision;
 use crate::score::Metric;
 use serde_json::{Value, json};
 
-/// Dimension, metric and storage type of a collection. The number of rows is each record's own.
+/// What all records of a collection share: dimension, metric, precision of storage. The number of rows is each
+/// record's own. A schema is set when the collection is created and does not change.
+///
+/// # Examples
+///
+/// ```
+/// use otolith::{Metric, Precision, Schema};
+///
+/// // Frames of 512 numbers, 50 a second, in half precision, made by the named model.
+/// let frames = Schema::new(512).precision(Precision::F16).rows_per_second(50.0).embedder("wav2vec2/features/3f9a");
+/// assert_eq!((frames.dim, frames.metric), (512, Metric::Cosine));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Schema {
-    /// Numbers in a row.
+    /// The dimension: how many numbers a row has, from 1 to [`limits::DIM`].
     pub dim: usize,
-    /// How rows are compared where a view does not say otherwise.
+    /// The metric by which rows are compared where a view does not name another.
     pub metric: Metric,
-    /// How values are stored.
+    /// The type in which values are stored.
     pub precision: Precision,
-    /// Rows a second, when rows are moments of a recording: explanations then give times.
+    /// Rows in a second, where rows are moments of a recording: explanations then give times.
     pub rows_per_second: Option<f64>,
-    /// Who made the rows (a model's identity), when that matters: queries made by another are refused by the tools above.
+    /// The identity of the model that made the rows, where that matters. The database only keeps it;
+    /// `embed::ingest::collection_for` refuses to open the collection for another model.
     pub embedder: Option<String>,
 }
 
 impl Schema {
-    /// Rows of `dim` numbers, compared by cosine, stored as `f32`.
+    /// Describes rows of `dim` numbers, compared by cosine and stored as `f32`.
     pub fn new(dim: usize) -> Schema {
         Schema {
             dim,
@@ -34,25 +46,25 @@ impl Schema {
         }
     }
 
-    /// The schema with another metric.
+    /// Compares rows by `metric`.
     pub fn metric(mut self, metric: Metric) -> Schema {
         self.metric = metric;
         self
     }
 
-    /// The schema with another storage type.
+    /// Stores values as `precision`.
     pub fn precision(mut self, precision: Precision) -> Schema {
         self.precision = precision;
         self
     }
 
-    /// The schema of rows that follow each other in time.
+    /// Says that rows follow each other in time, `rows` of them in a second.
     pub fn rows_per_second(mut self, rows: f64) -> Schema {
         self.rows_per_second = Some(rows);
         self
     }
 
-    /// The schema of rows made by the named embedder.
+    /// Names the model that makes the rows.
     pub fn embedder(mut self, identity: impl Into<String>) -> Schema {
         self.embedder = Some(identity.into());
         self

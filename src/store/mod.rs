@@ -16,15 +16,15 @@
 //! in others, see one version while the writer goes on. The bytes are specified in `storage-format.md`; [`layout`] holds the same
 //! numbers.
 //!
-//! # Which file does what
-//! - a commit: `commit` (taken, waited for), `draft` and `staged` (thought out in memory), `writer` (written), `log/`,
-//!   `segment/growing`;
-//! - a publish: `publish`, `fold` (small segments join), `aside` with `compact` and `bulk` (segments written beside the commits), `gc`;
-//! - opening: `open`, `lock`, `replay` (the log, by readers again and again), `version` with its `collections`, `snapshot`;
-//! - the files: `files` over `vfs/`, `hold` (whether they are still those that were opened), `container/` (the shape that all
-//!   but logs and manifests share), `segment/`, `deletes`, `view_file`,
-//!   `derived`, `manifest/`;
-//! - when something is wrong: `damage`, `verify`, `repair/`, and in good time `backup`.
+//! # Folders, each using only those before it
+//! - `vfs/`: file systems, real ones, one in memory, faulty ones; mapping files.
+//! - `files/`: the files of one database over a `vfs`, whether they are still those that were opened, the lock.
+//! - `format/`, with [`layout`]: the bytes of each kind of file; `segment/`: records in a file or in memory.
+//! - `derived/`: what can be made again from segments: rows of views, indexes.
+//! - `version/`: what there is: manifests, what the log adds, the next version thought out in memory, snapshots.
+//! - `write/`: commits, publishes, segments written beside them, removing files that nothing needs.
+//! - `upkeep/`: compaction, backup, verifying, counting, threads in the background.
+//! - here, on top: the handle, opening, and `repair/`, which works with a handle on a new database.
 //!
 //! # Costs
 //! Opening: for each segment one open, three short reads and, from 64 KiB on, one mapping where the system grants it; no row, id or JSON is read; after a crash at most 64 MiB
@@ -36,57 +36,24 @@
 //! # What it does not do
 //! It knows records, never scores.
 
-mod aside;
-mod backup;
-mod bits;
-mod bulk;
-mod change;
-mod collections;
-mod commit;
-mod compact;
-mod container;
-mod damage;
-mod deletes;
 mod derived;
-mod draft;
-mod file_system;
 mod files;
-mod fold;
-mod gc;
-mod helpers;
-mod hold;
+mod format;
 #[doc(hidden)]
 pub mod layout;
-mod lock;
-mod log;
-mod manifest;
-mod map;
-mod matches;
 mod open;
 mod options;
-mod publish;
 mod repair;
-mod replay;
 mod segment;
-mod snapshot;
-mod staged;
-mod stat;
+mod shared;
 #[cfg(test)]
 #[allow(clippy::print_stdout)]
 mod tests;
-mod verify;
+mod upkeep;
 mod version;
 pub mod vfs;
-mod view_file;
-mod writer;
+mod write;
 
-pub use backup::BackedUp;
-pub use bulk::BulkLoad;
-#[doc(hidden)] // what the rooms above and the tests of durability use
-pub use change::{Change, Committed};
-
-pub(crate) use container::Counts;
-pub use damage::Unreadable;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use derived::in_memory;
 #[cfg(test)]
@@ -94,71 +61,40 @@ pub(crate) use derived::sections_of;
 pub(crate) use derived::{Artefact, Sections, SectionsWriter};
 #[doc(hidden)]
 pub use derived::{Build, DerivedRows};
+pub(crate) use format::container::Counts;
+pub use format::damage::Unreadable;
+#[doc(hidden)]
+pub use format::view_file::ViewFile;
 pub use options::{Access, Durability, Mode, Options, Tuning};
 pub use repair::{
     LostRecord, LostSegment, LostView, RepairReport, Revived, SavedCollection, repair_in_place, repair_to,
 };
 #[doc(hidden)]
 pub use segment::Segment;
-pub use snapshot::{Entry, RAW, Snapshot};
-pub use stat::Stat;
-pub use verify::{Depth, Finding, Verification, verify_path};
+pub use upkeep::backup::BackedUp;
+pub use upkeep::compact::Compacted;
+pub use upkeep::stat::Stat;
+pub use upkeep::verify::{Depth, Finding, Verification, verify_path};
+#[doc(hidden)] // what the rooms above and the tests of durability use
+pub use version::change::{Change, Committed};
+pub use version::snapshot::{Entry, RAW, Snapshot};
 #[doc(hidden)]
 pub use version::{CollectionVersion, SegmentRef, Version};
-#[doc(hidden)]
-pub use view_file::ViewFile;
+pub use write::bulk::BulkLoad;
 
-use crate::error::{Error, Result};
-use derived::Derived;
-use files::Files;
-use helpers::Helpers;
-use replay::Replay;
+use crate::error::Result;
+use format::manifest;
+use shared::Shared;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
-use writer::Writer;
-
-/// What a compaction did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Compacted {
-    /// Segments that were rewritten.
-    pub segments: u64,
-    /// Segments that went without being rewritten: nothing in them was live any more.
-    pub removed: u64,
-    /// Bytes of segments written.
-    pub written_bytes: u64,
-    /// Bytes of segments and delete sets that are no longer needed, once nobody has them pinned.
-    pub freed_bytes: u64,
-    /// Whether it came to its end.
-    pub finished: bool,
-    /// Segments with deleted records that were left as they are, because a record in them cannot be read.
-    pub damaged: u64,
-    /// Older generations that readers have pinned: their files go when they are let go and something is written next.
-    pub pinned: u64,
-}
+use std::sync::Arc;
+use upkeep::background::Background;
+use upkeep::{compact, verify};
 
 /// An open database.
 #[derive(Debug)]
 pub struct Store {
     shared: Arc<Shared>,
-    helpers: Helpers,
-}
-
-/// What the handle and its threads share.
-#[derive(Debug)]
-struct Shared {
-    files: Files,
-    access: Access,
-    tuning: Tuning,
-    /// What readers get: everything acknowledged.
-    current: RwLock<Arc<Version>>,
-    /// Where a reader is in the log. None for a writer, which knows what it wrote.
-    replay: Option<Mutex<Replay>>,
-    /// Shared with snapshots, which may outlive the store.
-    derived: Arc<Derived>,
-    writer: Option<Mutex<Writer>>,
-    /// Told of whenever commits have become durable.
-    synced: Condvar,
+    background: Background,
 }
 
 impl Store {
@@ -185,6 +121,39 @@ impl Store {
         self.shared.refresh()
     }
 
+    /// One collection as it is now.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub(crate) fn snapshot(&self, name: &str) -> Result<Snapshot> {
+        Snapshot::new(&self.shared.derived, self.version(), name)
+    }
+
+    /// Begins to load records into a collection, beside its commits.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::ReadOnly`].
+    pub(crate) fn bulk_load(&self, collection: &str) -> Result<BulkLoad> {
+        BulkLoad::new(&self.shared, collection)
+    }
+
+    /// Copies the newest version into the directory `dir`, which must be new or empty. `progress` gets the bytes done and the bytes
+    /// in all.
+    ///
+    /// # Errors
+    /// Those of the copy (`upkeep/backup.rs`), and for a writable handle those of [`Store::flush`].
+    pub fn backup_to(&self, dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<BackedUp> {
+        self.shared.backup_to(dir, progress)
+    }
+
+    /// Sizes and counts as of this handle's version; bytes on disk as of now.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn stat(&self) -> Result<Stat> {
+        Stat::of(&self.shared)
+    }
+
     /// Carries out all changes as one, durably, or none.
     ///
     /// # Errors
@@ -202,7 +171,7 @@ impl Store {
     /// As [`Store::commit`].
     pub fn commit_with(&self, changes: Vec<Change>, durability: Durability) -> Result<Committed> {
         let committed = self.shared.commit(changes, durability)?;
-        self.helpers.look_after(&self.shared, durability);
+        self.background.look_after(&self.shared, durability);
         Ok(committed)
     }
 
@@ -220,7 +189,7 @@ impl Store {
     /// As [`Store::commit`]; also, once, what the store's own threads met since: then this flush itself went well.
     pub fn flush(&self) -> Result<()> {
         self.shared.flush()?;
-        self.helpers.look_after(&self.shared, Durability::Sync);
+        self.background.look_after(&self.shared, Durability::Sync);
         match self.shared.writer()?.untold.take() {
             Some(error) => Err(error),
             None => Ok(()),
@@ -283,80 +252,10 @@ impl Drop for Store {
     /// Commits are safe in the log, so what cannot be written out now will be when the database is opened again. The lock
     /// goes now, also while snapshots live on: they read what they have pinned and write nothing any more.
     fn drop(&mut self) {
-        self.helpers.stop();
+        self.background.stop();
         if self.is_writable() && !std::thread::panicking() {
             let _ = self.shared.flush();
         }
         self.shared.derived.stop_writing();
-    }
-}
-
-impl Shared {
-    fn version(&self) -> Arc<Version> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn replace(&self, next: Arc<Version>) {
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        // Two threads may come with one each; the newer stays.
-        if next.is_after(&current) {
-            *current = next;
-        }
-    }
-
-    /// Remembers what went wrong beside the commits.
-    fn note(&self, error: Error) {
-        if let Ok(mut writer) = self.unchecked_writer() {
-            writer.trouble = Some(error.to_string());
-            writer.untold = Some(error);
-        }
-    }
-
-    fn refresh(&self) -> Result<Arc<Version>> {
-        match &self.replay {
-            None => Ok(self.version()),
-            Some(replay) => self.catch_up(&mut replay.lock().unwrap_or_else(PoisonError::into_inner)),
-        }
-    }
-
-    /// Goes to the newest version; `replay` is then exactly there.
-    fn catch_up(&self, replay: &mut Replay) -> Result<Arc<Version>> {
-        let known = self.version();
-        let anew = |what: String| Error::unusable(self.files.root(), format!("{what}: open it anew"));
-        let gone = |error: Error| match error {
-            error if files::is_missing(&error) || matches!(error, Error::NotFound { .. }) => {
-                anew("was removed".to_owned())
-            }
-            other => other,
-        };
-        let newest = version::is_newest(&self.files, known.generation).map_err(gone)?;
-        if newest && known.is_in_place(&self.files)? {
-            match replay.catch_up(&self.files, &known) {
-                Ok(None) => return Ok(known),
-                Ok(Some(next)) => {
-                    self.replace(Arc::new(next));
-                    return Ok(self.version());
-                }
-                // Overtaken while it was read.
-                Err(_) if !version::is_newest(&self.files, known.generation)? => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let (next, now) = open::newest(&self.files, self.access, Some(&known)).map_err(gone)?;
-        if next.manifest.database != known.manifest.database {
-            return Err(anew("holds another database than when it was opened".to_owned()));
-        }
-        if next.generation <= known.generation {
-            return Err(anew(
-                "holds an older state than this handle has seen, as when a backup is restored".to_owned(),
-            ));
-        }
-        self.files.check_place().map_err(|error| match error {
-            Error::Poisoned { cause, .. } => anew(cause),
-            other => other,
-        })?;
-        *replay = now;
-        self.replace(Arc::new(next));
-        Ok(self.version())
     }
 }

@@ -1,19 +1,21 @@
 //! Opening and making databases.
 
-use super::derived::Derived;
-use super::draft::{Draft, random_sixteen};
-use super::files::{DERIVED, DIRS, Files, LOCK, RESERVE, SEG, TEMPORARY, VIEW, is_missing};
-use super::helpers::Helpers;
-use super::log::Cursor;
-use super::manifest::{Manifest, generation_of, number_of};
-use super::replay::Replay;
-use super::version::{self, Version};
-use super::vfs::Vfs;
-use super::writer::Writer;
-use super::{Access, Mode, Options, Shared, Store, file_system, gc, lock, log};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::threads;
+use crate::random::unique_bytes;
+use crate::store::derived::Derived;
+use crate::store::files::{DERIVED, DIRS, Files, LOCK, RESERVE, SEG, TEMPORARY, VIEW, file_system, lock};
+use crate::store::format::log::{self, Cursor};
+use crate::store::format::manifest::{Manifest, generation_of, number_of};
+use crate::store::shared::Shared;
+use crate::store::upkeep::background::Background;
+use crate::store::version::draft::Draft;
+use crate::store::version::replay::Replay;
+use crate::store::version::{self, Version, missing, newest_of};
+use crate::store::vfs::Vfs;
+use crate::store::write::gc;
+use crate::store::write::writer::{Environment, Writer};
+use crate::store::{Access, Mode, Options, Store};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, RwLock};
@@ -30,8 +32,8 @@ impl Store {
         let access = options.access;
         let create = match mode {
             Mode::Read => {
-                let files = at(options.vfs.clone(), path)?;
-                let (version, replay) = newest(&files, access, None)?;
+                let files = version::at(options.vfs.clone(), path)?;
+                let (version, replay) = newest_of(&files, access, None)?;
                 return Ok(Store::new(files, options, version, Some(replay), None));
             }
             Mode::Write { create } => create,
@@ -62,10 +64,11 @@ impl Store {
         let logs = Cursor::logs(&files, version.manifest.first_log())?;
         let (version, direct, next_no) = recover(&files, access, version, &logs)?;
         let next_no = next_number(&files, version.manifest.next_no.max(next_no))?;
-        let writer = Writer::new(lock, Arc::new(version), next_no, direct);
+        let environment = Environment { files: files.clone(), access, tuning: options.tuning.clone() };
+        let writer = Writer::new(environment, lock, Arc::new(version), next_no, direct);
         let version = Version::clone(&writer.newest);
         let store = Store::new(files, options, version, None, Some(writer));
-        store.settle_in(retired, !logs.is_empty())?;
+        store.begin_writing(retired, !logs.is_empty())?;
         Ok(store)
     }
 
@@ -82,43 +85,23 @@ impl Store {
             writer: writer.map(Mutex::new),
             synced: Condvar::new(),
         };
-        Store { shared: Arc::new(shared), helpers: Helpers::default() }
+        Store { shared: Arc::new(shared), background: Background::default() }
     }
 
     /// Begins to write: what stood in the log goes into files, under a new manifest, before anything else happens; so no
     /// state that was recovered is ever only in memory.
-    fn settle_in(&self, retired: Result<()>, recovered: bool) -> Result<()> {
+    fn begin_writing(&self, retired: Result<()>, recovered: bool) -> Result<()> {
         let files = &self.shared.files;
         let mut writer = self.shared.writer()?;
         if recovered {
             let draft = Draft::new(&writer.newest, writer.next_no);
-            writer.publish(&self.shared, draft).map_err(|stop| writer.settle(stop, files))?;
+            self.shared.publish(&mut writer, draft)?;
         }
         let manifest = writer.newest.manifest.clone();
         let swept = gc::sweep(files, &manifest, &[], gc::Round::Opening, &writer.making);
         writer.trouble = retired.and(swept).err().map(|error| error.to_string());
-        writer.make_reserve(files, &self.shared.tuning);
+        writer.make_reserve();
         Ok(())
-    }
-}
-
-/// The newest version there is, with the commits in the log.
-pub(super) fn newest(files: &Files, access: Access, known: Option<&Version>) -> Result<(Version, Replay)> {
-    loop {
-        let (manifest, _, pin) = match version::newest(files) {
-            Err(error) if is_missing(&error) => return Err(missing(files.root())),
-            newest => newest?,
-        };
-        let generation = manifest.generation;
-        let known = known.filter(|known| known.manifest.database == manifest.database);
-        let version = Version::load(files, access, manifest, pin, known)?;
-        let mut replay = Replay::new(&version, access);
-        match replay.catch_up(files, &version) {
-            Ok(next) => return Ok((next.unwrap_or(version), replay)),
-            // A writer has published meanwhile and begun another log.
-            Err(_) if !version::is_newest(files, generation)? => {}
-            Err(error) => return Err(error),
-        }
     }
 }
 
@@ -157,21 +140,11 @@ fn next_number(files: &Files, at_least: u64) -> Result<u64> {
     Ok(next)
 }
 
-fn missing(path: &Path) -> Error {
-    Error::not_found("database", path.display().to_string(), [""; 0])
-}
-
-/// The files of a database that must be there.
-pub(super) fn at(vfs: Arc<dyn Vfs>, path: &Path) -> Result<Files> {
-    threads::ready();
-    Files::new(vfs, path).map_err(|error| if is_missing(&error) { missing(path) } else { error })
-}
-
 /// Makes sure that there is a directory that is a database or may become one, and that nothing leads out of it.
 fn prepare(vfs: Arc<dyn Vfs>, path: &Path, create: bool) -> Result<Files> {
     let files = match create {
         true => Files::make(vfs, path)?,
-        false => at(vfs, path)?,
+        false => version::at(vfs, path)?,
     };
     let names = files.list("")?;
     files.check_kinds()?;
@@ -206,6 +179,6 @@ fn initialise(files: &Files) -> Result<()> {
         }
     }
     files.sync_dir("")?;
-    let manifest = Manifest::empty(random_sixteen());
+    let manifest = Manifest::empty(unique_bytes());
     Manifest::place(files, manifest.generation, &manifest.encode())
 }

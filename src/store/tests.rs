@@ -8,6 +8,7 @@ mod guards;
 mod log;
 
 use super::*;
+use crate::error::Error;
 use crate::matrix::{Matrix, Precision};
 use crate::pipeline::{Array, Section};
 use crate::record::{Record, Schema};
@@ -16,6 +17,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use vfs::{Fault, FaultyVfs, MemoryVfs, Vfs};
 

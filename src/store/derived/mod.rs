@@ -7,7 +7,7 @@
 //!
 //! # In and out
 //! ```text
-//! asked for -> remembered by the segment (`cache`), else loaded, else built: into a file, or into memory
+//! asked for -> remembered by the segment, else loaded, else built: into a file, or into memory
 //! ```
 //! A file is good if its sums fit, it names this segment's and this view's root, and its room finds nothing wrong with it;
 //! anything else is as if it were not there. It is checked in full when it is loaded, because an answer must not fail half-way
@@ -18,21 +18,21 @@
 //! Remembered, or remembered not to be there: one lock and one lookup. Loading: every byte once, at the speed of memory; with
 //! [`Access::Read`] it is copied. Building into a file: what the builder holds, and a buffer of 1 MiB.
 
-mod cache;
 mod rows;
 mod sections;
 
-pub(crate) use cache::Cache;
 pub use rows::{Build, DerivedRows};
 pub(crate) use sections::{Sections, SectionsWriter};
 
-use super::container::{Counts, Identity, Writer};
-use super::damage::Damage;
-use super::files::{DERIVED, Files, TEMPORARY, is_missing};
-use super::layout::{Kind, Sixteen};
-use super::manifest::{SegmentEntry, sixteen_digits};
-use super::{Access, Segment, ViewFile};
 use crate::error::{Error, Result};
+use crate::store::Access;
+use crate::store::Segment;
+use crate::store::ViewFile;
+use crate::store::files::{DERIVED, Files, TEMPORARY, is_missing};
+use crate::store::format::container::{Counts, Identity, Writer};
+use crate::store::format::damage::Damage;
+use crate::store::format::manifest::{SegmentEntry, sixteen_digits};
+use crate::store::layout::{Kind, Sixteen};
 use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
@@ -128,7 +128,7 @@ impl Derived {
     /// An artefact that is remembered or in a file. Not there is remembered as well, until it is built or the segment
     /// is met in a new manifest.
     pub(crate) fn get<A: Artefact>(&self, segment: &Segment, view: Option<&ViewFile>) -> Option<Arc<A>> {
-        let slot = segment.derived.slot::<A>(view);
+        let slot = segment.derived.slot::<A>(A::KIND, view);
         if let Some(known) = slot.known() {
             return known;
         }
@@ -153,7 +153,7 @@ impl Derived {
         view: Option<&ViewFile>,
         make: impl FnOnce(&Address) -> Result<A>,
     ) -> Result<Arc<A>> {
-        let slot = segment.derived.slot::<A>(view);
+        let slot = segment.derived.slot::<A>(A::KIND, view);
         if let Some(Some(known)) = slot.known() {
             return Ok(known);
         }
@@ -214,7 +214,7 @@ impl Derived {
         view: Option<&ViewFile>,
         make: &Make<'_>,
     ) -> Result<Arc<A>> {
-        let slot = segment.derived.slot::<A>(view);
+        let slot = segment.derived.slot::<A>(A::KIND, view);
         let turns = slot.turns();
         let _turn = turns.to_build();
         Ok(slot.replace(Arc::new(self.build_anew(&self.address_of(segment, view, A::KIND), make)?)))

@@ -3,8 +3,8 @@
 use super::{Artefact, Sections, SectionsWriter};
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, MatrixView};
-use crate::store::container::Counts;
-use crate::store::damage::Damage;
+use crate::store::format::container::Counts;
+use crate::store::format::damage::Damage;
 use crate::store::layout::{Kind, section};
 use rayon::prelude::*;
 use std::collections::BTreeMap;

@@ -3,9 +3,9 @@
 use super::Address;
 use crate::error::{Error, Result};
 use crate::store::Access;
-use crate::store::container::{Container, Counts, Expected, SectionEntry, Writer};
 use crate::store::files::Files;
-use crate::store::map::Region;
+use crate::store::format::container::{Container, Counts, Expected, SectionEntry, Writer};
+use crate::store::vfs::map::Region;
 use bytemuck::AnyBitPattern;
 use std::path::PathBuf;
 

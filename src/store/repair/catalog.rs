@@ -3,14 +3,15 @@
 use super::report::{LostSegment, LostView, RepairReport, Revived};
 use crate::error::{Error, Result};
 use crate::record::{Schema, check_name};
-use crate::store::container::{Container, Counts, Expected};
 use crate::store::files::{Files, SEG, VIEW};
+use crate::store::format::container::{Container, Counts, Expected};
+use crate::store::format::log::{self, Commit, Cursor, Operation};
+use crate::store::format::manifest::{DeletesEntry, FileEntry, Manifest, Packed, SegmentEntry, ViewEntry, numbers_of};
+use crate::store::format::{deletes, view_file};
 use crate::store::layout::{self, Kind, Sixteen, footer, header, section};
-use crate::store::log::{self, Commit, Cursor, Operation};
-use crate::store::manifest::{DeletesEntry, FileEntry, Manifest, Packed, SegmentEntry, ViewEntry, numbers_of};
-use crate::store::verify::Finding;
+use crate::store::upkeep::verify::Finding;
 use crate::store::version::{self, Pin};
-use crate::store::{Access, ViewFile, deletes, segment, view_file};
+use crate::store::{Access, ViewFile, segment};
 use roaring::RoaringBitmap;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 type LoggedView = (u64, String, Option<ViewFile>);
 
 /// Everything that is to be looked through.
-pub(super) struct Catalog {
+pub(crate) struct Catalog {
     pub database: Sixteen,
     /// By their numbers.
     pub collections: BTreeMap<u64, Known>,
@@ -35,7 +36,7 @@ pub(super) struct Catalog {
 }
 
 /// A collection.
-pub(super) struct Known {
+pub(crate) struct Known {
     pub name: String,
     /// Its name before, where another one of that name is younger.
     pub was: Option<String>,
@@ -43,19 +44,19 @@ pub(super) struct Known {
 }
 
 /// A segment and which of its records are known to be deleted.
-pub(super) struct Part {
+pub(crate) struct Part {
     pub entry: SegmentEntry,
     pub deleted: RoaringBitmap,
 }
 
 /// A view that is whole.
-pub(super) struct Saved {
+pub(crate) struct Saved {
     pub collection: u64,
     pub file: ViewFile,
 }
 
 impl Catalog {
-    pub(super) fn read(files: &Files, report: &mut RepairReport) -> Result<Catalog> {
+    pub(crate) fn read(files: &Files, report: &mut RepairReport) -> Result<Catalog> {
         let (base, pins) = base(files, report)?;
         report.generation = base.as_ref().map(|base| base.generation);
         let strays = match base.is_some() && report.manifests.is_empty() {
@@ -198,7 +199,7 @@ impl Catalog {
         Ok((dropped, views))
     }
 
-    pub(super) fn name_of(&self, collection: u64) -> String {
+    pub(crate) fn name_of(&self, collection: u64) -> String {
         self.collections.get(&collection).map_or_else(|| collection.to_string(), |known| known.name.clone())
     }
 

@@ -6,10 +6,10 @@ use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::record::{Fields, Record};
 use crate::store::files::{Files, is_missing};
+use crate::store::format::log::{Commit, Operation};
 use crate::store::layout::{Sixteen, root_of};
-use crate::store::log::{Commit, Operation};
 use crate::store::segment::{Body, Growing};
-use crate::store::verify::Finding;
+use crate::store::upkeep::verify::Finding;
 use crate::store::{Access, Change, Durability, Segment, Store};
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ const BATCH_BYTES: usize = 16 << 20;
 const BATCH_RECORDS: usize = 8_192;
 
 /// The copying of one collection.
-pub(super) struct Copy<'a> {
+pub(crate) struct Copy<'a> {
     files: &'a Files,
     catalog: &'a Catalog,
     collection: u64,
@@ -44,7 +44,7 @@ struct Latest {
 }
 
 impl<'a> Copy<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         files: &'a Files,
         catalog: &'a Catalog,
         collection: u64,
@@ -67,7 +67,7 @@ impl<'a> Copy<'a> {
     }
 
     /// Copies the collection and says how many records it has.
-    pub(super) fn run(mut self) -> Result<u64> {
+    pub(crate) fn run(mut self) -> Result<u64> {
         let Some(known) = self.catalog.collections.get(&self.collection) else { return Ok(0) };
         let parts = || self.catalog.parts.iter().filter(|part| part.entry.collection == self.collection);
         let mut sound = Vec::new();

@@ -29,10 +29,15 @@ mod report;
 
 pub use report::{LostRecord, LostSegment, LostView, RepairReport, Revived, SavedCollection};
 
-use super::files::{DERIVED, DIRS, Files, VIEW, is_missing};
-use super::verify::{self, Depth, Finding};
-use super::{Change, Durability, Mode, Options, Store, open};
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::Change;
+use crate::store::Durability;
+use crate::store::Mode;
+use crate::store::Options;
+use crate::store::Store;
+use crate::store::files::{DERIVED, DIRS, Files, VIEW, is_missing};
+use crate::store::upkeep::verify::{self, Depth, Finding};
+use crate::store::version;
 use catalog::Catalog;
 use copy::Copy;
 use std::collections::BTreeSet;
@@ -46,7 +51,7 @@ use std::path::{Path, PathBuf};
 /// [`Error::Version`] when it is of a newer format (that is no damage), [`Error::Io`] and [`Error::DiskFull`]. Damage is
 /// no error.
 pub fn repair_to(path: &Path, options: Options, out: &Path) -> Result<RepairReport> {
-    let files = open::at(options.vfs.clone(), path)?;
+    let files = version::at(options.vfs.clone(), path)?;
     if files.contains(out)? {
         return Err(Error::unusable(out, "lies within the damaged database: give the path of a new directory"));
     }
@@ -92,7 +97,7 @@ pub fn repair_to(path: &Path, options: Options, out: &Path) -> Result<RepairRepo
 /// # Errors
 /// As [`Store::open`] for writing, and those of removing.
 pub fn repair_in_place(path: &Path, options: Options) -> Result<Vec<PathBuf>> {
-    let before = names(&open::at(options.vfs.clone(), path)?)?;
+    let before = names(&version::at(options.vfs.clone(), path)?)?;
     // Opening for writing takes the lock and sweeps what is left over; it knows best what that is.
     let store = Store::open(path, Mode::Write { create: false }, options)?;
     let files = store.shared.files.clone();

@@ -1,8 +1,8 @@
 //! What a repair saved and what it could not.
 
 use crate::error::{Error, Result};
-use crate::store::damage::Damage;
-use crate::store::verify::Finding;
+use crate::store::format::damage::Damage;
+use crate::store::upkeep::verify::Finding;
 use std::path::PathBuf;
 
 /// What a repair saved and what it could not.

@@ -5,12 +5,12 @@
 
 use super::{SegmentWriter, StoredRecord, Written};
 use crate::error::{Error, Result};
-use crate::store::container::{Finished, Identity};
 use crate::store::files::{File, Files, SEG};
+use crate::store::format::container::{Finished, Identity};
+use crate::store::format::log::Place;
 use crate::store::layout::BLOCK_BYTES;
-use crate::store::log::Place;
-use crate::store::map::Region;
 use crate::store::options::Access;
+use crate::store::vfs::map::Region;
 use std::borrow::Cow;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -166,11 +166,11 @@ impl Body {
         Error::corrupt(self.growing.file.path(), self.place.offset, what)
     }
 
-    pub(super) fn is_finite(&self) -> bool {
+    pub(crate) fn is_finite(&self) -> bool {
         self.finite.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_finite(&self) {
+    pub(crate) fn set_finite(&self) {
         self.finite.store(true, Ordering::Relaxed);
     }
 }

@@ -6,7 +6,7 @@
 use super::sealed::Sealed;
 use super::{Segment, SegmentKind};
 use crate::error::Result;
-use crate::store::damage::Damage;
+use crate::store::format::damage::Damage;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Where an id is.
@@ -22,7 +22,7 @@ pub(crate) enum Lookup<T> {
 
 /// Lines of a table of ids made anew, and why some ids may be missing from it.
 #[derive(Debug)]
-pub(super) struct Rebuilt {
+pub(crate) struct Rebuilt {
     lines: Vec<(u64, u32)>,
     unreadable: Option<Damage>,
 }
@@ -84,7 +84,7 @@ fn first_line(hash: u64, lines: u32, line: impl Fn(u32) -> Result<u64>) -> Resul
 }
 
 impl Sealed {
-    pub(super) fn lookup(&self, id: &str, records: u32) -> Result<Lookup<u32>> {
+    pub(crate) fn lookup(&self, id: &str, records: u32) -> Result<Lookup<u32>> {
         let (found, unreadable) = match self.search(id, records, |n| self.id_line(n)) {
             Ok(looked) => looked,
             Err(error) => {

@@ -106,25 +106,25 @@ impl Memory {
         &self.records
     }
 
-    pub(super) fn record(&self, n: u32) -> Result<&MemoryRecord> {
+    pub(crate) fn record(&self, n: u32) -> Result<&MemoryRecord> {
         let missing = || Error::invalid("record number", format!("{n}: the segment has {}", self.records.len()));
         self.records.get(n as usize).map(|record| &**record).ok_or_else(missing)
     }
 
-    pub(super) fn find(&self, id: &str) -> Option<u32> {
+    pub(crate) fn find(&self, id: &str) -> Option<u32> {
         let hash = xxh3_64(id.as_bytes());
         let first = self.table.partition_point(|(found, _)| *found < hash);
         let same = self.table[first..].iter().take_while(|(found, _)| *found == hash);
         same.map(|(_, n)| *n).find(|n| self.records[*n as usize].id == id)
     }
 
-    pub(super) fn size(&self, n: u32) -> Result<(u64, u64)> {
+    pub(crate) fn size(&self, n: u32) -> Result<(u64, u64)> {
         let record = self.record(n)?;
         let fields = record.fields.to_json().len();
         Ok((record.rows as u64, record.values.length() + (record.id.len() + fields) as u64))
     }
 
-    pub(super) fn matrix(&self, n: u32) -> Result<StoredMatrix<'_>> {
+    pub(crate) fn matrix(&self, n: u32) -> Result<StoredMatrix<'_>> {
         let record = self.record(n)?;
         let values = match &record.values {
             Values::Floats(values) => Cow::Borrowed(&values[..]),
@@ -145,14 +145,14 @@ impl Memory {
         Ok(StoredMatrix::trusted(record.rows, self.dim, values))
     }
 
-    pub(super) fn with_stored<T>(&self, n: u32, take: impl FnOnce(&StoredRecord<'_>) -> Result<T>) -> Result<T> {
+    pub(crate) fn with_stored<T>(&self, n: u32, take: impl FnOnce(&StoredRecord<'_>) -> Result<T>) -> Result<T> {
         let record = self.record(n)?;
         let (fields, matrix) = (record.fields.to_json(), record.values.bytes()?);
         take(&record.stored(self.dim, self.precision, &fields, &matrix))
     }
 
     /// Where records in memory are said to be, in messages.
-    pub(super) fn path(root: &Path) -> std::path::PathBuf {
+    pub(crate) fn path(root: &Path) -> std::path::PathBuf {
         root.join("wal")
     }
 }

@@ -8,30 +8,33 @@
 //!
 //! - `sealed`: records in a finished file;
 //! - `memory`: records that so far stand only in the log, or in a file that is `growing`; readers need not know;
-//! - `writer`: writing a file in one pass.
+//! - `writer`: writing a file in one pass;
+//! - `matches`, `artefacts`: what is remembered beside a segment: records that met a filter, indexes and derived rows.
 
+mod artefacts;
 mod growing;
 mod lookup;
+pub(crate) mod matches;
 mod memory;
 mod sealed;
 mod writer;
 
+pub(crate) use artefacts::Cache;
 pub(crate) use growing::{Body, Growing, OpenSegment, name_of};
 pub(crate) use lookup::Lookup;
 pub(crate) use memory::{Memory, MemoryRecord, Values};
 pub(crate) use writer::{SegmentWriter, StoredRecord, Written};
 
-use super::container::{Container, Expected};
-use super::damage::Damage;
-use super::derived::Cache;
-use super::files::{Files, SEG};
-use super::layout::{Kind, Sixteen, section};
-use super::manifest::SegmentEntry;
-use super::matches::Matches;
-use super::options::Access;
 use crate::error::{Error, Result};
 use crate::matrix::StoredMatrix;
 use crate::record::Fields;
+use crate::store::files::{Files, SEG};
+use crate::store::format::container::{Container, Expected};
+use crate::store::format::damage::{Damage, Unreadable};
+use crate::store::format::manifest::SegmentEntry;
+use crate::store::layout::{Kind, Sixteen, section};
+use crate::store::options::Access;
+use matches::Matches;
 use sealed::Sealed;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -227,6 +230,22 @@ impl Segment {
             SegmentKind::Sealed(_, Ok(sealed)) => sealed.verify(self.records, report),
             SegmentKind::Sealed(_, Err(damage)) => report(damage.error()),
             SegmentKind::Memory(_) => {}
+        }
+    }
+}
+
+impl Segment {
+    /// Says that record `n` could not be read, or that none can where the whole file cannot be used, and passes on an
+    /// error that is no damage.
+    pub(crate) fn unreadable(&self, n: u32, error: Error) -> Result<Unreadable> {
+        Unreadable::new(self.id(n).ok(), self.behind(), error)
+    }
+
+    /// How many records one place among those that a reader goes through stands for.
+    pub(crate) fn behind(&self) -> u64 {
+        match self.damage() {
+            Some(_) => self.entry().map_or(0, |entry| entry.live()),
+            None => 1,
         }
     }
 }

@@ -6,16 +6,16 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::matrix::{MatrixView, Precision, StoredMatrix};
 use crate::record::Fields;
-use crate::store::bits::Bits;
-use crate::store::container::{Container, SectionEntry};
+use crate::store::format::bits::Bits;
+use crate::store::format::container::{Container, SectionEntry};
+use crate::store::format::manifest::SegmentEntry;
 use crate::store::layout::{ALIGN, Field, LARGE_ALIGN, LARGE_BYTES, hex, id_entry, record_entry, section};
-use crate::store::manifest::SegmentEntry;
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
 /// A file of records whose frame is whole.
 #[derive(Debug)]
-pub(super) struct Sealed {
+pub(crate) struct Sealed {
     file: Container,
     matrices: SectionEntry,
     fields: SectionEntry,
@@ -25,7 +25,7 @@ pub(super) struct Sealed {
     /// Records whose values are known to be finite.
     finite: Bits,
     /// Stands in for a damaged table of ids.
-    pub(super) rebuilt: OnceLock<Rebuilt>,
+    pub(crate) rebuilt: OnceLock<Rebuilt>,
 }
 
 /// A record entry that was checked against the sections.
@@ -42,7 +42,7 @@ struct Place {
 }
 
 impl Sealed {
-    pub(super) fn new(file: Container, entry: &SegmentEntry) -> Result<Sealed> {
+    pub(crate) fn new(file: Container, entry: &SegmentEntry) -> Result<Sealed> {
         let (counts, records) = (file.counts(), u64::from(entry.records));
         if counts.records != records || counts.rows != entry.rows || file.identity().file != entry.uuid {
             let what = format!("not the segment {} of {records} records that the manifest names", hex(&entry.uuid));
@@ -118,7 +118,7 @@ impl Sealed {
     }
 
     /// Line `n` of the id table: hash and record.
-    pub(super) fn id_line(&self, n: u32) -> Result<(u64, u32)> {
+    pub(crate) fn id_line(&self, n: u32) -> Result<(u64, u32)> {
         let offset = self.id_table.offset + u64::from(n) * id_entry::BYTES as u64;
         let line = self.file.read(offset, id_entry::BYTES as u64)?;
         let record = id_entry::RECORD.number(&line) as u32;
@@ -131,31 +131,31 @@ impl Sealed {
 
 /// What a segment answers about its records; see the methods of the same names there.
 impl Sealed {
-    pub(super) fn id_of(&self, n: u32) -> Result<&str> {
+    pub(crate) fn id_of(&self, n: u32) -> Result<&str> {
         self.id(&self.place(n)?)
     }
 
-    pub(super) fn seq(&self, n: u32) -> Result<u64> {
+    pub(crate) fn seq(&self, n: u32) -> Result<u64> {
         Ok(self.place(n)?.seq)
     }
 
-    pub(super) fn fields(&self, n: u32) -> Result<Fields> {
+    pub(crate) fn fields(&self, n: u32) -> Result<Fields> {
         let (offset, length) = self.place(n)?.fields;
         let bytes = self.file.read(offset, length)?;
         Fields::from_json(&bytes)
             .ok_or_else(|| self.file.corrupt(offset, format!("record {n}: fields that are no JSON object")))
     }
 
-    pub(super) fn rows(&self, n: u32) -> Result<usize> {
+    pub(crate) fn rows(&self, n: u32) -> Result<usize> {
         Ok(self.place(n)?.rows)
     }
 
-    pub(super) fn size(&self, n: u32) -> Result<(u64, u64)> {
+    pub(crate) fn size(&self, n: u32) -> Result<(u64, u64)> {
         let place = self.place(n)?;
         Ok((place.rows as u64, place.matrix.1 + place.fields.1 + place.id.1))
     }
 
-    pub(super) fn matrix(&self, n: u32) -> Result<StoredMatrix<'_>> {
+    pub(crate) fn matrix(&self, n: u32) -> Result<StoredMatrix<'_>> {
         let place = self.place(n)?;
         let (offset, length) = place.matrix;
         let values = match self.file.read(offset, length)? {
@@ -174,7 +174,7 @@ impl Sealed {
         Ok(StoredMatrix::trusted(place.rows, place.dim, values))
     }
 
-    pub(super) fn with_stored<T>(&self, n: u32, take: impl FnOnce(&StoredRecord<'_>) -> Result<T>) -> Result<T> {
+    pub(crate) fn with_stored<T>(&self, n: u32, take: impl FnOnce(&StoredRecord<'_>) -> Result<T>) -> Result<T> {
         let place = self.place(n)?;
         let fields = self.file.read(place.fields.0, place.fields.1)?;
         let matrix = self.file.read(place.matrix.0, place.matrix.1)?;
@@ -189,7 +189,7 @@ impl Sealed {
         })
     }
 
-    pub(super) fn has_strays(&self, records: u32) -> Result<bool> {
+    pub(crate) fn has_strays(&self, records: u32) -> Result<bool> {
         let places: Result<Vec<(u64, u64)>> = (0..records).map(|n| Ok(self.place(n)?.matrix)).collect();
         let mut places = places?;
         places.sort_unstable();
@@ -204,15 +204,15 @@ impl Sealed {
         Ok(self.matrices.offset + self.matrices.length > at.next_multiple_of(ALIGN))
     }
 
-    pub(super) fn table_bytes(&self) -> u64 {
+    pub(crate) fn table_bytes(&self) -> u64 {
         [self.fields, self.ids, self.records, self.id_table].iter().map(|section| section.length).sum()
     }
 
-    pub(super) fn check_sums(&self) -> Result<()> {
+    pub(crate) fn check_sums(&self) -> Result<()> {
         self.file.check_all()
     }
 
-    pub(super) fn verify(&self, records: u32, report: &mut dyn FnMut(Error)) {
+    pub(crate) fn verify(&self, records: u32, report: &mut dyn FnMut(Error)) {
         for block in 0..self.file.block_count() {
             if let Err(error) = self.file.check_block(block) {
                 report(error);

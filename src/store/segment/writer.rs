@@ -3,8 +3,8 @@
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::matrix::Precision;
-use crate::store::container::{Counts, Finished, Identity, Writer};
 use crate::store::files::File;
+use crate::store::format::container::{Counts, Finished, Identity, Writer};
 use crate::store::layout::{ALIGN, Kind, LARGE_ALIGN, LARGE_BYTES, id_entry, record_entry, section};
 use xxhash_rust::xxh3::xxh3_64;
 

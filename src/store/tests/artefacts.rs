@@ -1,7 +1,7 @@
 //! Artefacts of any kind: built once, kept, never worth an answer, and not asked of the disk again and again.
 
 use super::*;
-use crate::store::container::Identity;
+use crate::store::format::container::Identity;
 use crate::store::layout::{Kind, section};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -52,7 +52,7 @@ fn check(tiny: &Tiny, segment: &Segment, view: Option<&ViewFile>) {
 
 /// Hands over every segment of the collection with the raw rows and with each of its views.
 fn each(store: &Store, mut take: impl FnMut(&Snapshot, &Segment, Option<&ViewFile>)) {
-    let snapshot = Snapshot::new(store, "c").unwrap();
+    let snapshot = store.snapshot("c").unwrap();
     let names: Vec<_> = snapshot.view_names().map(str::to_owned).collect();
     for part in snapshot.segments() {
         take(&snapshot, &part.segment, None);
@@ -163,7 +163,7 @@ fn files_of_other_segments_and_views_and_well_summed_nonsense_are_not_used() {
     let right = store.shared.derived.address(segment.entry().unwrap(), None, Kind::Codes);
     let forge = |kind, identity: Identity, sections: &[(u32, u32, &[u8])], counts| {
         let file = store.shared.files.create(&right.name).unwrap();
-        let mut out = container::Writer::new(file, kind, &identity).unwrap();
+        let mut out = crate::store::format::container::Writer::new(file, kind, &identity).unwrap();
         for (number, version, bytes) in sections {
             out.begin(*number, *version).unwrap();
             out.append(bytes).unwrap();
@@ -299,7 +299,7 @@ fn files_of_segments_and_views_that_are_gone_are_swept() {
 fn of_threads_that_want_the_same_one_builds_and_those_that_only_look_do_not_wait() {
     let vfs = MemoryVfs::default();
     let store = with_view(&vfs);
-    let snapshot = &Snapshot::new(&store, "c").unwrap();
+    let snapshot = &store.snapshot("c").unwrap();
     let segment = &snapshot.segments()[0].segment;
     let builds = &AtomicUsize::new(0);
     let (begun, has_begun) = channel();
@@ -333,7 +333,7 @@ fn threads_of_a_pool_that_build_the_same_at_once_all_get_it() {
     use rayon::prelude::*;
     let vfs = MemoryVfs::default();
     let store = with_view(&vfs);
-    let snapshot = Snapshot::new(&store, "c").unwrap();
+    let snapshot = store.snapshot("c").unwrap();
     let segment = &snapshot.segments()[0].segment;
     (0..64).into_par_iter().for_each(|_| {
         let slow = |out: &mut SectionsWriter<'_>| {

@@ -32,7 +32,7 @@ fn a_stray_file_of_the_largest_number_does_not_use_the_numbers_up() {
 fn a_snapshot_outlives_its_database_and_keeps_nobody_from_writing() {
     let vfs = MemoryVfs::default();
     let store = with_view(&vfs);
-    let snapshot = Snapshot::new(&store, "c").unwrap();
+    let snapshot = store.snapshot("c").unwrap();
     let (records, derived) = (snapshot.len(), files(&vfs, ".odrv").len());
     drop(store);
     let again = writer(&vfs);

@@ -20,6 +20,7 @@ mod disk;
 #[cfg(any(test, feature = "testing"))]
 mod faulty;
 mod kind;
+pub(crate) mod map;
 #[cfg_attr(not(any(test, feature = "testing")), allow(dead_code))] // only tests look at what was done to it
 mod memory;
 #[cfg(not(unix))]
@@ -33,7 +34,7 @@ mod tree;
 #[cfg(unix)]
 mod unix;
 
-pub use super::map::{Region, Unchanging, Words};
+pub use crate::store::vfs::map::{Region, Unchanging, Words};
 pub use disk::DiskVfs;
 #[cfg(any(test, feature = "testing"))]
 pub use faulty::{Fault, FaultyVfs};

@@ -1,0 +1,34 @@
+//! What the store trusts a file system with.
+//!
+//! Of network file systems, and of those made by a program or unknown, nobody can say what locks and syncs are worth there,
+//! and mapped pages that cannot be fetched kill the process. So their files are read, not mapped, and a database is written
+//! there only when the caller says so.
+
+use crate::error::{Error, Result};
+use crate::store::Access;
+use crate::store::Mode;
+use crate::store::Options;
+use crate::store::vfs::FileSystem;
+use std::path::Path;
+
+/// The options that suit the place where `path` lies.
+///
+/// # Errors
+/// [`Error::Unusable`] for a writer that did not say that it knows where it writes.
+pub(crate) fn admit(path: &Path, mode: Mode, options: Options) -> Result<Options> {
+    let what = match options.vfs.file_system(path) {
+        FileSystem::Local => return Ok(options),
+        FileSystem::Network(name) => format!("a network, shared or FUSE file system ({name})"),
+        FileSystem::Unknown(what) => what,
+    };
+    match mode {
+        Mode::Write { .. } if !options.allow_network => Err(Error::unusable(
+            path,
+            format!(
+                "lies on {what}, where commits may not survive and locks may not hold: write to a local disk, or say \
+                 `DatabaseOptions::allow_network_fs(true)` (`--allow-network-fs`)"
+            ),
+        )),
+        _ => Ok(Options { access: Access::Read, ..options }),
+    }
+}

@@ -1,0 +1,95 @@
+//! Damage that is kept until somebody asks for what it hit, and what it keeps an answer from saying.
+
+use crate::error::{Error, Result};
+use std::fmt;
+use std::path::PathBuf;
+
+/// The content of an [`Error::Corrupt`] or [`Error::Version`], which can be handed out again and again.
+#[derive(Clone, Debug)]
+pub(crate) enum Damage {
+    Corrupt { path: PathBuf, offset: Option<u64>, what: String },
+    Version { path: PathBuf, found: String, supported: String },
+}
+
+impl Damage {
+    pub(crate) fn error(&self) -> Error {
+        match self.clone() {
+            Damage::Corrupt { path, offset, what } => Error::Corrupt { path, offset, what },
+            Damage::Version { path, found, supported } => Error::Version { path, found, supported },
+        }
+    }
+
+    /// File, place in it, and what is wrong there.
+    pub(crate) fn into_parts(self) -> (PathBuf, Option<u64>, String) {
+        match self {
+            Damage::Corrupt { path, offset, what } => (path, offset, what),
+            Damage::Version { path, found, supported } => {
+                (path, None, format!("format {found}, this release reads {supported}"))
+            }
+        }
+    }
+}
+
+impl TryFrom<Error> for Damage {
+    type Error = Error;
+
+    /// Keeps damage, unreadable files included; gives every other error back.
+    fn try_from(error: Error) -> Result<Damage> {
+        match error {
+            Error::Corrupt { path, offset, what } => Ok(Damage::Corrupt { path, offset, what }),
+            Error::Version { path, found, supported } => Ok(Damage::Version { path, found, supported }),
+            // A sector that cannot be read costs what lies in it, not the whole database.
+            Error::Io { path, operation: "read", source } => {
+                Ok(Damage::Corrupt { path, offset: None, what: format!("it cannot be read: {source}") })
+            }
+            other => Err(other),
+        }
+    }
+}
+
+/// Records that could not be read: one, or all of a file whose frame is damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unreadable {
+    /// The id, where that much can be read of a single record.
+    pub id: Option<String>,
+    /// How many records.
+    pub records: u64,
+    /// The damaged file.
+    pub path: PathBuf,
+    /// Where in it, in bytes from its start, when that is known.
+    pub offset: Option<u64>,
+    /// What is wrong there.
+    pub what: String,
+}
+
+impl Unreadable {
+    /// `records` records that cannot be read because of `error`.
+    ///
+    /// # Errors
+    /// The error itself when it is not damage.
+    pub(crate) fn new(id: Option<&str>, records: u64, error: Error) -> Result<Unreadable> {
+        let (path, offset, what) = Damage::try_from(error)?.into_parts();
+        Ok(Unreadable { id: id.map(str::to_owned), records, path, offset, what })
+    }
+
+    /// The damage as an error that says what it cost.
+    pub fn error(&self) -> Error {
+        Error::corrupt(&self.path, self.offset, format!("{} cannot be read: {}", self.subject(), self.what))
+    }
+
+    fn subject(&self) -> String {
+        match (&self.id, self.records) {
+            (Some(id), _) => format!("record `{id}`"),
+            (None, 1) => "a record of unknown id".to_owned(),
+            (None, records) => format!("{records} records"),
+        }
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.offset.map(|at| format!(" at byte {at}")).unwrap_or_default();
+        write!(f, "{} cannot be read: {}{at}: {}", self.subject(), self.path.display(), self.what)
+    }
+}

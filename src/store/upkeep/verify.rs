@@ -1,0 +1,331 @@
+//! Looking for damage, everywhere, without stopping at the first.
+//!
+//! Works on the files alone, read and never mapped, beside a running writer: every manifest is pinned while its files are
+//! looked at. What no manifest names is listed, not judged.
+
+use crate::error::{Error, Result};
+use crate::matrix::MatrixView;
+use crate::store::Access;
+use crate::store::Options;
+use crate::store::Segment;
+use crate::store::derived::{self, Derived, DerivedRows};
+use crate::store::files::{DERIVED, Files, SEG, VIEW, is_missing};
+use crate::store::format::deletes;
+use crate::store::format::log::{self, Cursor};
+use crate::store::format::manifest::{FileEntry, Manifest, SegmentEntry};
+use crate::store::format::view_file;
+use crate::store::layout::{Kind, hex, root_of};
+use crate::store::version::replay::Replay;
+use crate::store::version::{self, CollectionVersion, Pin, Version};
+use rayon::prelude::*;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+/// How closely to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Depth {
+    /// Manifests, headers, footers, roots, lengths; delete sets and views in full.
+    Metadata,
+    /// Every byte, and what the bytes mean.
+    Deep,
+    /// As `Deep`, and every derived row is made again and compared, bit for bit.
+    Derived,
+}
+
+/// One damaged place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// The file.
+    pub path: PathBuf,
+    /// Where in it, in bytes from its start, when that is known.
+    pub offset: Option<u64>,
+    /// What is wrong there.
+    pub what: String,
+    /// Whether it does no harm: a derived file that nobody will believe, and that is rebuilt when it is next needed. (One
+    /// that would be believed and holds wrong rows does harm.)
+    pub derived: bool,
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verification {
+    /// Every damaged place.
+    pub findings: Vec<Finding>,
+    /// Files looked at.
+    pub files: u64,
+    /// Their length together.
+    pub bytes: u64,
+    /// Live records of the newest version that were looked at.
+    pub records: u64,
+    /// Files that nothing names; a writer removes those that are its own.
+    pub orphans: Vec<PathBuf>,
+}
+
+impl Verification {
+    /// Whether nothing is lost and no answer can be wrong.
+    pub fn is_clean(&self) -> bool {
+        self.findings.iter().all(|finding| finding.derived)
+    }
+}
+
+/// [`verify_path`] for files that are at hand.
+pub(crate) fn verify(files: &Files, depth: Depth) -> Result<Verification> {
+    let mut check =
+        Check { files, depth, report: Verification::default(), seen: HashMap::new(), noted: HashSet::new() };
+    let pins = check.pin_all()?;
+    if pins.is_empty() && check.report.findings.is_empty() {
+        return Err(Error::not_found("database", files.root().display().to_string(), [""; 0]));
+    }
+    let mut manifests = Vec::new();
+    for (generation, pin) in pins {
+        check.report.files += 1;
+        check.report.bytes += pin.file().bytes()?;
+        match Manifest::read(pin.file(), generation) {
+            Ok((manifest, _)) => manifests.push((manifest, pin)),
+            Err(error) => check.note(error, false)?,
+        }
+    }
+    for (manifest, _) in &manifests {
+        check.manifest(manifest)?;
+    }
+    if let Some((newest, _)) = manifests.last() {
+        check.derived(newest)?;
+    }
+    // What the newest log holds can be looked at only on top of the newest version.
+    let logged = match manifests.pop() {
+        None => Vec::new(),
+        Some((newest, pin)) => {
+            let kept: Vec<String> = newest.kept().collect();
+            let logged = check.newest(newest, pin)?;
+            kept.into_iter().chain(logged).collect()
+        }
+    };
+    check.orphans(manifests.iter().flat_map(|(manifest, _)| manifest.kept()).chain(logged).collect())?;
+    Ok(check.report)
+}
+
+/// Looks at the database in a directory, also at one that cannot be opened any more.
+///
+/// # Errors
+/// [`Error::NotFound`] when there is none, [`Error::Io`] when it cannot be looked at.
+pub fn verify_path(path: &Path, options: Options, depth: Depth) -> Result<Verification> {
+    verify(&version::at(options.vfs, path)?, depth)
+}
+
+struct Check<'a> {
+    files: &'a Files,
+    depth: Depth,
+    report: Verification,
+    /// Files looked at already, with the entry that named them.
+    seen: HashMap<String, FileEntry>,
+    /// Places written down already: every record in a damaged block meets it again.
+    noted: HashSet<(PathBuf, Option<u64>, String)>,
+}
+
+impl Check<'_> {
+    /// Writes damage down; gives back every other error.
+    fn note(&mut self, error: Error, derived: bool) -> Result<()> {
+        let found = Finding::new(error, derived)?;
+        if self.noted.insert((found.path.clone(), found.offset, found.what.clone())) {
+            self.report.findings.push(found);
+        }
+        Ok(())
+    }
+
+    /// Pins every manifest there is, oldest first.
+    fn pin_all(&mut self) -> Result<Vec<(u64, Pin)>> {
+        let mut pins = Vec::new();
+        for generation in version::generations(self.files)? {
+            match version::pin(self.files, generation) {
+                Ok(pin) => pins.extend(pin.map(|pin| (generation, pin))),
+                Err(error) => self.note(error, false)?,
+            }
+        }
+        Ok(pins)
+    }
+
+    fn manifest(&mut self, manifest: &Manifest) -> Result<()> {
+        for segment in &manifest.segments {
+            self.segment(manifest, segment)?;
+        }
+        for view in manifest.collections.iter().flat_map(|collection| &collection.views) {
+            if self.begin(format!("{VIEW}/{}", view.file.name), &view.file)?
+                && let Err(error) = view_file::read(self.files, manifest.database, view)
+            {
+                self.note(error, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a file is there and to be looked at now: older and newer manifests share most of theirs.
+    fn begin(&mut self, name: String, entry: &FileEntry) -> Result<bool> {
+        if self.seen.insert(name.clone(), entry.clone()).is_some_and(|before| before == *entry) {
+            return Ok(false);
+        }
+        self.report.files += 1;
+        self.report.bytes += entry.bytes;
+        match self.files.open(&name) {
+            Err(error) if is_missing(&error) => {
+                let what = format!("the file is missing: {} bytes with the root {}", entry.bytes, hex(&entry.root));
+                self.note(Error::corrupt(self.files.path(&name), None, what), false)?;
+                Ok(false)
+            }
+            Err(error) => self.note(error, false).map(|()| false),
+            Ok(_) => Ok(true),
+        }
+    }
+
+    fn segment(&mut self, manifest: &Manifest, entry: &SegmentEntry) -> Result<()> {
+        if self.begin(format!("{SEG}/{}", entry.file.name), &entry.file)? {
+            let segment = Segment::open(self.files, Access::Read, manifest.database, entry)?;
+            let mut found = Vec::new();
+            match self.depth {
+                Depth::Metadata => found.extend(segment.damage()),
+                Depth::Deep | Depth::Derived => segment.verify(&mut |error| found.push(error)),
+            }
+            for error in found {
+                self.note(error, false)?;
+            }
+        }
+        if let Some(set) = &entry.deletes
+            && self.begin(format!("{SEG}/{}", set.file.name), &set.file)?
+            && let Err(error) = deletes::read(self.files, manifest.database, entry, set)
+        {
+            self.note(error, false)?;
+        }
+        Ok(())
+    }
+
+    /// Derived files of the newest version: those of older ones are as good as gone.
+    fn derived(&mut self, manifest: &Manifest) -> Result<()> {
+        let derived = Derived::new(self.files.clone(), Access::Read, manifest.database, false);
+        let segments: HashMap<u64, &SegmentEntry> =
+            manifest.segments.iter().map(|segment| (segment.file.no(), segment)).collect();
+        let views = manifest.collections.iter().flat_map(|collection| &collection.views);
+        let views: HashMap<u64, &FileEntry> = views.map(|view| (view.file.no(), &view.file)).collect();
+        for name in self.files.list_if_there(DERIVED)? {
+            let Some((segment_no, view_no, kind)) = derived::parse(&name) else { continue };
+            let view = views.get(&view_no).map(|file| (view_no, file.root));
+            let segment = segments.get(&segment_no).filter(|_| view.is_some() || view_no == 0);
+            let Some(segment) = segment else { continue };
+            let address = derived.address(segment, view, kind);
+            self.report.files += 1;
+            match self.files.bytes_of(&address.name) {
+                Ok(bytes) => self.report.bytes += bytes,
+                Err(error) => {
+                    self.note(error, true)?;
+                    continue;
+                }
+            }
+            // What the sections of other kinds mean is known to the rooms above, which believe none that is wrong.
+            let checked = match kind {
+                Kind::Rows => derived.load::<DerivedRows>(&address).map(drop),
+                _ => derived.sections(&address).map(drop),
+            };
+            if let Err(error) = checked {
+                self.note(error, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what nothing names.
+    fn orphans(&mut self, reachable: HashSet<String>) -> Result<()> {
+        for dir in [SEG, VIEW] {
+            for name in self.files.list_if_there(dir)?.into_iter().map(|name| format!("{dir}/{name}")) {
+                if !reachable.contains(&name) {
+                    self.report.orphans.push(self.files.path(&name));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The log on top of the newest version; gives the segment files that it names. Deep: live ids are unique in each
+    /// collection, and matrices that the log names can be read.
+    fn newest(&mut self, manifest: Manifest, pin: Pin) -> Result<Vec<String>> {
+        let version = Version::load(self.files, Access::Read, manifest, pin, None)?;
+        for number in Cursor::logs(self.files, version.manifest.first_log())? {
+            self.report.files += 1;
+            match self.files.bytes_of(&log::name_of(number)) {
+                Ok(bytes) => self.report.bytes += bytes,
+                Err(error) => self.note(error, false)?,
+            }
+        }
+        let mut replay = Replay::new(&version, Access::Read);
+        let version = match replay.catch_up(self.files, &version) {
+            Ok(next) => next.unwrap_or(version),
+            // A writer has published meanwhile; what was looked at was whole.
+            Err(_) if !version::is_newest(self.files, version.generation)? => version,
+            Err(error) => {
+                self.note(error, false)?;
+                version
+            }
+        };
+        if self.depth >= Depth::Deep {
+            version.collections.values().try_for_each(|collection| self.ids(collection))?;
+        }
+        if self.depth == Depth::Derived {
+            self.rows(&version)?;
+        }
+        Ok(replay.direct().map(|name| format!("{SEG}/{name}")).collect())
+    }
+
+    fn ids(&mut self, collection: &CollectionVersion) -> Result<()> {
+        let mut ids = HashSet::new();
+        for part in &collection.segments {
+            for n in (0..part.segment.records()).filter(|n| !part.deleted.contains(*n)) {
+                if part.segment.memory().is_some()
+                    && let Err(error) = part.segment.matrix(n)
+                {
+                    self.note(error, false)?;
+                }
+                // Damage was noted when the segment was looked at.
+                let Ok(id) = part.segment.id(n) else { continue };
+                self.report.records += 1;
+                if !ids.insert(root_of(id.as_bytes())) {
+                    let what = format!("record {n}: the id `{id}` is live in another segment too");
+                    self.note(Error::corrupt(part.segment.path(), None, what), false)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Derived rows are those that the views make of the records.
+    fn rows(&mut self, version: &Version) -> Result<()> {
+        let derived = Derived::new(self.files.clone(), Access::Read, version.manifest.database, false);
+        for collection in version.collections.values() {
+            for (part, view) in
+                collection.segments.iter().flat_map(|part| collection.views.values().map(move |view| (part, view)))
+            {
+                let Some(entry) = part.segment.entry() else { continue };
+                let address = derived.address(entry, Some((view.no, view.root)), Kind::Rows);
+                // What cannot be loaded was noted before, or is not there.
+                let Ok(rows) = derived.load::<DerivedRows>(&address) else { continue };
+                let wrong = (0..part.segment.records()).into_par_iter().find_map_first(|n| {
+                    let raw = part.segment.matrix(n).ok()?;
+                    let same = view.derive(raw.view()).and_then(|made| Ok(is_same(made.view(), rows.matrix(n)?)));
+                    match same {
+                        Ok(true) => None,
+                        Ok(false) => Some(format!("the rows of record {n} are not those that the view makes")),
+                        Err(error) => Some(format!("the rows of record {n} cannot be made again: {error}")),
+                    }
+                });
+                if let Some(what) = wrong {
+                    self.note(Error::corrupt(self.files.path(&address.name), None, what), false)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_same(one: MatrixView<'_>, other: MatrixView<'_>) -> bool {
+    let bits = |rows: MatrixView<'_>| rows.values().iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    one.rows() == other.rows() && bits(one) == bits(other)
+}

@@ -1,0 +1,201 @@
+//! One collection at one moment: what a reader holds while writers go on.
+
+use crate::error::{Error, Result};
+use crate::matrix::StoredMatrix;
+use crate::record::{Fields, Record, Schema};
+use crate::store::Build;
+use crate::store::CollectionVersion;
+use crate::store::DerivedRows;
+use crate::store::Segment;
+use crate::store::SegmentRef;
+use crate::store::Version;
+use crate::store::ViewFile;
+use crate::store::derived::{Artefact, Derived, Make};
+use std::sync::Arc;
+
+/// Name of the view that every collection has: the rows as they were given.
+pub const RAW: &str = "raw";
+
+/// One version of a collection. Cheap to clone; as long as one lives, the files it reads stay on disk: also after the
+/// collection or the database was dropped. It does not keep the database locked for writing.
+#[derive(Clone)]
+pub struct Snapshot {
+    derived: Arc<Derived>,
+    version: Arc<Version>,
+    collection: Arc<CollectionVersion>,
+}
+
+impl Snapshot {
+    /// Collection `name` in a version.
+    pub(crate) fn new(derived: &Arc<Derived>, version: Arc<Version>, name: &str) -> Result<Snapshot> {
+        let collection = version.collection(name)?.clone();
+        Ok(Snapshot { derived: Arc::clone(derived), version, collection })
+    }
+
+    /// Number of the manifest that the version is based on. It grows whenever commits are written out into files, not with each commit:
+    /// two snapshots of the same generation may differ.
+    pub fn generation(&self) -> u64 {
+        self.version.generation
+    }
+
+    /// What all records share.
+    pub fn schema(&self) -> &Schema {
+        &self.collection.schema
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.collection.records as usize
+    }
+
+    /// Whether there are no records.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The record of that id, without reading its parts yet.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the table of ids lies in a damaged block.
+    pub fn entry(&self, id: &str) -> Result<Option<Entry<'_>>> {
+        let found = self.collection.find(id)?;
+        Ok(found.map(|(part, number)| Entry { segment: &self.collection.segments[part].segment, number }))
+    }
+
+    /// The record of that id, with its matrix copied out.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when it lies in a damaged block.
+    pub fn get(&self, id: &str) -> Result<Option<Record>> {
+        self.entry(id)?.map(|entry| entry.to_record()).transpose()
+    }
+
+    /// All records, older segments first, without reading any of them yet. One entry stands for all records of a file
+    /// that cannot be used as a whole, and answers every question with the damage: see [`Entry::records`].
+    pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.collection.segments.iter().flat_map(|part| {
+            let unusable = part.segment.damage().is_some() && part.live() > 0;
+            (0..part.segment.records())
+                .filter(|number| !part.deleted.contains(*number))
+                .chain(unusable.then_some(0))
+                .map(|number| Entry { segment: &part.segment, number })
+        })
+    }
+
+    /// As `Store::rows`.
+    pub(crate) fn rows(&self, segment: &Segment, view: &ViewFile, build: &Build<'_>) -> Result<Arc<DerivedRows>> {
+        self.derived.rows(segment, view, build)
+    }
+
+    /// An artefact of a segment and, where it needs one, a view: remembered, or loaded from its file. Cheap enough to ask in
+    /// every query, also when there is none, which is remembered until it is built here or a new manifest is read.
+    pub(crate) fn artefact<A: Artefact>(&self, segment: &Segment, view: Option<&ViewFile>) -> Option<Arc<A>> {
+        self.derived.get(segment, view)
+    }
+
+    /// The same, built where there is none: into a file, or in memory where none can be written. `make` must not ask for
+    /// the same artefact; it may be called twice.
+    ///
+    /// # Errors
+    /// Those of `make`, and [`Error::Corrupt`] when [`Artefact::read`] refuses what it made.
+    pub(crate) fn build_artefact<A: Artefact>(
+        &self,
+        segment: &Segment,
+        view: Option<&ViewFile>,
+        make: &Make<'_>,
+    ) -> Result<Arc<A>> {
+        self.derived.get_or_build(segment, view, make)
+    }
+
+    /// The same, built whether there is one or not.
+    ///
+    /// # Errors
+    /// As [`Snapshot::build_artefact`].
+    pub(crate) fn rebuild_artefact<A: Artefact>(
+        &self,
+        segment: &Segment,
+        view: Option<&ViewFile>,
+        make: &Make<'_>,
+    ) -> Result<Arc<A>> {
+        self.derived.rebuild(segment, view, make)
+    }
+
+    pub(crate) fn segments(&self) -> &[SegmentRef] {
+        &self.collection.segments
+    }
+
+    /// The names of all views, of damaged ones too.
+    pub(crate) fn view_names(&self) -> impl Iterator<Item = &str> {
+        self.collection.view_names()
+    }
+
+    /// The parameters of view `name`.
+    pub(crate) fn view(&self, name: &str) -> Result<&Arc<ViewFile>> {
+        self.collection.view(name).map_err(|error| match error {
+            Error::NotFound { .. } => {
+                Error::not_found("view", name, std::iter::once(RAW).chain(self.collection.view_names()))
+            }
+            other => other,
+        })
+    }
+}
+
+/// A record of a snapshot, read piece by piece as it is asked.
+#[derive(Clone, Copy)]
+pub struct Entry<'a> {
+    segment: &'a Segment,
+    number: u32,
+}
+
+impl<'a> Entry<'a> {
+    /// How many records it stands for: 1, or as many as a file held of which none can be read.
+    pub fn records(&self) -> u64 {
+        self.segment.behind()
+    }
+
+    /// Its id.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when it lies in a damaged block; likewise for the other parts.
+    pub fn id(&self) -> Result<&'a str> {
+        self.segment.id(self.number)
+    }
+
+    /// Its fields.
+    ///
+    /// # Errors
+    /// As [`Entry::id`].
+    pub fn fields(&self) -> Result<Fields> {
+        self.named(self.segment.fields(self.number))
+    }
+
+    /// Number of its rows.
+    ///
+    /// # Errors
+    /// As [`Entry::id`].
+    pub fn rows(&self) -> Result<usize> {
+        self.named(self.segment.rows(self.number))
+    }
+
+    /// Its matrix, borrowed from the file where it is stored as `f32`.
+    ///
+    /// # Errors
+    /// As [`Entry::id`].
+    pub fn matrix(&self) -> Result<StoredMatrix<'a>> {
+        self.named(self.segment.matrix(self.number))
+    }
+
+    /// All of it, copied out.
+    ///
+    /// # Errors
+    /// As [`Entry::id`].
+    pub fn to_record(&self) -> Result<Record> {
+        let matrix = self.matrix()?.into_matrix();
+        Ok(Record { id: Some(self.id()?.to_owned()), matrix, fields: self.fields()? })
+    }
+
+    /// Says in an error of damage which record it hit.
+    fn named<T>(&self, read: Result<T>) -> Result<T> {
+        read.or_else(|error| Err(self.segment.unreadable(self.number, error)?.error()))
+    }
+}

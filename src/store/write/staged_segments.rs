@@ -1,0 +1,139 @@
+//! Segments written beside the commits, for a publish that will name them: by compaction and by bulk loading. Until then
+//! nothing names them, and what is not named is not there.
+
+use super::publish::{Step, Stop, read_back, seal, segment_about, segment_entry};
+use crate::random::{unique, unique_bytes};
+use crate::store::files::SEG;
+use crate::store::format::container::Identity;
+use crate::store::format::manifest::SegmentEntry;
+use crate::store::options::Access;
+use crate::store::segment::{self, Segment, SegmentWriter, StoredRecord};
+use crate::store::shared::Shared;
+use crate::store::version::CollectionVersion;
+use std::sync::Arc;
+
+/// Bytes of matrices in a segment.
+pub(crate) const LARGEST: u64 = 1 << 30;
+
+/// Segments of one collection in the making.
+#[derive(Debug)]
+pub(crate) struct Aside {
+    shared: Arc<Shared>,
+    collection: Arc<CollectionVersion>,
+    open: Option<(SegmentWriter, Identity, String)>,
+    entries: Vec<SegmentEntry>,
+    /// Of the files, so that nobody takes them for garbage.
+    numbers: Vec<u64>,
+    names: Vec<String>,
+    /// Whether a manifest may name the files by now.
+    kept: bool,
+}
+
+impl Aside {
+    pub(crate) fn new(shared: &Arc<Shared>, collection: &Arc<CollectionVersion>) -> Aside {
+        let (shared, collection) = (shared.clone(), collection.clone());
+        Aside {
+            shared,
+            collection,
+            open: None,
+            entries: Vec::new(),
+            numbers: Vec::new(),
+            names: Vec::new(),
+            kept: false,
+        }
+    }
+
+    /// Appends a record; it goes into the next segment when the open one is full.
+    pub(crate) fn push(&mut self, record: &StoredRecord<'_>) -> Step<()> {
+        let most = self.shared.tuning.table_bytes;
+        if self.open.as_ref().is_some_and(|(out, ..)| out.offset() >= LARGEST || out.waiting_bytes() as u64 >= most) {
+            self.seal()?;
+        }
+        if let Some((out, ..)) = &mut self.open {
+            return Ok(out.push(record)?);
+        }
+        let number = {
+            let mut writer = self.shared.writer()?;
+            writer.newest.check_place(&self.shared.files)?;
+            let number = writer.number();
+            writer.making.insert(number);
+            number
+        };
+        self.numbers.push(number);
+        let name = segment::name_of(number, unique());
+        self.names.push(name.clone());
+        let database = self.shared.version().manifest.database;
+        let identity = Identity { database, file: unique_bytes(), ..Identity::default() };
+        let file = self.shared.files.create(&format!("{SEG}/{name}"))?;
+        let mut out = SegmentWriter::new(file, &identity, &segment_about(&self.collection))?;
+        out.push(record)?;
+        self.open = Some((out, identity, name));
+        Ok(())
+    }
+
+    /// Ends the open segment.
+    pub(crate) fn seal(&mut self) -> Step<()> {
+        if let Some((out, identity, name)) = self.open.take() {
+            let (finished, written) = out.finish(self.collection.schema.dim as u64)?;
+            self.entries.push(segment_entry(&self.collection, seal(finished, name)?, identity, written));
+        }
+        Ok(())
+    }
+
+    /// Ends the last segment, makes the names durable, and opens all of them.
+    pub(crate) fn finish(&mut self) -> Step<Vec<Arc<Segment>>> {
+        self.seal()?;
+        self.shared.files.sync_dir(SEG).map_err(Stop::Poison)?;
+        self.read_back()
+    }
+
+    /// Opens the finished segments after a look at every byte: nothing takes the place of a record before it was read back.
+    pub(crate) fn read_back(&self) -> Step<Vec<Arc<Segment>>> {
+        let (files, access) = (&self.shared.files, self.shared.access);
+        let database = self.shared.version().manifest.database;
+        let mut segments = Vec::new();
+        for entry in &self.entries {
+            let again = Segment::open(files, Access::Read, database, entry)?;
+            if let Err(error) = again.check_sums() {
+                return Err(Stop::Refused(read_back(again.path(), error)));
+            }
+            let segment = Segment::open(files, access, database, entry)?;
+            if let Some(damage) = segment.damage() {
+                return Err(Stop::Refused(read_back(segment.path(), damage)));
+            }
+            segments.push(Arc::new(segment));
+        }
+        Ok(segments)
+    }
+
+    /// How many files are finished.
+    pub(crate) fn segments(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes of the finished files.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.file.bytes).sum()
+    }
+
+    /// Keeps the files from here on, unless it is certain that no manifest names them.
+    pub(crate) fn keep_unless(&mut self, unnamed: bool) {
+        self.kept = !unnamed;
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        self.open = None;
+        let (shared, numbers) = (&self.shared, &self.numbers);
+        if !self.kept {
+            for name in &self.names {
+                // What cannot be removed is swept later.
+                let _ = shared.files.remove(&format!("{SEG}/{name}"));
+            }
+        }
+        if let Ok(mut writer) = shared.unchecked_writer() {
+            writer.making.retain(|number| !numbers.contains(number));
+        }
+    }
+}
