@@ -1,39 +1,54 @@
-//! The one error type of the engine, told apart by who has to act.
+//! The one error type of the library, with variants grouped by who has to act.
 //!
-//! Three families, see [`ErrorKind`]: the *caller* asked for something impossible, the *environment* refused
-//! (disk, lock, permissions), or *damage* was found in a database. Messages say what failed, where, and what to do.
-//! Bytes from disk and text from users never panic: they end here.
+//! There are three families, see [`ErrorKind`]: the *caller* asked for something impossible, the *environment*
+//! refused (disk, lock, permissions), or *damage* was found in a database. Messages say what failed, where, and what
+//! to do. Bytes from disk and text from users never panic: they end here.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Shorthand for results of this crate.
+/// A result whose error is [`Error`] unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Who has to act on an [`Error`].
+/// Who has to act on an [`Error`]; see [`Error::kind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The request cannot be fulfilled as it stands: change the request or the input file.
     Caller,
-    /// The surroundings refused: disk, permissions, another writer.
+    /// The surroundings refused: disk, permissions, network, another writer.
     Environment,
-    /// A file of a database is damaged. Verifying names every place, repairing saves what is whole.
+    /// A file of a database is damaged, or of a newer format. [`Database::verify`](crate::Database::verify) names
+    /// every damaged place, [`DatabaseOptions::repair_to`](crate::DatabaseOptions::repair_to) saves what is whole.
     Damage,
 }
 
-/// Everything that can go wrong in the engine and in the rooms above it.
+/// Everything that can go wrong. Its `Display` is one line that names the place and says what to do.
+///
+/// # Examples
+///
+/// ```
+/// use otolith::{Database, Error, ErrorKind};
+///
+/// match Database::open_read_only("nowhere.otolith") {
+///     Ok(db) => println!("{:?}", db.collections()),
+///     Err(Error::NotFound { name, .. }) => println!("there is no database {name} yet"),
+///     Err(error) if error.kind() == ErrorKind::Damage => println!("{error}: restore the backup"),
+///     Err(error) => return Err(error),
+/// }
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A value has another shape, type or size than its place demands.
     #[error("{what}: expected {expected}, found {found}")]
     Mismatch {
-        /// What was looked at.
+        /// The value that was checked.
         what: String,
         /// What its place demands.
         expected: String,
-        /// What it is.
+        /// What it is instead.
         found: String,
     },
     /// A filter expression cannot be read.
@@ -41,7 +56,7 @@ pub enum Error {
     FilterSyntax {
         /// The whole expression.
         filter: String,
-        /// Where reading stopped, in bytes from the start.
+        /// Where reading stopped, in bytes from the start of the expression.
         at_byte: usize,
         /// What was expected there.
         what: String,
@@ -49,41 +64,41 @@ pub enum Error {
     /// An argument has a value that makes no sense.
     #[error("{what}: {why}")]
     Invalid {
-        /// Which argument.
+        /// The argument.
         what: String,
-        /// Why it is refused and what would be accepted.
+        /// Why it is refused, and what would be accepted.
         why: String,
     },
-    /// A named thing does not exist.
+    /// Something that was named does not exist.
     #[error("{what} `{name}`: not found{hint}")]
     NotFound {
-        /// The kind of thing: `collection`, `view`, `record`.
+        /// The kind of thing: `collection`, `view`, `database`, `model`.
         what: &'static str,
-        /// Its name.
+        /// The name that was asked for.
         name: String,
-        /// What there is instead, beginning with `: `, or empty.
+        /// The end of the message: names that do exist, say. May be empty.
         hint: String,
     },
     /// A name is taken already.
     #[error("{what} `{name}`: exists already")]
     Exists {
-        /// The kind of thing.
+        /// The kind of thing: `collection`, `view`.
         what: &'static str,
-        /// Its name.
+        /// The name that is taken.
         name: String,
     },
-    /// A file handed in (sound, model, table, array) cannot be used.
+    /// A file or directory that was handed in (a sound, a model, a table, a target) cannot be used.
     #[error("{}: {why}", path.display())]
     Unusable {
-        /// The file.
+        /// The path of the file or directory.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
     },
-    /// Something could not be fetched.
+    /// Something could not be fetched from the network.
     #[error("{url}: {why}")]
     Download {
-        /// Where from.
+        /// The address that was asked for.
         url: String,
         /// What the server or the network did, and what to do.
         why: String,
@@ -91,37 +106,37 @@ pub enum Error {
     /// The database was opened for reading only.
     #[error("{}: opened for reading only: open it with `Database::open` to write", path.display())]
     ReadOnly {
-        /// The database.
+        /// The directory of the database.
         path: PathBuf,
     },
-    /// A file operation failed.
+    /// The operating system refused an operation on a file.
     #[error("{}: {operation}: {source}", path.display())]
     Io {
-        /// The file or directory.
+        /// The path of the file or directory.
         path: PathBuf,
-        /// What was tried: `open`, `read`, `sync`, ..
+        /// The operation: `open`, `read`, `sync` and the like.
         operation: &'static str,
         /// What the operating system said.
         source: io::Error,
     },
-    /// Another process, or another handle of this one, is writing.
+    /// Another process, or another handle of this one, has the database open for writing.
     #[error("{}: locked by {holder}: wait for it to end, or open the database read-only", path.display())]
     Locked {
-        /// The database.
+        /// The directory of the database.
         path: PathBuf,
-        /// What the lock file says of its holder.
+        /// What the lock file says about its holder.
         holder: String,
     },
-    /// An earlier failure left it unknown what is on disk, or the directory is not what was opened any more, so this handle
-    /// writes no more.
+    /// This handle writes no more: an earlier failure left it unknown what is on disk, or the directory is not the
+    /// one that was opened any more. Reading goes on.
     #[error("{}: nothing more is written ({cause}): close the database and open it again", path.display())]
     Poisoned {
-        /// The database.
+        /// The directory of the database.
         path: PathBuf,
         /// What happened.
         cause: String,
     },
-    /// The disk is full. Nothing of the batch was kept; readers go on.
+    /// The disk is full. Nothing of the commit was kept; reading goes on, and so does writing once there is space.
     #[error("{}: disk full: free some space and try again", path.display())]
     DiskFull {
         /// The file that could not grow.
@@ -130,7 +145,7 @@ pub enum Error {
     /// A commit failed after its last step had begun: after reopening it is there wholly or not at all.
     #[error("{}: outcome of the commit unknown ({cause}): reopen the database to see whether it took place", path.display())]
     OutcomeUnknown {
-        /// The database.
+        /// The directory of the database.
         path: PathBuf,
         /// What failed.
         cause: String,
@@ -140,7 +155,7 @@ pub enum Error {
     Corrupt {
         /// The damaged file.
         path: PathBuf,
-        /// Where, in bytes from its start, when that is known.
+        /// Where the damage is, in bytes from the start of the file, when that is known.
         offset: Option<u64>,
         /// What is wrong there.
         what: String,
@@ -148,16 +163,16 @@ pub enum Error {
     /// A file was written by a release that this one does not understand.
     #[error("{}: format {found}, this release reads {supported}: use a newer otolith", path.display())]
     Version {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The version or flag found.
+        /// The version or the flag that was found.
         found: String,
-        /// What is understood.
+        /// The versions that this release reads.
         supported: String,
     },
 }
 
-/// An id as far as it helps to find the record, on one line.
+/// Shows an id on one line, as much of it as helps to find the record.
 struct Shown<'a>(&'a str);
 
 impl std::fmt::Display for Shown<'_> {
@@ -173,7 +188,7 @@ fn at(offset: Option<u64>) -> String {
 }
 
 impl Error {
-    /// Who has to act.
+    /// Returns who has to act.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Mismatch { .. }
@@ -193,7 +208,7 @@ impl Error {
         }
     }
 
-    /// A failed file operation; a full disk gets its own variant.
+    /// Makes an [`Error::Io`] of a failed file operation, or an [`Error::DiskFull`] where that was the reason.
     pub fn io(path: impl AsRef<Path>, operation: &'static str, source: io::Error) -> Error {
         let path = path.as_ref().to_path_buf();
         match source.kind() {
@@ -204,27 +219,27 @@ impl Error {
         }
     }
 
-    /// Damage in a file of a database.
+    /// Makes an [`Error::Corrupt`].
     pub fn corrupt(path: impl AsRef<Path>, offset: impl Into<Option<u64>>, what: impl Into<String>) -> Error {
         Error::Corrupt { path: path.as_ref().to_path_buf(), offset: offset.into(), what: what.into() }
     }
 
-    /// A file handed in that cannot be used.
+    /// Makes an [`Error::Unusable`].
     pub fn unusable(path: impl AsRef<Path>, why: impl Into<String>) -> Error {
         Error::Unusable { path: path.as_ref().to_path_buf(), why: why.into() }
     }
 
-    /// A value of another shape than its place demands.
+    /// Makes an [`Error::Mismatch`].
     pub fn mismatch(what: impl Into<String>, expected: impl ToString, found: impl ToString) -> Error {
         Error::Mismatch { what: what.into(), expected: expected.to_string(), found: found.to_string() }
     }
 
-    /// A senseless argument.
+    /// Makes an [`Error::Invalid`].
     pub fn invalid(what: impl Into<String>, why: impl Into<String>) -> Error {
         Error::Invalid { what: what.into(), why: why.into() }
     }
 
-    /// The same, of the record at this place of a batch, counted from 0.
+    /// Says in the message which record of a batch an error is about, by its id and its place counted from 0.
     pub(crate) fn of_record(self, at: usize, id: Option<&str>) -> Error {
         let record = match id {
             Some(id) => format!("record `{}` (number {at} of the batch, from 0)", Shown(id)),
@@ -239,7 +254,7 @@ impl Error {
         }
     }
 
-    /// A name that does not exist; `others` are the names that do.
+    /// Makes an [`Error::NotFound`]; the first eight of `others`, the names that do exist, go into its hint.
     pub fn not_found<N: AsRef<str>>(
         what: &'static str,
         name: impl Into<String>,

@@ -1,5 +1,6 @@
-//! Threads that share out work: those of rayon's global pool, made before anything needs them. The system may refuse threads (limits on
-//! processes), and a forked child has none of its parent's: there each thread that brings work does it alone.
+//! The threads that share the work: those of rayon's global pool, made before anything needs them. The operating
+//! system may refuse threads (limits on processes), and a forked child has none of its parent's: there, each thread
+//! that asks for work does it alone.
 
 use rayon::ThreadPoolBuilder;
 use std::io;
@@ -15,7 +16,7 @@ struct Begun {
 }
 
 impl Begun {
-    /// Whether that process, asking now, has threads that take its work.
+    /// Returns whether the process with this number has threads that take its work.
     fn shares_out(&self, process: u32) -> bool {
         self.has_threads && self.process == process
     }
@@ -23,16 +24,28 @@ impl Begun {
 
 static BEGUN: OnceLock<Begun> = OnceLock::new();
 
-/// Makes sure that the work of the thread that calls is done by somebody, by itself if need be. Called wherever work comes in.
+/// Makes sure that there are threads for the work of the calling thread, or that it does its work itself. Every
+/// public call that shares out work begins with this.
 pub(crate) fn ready() {
     use_threads(None);
 }
 
-/// Makes the threads that this library shares work out to: so many, or with `None` as many as there are cores. They are rayon's global
-/// pool; the first call of a process decides, and opening a database is one. False when the system gives no threads: whoever
-/// calls then does all the work.
+/// Makes the threads among which this library shares its work: `wanted` of them, or with `None` as many as there are
+/// cores (or as `RAYON_NUM_THREADS` says). They are rayon's global pool, which can be made once: the first call in a
+/// process decides, and opening a database is one. So call it first, or not at all.
+///
+/// Returns false when the operating system gives no threads; each calling thread then does all its work itself.
+///
+/// # Examples
+///
+/// ```
+/// // Leave the other cores to the rest of the program.
+/// if !otolith::use_threads(Some(2)) {
+///     eprintln!("no threads to be had: searches run on the thread that asks");
+/// }
+/// ```
 pub fn use_threads(wanted: Option<usize>) -> bool {
-    // Whoever called it from a pool of its own has chosen.
+    // A caller that runs in a pool of its own has chosen its threads.
     if rayon::current_thread_index().is_some() {
         return true;
     }
@@ -48,20 +61,21 @@ pub fn use_threads(wanted: Option<usize>) -> bool {
     shares_out
 }
 
-/// Makes the calling thread a pool of its own, for the rest of its life: it waits for no other, and no other for it.
+/// Makes the calling thread a pool of its own, for the rest of its life: it waits for no other thread, and none for
+/// it.
 fn alone() {
-    // It has none: that was looked at.
+    // The thread is in no pool yet, as `use_threads` has checked, so this cannot fail for that reason.
     let _ = ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
 }
 
-/// How many threads rayon would take.
+/// Returns how many threads rayon would take.
 fn usual() -> usize {
     let asked = env::var("RAYON_NUM_THREADS").ok().and_then(|count| count.parse().ok()).filter(|count| *count > 0);
     asked.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// Makes the pool with so many threads; false, and nothing is there, when they cannot be had. The pool can be made but once, even when
-/// that fails, so the threads are there before it.
+/// Makes the pool with this many threads; returns false, and makes nothing, when they cannot be had. Rayon's pool can
+/// be made only once, even if that fails, so the threads are started before it.
 fn make(count: usize) -> bool {
     let (give, take) = mpsc::channel::<rayon::ThreadBuilder>();
     let take = Arc::new(Mutex::new(take));
@@ -84,7 +98,7 @@ fn make(count: usize) -> bool {
         }
     }
     let hand = |member| give.send(member).map_err(|_| io::Error::other("its threads have ended"));
-    // Where the program has made the pool already, it stays, and the threads here end.
+    // Where the program has made the pool already, that one stays, and the threads started here end.
     let _ = ThreadPoolBuilder::new().num_threads(count).spawn_handler(hand).build_global();
     true
 }

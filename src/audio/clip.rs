@@ -4,17 +4,34 @@ use super::{Mix, Reader};
 use crate::error::{Error, Result};
 use std::path::Path;
 
-/// Mono samples at one rate, nominally in -1..1.
+/// A whole sound in memory: mono samples at one rate, nominally in -1..1.
+///
+/// # Examples
+///
+/// ```
+/// use otolith::audio::Clip;
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("tone.wav");
+///
+/// let samples = (0..8_000).map(|n| (n as f32 * 0.3).sin() * 0.5).collect();
+/// Clip { samples, rate: 8_000 }.write_wav(&path)?; // a second of a tone
+///
+/// let clip = Clip::read(&path, 16_000)?; // resampled
+/// assert_eq!((clip.samples.len(), clip.rate), (16_000, 16_000));
+/// assert_eq!(clip.padded_or_cut(80_000).samples.len(), 80_000); // five seconds
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clip {
-    /// The samples in order of time.
+    /// The samples, in order of time.
     pub samples: Vec<f32>,
-    /// Samples a second.
+    /// Samples in a second.
     pub rate: u32,
 }
 
 impl Clip {
-    /// Reads a whole file at `rate`. A long file is better read block by block, see [`Reader`].
+    /// Reads a whole file as mono samples at `rate` Hz, the mean of its channels. Read a long file block by block
+    /// instead, with a [`Reader`].
     ///
     /// # Errors
     /// As [`Reader::open`] and [`Reader::next_block`].
@@ -22,7 +39,7 @@ impl Clip {
         Clip::read_mixed(path, rate, Mix::Mean)
     }
 
-    /// The same, mixed as `mix` says.
+    /// Reads a whole file as mono samples at `rate` Hz, with its channels mixed as `mix` says.
     ///
     /// # Errors
     /// As [`Reader::open_mixed`] and [`Reader::next_block`].
@@ -35,16 +52,18 @@ impl Clip {
         Ok(Clip { samples, rate })
     }
 
-    /// The same sound with exactly `samples` samples: silence added at the end, or the end cut off.
+    /// Returns the sound with exactly `samples` samples: silence is added at the end, or the end is cut off.
     pub fn padded_or_cut(mut self, samples: usize) -> Clip {
         self.samples.resize(samples, 0.0);
         self
     }
 
-    /// Writes a mono 16-bit WAV file; what lies outside -1..1 is clipped. Samples that came from 16 bits come back equal.
+    /// Writes the sound as a mono WAV file of 16 bits; what lies outside -1..1 is clipped. Samples that came from 16
+    /// bits come back equal.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be written, [`Error::Invalid`] when the clip is too long for the format (4 GiB).
+    /// [`Error::Io`] when the file cannot be written, [`Error::Invalid`] when the clip is too long for the format (4
+    /// GiB).
     pub fn write_wav(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let spec = hound::WavSpec {

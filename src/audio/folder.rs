@@ -1,9 +1,27 @@
-//! Which files of a folder are sounds: one walk for everything that reads folders.
+//! Finding the sounds in folders: one walk for everything that reads folders.
 //!
-//! A file is a sound if it is named like one. Nothing is left out in silence: what is hidden (macOS leaves `._x.wav` beside
-//! `x.wav`), not named like a sound, or no regular file is counted with the first few names; what should have been read
-//! and cannot be is named with the reason. Links to folders are followed after everything else, each folder once, so that
-//! loops end and a folder keeps its own name.
+//! A file is taken for a sound if it is named like one. Nothing is left out silently. What is hidden (macOS leaves
+//! `._x.wav` beside `x.wav`), not named like a sound, or no regular file is counted, with the first few names; what
+//! should have been read and cannot be is named with the reason. Links to folders are followed after everything else,
+//! each folder once, so that loops end and a folder keeps its own name.
+//!
+//! # Examples
+//!
+//! ```
+//! use otolith::audio::folder;
+//! # let dir = tempfile::tempdir()?;
+//! # let recordings = dir.path().to_path_buf();
+//! # std::fs::create_dir(recordings.join("dogs"))?;
+//! # for name in ["dogs/1.wav", "dogs/2.flac", "notes.txt"] {
+//! #     std::fs::write(recordings.join(name), "x")?;
+//! # }
+//!
+//! let found = folder::find(&[recordings])?; // the files are not opened yet
+//! let ids: Vec<&str> = found.sounds.iter().map(|sound| sound.id.as_str()).collect();
+//! assert_eq!(ids, ["dogs/1.wav", "dogs/2.flac"]);
+//! println!("{}", found.left_out); // left out: 1 not named like a sound (notes.txt)
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use super::{KINDS, has_sound_ending};
 use crate::error::{Error, Result};
@@ -14,43 +32,44 @@ use std::fmt::{self, Write};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Names kept of what was left out, for each reason.
+/// How many names are kept of what was left out, for each reason.
 const NAMED: usize = 8;
 
-/// A sound file and the id of its record.
+/// A file that is named like a sound, and the id of the record that it would become.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SoundFile {
-    /// Where it is.
+    /// The path at which it can be opened.
     pub path: PathBuf,
-    /// Its path below the argument it was found under, with `/` between folders; bytes that are not UTF-8 as `\xE9`.
+    /// Its path below the argument under which it was found, with `/` between folders; bytes that are not UTF-8 are
+    /// written as `\xE9`.
     pub id: String,
 }
 
-/// What the arguments of a command name.
+/// What [`find`] found in files and folders.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Found {
-    /// The sounds, in the order of their names within each argument.
+    /// The sounds, sorted by name within each argument.
     pub sounds: Vec<SoundFile>,
     /// Files and folders that should have been read and cannot be, with the reason.
     pub failed: Vec<(PathBuf, String)>,
-    /// Everything else.
+    /// Everything else, counted.
     pub left_out: LeftOut,
 }
 
-/// Why something in a folder was not looked at.
+/// Why something in a folder was not taken for a sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// Its name begins with a point.
+    /// Its name begins with a dot.
     Hidden,
-    /// Its name ends like no sound's.
+    /// Its name has no ending of a sound file.
     Ending,
     /// It is neither a file nor a folder.
     Special,
-    /// It is a link to a folder that is read under another name, or a file named twice.
+    /// It is a link to a folder that is read under another name, or a file that was named twice.
     Twice,
-    /// It lies beside the folders of classes, or too deep in one.
+    /// It lies beside the folders of classes, or too deep inside one (where folders are classes).
     Misplaced,
-    /// It stands in no line of the table.
+    /// It is in no line of the table that lists the sounds (where there is one).
     Unlisted,
 }
 
@@ -67,14 +86,14 @@ impl Reason {
     }
 }
 
-/// What in folders was not looked at: how many of each kind, and the first few.
+/// What was not taken for a sound: how many for each reason, and the first few. Its `Display` is one line of text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LeftOut {
     groups: Vec<(Reason, usize, Vec<PathBuf>)>,
 }
 
 impl LeftOut {
-    /// Counts one more.
+    /// Counts one more path that is left out for this reason.
     pub fn add(&mut self, reason: Reason, path: PathBuf) {
         let at = self.groups.partition_point(|(known, ..)| *known < reason);
         if self.groups.get(at).is_none_or(|(known, ..)| *known != reason) {
@@ -87,18 +106,18 @@ impl LeftOut {
         }
     }
 
-    /// Whether nothing was.
+    /// Returns whether nothing was left out.
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
 
-    /// Each reason, how many there were, and the first few of them.
+    /// Iterates over the reasons: as text, how many paths there were, and the first few of them.
     pub fn groups(&self) -> impl Iterator<Item = (&'static str, usize, &[PathBuf])> {
         self.groups.iter().map(|(reason, count, named)| (reason.text(), *count, named.as_slice()))
     }
 }
 
-/// `left out: 3 hidden (._a.wav, ._b.wav, ._c.wav), 1 not named like a sound (notes.txt)`
+/// Writes a line such as `left out: 3 hidden (._a.wav, ._b.wav, ._c.wav), 1 not named like a sound (notes.txt)`.
 impl fmt::Display for LeftOut {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("left out: ")?;
@@ -112,7 +131,7 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// A name as text: what is not UTF-8 as `\xE9`, so that two names never become one.
+/// Writes a file name as text. Bytes that are not UTF-8 become `\xE9`, so that two names never become one.
 pub fn text(name: &OsStr) -> String {
     let mut text = String::new();
     for chunk in name.as_encoded_bytes().utf8_chunks() {
@@ -125,7 +144,7 @@ pub fn text(name: &OsStr) -> String {
     text
 }
 
-/// Something in a folder that is worth a look.
+/// What [`list`] finds in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// A folder.
@@ -136,7 +155,8 @@ pub enum Entry {
     Sound,
 }
 
-/// What is in a folder, sorted by name; the rest goes to `found`, as left out or failed.
+/// Lists the folders and sounds in a folder, sorted by name. Everything else is added to `found`, as left out or
+/// failed.
 ///
 /// # Errors
 /// [`Error::Io`] when the folder cannot be listed.
@@ -165,12 +185,12 @@ pub fn list(folder: &Path, found: &mut Found) -> Result<Vec<(PathBuf, Entry)>> {
     Ok(entries)
 }
 
-/// Finds the sound files that the arguments name: a file is itself, a directory all files in and below it that are named
-/// like sounds.
+/// Finds the sound files that the arguments name: a file is itself, whatever its name; a directory is all files in
+/// and below it that are named like sounds. No file is opened.
 ///
 /// # Errors
-/// [`Error::Io`] when an argument cannot be opened, [`Error::Unusable`] for a directory without sounds, [`Error::Invalid`]
-/// when two files would get the same id.
+/// [`Error::Io`] when an argument cannot be opened, [`Error::Unusable`] for a directory without sounds,
+/// [`Error::Invalid`] when two files would get the same id.
 pub fn find(arguments: &[PathBuf]) -> Result<Found> {
     let mut found = Found::default();
     for argument in arguments {
@@ -191,7 +211,7 @@ pub fn find(arguments: &[PathBuf]) -> Result<Found> {
     Ok(found)
 }
 
-/// Everything in and below a folder, which can be listed itself.
+/// Finds everything in and below a folder, which can itself be listed.
 fn walk(root: &Path, found: &mut Found) -> Result<()> {
     let mut seen = HashSet::new();
     let mut links = VecDeque::new();
@@ -213,7 +233,7 @@ fn descend(
     seen: &mut HashSet<PathBuf>,
     links: &mut VecDeque<(PathBuf, String)>,
 ) -> Result<()> {
-    // Behind a link, what was read under its own name is passed over.
+    // A folder behind a link may have been read already under its own name: it is then passed over.
     let own = fs::canonicalize(folder).map_err(|error| Error::io(folder, "open", error))?;
     if !seen.insert(own) {
         found.left_out.add(Reason::Twice, folder.to_path_buf());
@@ -247,7 +267,7 @@ fn descend_or_tell(
     }
 }
 
-/// Keeps one of a file that is there twice under one id, and refuses two files of one id.
+/// Keeps one of a file that was found twice under one id, and refuses two files of one id.
 fn once(found: &mut Found) -> Result<()> {
     let mut first: HashMap<String, PathBuf> = HashMap::new();
     let mut twice = Vec::new();

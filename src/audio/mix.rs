@@ -1,22 +1,33 @@
-//! Several channels to one.
+//! Mixing several channels into one.
 
 use crate::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
-/// What becomes of the channels of a sound.
+/// How the channels of a sound become one. Read from text (`mean`, `left`, `right`, or a number from 1) by `FromStr`.
+///
+/// # Examples
+///
+/// ```
+/// use otolith::audio::Mix;
+///
+/// assert_eq!("left".parse::<Mix>()?, Mix::Channel(1));
+/// assert!("0".parse::<Mix>().is_err()); // channels are counted from 1
+/// # Ok::<(), otolith::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mix {
-    /// Their mean.
+    /// The mean of all channels.
     #[default]
     Mean,
-    /// This one alone, counted from 1: of two, 1 is the left.
+    /// One channel alone, counted from 1: of two, 1 is the left.
     Channel(usize),
 }
 
 impl FromStr for Mix {
     type Err = Error;
 
+    /// Reads `mean`, `left`, `right`, or the number of a channel.
     fn from_str(text: &str) -> Result<Mix, Error> {
         match text {
             "mean" => Ok(Mix::Mean),
@@ -42,7 +53,7 @@ impl fmt::Display for Mix {
 }
 
 impl Mix {
-    /// Appends one sample for each frame of `channels` interleaved samples; the channel asked for is there.
+    /// Appends one sample for each frame of `channels` interleaved samples. The channel that is asked for must exist.
     pub(super) fn apply(self, interleaved: &[f32], channels: usize, into: &mut Vec<f32>) {
         let frames = interleaved.chunks_exact(channels);
         match self {
@@ -56,7 +67,7 @@ fn mean(frame: &[f32]) -> f32 {
     (frame.iter().map(|sample| f64::from(*sample)).sum::<f64>() / frame.len() as f64) as f32
 }
 
-/// How much of the sound is lost when channels are mixed: energy of the channels and of their mean.
+/// Measures how much of a sound is lost when its channels are mixed: the energy of the channels and of their mean.
 #[derive(Default)]
 pub(super) struct Loss {
     channels: f64,
@@ -70,7 +81,8 @@ impl Loss {
         self.mix += energy(mixed);
     }
 
-    /// What to say where channels cancel each other: less is left than a hundredth of what unrelated ones leave.
+    /// Returns a sentence where channels cancel each other: where less is left than a hundredth of what unrelated
+    /// ones leave.
     pub(super) fn remark(&self, channels: usize) -> Option<String> {
         let (channel, mix, count) = (self.channels / channels as f64, self.mix, channels as f64);
         if channels < 2 || mix * 100.0 * count >= channel {

@@ -1,4 +1,4 @@
-//! A sound file in blocks of mono samples at the rate asked for.
+//! A sound file, read block by block as mono samples at the rate asked for.
 
 use super::RATES;
 use super::mix::{Loss, Mix};
@@ -11,17 +11,25 @@ use xxhash_rust::xxh3::Xxh3;
 /// Largest magnitude of a sample: far above integers stored unscaled in a float file, far below what overflows later.
 const LOUDEST: f32 = 1e12;
 
-/// Reads a file once, front to back, in memory that does not grow with its length.
+/// Reads a sound file once, from front to back, in memory that does not grow with its length.
 ///
-/// ```no_run
-/// # fn main() -> otolith::Result<()> {
-/// let mut reader = otolith::audio::Reader::open("dog.flac", 16_000)?;
+/// # Examples
+///
+/// ```
+/// use otolith::audio::{Clip, Reader};
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("tone.wav");
+/// # Clip { samples: vec![0.25; 44_100], rate: 44_100 }.write_wav(&path)?;
+///
+/// let mut reader = Reader::open(&path, 16_000)?; // mono, at 16 kHz whatever the file has
+/// let mut samples = 0;
 /// while let Some(block) = reader.next_block()? {
-///     println!("{} more samples", block.len());
+///     samples += block.len();
 /// }
-/// println!("{} s at {} Hz", reader.finish()?.seconds, 16_000);
-/// # Ok(())
-/// # }
+/// let file = reader.finish()?;
+/// println!("{} s, {} channels at {} Hz", file.seconds, file.channels, file.rate);
+/// assert_eq!((samples, file.frames), (16_000, 44_100));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Reader {
     path: PathBuf,
@@ -30,31 +38,32 @@ pub struct Reader {
     resampler: Option<Resampler>,
     mix: Mix,
     loss: Loss,
-    /// Interleaved samples as decoded, and mixed.
+    /// Interleaved samples as decoded.
     native: Vec<f32>,
+    /// The same, mixed to one channel.
     mono: Vec<f32>,
-    /// The block handed out last.
+    /// The block that was handed out last.
     block: Vec<f32>,
     frames: u64,
     hash: Xxh3,
     ended: bool,
 }
 
-/// What is known of a file once it has been read to its end.
+/// What is known of a file once it has been read to its end; returned by [`Reader::finish`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
-    /// Frames of the file at its native rate.
+    /// Frames of the file, at its native rate.
     pub frames: u64,
-    /// Length in seconds, from the native frames and rate.
+    /// Length in seconds: frames divided by the native rate.
     pub seconds: f64,
-    /// Native rate in Hz.
+    /// Native sample rate, in Hz.
     pub rate: u32,
     /// Channels of the file.
     pub channels: usize,
-    /// XXH3-128 over all decoded samples (interleaved, `f32` little-endian), then rate and channels (`u32`
-    /// little-endian): the same sound gives the same hash, whatever the tags around it or the lossless format.
+    /// XXH3-128 of all decoded samples (interleaved, `f32`, little-endian), then rate and channels (`u32`,
+    /// little-endian). The same sound has the same hash, whatever the tags around it or the lossless format.
     pub hash: u128,
-    /// What its user should know: that its channels cancel each other, say.
+    /// Sentences that the file's user should read: that its channels cancel each other, say.
     pub remarks: Vec<String>,
 }
 
@@ -68,10 +77,10 @@ impl Reader {
         Reader::open_mixed(path, rate, Mix::Mean)
     }
 
-    /// Opens a file to be read as mono samples at `rate` Hz, mixed as `mix` says.
+    /// Opens a file to be read as mono samples at `rate` Hz, with its channels mixed as `mix` says.
     ///
     /// # Errors
-    /// Those of [`Reader::open`]; [`Error::Unusable`] when it has no such channel.
+    /// Those of [`Reader::open`]; [`Error::Unusable`] when the file has no such channel.
     pub fn open_mixed(path: impl AsRef<Path>, rate: u32, mix: Mix) -> Result<Reader> {
         let path = path.as_ref();
         if !RATES.contains(&rate) {
@@ -105,16 +114,16 @@ impl Reader {
         })
     }
 
-    /// What the file is.
+    /// Returns the kind of the file, which its bytes tell.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// The next samples, or `None` at the end. Blocks have any length above 0.
+    /// Returns the next samples, or `None` at the end. Blocks have any length above 0.
     ///
     /// # Errors
-    /// [`Error::Unusable`] when the file is damaged, cut short, holds no samples or one that is not a number;
-    /// [`Error::Io`] when it cannot be read. There is no reading on after an error.
+    /// [`Error::Unusable`] when the file is damaged, cut short, or holds no samples or one that is not a number;
+    /// [`Error::Io`] when it cannot be read. Nothing can be read after an error.
     pub fn next_block(&mut self) -> Result<Option<&[f32]>> {
         self.block.clear();
         while self.block.is_empty() && !self.ended {
@@ -128,7 +137,7 @@ impl Reader {
         Ok(Some(self.block.as_slice()).filter(|block| !block.is_empty()))
     }
 
-    /// Reads what is left and says what the file was.
+    /// Reads what is left of the file and says what it was.
     ///
     /// # Errors
     /// As [`Reader::next_block`].
@@ -148,7 +157,7 @@ impl Reader {
     /// Checks and hashes the decoded samples, mixes them to mono and passes them on.
     fn take(&mut self) -> Result<()> {
         let channels = self.source.channels();
-        // Written so that NaN fails it too.
+        // The comparison is written so that NaN fails it too.
         let sound = |sample: &f32| sample.abs() <= LOUDEST;
         if let Some(at) = self.native.iter().position(|sample| !sound(sample)) {
             let (value, frame) = (self.native[at], self.frames + (at / channels) as u64);

@@ -1,4 +1,4 @@
-//! What a file is, and the one face all decoders show.
+//! Recognising what a file is, and the trait that all decoders implement.
 
 use super::linear::Samples;
 use super::part::{Part, peek};
@@ -11,21 +11,22 @@ use std::fs::{self, File};
 use std::ops::Range;
 use std::path::Path;
 
-/// The kind of a sound file.
+/// The kind of a sound file, as its bytes tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
-    /// RIFF/WAVE, also as RF64, BW64, RIFX and Wave64, holding linear samples, A-law, mu-law, ADPCM, MPEG audio or ADTS.
+    /// RIFF/WAVE, also as RF64, BW64, RIFX and Wave64; holds linear samples, A-law, mu-law, ADPCM, MPEG audio or
+    /// ADTS.
     Wav,
-    /// AIFF and AIFC, holding linear samples, A-law, mu-law or QuickTime's ADPCM.
+    /// AIFF and AIFC; holds linear samples, A-law, mu-law or QuickTime's ADPCM.
     Aiff,
-    /// Sun's AU.
+    /// Sun's AU; holds linear samples, A-law or mu-law.
     Au,
-    /// Apple's CAF, holding linear samples, ALAC, AAC, ..
+    /// Apple's CAF; holds linear samples, ALAC, AAC and others.
     Caf,
-    /// FLAC.
+    /// FLAC in its own container.
     Flac,
-    /// Ogg, holding Vorbis, Opus or FLAC.
+    /// Ogg; holds Vorbis, Opus or FLAC.
     Ogg,
     /// MPEG audio, layer 1 or 2.
     Mp2,
@@ -33,9 +34,9 @@ pub enum Format {
     Mp3,
     /// AAC in ADTS frames.
     Aac,
-    /// MP4 (m4a), holding AAC, ALAC, Opus, ..
+    /// MP4 (also m4a, QuickTime); holds AAC, ALAC, Opus and others.
     Mp4,
-    /// Matroska and WebM, holding Vorbis, Opus, FLAC, AAC, ..
+    /// Matroska and WebM; holds Vorbis, Opus, FLAC, AAC and others.
     Matroska,
 }
 
@@ -59,25 +60,26 @@ impl fmt::Display for Format {
 
 /// Hands out the samples of one file in order.
 pub(super) trait Source: Send {
-    /// Frames a second.
+    /// Returns the native sample rate: frames in a second.
     fn rate(&self) -> u32;
 
-    /// Channels, at least 1.
+    /// Returns the number of channels, at least 1.
     fn channels(&self) -> usize;
 
-    /// Appends interleaved samples of some whole frames; `false` when the file has no more.
+    /// Appends the interleaved samples of some whole frames to `into`; returns false when the file has no more.
     fn read(&mut self, into: &mut Vec<f32>) -> Result<bool>;
 
-    /// What the file's user should know of it so far.
+    /// Returns sentences that the file's user should read, as far as it has been read.
     fn remarks(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// Bytes in front of a sound that are searched for it.
+/// How many bytes are searched for the beginning of a sound.
 pub(super) const SEARCHED: usize = 64 << 10;
 
-/// Opens a file with the decoder that its bytes ask for: those behind its tags, or, where they say nothing, the first that do.
+/// Opens a file with the decoder that its bytes call for: the first bytes behind its tags, or where these tell nothing,
+/// the first that do.
 pub(super) fn open(path: &Path) -> Result<(Format, Box<dyn Source>)> {
     let about = fs::metadata(path).map_err(|source| Error::io(path, "open", source))?;
     if about.is_dir() {
@@ -144,7 +146,7 @@ fn open_wave(path: &Path, file: File, wave: Wave) -> Result<Box<dyn Source>> {
     }))
 }
 
-/// The format of a file that begins with `head`, by its first bytes alone.
+/// Returns the format of a file that begins with `head`, by its first bytes alone.
 fn recognise(head: &[u8]) -> Option<Format> {
     match head {
         [b'f', b'L', b'a', b'C', ..] => Some(Format::Flac),
@@ -163,7 +165,7 @@ fn recognise(head: &[u8]) -> Option<Format> {
 #[cfg(feature = "formats")]
 use super::frames::{at as frames_at, is_free, within as frames_within};
 
-/// Without a decoder, two bytes will do to say what is missing.
+/// Without the decoders, two bytes are enough to name what is missing.
 #[cfg(not(feature = "formats"))]
 fn frames_at(head: &[u8]) -> Option<Format> {
     match head {
@@ -198,7 +200,7 @@ fn open_wave_coded(path: &Path, _: File, wave: Wave) -> Result<Box<dyn Source>> 
     Err(Error::unusable(path, format!("{kind} of a kind that needs otolith built with the feature `formats`")))
 }
 
-/// What sounds in formats that are not read begin with.
+/// First bytes of sounds in formats that are not read, and the names of the formats.
 const OTHERS: [(&[u8], &str); 21] = [
     (b"#!AMR", "AMR"),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media (WMA, ASF)"),
@@ -223,7 +225,7 @@ const OTHERS: [(&[u8], &str); 21] = [
     (b"FORM", "IFF (8SVX or another form)"),
 ];
 
-/// What other files begin with that are met among sounds.
+/// First bytes of other files that are often met among sounds, and what they are.
 const NO_SOUNDS: [(&[u8], &str); 8] = [
     (b"MThd", "MIDI, which holds notes"),
     (b"PK\x03\x04", "a zip archive"),
@@ -235,7 +237,7 @@ const NO_SOUNDS: [(&[u8], &str); 8] = [
     (b"<!DOCTYPE", "a web page"),
 ];
 
-/// What a file that is not read is.
+/// Names a file that is not read.
 fn unknown(head: &[u8]) -> String {
     let named = |names: &[(&[u8], &'static str)]| {
         names.iter().find(|(first, _)| head.starts_with(first)).map(|(_, name)| *name)

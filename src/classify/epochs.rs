@@ -1,26 +1,26 @@
-//! The epochs of a run, as a table.
+//! The epochs of a training run, as a table.
 
 use serde_json::{Value, json};
 
-/// What an epoch ended with.
+/// Measures one epoch of a training run: the losses and, on the validation clips, the accuracy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Epoch {
-    /// From 1.
+    /// Number of the epoch, from 1.
     pub number: usize,
-    /// Mean loss of its steps.
+    /// Mean loss of its training steps.
     pub training_loss: f64,
-    /// Mean loss of the validation clips.
+    /// Mean loss of the validation clips, at its end.
     pub validation_loss: f64,
-    /// Share of them whose class comes first.
+    /// Share of the validation clips whose class comes first, from 0 to 1.
     pub accuracy: f64,
-    /// Share of them whose class is among the first three.
+    /// Share of the validation clips whose class is among the first three, from 0 to 1.
     pub top3: f64,
-    /// How long it took, evaluation included.
+    /// How long it took in seconds, evaluation included.
     pub seconds: f64,
 }
 
 impl Epoch {
-    /// As an object with the names of the fields.
+    /// Writes the epoch as a JSON object; its keys are the names of the fields, but `epoch` for the number.
     pub fn to_json(&self) -> Value {
         json!({
             "epoch": self.number, "training_loss": self.training_loss, "validation_loss": self.validation_loss,
@@ -28,7 +28,7 @@ impl Epoch {
         })
     }
 
-    /// The epoch that [`Epoch::to_json`] wrote.
+    /// Reads the JSON object that [`Epoch::to_json`] writes; `None` when a key is missing or of another type.
     pub fn from_json(json: &Value) -> Option<Epoch> {
         let number = |name: &str| json[name].as_f64();
         Some(Epoch {
@@ -41,10 +41,10 @@ impl Epoch {
         })
     }
 
-    /// Heading of the lines that [`Epoch::to_line`] gives.
+    /// The heading of the lines that [`Epoch::to_line`] gives.
     pub const HEADING: &str = "epoch  training loss  validation loss  accuracy  top-3  seconds";
 
-    /// A line of the table.
+    /// Writes the epoch as a line of a table, under [`Epoch::HEADING`].
     pub fn to_line(&self) -> String {
         format!(
             "{:>5}  {:>13.4}  {:>15.4}  {:>8.3}  {:>5.3}  {:>7.1}",

@@ -7,11 +7,11 @@ use crate::matrix::MatrixView;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
-/// Penalties tried, strongest first: each fit starts from the one before it. They multiply half the squared weights, beside
-/// the mean loss over the samples.
+/// Strengths of the penalty that are tried, strongest first: each fit starts from the one before it. The strength
+/// multiplies half the squared weights; the mean loss over the samples is added to that.
 const STRENGTHS: [f64; 7] = [1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001];
 
-/// The penalty where the groups do not allow cross-validation.
+/// The strength where the groups do not allow cross-validation.
 const DEFAULT_STRENGTH: f64 = 0.1;
 
 /// Rounds of cross-validation, each checking on about this part of the samples.
@@ -20,16 +20,32 @@ const FOLDS: usize = 4;
 /// Largest gradient at which a fit counts as done.
 const TOLERANCE: f64 = 1e-4;
 
-/// The same in cross-validation, where comparing strengths needs no better: it saves two thirds of the time.
+/// The same in cross-validation, where it is enough to compare strengths: this saves two thirds of the time.
 const COARSE: f64 = 1e-3;
 
-/// Most rounds of a fit.
+/// The most rounds of minimisation in a fit.
 const ROUNDS: usize = 300;
 
 /// Rows and columns of blocks that are computed in parallel. Fixed, so that results do not depend on the threads.
 const BLOCK: usize = 128;
 
-/// A linear classifier with probabilities.
+/// A linear classifier that gives probabilities: multinomial logistic regression with an L2 penalty whose strength is
+/// chosen by cross-validation. It shows how much of the classes can be read from features.
+///
+/// # Examples
+///
+/// ```
+/// use otolith::Matrix;
+/// use otolith::classify::{LinearProbe, ranked};
+///
+/// // Two features of six samples in two classes; samples 0 and 1 are cut from one recording, and so on.
+/// let features = Matrix::from_rows(6, 2, vec![0.1, 0.9, 0.2, 0.8, 0.9, 0.1, 0.8, 0.2, 0.1, 0.8, 0.9, 0.3])?;
+/// let probe = LinearProbe::fit(features.view(), &[0, 0, 1, 1, 0, 1], 2, &[0, 0, 1, 1, 2, 3])?;
+///
+/// let probabilities = probe.predict(&[0.7, 0.2])?;
+/// assert_eq!(ranked(&probabilities), [1, 0]);
+/// # Ok::<(), otolith::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearProbe {
     scaling: Scaling,
@@ -40,12 +56,13 @@ pub struct LinearProbe {
 }
 
 impl LinearProbe {
-    /// Fits features (a row per sample) to class numbers below `classes`. Features are standardised inside. Samples of the
-    /// same group are never on both sides of the cross-validation (four folds) that chooses the strength of the penalty.
+    /// Fits a probe. `features` has a row for each sample; `labels` gives its class, a number below `classes`;
+    /// `groups` its group. Features are standardised inside. Samples of one group are never on both sides of the
+    /// cross-validation (four folds) that chooses the strength of the penalty.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] when there is not one label and one group per row, [`Error::Invalid`] when there are no rows
-    /// or a label is not below `classes`.
+    /// [`Error::Mismatch`] when there is not one label and one group for each row, [`Error::Invalid`] when there are
+    /// no rows or a label is not below `classes`.
     pub fn fit(features: MatrixView<'_>, labels: &[usize], classes: usize, groups: &[u32]) -> Result<LinearProbe> {
         for (what, found) in [("labels", labels.len()), ("groups", groups.len())] {
             if found != features.rows() {
@@ -66,10 +83,10 @@ impl LinearProbe {
         Ok(LinearProbe { scaling, classes, weights, strength })
     }
 
-    /// The probability of each class.
+    /// Returns the probability of each class for one row of features.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] when the row has another dimension than the features had.
+    /// [`Error::Mismatch`] when the row has another dimension than the features it was fitted on.
     pub fn predict(&self, row: &[f32]) -> Result<Vec<f32>> {
         let dim = self.scaling.mean.len();
         if row.len() != dim {
@@ -85,14 +102,14 @@ impl LinearProbe {
         Ok(scores.iter().map(|probability| *probability as f32).collect())
     }
 
-    /// The strength of the penalty that cross-validation chose.
+    /// Returns the strength of the penalty that cross-validation chose.
     pub fn strength(&self) -> f64 {
         self.strength
     }
 }
 
-/// The strength whose cross-entropy on samples left out is smallest. Weaker ones are tried only while that helps: they
-/// take the longest.
+/// Chooses the strength whose cross-entropy on left-out samples is smallest. Weaker ones are tried only while that
+/// helps: they take the longest.
 fn choose_strength(features: MatrixView<'_>, labels: &[usize], classes: usize, groups: &[u32]) -> f64 {
     let folds = deal_groups(labels, groups);
     let used = folds.iter().max().map_or(0, |most| most + 1);
@@ -130,15 +147,15 @@ struct Round {
 }
 
 impl Round {
-    /// The sum of cross-entropies over the samples left out, for a fit that starts from the one before.
+    /// Fits, starting from the weights of the fit before, and returns the sum of cross-entropies over left-out samples.
     fn loss(&mut self, strength: f64) -> f64 {
         self.weights = self.fitted.solve(std::mem::take(&mut self.weights), strength, COARSE);
         self.checked.residuals(&self.weights).1
     }
 }
 
-/// The fold of each sample: whole groups are dealt out, large ones first, each to the fold that has the fewest samples of
-/// the group's classes, then the fewest samples.
+/// Returns the fold of each sample. Whole groups are dealt out, large ones first, each to the fold that has the fewest
+/// samples of the group's classes and, of equal ones, the fewest samples.
 fn deal_groups(labels: &[usize], groups: &[u32]) -> Vec<usize> {
     let mut members: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
     for (sample, group) in groups.iter().enumerate() {
@@ -220,7 +237,8 @@ impl Problem {
         minimise(start, tolerance, ROUNDS, |weights, gradient| self.objective(weights, strength, gradient))
     }
 
-    /// Mean cross-entropy plus half the squared weights times `strength` (the offsets are free), and its gradient.
+    /// Returns the mean cross-entropy plus half the squared weights (not the offsets) times `strength`, and its
+    /// gradient.
     fn objective(&self, weights: &[f64], strength: f64, gradient: &mut [f64]) -> f64 {
         let (residuals, loss) = self.residuals(weights);
         let count = self.labels.len() as f64;
@@ -249,7 +267,7 @@ impl Problem {
         loss / count + 0.5 * strength * penalty
     }
 
-    /// Probabilities less 1 at the label (`samples x classes`), and the sum of cross-entropies.
+    /// Returns the probabilities, less 1 at the label (`samples x classes`), and the sum of cross-entropies.
     fn residuals(&self, weights: &[f64]) -> (Vec<f64>, f64) {
         let (slopes, offsets) = weights.split_at(self.dim * self.classes);
         let slopes = Strided::new(slopes, self.dim, self.classes);
@@ -275,7 +293,7 @@ impl Problem {
     }
 }
 
-/// Scores become probabilities; returns the logarithm of the sum of their exponentials.
+/// Turns scores into probabilities and returns the logarithm of the sum of their exponentials.
 fn softmax(scores: &mut [f64]) -> f64 {
     let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     scores.iter_mut().for_each(|score| *score = (*score - largest).exp());

@@ -25,7 +25,7 @@ impl Cache {
         Cache { repository: root.join(id.folder()), locks: root.join(".locks").join(id.folder()) }
     }
 
-    /// The commit that a branch or tag was at when it was last looked up.
+    /// Returns the commit that a branch or tag was at when it was last looked up.
     pub(super) fn commit(&self, id: &HubId) -> Option<String> {
         if id.is_pinned() {
             return Some(id.revision().to_owned());
@@ -35,7 +35,7 @@ impl Cache {
         is_plain(commit).then(|| commit.to_owned())
     }
 
-    /// Notes which commit a branch or tag is at.
+    /// Writes down which commit a branch or tag is at.
     pub(super) fn set_commit(&self, id: &HubId, commit: &str) -> Result<()> {
         if id.is_pinned() || self.commit(id).as_deref() == Some(commit) {
             return Ok(());
@@ -53,12 +53,12 @@ impl Cache {
         self.repository.join("blobs").join(etag)
     }
 
-    /// Whether the hub said that there is no such file.
+    /// Returns whether the hub has said that there is no such file.
     pub(super) fn is_absent(&self, commit: &str, file: &str) -> bool {
         self.absent(commit, file).exists()
     }
 
-    /// Whether a file is here, or there is none.
+    /// Returns whether a file is here, or is known to be absent from the hub.
     pub(super) fn is_known(&self, commit: &str, file: &str) -> bool {
         self.snapshot(commit).join(file).exists() || self.is_absent(commit, file)
     }
@@ -66,7 +66,7 @@ impl Cache {
     pub(super) fn set_absent(&self, commit: &str, file: &str) -> Result<()> {
         let path = self.absent(commit, file);
         make_parent(&path)?;
-        // Others may be told the same at the same time.
+        // Another process may write the same at the same time.
         replace(&path, |new| File::create_new(new).map(drop))
     }
 
@@ -74,7 +74,7 @@ impl Cache {
         self.repository.join(".no_exist").join(commit).join(file)
     }
 
-    /// Waits until no other process writes the blob; it is ours until the handle is dropped.
+    /// Waits until no other process writes the blob, and locks it until the returned handle is dropped.
     pub(super) fn lock(&self, etag: &str) -> Result<File> {
         let path = self.locks.join(format!("{etag}.lock"));
         make_parent(&path)?;
@@ -83,7 +83,7 @@ impl Cache {
         Ok(file)
     }
 
-    /// Lets a file of a snapshot be the blob: a link, or a copy where there are none. The caller holds the blob's lock.
+    /// Makes a file of a snapshot: a link to the blob, or a copy where links cannot be made. The caller holds its lock.
     pub(super) fn point(&self, commit: &str, file: &str, etag: &str) -> Result<()> {
         let path = self.snapshot(commit).join(file);
         make_parent(&path)?;
@@ -94,10 +94,10 @@ impl Cache {
     }
 }
 
-/// Makes a file under another name and then gives it its own, so that nobody sees half of it.
+/// Makes a file under another name and then renames it, so that nobody sees half of it.
 fn replace(path: &Path, make: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
     let new = path.with_extension(format!("{}.new", std::process::id()));
-    let _ = fs::remove_file(&new); // of an earlier process of the same number
+    let _ = fs::remove_file(&new); // left by an earlier process with the same number
     make(&new).and_then(|()| fs::rename(&new, path)).map_err(|e| Error::io(path, "write", e))
 }
 
@@ -116,7 +116,7 @@ fn link(_to: &Path, _at: &Path) -> std::io::Result<()> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
-/// Whether a server's word can be the name of a file.
+/// Returns whether a text from a server can be used as the name of a file.
 pub(super) fn is_plain(name: &str) -> bool {
     (1..=255).contains(&name.len())
         && !name.starts_with('.')

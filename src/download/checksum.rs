@@ -1,4 +1,4 @@
-//! What the bytes of a file must add up to.
+//! Checksums of files.
 
 use crate::error::{Error, Result};
 use crate::outside;
@@ -8,12 +8,14 @@ use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
-/// A checksum of a whole file, in lower-case hexadecimal.
+/// The checksum of a whole file, in lower-case hexadecimal digits. Parsed from 64 digits (SHA-256) or 40 (git) by
+/// `FromStr`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Checksum {
     /// SHA-256: 64 digits.
     Sha256(String),
-    /// What git calls a file by, the SHA-1 of a header and the bytes: 40 digits. Good against accidents only.
+    /// The name that git gives a file, the SHA-1 of a header and the bytes: 40 digits. It guards against accidents
+    /// only.
     GitBlob(String),
 }
 
@@ -40,10 +42,10 @@ impl fmt::Display for Checksum {
 }
 
 impl Checksum {
-    /// The checksum of the same kind that a file has.
+    /// Computes the checksum of the file at `path`, of the same kind as this one.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Unusable`] when it is no regular file.
+    /// [`Error::Io`] when it cannot be read; [`Error::Unusable`] when it is no regular file.
     pub fn of(&self, path: &Path) -> Result<Checksum> {
         let failed = |source| Error::io(path, "read", source);
         let mut file = outside::open(path)?;

@@ -1,22 +1,22 @@
-//! One request and the redirects that follow from it.
+//! One request, and the redirects that follow from it.
 
 use crate::error::Error;
 use std::time::Duration;
 use ureq::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use ureq::{Agent, Body};
 
-/// Most redirects of one request: real chains have one or two.
+/// The most redirects that one request follows: real chains have one or two.
 const REDIRECTS: usize = 8;
 
-/// Longest silence of a server before the connection counts as dropped.
+/// How long a server may be silent before the connection counts as dropped.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// How often and after which pauses is tried again what may pass by itself.
+/// How often, and after which pauses, a request is tried again after a failure that may pass by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retries {
-    /// Failures in a row that are borne.
+    /// How many times in a row it is tried again.
     pub times: u32,
-    /// Pause after the first; each further one is twice as long.
+    /// Pause after the first failure; each further one is twice as long.
     pub pause: Duration,
 }
 
@@ -27,7 +27,7 @@ impl Default for Retries {
 }
 
 impl Retries {
-    /// Calls until something else than [`Fault::Passing`] comes of it, or patience ends.
+    /// Calls until the result is no [`Fault::Passing`], or the tries are used up.
     pub(super) fn run<T>(self, mut call: impl FnMut() -> Result<T, Fault>) -> Result<T, Fault> {
         let mut failures = 0;
         loop {
@@ -44,16 +44,16 @@ impl Retries {
     }
 }
 
-/// Why nothing came.
+/// Why nothing was fetched.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// May be better in a moment: no connection, a dropped one, silence, a failure of the server's own.
     Passing(String),
-    /// 404.
+    /// The server has no such file: status 404 or 410.
     Missing(String),
-    /// Will not change by asking again.
+    /// Will not change by trying again.
     Lasting(String),
-    /// It came, and could not be kept.
+    /// The bytes came and could not be stored here.
     Local(Error),
 }
 
@@ -74,22 +74,22 @@ impl From<Error> for Fault {
     }
 }
 
-/// What a server answered at the end of the redirects.
+/// The answer of a server at the end of the redirects.
 pub(super) struct Reply {
-    /// What the host that was asked said of the file, and any host that it sent to on the same address: a host for storage
-    /// knows nothing of commits.
+    /// Headers of the host that was asked, from all its answers along the redirects. Those of other hosts are left
+    /// out: a host for storage knows nothing of commits.
     pub(super) said: HeaderMap,
     pub(super) response: Response<Body>,
-    /// Whether the answer is the file's own host's, not that of one that leads on.
+    /// Whether the answer came from the host that was asked, and not from one that it redirected to.
     pub(super) at_home: bool,
 }
 
-/// A header as text.
+/// Returns a header as text.
 pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
 }
 
-/// A header as a number.
+/// Returns a header as a number.
 pub(super) fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     text(headers, name)?.parse().ok()
 }
@@ -104,7 +104,7 @@ impl Client {
     pub(super) fn new() -> Client {
         let config = Agent::config_builder()
             .user_agent(concat!("otolith/", env!("CARGO_PKG_VERSION")))
-            // redirects are followed here, so that the token goes to one host only
+            // redirects are followed by `send`, so that the token goes to one host only
             .max_redirects(0)
             .max_redirects_will_error(false)
             .http_status_as_error(false)
@@ -114,9 +114,9 @@ impl Client {
         Client { agent: config.build().new_agent() }
     }
 
-    /// Asks for an address. `token` goes to its host and to no other.
+    /// Requests an address. `token` is sent to its host and to no other.
     ///
-    /// Only the statuses 200, 206 and 416 come back as a reply, and to HEAD a redirect to another host.
+    /// Replies are returned for the statuses 200, 206 and 416, and to HEAD also for a redirect to another host.
     pub(super) fn send(
         &self,
         method: &Method,
@@ -143,7 +143,7 @@ impl Client {
                         return Err(Fault::Lasting(format!("redirected from https to {}", shown(&next))));
                     }
                     if method == Method::HEAD && origin(&next) != origin(&first) {
-                        // all that is asked for has been said; what leads on may be signed for GET only
+                        // the headers that are wanted have come; the address behind the redirect may allow GET only
                         return Ok(Reply { said, response, at_home: false });
                     }
                     url = next;
@@ -161,7 +161,7 @@ impl Client {
         token: Option<&str>,
         headers: &[(&str, &str)],
     ) -> Result<Response<Body>, Fault> {
-        // lengths and sums are those of the bytes as they are
+        // lengths and checksums are those of the bytes uncompressed
         let mut request = Request::builder().method(method).uri(url).header(header::ACCEPT_ENCODING, "identity");
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -207,7 +207,7 @@ fn parse(url: &str) -> Result<Uri, Fault> {
     }
 }
 
-/// Where a redirect leads, absolute or as seen from where it was met.
+/// Resolves the target of a redirect, absolute or relative to the address where it was met.
 fn join(from: &Uri, to: &str) -> Result<Uri, Fault> {
     let scheme = from.scheme_str().unwrap_or("https");
     let host = from.authority().map_or("", |authority| authority.as_str());
@@ -224,13 +224,13 @@ fn join(from: &Uri, to: &str) -> Result<Uri, Fault> {
     parse(&format!("{scheme}://{host}{folder}/{to}"))
 }
 
-/// Scheme, host and port.
+/// Returns scheme, host and port.
 fn origin(url: &Uri) -> (Option<&str>, Option<String>, Option<u16>) {
     let usual = if url.scheme_str() == Some("http") { 80 } else { 443 };
     (url.scheme_str(), url.host().map(str::to_ascii_lowercase), url.port_u16().or(Some(usual)))
 }
 
-/// An address without what may be secret in it.
+/// Writes an address without the parts that may be secret.
 fn shown(url: &Uri) -> String {
     format!("{}://{}", url.scheme_str().unwrap_or(""), url.host().unwrap_or(""))
 }

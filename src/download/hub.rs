@@ -1,4 +1,4 @@
-//! Checkpoints from the Hugging Face hub, or a server that speaks as it does.
+//! Checkpoints from the Hugging Face hub, or from a server that speaks as it does.
 
 use super::cache::{Cache, is_plain, make_parent};
 use super::client::{Client, Fault, Reply, Retries, number, text};
@@ -26,27 +26,31 @@ const TOKEN_BYTES: u64 = 64 << 10;
 /// Most shards that an index may name; published models of this kind have fewer than 10.
 const SHARDS: usize = 1_024;
 
-/// Where checkpoints come from and where they are kept.
+/// A model hub: where checkpoints come from, and where they are kept.
+///
+/// # Examples
 ///
 /// ```no_run
-/// # fn main() -> otolith::Result<()> {
 /// use otolith::download::Hub;
-/// let found = Hub::from_env()?.checkpoint(&"facebook/wav2vec2-base".parse()?, &|_| {})?;
+///
+/// let hub = Hub::from_env()?; // as HF_HOME, HF_TOKEN and the like say
+/// let found = hub.checkpoint(&"facebook/wav2vec2-base".parse()?, &|progress| {
+///     eprintln!("{}: {} bytes", progress.what, progress.bytes);
+/// })?;
 /// println!("{}", found.folder.display());
-/// # Ok(())
-/// # }
+/// # Ok::<(), otolith::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Hub {
-    /// The address that names of models are put behind, without a slash at its end.
+    /// The address in front of the names of models, without a slash at its end.
     pub endpoint: String,
-    /// The cache, which may be shared with other programs.
+    /// The folder of the cache, which other programs may share.
     pub cache: PathBuf,
-    /// What the hub knows the user by. Sent to the host of `endpoint` only.
+    /// The token that tells the hub who asks. Sent to the host of `endpoint` only.
     pub token: Option<String>,
-    /// Whether only the cache is looked at.
+    /// Whether to use the cache only and ask no server.
     pub offline: bool,
-    /// How often is tried again.
+    /// How often a failed request is tried again.
     pub retries: Retries,
 }
 
@@ -55,11 +59,11 @@ pub struct Hub {
 pub struct Checkpoint {
     /// The folder that holds its configuration and weights.
     pub folder: PathBuf,
-    /// What its user should know: that the hub could not be asked, say.
+    /// A sentence that its user should read: that the hub could not be asked, say.
     pub remark: Option<String>,
 }
 
-/// What the hub says of one file.
+/// What the hub says about one file.
 struct About {
     commit: String,
     etag: String,
@@ -67,12 +71,16 @@ struct About {
 }
 
 impl Hub {
-    /// The hub as the usual variables set it: `HF_ENDPOINT`; `HF_HUB_CACHE`, or else `hub` in `HF_HOME`, which is
-    /// `$XDG_CACHE_HOME/huggingface` or `~/.cache/huggingface` unless set; `HF_TOKEN`, or else the file `token` in `HF_HOME`;
-    /// `HF_HUB_OFFLINE`.
+    /// Describes the hub as the usual variables set it.
+    ///
+    /// - The address is `HF_ENDPOINT`, or else that of the Hugging Face hub.
+    /// - The cache is `HF_HUB_CACHE`, or else `hub` in `HF_HOME`, which is `$XDG_CACHE_HOME/huggingface` or
+    ///   `~/.cache/huggingface` unless it is set.
+    /// - The token is `HF_TOKEN`, or else the content of the file `token` in `HF_HOME`.
+    /// - `HF_HUB_OFFLINE` set to 1, on, yes or true allows the cache only.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when no place for the cache can be told.
+    /// [`Error::Invalid`] when no place for the cache can be found.
     pub fn from_env() -> Result<Hub> {
         let set =
             |name: &str| env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
@@ -97,14 +105,17 @@ impl Hub {
         })
     }
 
-    /// The folder of a checkpoint: `config.json`, `processor_config.json` and `preprocessor_config.json` where they are, and the first of
-    /// `model.safetensors`, its shards, `pytorch_model.bin`, its shards. A commit that is in the cache is taken without
-    /// asking anybody; for a branch the hub is asked whether it has moved, and where that fails the cache will do.
+    /// Returns the folder of a checkpoint, and fetches what is missing of it: `config.json`; `processor_config.json`
+    /// and `preprocessor_config.json` where the hub has them; and the first that it has of `model.safetensors`, its
+    /// shards, `pytorch_model.bin`, its shards. `on_progress` is called while a file is fetched.
+    ///
+    /// A commit that is in the cache is used without asking the hub. For a branch the hub is asked whether it has
+    /// moved; where that fails, the copy in the cache is used and the remark says so.
     ///
     /// # Errors
-    /// [`Error::Download`] for what the hub or the network did; [`Error::NotFound`] when offline and not in the cache;
-    /// [`Error::Unusable`] for a model without weights that can be read, or an index that names anything but files beside it;
-    /// [`Error::Io`] and [`Error::DiskFull`] for the cache.
+    /// [`Error::Download`] for what the hub or the network did; [`Error::NotFound`] when offline and not in the
+    /// cache; [`Error::Unusable`] for a model without weights that can be read, or whose index names anything but
+    /// files beside it; [`Error::Io`] and [`Error::DiskFull`] for the cache.
     pub fn checkpoint(&self, id: &HubId, on_progress: &dyn Fn(Progress<'_>)) -> Result<Checkpoint> {
         let cache = Cache::of(&self.cache, id);
         let cached = cache.commit(id).filter(|commit| is_whole(&cache.snapshot(commit)));
@@ -122,7 +133,7 @@ impl Hub {
             return Ok(Checkpoint { folder: cache.snapshot(commit), remark: None });
         }
         let fetch = Fetch { hub: self, id, cache: &cache, client: Client::new(), on_progress };
-        // With something to fall back on one try is enough.
+        // Where the cache has a copy to fall back on, one try is enough.
         let retries = if cached.is_some() { Retries { times: 0, ..self.retries } } else { self.retries };
         let url = fetch.url(id.revision(), CONFIG);
         let about = match (retries.run(|| fetch.about(id.revision(), CONFIG)), cached) {
@@ -137,7 +148,7 @@ impl Hub {
     }
 }
 
-/// A checkpoint from the cache that the hub was not, or could not be, asked about.
+/// Returns a checkpoint from the cache about which the hub was not, or could not be, asked.
 fn kept(cache: &Cache, commit: &str, unreachable: Option<&str>) -> Checkpoint {
     let folder = cache.snapshot(commit);
     let mut remarks: Vec<String> =
@@ -149,7 +160,7 @@ fn kept(cache: &Cache, commit: &str, unreachable: Option<&str>) -> Checkpoint {
     Checkpoint { folder, remark: Some(remarks.join("; ")).filter(|remark| !remark.is_empty()) }
 }
 
-/// Whether a folder holds a configuration and all of some weights.
+/// Returns whether a folder holds a configuration and all files of some weights.
 fn is_whole(folder: &Path) -> bool {
     let weights = || {
         WEIGHTS.iter().find_map(|name| {
@@ -165,7 +176,7 @@ fn is_whole(folder: &Path) -> bool {
     folder.join(CONFIG).exists() && weights() == Some(true)
 }
 
-/// The files that an index of shards names.
+/// Returns the files that an index of shards names.
 fn shards(index: &Path) -> Result<BTreeSet<String>> {
     let refuse = |why: &str| Error::unusable(index, why);
     let bytes = outside::read(index, JSON_BYTES)?;
@@ -178,7 +189,7 @@ fn shards(index: &Path) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// One model being fetched.
+/// A model that is being fetched.
 struct Fetch<'a> {
     hub: &'a Hub,
     id: &'a HubId,
@@ -196,12 +207,12 @@ impl Fetch<'_> {
         self.hub.token.as_deref()
     }
 
-    /// What the hub says of a file.
+    /// Asks the hub about a file.
     fn about(&self, revision: &str, file: &str) -> Result<About, Fault> {
         let reply = self.client.send(&Method::HEAD, &self.url(revision, file), self.token(), &[])?;
         let Reply { said, response, at_home } = &reply;
         let commit = text(said, "x-repo-commit").unwrap_or(if self.id.is_pinned() { revision } else { "" });
-        // Of a large file the hub tells the sum; what the host of the bytes calls them is its own affair.
+        // For a large file the hub's own tag is its checksum; the tag of the host that stores the bytes is not.
         let etag = text(said, "x-linked-etag").or_else(|| text(said, "etag")).unwrap_or("");
         let etag = etag.trim_start_matches("W/").trim_matches('"');
         if !is_plain(commit) || !is_plain(etag) {
@@ -217,7 +228,7 @@ impl Fetch<'_> {
         })
     }
 
-    /// Every file of the checkpoint.
+    /// Fetches every file of the checkpoint.
     fn all(&self, config: About) -> Result<()> {
         let commit = config.commit.clone();
         let required = |found: bool, name: &str| match found {
@@ -246,7 +257,7 @@ impl Fetch<'_> {
         Err(Error::unusable(self.id.to_string(), why))
     }
 
-    /// Gets one file into the snapshot; false when the hub has none of the name.
+    /// Brings one file into the snapshot; false when the hub has none of this name.
     fn file(&self, commit: &str, name: &str) -> Result<bool> {
         if self.cache.snapshot(commit).join(name).exists() {
             return Ok(true);
@@ -261,7 +272,7 @@ impl Fetch<'_> {
         }
     }
 
-    /// Gets the bytes of a file where they are not there yet, and points to them.
+    /// Fetches the bytes of a file where they are not here yet, and links the snapshot to them.
     fn keep(&self, name: &str, about: &About) -> Result<()> {
         if self.cache.snapshot(&about.commit).join(name).exists() {
             return Ok(());

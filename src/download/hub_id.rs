@@ -7,7 +7,18 @@ use std::str::FromStr;
 /// Longest part of a name; the hub's own limit is 96.
 const PART: usize = 128;
 
-/// `owner/name`, with `@revision` (a branch, a tag or a commit) or else the branch `main`.
+/// The name of a model on the hub: `owner/name` for its branch `main`, or `owner/name@revision` for a branch, a tag
+/// or a commit. Parsed from text by `FromStr`.
+///
+/// # Examples
+///
+/// ```
+/// use otolith::download::HubId;
+///
+/// let id: HubId = "facebook/wav2vec2-base@main".parse()?;
+/// assert_eq!((id.repository().as_str(), id.revision()), ("facebook/wav2vec2-base", "main"));
+/// # Ok::<(), otolith::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HubId {
     owner: String,
@@ -29,8 +40,8 @@ impl FromStr for HubId {
     }
 }
 
-/// Whether a text can stand between the slashes of a path without leading anywhere else. Two hyphens join the parts of a
-/// name in the cache, so that no part has them.
+/// Returns whether a text can stand between the slashes of a path without leading anywhere else. Two hyphens join the
+/// parts of a name in the cache, so no part may have them.
 fn is_part(text: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=PART).contains(&text.len())
@@ -41,22 +52,22 @@ fn is_part(text: &str) -> bool {
 }
 
 impl HubId {
-    /// `owner/name`.
+    /// Returns `owner/name`.
     pub fn repository(&self) -> String {
         format!("{}/{}", self.owner, self.name)
     }
 
-    /// The branch, tag or commit.
+    /// Returns the branch, tag or commit; `main` where none was given.
     pub fn revision(&self) -> &str {
         &self.revision
     }
 
-    /// Whether the revision is a commit, which never changes.
+    /// Returns whether the revision is a commit (40 hexadecimal digits), which never changes.
     pub fn is_pinned(&self) -> bool {
         self.revision.len() == 40 && self.revision.bytes().all(|byte| byte.is_ascii_hexdigit())
     }
 
-    /// The folder of the cache that it lies in.
+    /// Returns the name of the model's folder in the cache.
     pub(super) fn folder(&self) -> String {
         format!("models--{}--{}", self.owner, self.name)
     }

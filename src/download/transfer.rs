@@ -1,4 +1,4 @@
-//! One address to one file, surviving cuts.
+//! One address to one file, across interruptions.
 
 use super::client::{Client, Fault, Reply, Retries, number, text};
 use super::{Checksum, Progress};
@@ -10,57 +10,60 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use ureq::http::Method;
 
-/// Getting further by this many bytes takes back the failures counted so far.
+/// When a download gets this many bytes further, the failures counted so far are forgotten.
 const STEP: u64 = 1 << 20;
 
-/// Longest tag that is remembered.
+/// Longest ETag that is kept.
 const TAG_BYTES: u64 = 1_024;
 
-/// The least that must come of a file in a stretch of time, or else the connection counts as dropped.
+/// The slowest that a download may be; one that is slower counts as dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Bytes.
+    /// Fewest bytes that must come in each stretch of time.
     pub bytes: u64,
-    /// The stretch.
+    /// Length of the stretch.
     pub within: Duration,
 }
 
 impl Default for Pace {
-    /// 1 KiB a second, over a minute.
+    /// 1 KiB a second, measured over a minute.
     fn default() -> Pace {
         Pace { bytes: 60 << 10, within: Duration::from_secs(60) }
     }
 }
 
-/// A file to be fetched. An earlier file of the name is replaced once the new one is whole.
+/// Describes a file to be fetched; [`Download::run`] fetches it. An older file of its name is replaced once the new
+/// one is whole.
 #[derive(Clone, Debug)]
 pub struct Download<'a> {
     /// The address, `http` or `https`.
     pub url: &'a str,
-    /// The file to be made; its folder exists. One process at a time: callers lock.
+    /// The file to be made; its folder must exist. Only one process may fetch it at a time: callers lock.
     pub to: &'a Path,
-    /// Its name in progress.
+    /// What to call the file in [`Progress`].
     pub what: &'a str,
-    /// A token for the host of the address, sent to no other.
+    /// A token for the host of the address. It is sent to no other.
     pub token: Option<&'a str>,
-    /// Its length in bytes, where known beforehand.
+    /// Its length in bytes, where known beforehand; another length is an error.
     pub length: Option<u64>,
-    /// Most bytes that are taken, whatever the server says.
+    /// The most bytes that are taken, whatever the server says.
     pub limit: u64,
-    /// What it adds up to, where known beforehand.
+    /// Its checksum, where known beforehand; another one is an error.
     pub checksum: Option<Checksum>,
-    /// How often is tried again.
+    /// How often a failed connection is tried again.
     pub retries: Retries,
     /// How slow it may be.
     pub pace: Pace,
 }
 
 impl Download<'_> {
-    /// Fetches the file, going on where an earlier try ended if the server allows it and has the same file still.
+    /// Fetches the file. It goes on where an earlier try ended, if the server allows that and still has the same
+    /// file. `on_progress` is called for each piece that comes.
     ///
     /// # Errors
-    /// [`Error::Download`] for what the server or the network did, a wrong length or checksum among it; [`Error::Io`] and
-    /// [`Error::DiskFull`] for what the disk did. What has arrived is kept as `FILE.incomplete`, unless its sum is wrong.
+    /// [`Error::Download`] for what the server or the network did, a wrong length or checksum included; [`Error::Io`]
+    /// and [`Error::DiskFull`] for what the disk did. What has arrived is kept as `FILE.incomplete`, unless its
+    /// checksum is wrong.
     pub fn run(&self, on_progress: &dyn Fn(Progress<'_>)) -> Result<()> {
         self.run_with(&Client::new(), on_progress).map_err(|fault| fault.into_error(self.url))
     }
@@ -88,10 +91,10 @@ impl Download<'_> {
         Ok(())
     }
 
-    /// One connection. Success: the part is whole, as far as lengths tell.
+    /// Tries one connection. After success the part is whole, as far as lengths tell.
     fn attempt(&self, client: &Client, part: &Part, on_progress: &dyn Fn(Progress<'_>)) -> Result<(), Fault> {
         let (here, tag) = (part.length(), part.tag());
-        // Only what surely is the beginning of the same file is gone on with: the tag says so, or the sum will.
+        // Go on only with what is the beginning of the same file: the tag says so, or the checksum will in the end.
         let here = if tag.is_some() || self.checksum.is_some() { here } else { 0 };
         if here > 0 && self.length == Some(here) {
             return Ok(());
@@ -154,7 +157,7 @@ impl Download<'_> {
         }
     }
 
-    /// Appends what comes; gives the length of the part.
+    /// Appends what comes and returns the length of the part.
     fn copy(
         &self,
         reply: Reply,
@@ -209,19 +212,19 @@ impl Download<'_> {
     }
 }
 
-/// The ETag of what is sent, if it promises the same bytes.
+/// Returns the ETag of what is sent, if it promises the same bytes.
 fn strong_tag(reply: &Reply) -> Option<String> {
     text(reply.response.headers(), "etag").filter(|tag| tag.starts_with('"')).map(str::to_owned)
 }
 
-/// `bytes FROM-TO/TOTAL`, or `bytes */TOTAL`.
+/// Reads the header `bytes FROM-TO/TOTAL`, or `bytes */TOTAL`: from, and total.
 fn range_of(reply: &Reply) -> (Option<u64>, Option<u64>) {
     let range = text(reply.response.headers(), "content-range").and_then(|range| range.strip_prefix("bytes "));
     let Some((places, total)) = range.and_then(|range| range.split_once('/')) else { return (None, None) };
     (places.split_once('-').and_then(|(from, _)| from.parse().ok()), total.parse().ok())
 }
 
-/// What there is of a file so far, and beside it the tag of what it is a part of.
+/// The part of a file that is here so far, and beside it the ETag of the whole.
 struct Part {
     file: PathBuf,
     tag: PathBuf,
@@ -257,7 +260,8 @@ impl Part {
         self.forget_tag();
     }
 
-    /// Empties it before it gets its new tag: at no time does a tag stand beside bytes of something else.
+    /// Begins anew. The part is emptied before the new tag is written: a tag never stands beside bytes of something
+    /// else.
     fn begin(&self, tag: Option<&str>) -> Result<File> {
         self.forget_tag();
         let file = outside::create(&self.file)?;

@@ -1,9 +1,40 @@
 //! Sound files into a collection: found, embedded in parallel, committed in batches.
 //!
-//! A record's id is the file's path below the argument it was found under, with `/` between folders. A file that is there
-//! already, with the same samples, mixed the same way, and the same embedder, is not embedded again, wherever it lies now. A file that
-//! has changed replaces its record; one whose id is that of another file with another sound is refused unless it is to do so. A file
-//! that cannot be used is reported, and the others go in.
+//! A record's id is the file's path below the argument under which it was found, with `/` between folders; its fields
+//! say what the file is (`file`, `seconds`, `sample_rate`, `rows_per_second`, `hash`, `model`, and `class` or
+//! `channel` where they are wanted). A file whose record is there already, with the same samples, channel and class,
+//! is not embedded again, wherever it lies now. A file that has changed replaces its record. A file whose id is that
+//! of another file with another sound is refused, unless [`Ingest::replace`] allows it. A file that cannot be used is
+//! reported, and the others go in.
+//!
+//! # Examples
+//!
+//! ```
+//! use otolith::audio::{Clip, Mix};
+//! use otolith::embed::LogMel;
+//! use otolith::embed::ingest::{Event, Ingest, collection_for, find_sounds};
+//! # use otolith::Database;
+//! # let folder = tempfile::tempdir()?;
+//! # let recordings = folder.path().join("recordings");
+//! # std::fs::create_dir_all(recordings.join("hum"))?;
+//! # let samples: Vec<f32> = (0..16_000).map(|n| (n as f32 * 0.05).sin() * 0.5).collect();
+//! # Clip { samples, rate: 16_000 }.write_wav(recordings.join("hum/low.wav"))?;
+//! # let db = Database::open(folder.path().join("sounds.otolith"))?;
+//!
+//! let embedder = LogMel::new();
+//! let clips = collection_for(&db, "clips", &embedder)?; // its schema follows from the embedder
+//! let found = find_sounds(&[recordings])?;
+//! let ingest =
+//!     Ingest { collection: &clips, embedder: &embedder, class_from_folder: true, mix: Mix::Mean, replace: false };
+//! let report = ingest.run(&found.sounds, &|event| match event {
+//!     Event::Done => eprint!("."),
+//!     Event::Failed(error) => eprintln!("{error}"),
+//!     Event::Remark(path, text) => eprintln!("{}: {text}", path.display()),
+//! })?;
+//! assert_eq!((report.added, report.failed.len()), (1, 0));
+//! assert_eq!(clips.get("hum/low.wav")?.ok_or("added")?.fields["class"], "hum");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use super::{Embedder, Sound};
 use crate::audio::{Mix, folder};
@@ -20,13 +51,14 @@ use std::path::{self, Path};
 
 pub use crate::audio::folder::{Found, LeftOut, SoundFile, find as find_sounds};
 
-/// Files embedded side by side and committed together, at most.
+/// The most files that are embedded side by side and committed together.
 const BATCH: usize = 32;
 
-/// Bytes of files in a batch, unless one file alone has more: an hour of MP3. What is held in memory is their rows.
+/// The most bytes of files in a batch, unless one file alone has more: an hour of MP3. Their rows are held in memory.
 const BATCH_BYTES: u64 = 64 << 20;
 
-/// The collection of that name for rows of this embedder, created when missing.
+/// Returns the collection called `name` for rows of this embedder, and creates it when it is missing: dimension, rows
+/// per second and identity are the embedder's.
 ///
 /// # Errors
 /// [`Error::Mismatch`] when it holds rows of another embedder, and those of creating it.
@@ -43,10 +75,10 @@ pub fn collection_for(db: &Database, name: &str, embedder: &dyn Embedder) -> Res
     Ok(collection)
 }
 
-/// Refuses to mix rows of different embedders.
+/// Checks that a collection's rows were made by this embedder, so that rows of different models are not mixed.
 ///
 /// # Errors
-/// [`Error::Mismatch`] naming both.
+/// [`Error::Mismatch`] naming both when they were not.
 pub fn check_same(schema: &Schema, embedder: &dyn Embedder) -> Result<()> {
     let made_by = schema.embedder.as_deref().unwrap_or("no model (imported rows)");
     if made_by == embedder.identity() {
@@ -55,59 +87,60 @@ pub fn check_same(schema: &Schema, embedder: &dyn Embedder) -> Result<()> {
     Err(Error::mismatch("model", format!("the collection's, {made_by}"), embedder.identity()))
 }
 
-/// Something that happened while files were added.
+/// Something that happened while files were added; see [`Ingest::run`].
 pub enum Event<'a> {
-    /// One more file is done.
+    /// One more file is done, whatever became of it.
     Done,
-    /// A file could not be used.
+    /// A file could not be used, for this reason. The others go on.
     Failed(&'a Error),
-    /// A file was used, but its user should know something of it.
+    /// The file at this path was used, but its user should read this sentence.
     Remark(&'a Path, &'a str),
 }
 
-/// How files are added.
+/// Describes how files are added; [`Ingest::run`] adds them. The [module](self) shows an example.
 pub struct Ingest<'a> {
-    /// Where they go.
+    /// The collection that gets the records.
     pub collection: &'a Collection,
-    /// What makes rows of them.
+    /// The embedder that makes their rows.
     pub embedder: &'a dyn Embedder,
-    /// Whether the folder that a file lies in is its class.
+    /// Whether the name of the folder that a file lies in becomes its field `class`.
     pub class_from_folder: bool,
-    /// What becomes of several channels.
+    /// How several channels are mixed into one.
     pub mix: Mix,
-    /// Whether a sound replaces that of another file whose record has its id.
+    /// Whether a sound may replace the record of another file that has the same id.
     pub replace: bool,
 }
 
-/// What became of the files.
+/// Counts what became of the files.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Files that were not there.
+    /// Files whose records are new.
     pub added: usize,
-    /// Files whose records were there, with other samples, class or channel.
+    /// Files whose records were there with other samples, class or channel, and were replaced.
     pub replaced: usize,
-    /// Files that were there already.
+    /// Files whose records were there already.
     pub skipped: usize,
-    /// Files that could not be used, with the reason.
+    /// Files that could not be used: path and reason.
     pub failed: Vec<(String, String)>,
-    /// What the user should know of files that were added.
+    /// Files that were used but about which there is something to say: path and sentence.
     pub remarks: Vec<(String, String)>,
 }
 
-/// What is made of a file.
+/// The record made of a file, and what goes with it.
 struct Made {
     record: Record,
-    /// What its user should know of the file.
+    /// Sentences that the file's user should read.
     remarks: Vec<String>,
     /// Whether it takes the place of another record.
     replaces: bool,
 }
 
 impl Ingest<'_> {
-    /// Adds the files, telling of each.
+    /// Adds the files, in parallel within a batch and one commit for each batch, and calls `tell` from any thread for
+    /// each event.
     ///
     /// # Errors
-    /// Those of writing; a file that cannot be used is no error but counted in the report.
+    /// Those of writing. A file that cannot be used is no error: it is in the report.
     pub fn run(&self, sounds: &[SoundFile], tell: &(dyn Fn(Event<'_>) + Sync)) -> Result<Report> {
         threads::ready();
         let mut report = Report::default();
@@ -148,7 +181,7 @@ impl Ingest<'_> {
         Ok(report)
     }
 
-    /// What is made of a file, or `None` when it is there already.
+    /// Makes the record of a file, or returns `None` when it is there already.
     fn record(&self, file: &SoundFile, known: &Snapshot) -> Result<Option<Made>> {
         let sound = Sound::read_mixed(&file.path, self.embedder.sample_rate(), self.mix)?;
         let hash = format!("{:032x}", sound.hash());
@@ -185,19 +218,19 @@ impl Ingest<'_> {
         Ok(Some(Made { record, remarks: embedded.remarks, replaces: old.is_some() }))
     }
 
-    /// What stands in the field `channel`: nothing where channels are mixed as usual.
+    /// Returns the value of the field `channel`, which is set only where channels are not mixed as usual.
     fn channel(&self) -> Option<String> {
         (self.mix != Mix::Mean).then(|| self.mix.to_string())
     }
 }
 
-/// Whether what a record says of its file leads to this place, also by links or from the folder that the process is in.
+/// Returns whether the path that a record names leads to this place, also by links or relative to the current folder.
 fn is_same_file(known: Option<&str>, place: &str) -> bool {
     let leads_to = |path: &str| fs::canonicalize(path).ok();
     known.is_some_and(|known| known == place || leads_to(known).is_some_and(|real| Some(real) == leads_to(place)))
 }
 
-/// The error of a file whose id is that of a record with another sound.
+/// Makes the error of a file whose id is that of a record with another sound.
 fn taken(file: &SoundFile, by: Option<&str>) -> Error {
     let by = by.map_or_else(|| "a record that names no file".to_owned(), |by| format!("the sound of {by}"));
     let why = format!(
@@ -207,7 +240,8 @@ fn taken(file: &SoundFile, by: Option<&str>) -> Error {
     Error::unusable(&file.path, why)
 }
 
-/// Cuts the list into batches by number and size of files. A file that cannot be looked at counts as empty; reading it will tell.
+/// Cuts the list into batches by number and size of files. A file whose size cannot be read counts as empty; reading it
+/// will report the reason.
 fn batches(sounds: &[SoundFile]) -> Vec<&[SoundFile]> {
     let mut batches = Vec::new();
     let (mut start, mut bytes) = (0, 0);
@@ -223,7 +257,7 @@ fn batches(sounds: &[SoundFile]) -> Vec<&[SoundFile]> {
     batches
 }
 
-/// The name of the folder that a file lies in.
+/// Returns the name of the folder that a file lies in.
 fn folder_of(path: &Path) -> Option<String> {
     Some(folder::text(path.parent()?.file_name()?))
 }

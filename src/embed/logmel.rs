@@ -1,8 +1,8 @@
-//! Log-mel frames: the ear's rough picture of a sound, with no weights to load.
+//! Log-mel frames: a rough picture of a sound, as the ear has it, with no weights to load.
 //!
-//! Each row is the energy of 64 bands, narrow at the bottom and wide at the top as on the mel scale
-//! (2595 log10(1 + f / 700)), of 32 ms of sound, on a log scale. Sounds are brought to mean 0 and deviation 1 first, so
-//! loudness does not count. All arithmetic is in f64 and rounded once: the rows hardly depend on the machine.
+//! Each row is the energy of 64 bands, narrow at the bottom and wide at the top as on the mel scale (2595 log10(1 + f
+//! / 700)), of 32 ms of sound, on a log scale. Sounds are brought to mean 0 and deviation 1 first, so loudness does
+//! not count. All arithmetic is in `f64` and rounded once: the rows hardly depend on the machine.
 
 use super::{Embedder, Window};
 use crate::error::{Error, Result};
@@ -25,27 +25,41 @@ const FLOOR: f64 = 1e-3;
 /// Rows computed at once: 82 s, 5 MB of samples. Any other number gives the same rows.
 const WINDOW_ROWS: usize = 4_096;
 
-/// 64 log-mel bands, 50 rows a second, for sound at 16 kHz: 249 rows for five seconds.
+/// Embeds sound at 16 kHz as 64 log-mel bands, 50 rows a second: five seconds give 249 rows. Needs no model and no
+/// training.
 ///
-/// 512-sample periodic Hann window, hop 320, 257 power bins, 64 triangular mel bands from 50 to 8,000 Hz,
-/// ln(power + 0.001).
+/// Each row is made of 512 samples, 320 after the row before: periodic Hann window, 257 power bins, 64 triangular mel
+/// bands from 50 to 8,000 Hz, ln(power + 0.001). Loudness is taken out beforehand.
+///
+/// # Examples
+///
+/// ```
+/// use otolith::audio::Clip;
+/// use otolith::embed::{Embedder, LogMel, embed_clip};
+///
+/// let mel = LogMel::new(); // make one and share it
+/// let sweep: Vec<f32> = (0..80_000).map(|n| (n as f32 * n as f32 * 1e-6).sin()).collect();
+/// let rows = embed_clip(&mel, &Clip { samples: sweep, rate: 16_000 })?;
+/// assert_eq!((rows.rows(), rows.dim(), mel.rows_per_second()), (249, 64, 50.0));
+/// # Ok::<(), otolith::Error>(())
+/// ```
 pub struct LogMel {
     fft: Arc<dyn RealToComplex<f64>>,
     hann: Vec<f64>,
     bands: Vec<Band>,
 }
 
-/// A triangle over power bins: weights from bin `first` on.
+/// A triangle over power bins: `weights` begin at bin `first`.
 pub(super) struct Band {
     first: usize,
     weights: Vec<f64>,
 }
 
 impl LogMel {
-    /// What collections remember it by.
+    /// The identity by which collections remember this embedder.
     pub const IDENTITY: &str = "logmel-64";
 
-    /// Plans the transform and the bands. Cheap, but best shared: an embedder serves any number of threads.
+    /// Plans the transform and the bands. Cheap, but best made once: one embedder serves any number of threads.
     pub fn new() -> LogMel {
         let hann = (0..FIELD).map(|n| single(0.5 - 0.5 * (TAU * n as f64 / FIELD as f64).cos())).collect();
         LogMel { fft: RealFftPlanner::new().plan_fft_forward(FIELD), hann, bands: bands() }
@@ -114,7 +128,8 @@ impl Embedder for LogMel {
 }
 
 impl Band {
-    /// Rises from `left` to 1 at `peak` and falls to `right`, all in Hz, over bins from 0 to `last`, `bin_hz` apart.
+    /// Makes a triangle that rises from `left` to 1 at `peak` and falls to `right`, all in Hz, over bins 0 to `last`,
+    /// `bin_hz` apart.
     pub(super) fn triangle([left, peak, right]: [f64; 3], bin_hz: f64, last: usize) -> Band {
         let weight = |bin: usize| {
             let hz = bin as f64 * bin_hz;
@@ -124,13 +139,14 @@ impl Band {
         Band { first, weights: (first..=last).map(weight).take_while(|weight| *weight > 0.0).map(single).collect() }
     }
 
-    /// The power under the triangle.
+    /// Returns the power under the triangle.
     pub(super) fn energy(&self, power: &[f64]) -> f64 {
         self.weights.iter().zip(&power[self.first..]).map(|(weight, power)| weight * power).sum()
     }
 }
 
-/// The triangles: band b rises from edge b to edge b + 1 and falls to edge b + 2; the edges are evenly spaced in mel.
+/// Makes the triangles: band b rises from edge b to edge b + 1 and falls to edge b + 2; the edges are evenly spaced
+/// in mel.
 fn bands() -> Vec<Band> {
     let mel = |hz: f64| 2_595.0 * (1.0 + hz / 700.0).log10();
     let (low, high) = (mel(LOWEST_HZ), mel(HIGHEST_HZ));
@@ -142,7 +158,7 @@ fn bands() -> Vec<Band> {
     (0..BANDS).map(|b| Band::triangle([edge(b), edge(b + 1), edge(b + 2)], bin_hz, FIELD / 2)).collect()
 }
 
-/// Rounded to f32, as window and bands are in the definition of these frames.
+/// Rounds to `f32`, as window and bands are in the definition of these frames.
 fn single(value: f64) -> f64 {
     f64::from(value as f32)
 }

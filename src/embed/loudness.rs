@@ -1,16 +1,16 @@
-//! Mean and deviation of a sound, in one pass and constant memory.
+//! Mean and deviation of a sound, measured in one pass and constant memory.
 
-/// Mean and standard deviation (biased: divided by the number of samples) of all samples of a sound.
+/// Mean and standard deviation of all samples of a sound (biased: divided by the number of samples).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Loudness {
-    /// The mean, 0 for most recordings.
+    /// The mean, which is near 0 for most recordings.
     pub mean: f64,
     /// The standard deviation; 0 for silence.
     pub deviation: f64,
 }
 
 impl Loudness {
-    /// The loudness of these samples; of none, that of silence.
+    /// Measures these samples; without any, the result is that of silence.
     pub fn of(samples: &[f32]) -> Loudness {
         let mut meter = Meter::default();
         meter.push(samples);
@@ -18,7 +18,7 @@ impl Loudness {
     }
 }
 
-/// Adds samples up one by one, so that the result does not depend on how they were cut into blocks. The sums are of the
+/// Sums samples one by one, so that the result does not depend on how they were cut into blocks. The sums are of the
 /// distance to the first sample: constant sounds have a deviation of exactly 0, and an offset costs no digits.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Meter {

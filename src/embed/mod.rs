@@ -1,22 +1,27 @@
-//! Sounds in, one matrix of rows each out.
+//! Embedders: sound in, one matrix of rows out.
 //!
-//! - An [`Embedder`] turns samples into rows: [`LogMel`] by arithmetic alone, a network by its weights.
-//! - A row looks at `receptive_field` samples and begins `hop` samples after the row before, so row i of a sound lies at
-//!   i * hop samples, i / `rows_per_second` seconds: n samples give (n - field) / hop + 1 rows, and never none.
-//! - A [`Window`] is a stretch of a sound that is computed at once. Windows begin at multiples of hop and overlap by
-//!   field - hop samples, so that their rows, laid end to end, are the rows of the whole.
-//! - [`Loudness`], and [`Moments`] for an embedder that asks for them, are measured over the whole sound before any window is
-//!   computed: what is scaled is scaled by the whole sound, however it is cut. So [`LogMel`] and the convolutions of wav2vec2
-//!   (`features`, `projected`) make the same rows in windows as at once. Its transformer looks from every row at all others of its
-//!   window and not beyond, so that the rows of its layers depend a little on where the windows of a sound of more than 30
-//!   seconds begin; those of Whisper, whose rows see the whole window and which scales by its loudest part, more.
+//! - An [`Embedder`] turns samples into rows: [`LogMel`] by arithmetic alone, a network by its weights. [`open()`]
+//!   finds one by name; [`embed_clip`] and [`embed_file`] use it; the module [`ingest`] takes folders of sounds into
+//!   a collection.
+//! - A row is computed from `receptive_field` samples and begins `hop` samples after the row before, so row `i` of a
+//!   sound lies at `i * hop` samples, or `i / rows_per_second` seconds. `n` samples give at least one row, and
+//!   otherwise as many as there are positions: `(n - receptive_field) / hop + 1`.
+//! - A [`Window`] is a stretch of a sound that is computed at once. Windows begin at multiples of `hop` and overlap
+//!   by `receptive_field - hop` samples, so that their rows, laid end to end, are the rows of the whole.
+//! - [`Loudness`], and [`Moments`] for an embedder that asks for them, are measured over the whole sound before any
+//!   window is computed, so scaling does not depend on how the sound is cut. [`LogMel`] and the convolutions of
+//!   wav2vec2 (`features`, `projected`) therefore make the same rows in windows as at once. The transformer of
+//!   wav2vec2 compares each row with all others of its window and with none beyond it, so the rows of its layers
+//!   depend a little on where the windows of a sound of more than 30 seconds begin. Those of Whisper depend on it
+//!   more: its rows see the whole window, which is scaled by its loudest part.
 //!
 //! ```text
 //! file --(audio::Reader, first pass)--> loudness, length --(second pass, or memory)--> windows -> embed -> Matrix
 //! ```
 //!
-//! **Cost.** [`embed_file`] holds up to 16 MiB of samples (4 minutes at 16 kHz) and decodes once; a longer file is decoded
-//! twice, three times where moments are asked for, and then a window and the rows made so far are all it holds. Callers run files in parallel.
+//! **Cost.** [`embed_file`] holds up to 16 MiB of samples (4 minutes at 16 kHz) and decodes once. A longer file is
+//! decoded twice, three times where moments are asked for; a window and the rows made so far are then all that it
+//! holds. Callers run files in parallel.
 
 #[cfg(feature = "models")]
 pub(crate) mod checkpoint;
@@ -50,70 +55,117 @@ use crate::threads;
 use std::path::Path;
 use windows::Windows;
 
-/// Samples to be embedded at once, and the loudness of the sound they belong to.
+/// Samples that are embedded at once, and what is known of the sound that they belong to.
 #[derive(Clone, Copy, Debug)]
 pub struct Window<'a> {
-    /// At least [`Embedder::receptive_field`] mono samples at [`Embedder::sample_rate`].
+    /// Mono samples at [`Embedder::sample_rate`], at least [`Embedder::receptive_field`] of them.
     pub samples: &'a [f32],
-    /// The loudness of the whole sound, by which the samples are scaled.
+    /// The loudness of the whole sound, by which the samples are to be scaled.
     pub whole: Loudness,
     /// Whether the sound has other samples than these.
     pub is_part: bool,
-    /// For a part, the moments of the whole sound where the embedder asks for them ([`Embedder::taps`]).
+    /// The moments of the whole sound, where this is a part and the embedder asks for them ([`Embedder::taps`]).
     pub moments: Option<&'a Moments>,
 }
 
 impl<'a> Window<'a> {
-    /// A window that is all of a sound.
+    /// Makes a window of a whole sound.
     pub fn whole(samples: &'a [f32]) -> Window<'a> {
         Window { samples, whole: Loudness::of(samples), is_part: false, moments: None }
     }
 }
 
-/// Something that makes rows of samples.
+/// A model that makes rows of sound. Implement it to search by features or a network of your own: all functions here,
+/// and [`ingest`], take any embedder.
+///
+/// # Examples
+///
+/// ```
+/// use otolith::audio::Clip;
+/// use otolith::embed::{Embedder, Window, embed_clip};
+/// use otolith::{Matrix, Result};
+///
+/// /// One number for every 10 ms: how loud it is.
+/// struct Level;
+///
+/// impl Embedder for Level {
+///     fn identity(&self) -> &str { "level-1" } // change it whenever the rows change
+///     fn sample_rate(&self) -> u32 { 8_000 }
+///     fn dim(&self) -> usize { 1 }
+///     fn hop(&self) -> usize { 80 }
+///     fn receptive_field(&self) -> usize { 80 }
+///     fn window_rows(&self) -> Option<usize> { None } // any number of rows at once
+///
+///     fn embed(&self, window: Window<'_>) -> Result<Matrix> {
+///         let level = |frame: &[f32]| frame.iter().map(|sample| sample * sample).sum::<f32>().sqrt();
+///         let rows: Vec<f32> = window.samples.chunks_exact(80).map(level).collect();
+///         Matrix::from_rows(rows.len(), 1, rows)
+///     }
+/// }
+///
+/// let second = Clip { samples: vec![0.1; 8_000], rate: 8_000 };
+/// assert_eq!(embed_clip(&Level, &second)?.rows(), 100);
+/// # Ok::<(), otolith::Error>(())
+/// ```
 pub trait Embedder: Send + Sync {
-    /// Name and, where there are weights, layer and hash (`name/layer/hash`): equal identities give equal rows.
+    /// Returns a name that tells these rows from all others: equal identities must give equal rows. Networks return
+    /// `name/layer/hash`, with the hash of their weights. Collections keep it
+    /// ([`Schema::embedder`](crate::Schema::embedder)).
     fn identity(&self) -> &str;
 
-    /// Samples a second that it takes.
+    /// Returns the sample rate that it takes, in Hz.
     fn sample_rate(&self) -> u32;
 
-    /// Numbers in a row.
+    /// Returns the dimension of its rows.
     fn dim(&self) -> usize;
 
-    /// Rows a second that it makes.
+    /// Returns how many rows a second of sound gives.
     fn rows_per_second(&self) -> f64 {
         f64::from(self.sample_rate()) / self.hop() as f64
     }
 
-    /// Samples from the beginning of a row to that of the next.
+    /// Returns how many samples lie between the beginning of a row and that of the next.
     fn hop(&self) -> usize;
 
-    /// Samples under a row.
+    /// Returns how many samples a row is computed from.
     fn receptive_field(&self) -> usize;
 
-    /// The most rows to be computed at once, or `None` for any number. Longer sounds go through in windows of equal size.
+    /// Returns the most rows that are to be computed at once, or `None` for any number. Longer sounds are cut into
+    /// windows of equal size.
     fn window_rows(&self) -> Option<usize>;
 
-    /// Of which rows of samples it wants to know the moments over the whole sound, where that goes through in several windows:
-    /// none unless a norm inside it looks at the whole sound.
+    /// Returns over which rows of samples it wants to know the moments of a whole sound that is cut into several
+    /// windows. `None`, the default, is right unless a norm inside the network looks at the whole sound.
     fn taps(&self) -> Option<Taps> {
         None
     }
 
-    /// The rows of a window: (samples - [`Embedder::receptive_field`]) / [`Embedder::hop`] + 1 of them.
+    /// Computes the rows of a window: `(samples - receptive_field) / hop + 1` of them.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] when the window is shorter than the receptive field; whatever else the model may fail in.
+    /// [`Error::Mismatch`] when the window is shorter than the receptive field, and whatever else the model may fail
+    /// with.
     fn embed(&self, window: Window<'_>) -> Result<Matrix>;
 }
 
-/// The rows of a clip, computed in windows where the embedder asks for it. A clip shorter than the receptive field is
+/// Computes the rows of a clip, in windows where the embedder asks for it. A clip shorter than the receptive field is
 /// filled up with its own mean, which is silence once it is scaled, and gives one row.
 ///
 /// # Errors
-/// [`Error::Mismatch`] when the clip has another sample rate than the embedder takes; [`Error::Invalid`] when it holds no
-/// samples or one that is not a number; what [`Embedder::embed`] gives.
+/// [`Error::Mismatch`] when the clip has another sample rate than the embedder takes; [`Error::Invalid`] when it
+/// holds no samples or one that is not finite; what [`Embedder::embed`] returns.
+///
+/// # Examples
+///
+/// ```
+/// use otolith::audio::Clip;
+/// use otolith::embed::{LogMel, embed_clip};
+///
+/// let hum: Vec<f32> = (0..16_000).map(|n| (n as f32 * 0.05).sin()).collect();
+/// let rows = embed_clip(&LogMel::new(), &Clip { samples: hum, rate: 16_000 })?;
+/// assert_eq!((rows.rows(), rows.dim()), (49, 64)); // a second of sound
+/// # Ok::<(), otolith::Error>(())
+/// ```
 pub fn embed_clip(embedder: &dyn Embedder, clip: &Clip) -> Result<Matrix> {
     threads::ready();
     if clip.rate != embedder.sample_rate() {
@@ -129,7 +181,7 @@ pub fn embed_clip(embedder: &dyn Embedder, clip: &Clip) -> Result<Matrix> {
     embed_samples(embedder, &clip.samples, Loudness::of(&clip.samples))
 }
 
-/// The rows of a sound file of any length, and what the file is.
+/// Computes the rows of a sound file of any length, and says what the file is.
 ///
 /// # Errors
 /// Those of [`Sound::read`] and [`Sound::embed`].

@@ -1,34 +1,36 @@
-//! Mean and covariance of the overlapping rows of samples that a network's first convolution sees, over a whole sound.
+//! Mean and covariance, over a whole sound, of the overlapping rows of samples that a network's first convolution
+//! sees.
 
 use crate::kernel::{self, Strided};
 
-/// Which rows: `width` samples each, one every `stride` from the first sample on.
+/// Describes rows of samples: `width` samples each, one every `stride` samples from the first on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taps {
-    /// Samples of a row.
+    /// Samples in a row.
     pub width: usize,
     /// Samples from the beginning of a row to that of the next.
     pub stride: usize,
 }
 
-/// Mean and covariance of all such rows of a sound.
+/// Mean and covariance of all rows of a sound that [`Taps`] describe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moments {
-    /// The mean row, `[width]`.
+    /// The mean row: `width` numbers.
     pub mean: Vec<f64>,
-    /// The covariance, `[width, width]`, biased: divided by the number of rows.
+    /// The covariance: `width x width` numbers, row-major; biased, that is divided by the number of rows.
     pub covariance: Vec<f64>,
 }
 
 impl Moments {
-    /// Those of all rows of these samples, of which there is one at least.
+    /// Measures all rows of these samples, of which there must be at least one.
     pub fn of(samples: &[f32], taps: Taps) -> Moments {
         let mut meter = RowMeter::new(taps);
         meter.push(samples);
         meter.moments()
     }
 
-    /// Those of the samples less `centre` and divided by `scale`.
+    /// Returns what the moments would be if `centre` were subtracted from all samples and the rest divided by
+    /// `scale`.
     pub fn scaled(&self, centre: f64, scale: f64) -> Moments {
         Moments {
             mean: self.mean.iter().map(|mean| (mean - centre) / scale).collect(),
@@ -37,20 +39,20 @@ impl Moments {
     }
 }
 
-/// Samples that are looked at together, however they come.
+/// Samples that are processed together, in whatever pieces they come.
 const BLOCK: usize = 1 << 16;
 
-/// Adds rows up, so that the result does not depend on how samples were cut into blocks. The sums are of the distance to the first sample: the covariance is
-/// then not a small difference of large numbers.
+/// Sums rows, so that the result does not depend on how samples were cut into blocks. The sums are of the distance to
+/// the first sample: the covariance is then not a small difference of large numbers.
 pub(super) struct RowMeter {
     taps: Taps,
     centre: f64,
     rows: usize,
     sums: Vec<f64>,
     products: Vec<f64>,
-    /// Samples whose rows are not all added yet, less the centre.
+    /// Samples whose rows are not all summed yet, less the centre.
     waiting: Vec<f64>,
-    /// Samples to come that lie between two rows, where a stride is longer than a row.
+    /// How many of the samples to come lie between two rows, where a stride is longer than a row.
     between: usize,
 }
 

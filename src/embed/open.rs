@@ -1,4 +1,4 @@
-//! Embedders by name.
+//! Finding and opening embedders by name.
 
 #[cfg(feature = "models")]
 use super::wav2vec2::{Classifier, Trainable};
@@ -7,33 +7,46 @@ use crate::download::Progress;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// Name of the embedder that needs no model.
+/// Name of the embedder that needs no model: [`LogMel`].
 pub const LOG_MEL: &str = "logmel";
 
-/// Name of the network that comes with this library.
+/// Name of the small network that comes with this library (with the feature `models`).
 pub const MINI: &str = "mini";
 
-/// The embedder where none is named.
+/// Name of the embedder to use where none is chosen: [`MINI`] with the feature `models`, otherwise [`LOG_MEL`].
 pub const DEFAULT: &str = if cfg!(feature = "models") { MINI } else { LOG_MEL };
 
-/// Layer of [`MINI`] where none is named: the one that searches best.
+/// The layer of [`MINI`] that is used where none is named: the one that searches best.
 #[cfg(feature = "models")]
 const MINI_LAYER: &str = "mean";
 
-/// A checkpoint that was found.
+/// A checkpoint of a network that [`locate`] has found and that can be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
-    /// The folder that holds it; `None` for [`MINI`].
+    /// The folder that holds it; `None` for [`MINI`], which is part of the library.
     pub folder: Option<PathBuf>,
-    /// What its user should know: that the hub could not be asked whether there is a newer one, say.
+    /// A sentence that its user should read: that the hub could not be asked for a newer version, say.
     pub remark: Option<String>,
 }
 
-/// Opens an embedder: [`LOG_MEL`], or a checkpoint as [`locate`] finds it and one of its layers: of wav2vec2 and HuBERT
-/// `features` (unless given; of [`MINI`] `mean` is), `projected`, `mean`, or a number; of Whisper `last`.
+/// Opens an embedder by name: [`LOG_MEL`], or a checkpoint as [`locate`] finds it.
+///
+/// `layer` chooses which of a network's layers gives the rows. Of wav2vec2 and HuBERT it is `features` (the default),
+/// `projected`, `mean`, or the number of a hidden state, from 0 (the input of the first layer); the default of
+/// [`MINI`] is `mean`. Of Whisper it is `last`.
 ///
 /// # Errors
 /// Those of [`locate`] and [`Located::embedder`].
+///
+/// # Examples
+///
+/// ```
+/// use otolith::embed::{self, LOG_MEL};
+///
+/// let embedder = embed::open(LOG_MEL, None)?;
+/// assert_eq!((embedder.identity(), embedder.dim(), embedder.sample_rate()), ("logmel-64", 64, 16_000));
+/// # Ok::<(), otolith::Error>(())
+/// ```
 pub fn open(model: &str, layer: Option<&str>) -> Result<Box<dyn Embedder>> {
     if model == LOG_MEL {
         return Ok(Box::new(LogMel::new()));
@@ -41,12 +54,13 @@ pub fn open(model: &str, layer: Option<&str>) -> Result<Box<dyn Embedder>> {
     locate(model, &|_| {})?.embedder(layer)
 }
 
-/// Finds a checkpoint by its name: [`MINI`], a directory, or else a model of the Hugging Face hub (`owner/name`, with
-/// `@revision` where it is not `main`), which is fetched into the hub's cache unless it is there.
+/// Finds a checkpoint by its name: [`MINI`], a directory, or a model of the Hugging Face hub (`owner/name`, with
+/// `@revision` where it is not `main`), which is fetched into the hub's cache unless it is there. `on_progress` is
+/// called while it is fetched.
 ///
 /// # Errors
-/// [`Error::NotFound`] when it is none of them; [`Error::Unusable`] for a name of the hub in a build without the feature
-/// `hub`; what the download gives.
+/// [`Error::NotFound`] when it is none of them; [`Error::Unusable`] for a name of the hub in a build without the
+/// feature `hub`; what the download returns.
 pub fn locate(model: &str, on_progress: &dyn Fn(Progress<'_>)) -> Result<Located> {
     let folder = Path::new(model);
     if model == MINI {
@@ -63,8 +77,8 @@ pub fn locate(model: &str, on_progress: &dyn Fn(Progress<'_>)) -> Result<Located
     Ok(Located { folder, remark })
 }
 
-/// What is assumed of a wav2vec2 or HuBERT checkpoint that does not say how its samples are prepared. Whatever else is wrong
-/// with the folder is told where it is opened.
+/// Says what is assumed of a wav2vec2 or HuBERT checkpoint that does not tell how its samples are prepared. Anything
+/// else that is wrong with the folder is reported when it is opened.
 #[cfg(feature = "models")]
 fn assumed(folder: &Path) -> Option<String> {
     use super::checkpoint::{Preprocessor, read_json};
@@ -78,7 +92,7 @@ fn assumed(_folder: &Path) -> Option<String> {
     None
 }
 
-/// What a model can be.
+/// Makes the error that says what a model can be.
 fn not_found(model: &str) -> Error {
     let others =
         [LOG_MEL, MINI, "a directory that holds config.json and weights", "owner/name on the Hugging Face hub"];
@@ -117,34 +131,35 @@ impl Located {
         }
     }
 
-    /// Opens it as a classifier: a checkpoint that was fine-tuned to name classes.
+    /// Opens the checkpoint as a classifier: one that was fine-tuned to name classes.
     ///
     /// # Errors
-    /// [`Error::Unusable`] for one that is damaged, of another kind or without a head, [`Error::Invalid`] for one whose outputs are no
-    /// classes.
+    /// [`Error::Unusable`] for a checkpoint that is damaged, of another kind or without a head, [`Error::Invalid`]
+    /// for one whose outputs are no classes.
     pub fn classifier(&self) -> Result<Classifier> {
         Classifier::of(self.checkpoint()?)
     }
 
-    /// Opens it to be trained to tell the classes `labels` apart, with a new head drawn from `seed` unless it has one for
-    /// these. `frozen` leaves the convolution encoder as it is.
+    /// Opens the checkpoint to be trained to tell the classes `labels` apart. It gets a new head, drawn from `seed`,
+    /// unless it has one for these classes. `frozen` keeps the convolution encoder as it is.
     ///
     /// # Errors
-    /// [`Error::Unusable`] for a checkpoint that is damaged or of another kind, [`Error::Invalid`] for one that cannot be trained.
+    /// [`Error::Unusable`] for a checkpoint that is damaged or of another kind, [`Error::Invalid`] for one that
+    /// cannot be trained.
     pub fn trainable(&self, labels: &[String], frozen: bool, seed: u64) -> Result<Trainable> {
         Trainable::of(self.checkpoint()?, labels, frozen, seed)
     }
 
-    /// Whether the checkpoint is of a kind that can be trained.
+    /// Returns whether the checkpoint is of a kind that can be trained.
     pub fn is_trainable(&self) -> bool {
         self.checkpoint().is_ok_and(|checkpoint| !checkpoint.config.conv_pos_batch_norm)
     }
 
-    /// Opens its embedder.
+    /// Opens the checkpoint as an embedder whose rows come from `layer` (see [`open`]).
     ///
     /// # Errors
-    /// [`Error::Unusable`] for a checkpoint that is damaged or of another kind, [`Error::Invalid`] for a layer that it does
-    /// not have.
+    /// [`Error::Unusable`] for a checkpoint that is damaged or of another kind, [`Error::Invalid`] for a layer that
+    /// it does not have.
     pub fn embedder(&self, layer: Option<&str>) -> Result<Box<dyn Embedder>> {
         if let Some(folder) = &self.folder
             && super::checkpoint::read_json(&folder.join("config.json"))?["model_type"] == "whisper"
@@ -173,7 +188,7 @@ fn whisper(folder: &Path, _layer: Option<&str>) -> Result<Box<dyn Embedder>> {
 
 #[cfg(not(feature = "models"))]
 impl Located {
-    /// Opens no checkpoint: that takes the feature `models`.
+    /// Opens no checkpoint: this build lacks the feature `models`.
     ///
     /// # Errors
     /// [`Error::Unusable`], always.

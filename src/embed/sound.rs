@@ -1,4 +1,4 @@
-//! A sound file between being read and being embedded.
+//! A sound file that has been read and not yet embedded.
 
 use super::loudness::Meter;
 use super::moments::RowMeter;
@@ -10,27 +10,28 @@ use crate::matrix::Matrix;
 use crate::threads;
 use std::path::{Path, PathBuf};
 
-/// Samples of a file that are kept in memory between measuring and embedding: 16 MiB.
+/// Samples of a file that are kept in memory between measuring and embedding: 16 MiB. Longer files are decoded again.
 const KEPT: usize = 4 << 20;
 
-/// A file and its rows.
+/// The rows of a sound file, and what the file is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embedded {
     /// The rows.
     pub matrix: Matrix,
     /// Length of the file in seconds.
     pub seconds: f64,
-    /// Sample rate of the file itself in Hz.
+    /// Sample rate of the file itself, in Hz.
     pub sample_rate: u32,
-    /// Hash of its decoded samples, see [`Summary::hash`]; written as `{:032x}`.
+    /// Hash of its decoded samples, see [`Summary::hash`]; shown as `{:032x}`.
     pub hash: u128,
-    /// Rows a second: row i lies at i / `rows_per_second` seconds.
+    /// Rows in a second: row `i` lies at `i / rows_per_second` seconds.
     pub rows_per_second: f64,
-    /// What its user should know of the file, see [`Summary::remarks`].
+    /// Sentences that its user should read, see [`Summary::remarks`].
     pub remarks: Vec<String>,
 }
 
-/// A sound file that has been read once: what it is, and, where it is not too long, its samples.
+/// A sound file that has been read once: its hash is known before anything is embedded, so that a file which is in
+/// the collection already can be passed over. Samples of up to 4 minutes (at 16 kHz) are kept in memory.
 pub struct Sound {
     path: PathBuf,
     rate: u32,
@@ -41,7 +42,7 @@ pub struct Sound {
 }
 
 impl Sound {
-    /// Reads a file as samples at `rate` Hz.
+    /// Reads a file as mono samples at `rate` Hz, the mean of its channels.
     ///
     /// # Errors
     /// As [`Reader::open`] and [`Reader::next_block`].
@@ -49,7 +50,7 @@ impl Sound {
         Sound::read_mixed(path, rate, Mix::Mean)
     }
 
-    /// The same, mixed as `mix` says.
+    /// Reads a file as mono samples at `rate` Hz, with its channels mixed as `mix` says.
     ///
     /// # Errors
     /// As [`Reader::open_mixed`] and [`Reader::next_block`].
@@ -67,16 +68,16 @@ impl Sound {
         Ok(Sound { path, rate, mix, meter, summary, kept })
     }
 
-    /// Hash of its decoded samples, see [`Summary::hash`].
+    /// Returns the hash of the decoded samples, see [`Summary::hash`].
     pub fn hash(&self) -> u128 {
         self.summary.hash
     }
 
-    /// Its rows, and what the file is.
+    /// Computes the rows of the file. A file that was too long to be kept in memory is read again.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] when it was read at another rate than the embedder takes; [`Error::Unusable`] when a long file has
-    /// changed since; what [`Embedder::embed`] gives.
+    /// [`Error::Mismatch`] when it was read at another rate than the embedder takes; [`Error::Unusable`] when a long
+    /// file has changed since; what [`Embedder::embed`] returns.
     pub fn embed(&self, embedder: &dyn Embedder) -> Result<Embedded> {
         threads::ready();
         if self.rate != embedder.sample_rate() {
@@ -92,7 +93,7 @@ impl Sound {
         Ok(Embedded { matrix, seconds, sample_rate: rate, hash, rows_per_second, remarks })
     }
 
-    /// Further passes over a file that was too long to be kept.
+    /// Embeds a file that was too long to be kept, by reading it again.
     fn embed_again(&self, embedder: &dyn Embedder) -> Result<Matrix> {
         let moments = match wanted(embedder, self.meter.samples()) {
             Some(taps) => {
@@ -116,7 +117,7 @@ impl Sound {
         windows.finish(&waiting)
     }
 
-    /// Reads the same file once more.
+    /// Reads the file once more and makes sure that it is the same.
     fn pass(&self, take: impl FnMut(&[f32]) -> Result<()>) -> Result<()> {
         match read(&self.path, self.rate, self.mix, take)? == self.summary {
             true => Ok(()),

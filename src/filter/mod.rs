@@ -32,25 +32,25 @@
 //!
 //! # What it means
 //! - `id` is the record's id, a text. A field of that name is reached as `` `id` ``.
-//! - Values are compared with values of their own type: numbers by size (`1 = 1.0`, `0 = -0.0`, and integers beyond 2^53
-//!   exactly), text by its UTF-8 bytes (so an accent that is a character of its own is not the accented letter), `false`
-//!   before `true`, `null` equal to itself.
-//! - A comparison with a field that is missing or of another type is false, `!=` too. So `class != 'dog'` finds records
-//!   with another class, `not (class = 'dog')` also those without a class; and a field that is there and not null is
-//!   asked for by `exists(x) and not (x = null)`.
-//! - `in` is true when one of its values is equal, so `in ()` never is. `x not in (..)` means `not x in (..)`. `exists`
-//!   is true when the field is there, even if it is null.
+//! - Values are compared with values of their own type: numbers by size (`1 = 1.0`, `0 = -0.0`, and integers beyond
+//!   2^53 exactly), text by its UTF-8 bytes (so an accent that is a character of its own is not the accented letter),
+//!   `false` before `true`, `null` equal to itself.
+//! - A comparison with a field that is missing or of another type is false, `!=` too. So `class != 'dog'` finds
+//!   records with another class, `not (class = 'dog')` also those without a class; and a field that is there and not
+//!   null is asked for by `exists(x) and not (x = null)`.
+//! - `in` is true when one of its values is equal, so `in ()` never is. `x not in (..)` means `not x in (..)`.
+//!   `exists` is true when the field is there, even if it is null.
 //! - A `?` stands for the next of the values given to [`Filter::parse_with`]; behind `in` alone, for a list of them.
 //!
 //! # Cost
 //! A [`Filter`] is made from text once and then asked about each record's id and [`Fields`]; its `Display` gives an
-//! equivalent expression. Parsing takes time in proportion to the text, matching to the number of comparisons, each with
-//! one look-up of a field. Many values of one field, listed or joined by `or`, are one comparison, which takes the
-//! logarithm of their number.
+//! equivalent expression. Parsing takes time in proportion to the text, matching to the number of comparisons, each
+//! with one look-up of a field. Many values of one field, listed or joined by `or`, are one comparison, which takes
+//! the logarithm of their number.
 //!
-//! A segment keeps a *field index* (`field_index.rs`), made when it is filtered for the second time. With it a filter is
-//! answered for all records at once, without reading their fields: each comparison is a binary search that gives a set
-//! of records, and these sets are joined, cut and complemented as the expression says. Ids are looked up in the
+//! A segment keeps a *field index* (`field_index.rs`), made when it is filtered for the second time. With it a filter
+//! is answered for all records at once, without reading their fields: each comparison is a binary search that gives a
+//! set of records, and these sets are joined, cut and complemented as the expression says. Ids are looked up in the
 //! segment's own table.
 
 mod build;

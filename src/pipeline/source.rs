@@ -132,8 +132,8 @@ impl<'a> Training<'a> {
         if batch.is_empty() { Ok(()) } else { visit(self.derive(steps, &batch)?) }
     }
 
-    /// Draws `count` derived rows of the records that are `wanted`, without repetition, and returns them in their order,
-    /// each with the number of its record; all of them if there are no more.
+    /// Draws `count` derived rows of the records that are `wanted`, without repetition, and returns them in their
+    /// order, each with the number of its record; all of them if there are no more.
     pub(super) fn sample(
         &self,
         steps: &Pipeline,

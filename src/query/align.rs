@@ -26,8 +26,9 @@ pub struct Alignment {
     pub similarity: f64,
 }
 
-/// Finds the shift (record row minus query row) with the largest mean similarity, and returns both; of equally good shifts
-/// the smallest. The shorter of query and record lies wholly within the longer. `None` when either has no rows.
+/// Finds the shift (record row minus query row) with the largest mean similarity, and returns both; of equally good
+/// shifts the smallest. The shorter of query and record lies wholly within the longer. `None` when either has no
+/// rows.
 ///
 /// Cost: as MaxSim of the pair in `f32`.
 pub(super) fn best_shift(metric: Metric, query: MatrixView<'_>, record: MatrixView<'_>) -> Option<(isize, f64)> {

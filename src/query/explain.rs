@@ -1,8 +1,8 @@
 //! Which rows of a query matched which rows of a record, merged into runs.
 //!
-//! MaxSim lets every query row pick its best record row. Where successive query rows pick successive record rows, they
-//! form a run: "seconds 0 to 4.9 of the query are seconds 312.4 to 317.3 of the record". A run may contain up to [`GAP`]
-//! query rows that match elsewhere (a silent frame looks like any other); they do not count in its share.
+//! MaxSim lets every query row pick its best record row. Where successive query rows pick successive record rows,
+//! they form a run: "seconds 0 to 4.9 of the query are seconds 312.4 to 317.3 of the record". A run may contain up to
+//! [`GAP`] query rows that match elsewhere (a silent frame looks like any other); they do not count in its share.
 
 use super::align::Alignment;
 pub use crate::score::RowMatch;
@@ -43,7 +43,7 @@ pub struct Run {
     pub share: f64,
 }
 
-/// A run being put together, in rows of the view.
+/// A run that is being put together, counted in rows of the view.
 struct Open {
     query: (usize, usize),
     /// The record row that the first query row matched.
@@ -54,9 +54,9 @@ struct Open {
 }
 
 impl Explanation {
-    /// Explains a hit. `shift`: where the query lies best, by [`best_shift`](super::align::best_shift). `step`: raw rows
-    /// from one row of the view to the next, `None` when a row stands for the whole record. `raw_rows`: how many the
-    /// query has and how many the record.
+    /// Explains a hit. `shift`: where the query lies best, by [`best_shift`](super::align::best_shift). `step`: raw
+    /// rows from one row of the view to the next, `None` when a row stands for the whole record. `raw_rows`: how many
+    /// the query has and how many the record.
     pub(super) fn new(
         matches: Vec<RowMatch>,
         shift: Option<(isize, f64)>,
@@ -96,9 +96,9 @@ impl Explanation {
     }
 }
 
-/// Adds each query row to the youngest run that it continues: at most [`GAP`] rows after the run's last, and as far on in
-/// the record as in the query since the run began, give or take one row. (The distance is measured from the beginning of
-/// the run, so that many query rows that all match one record row, as silent ones do, form no run.)
+/// Adds each query row to the youngest run that it continues: at most [`GAP`] rows after the run's last, and as far
+/// on in the record as in the query since the run began, give or take one row. (The distance is measured from the
+/// beginning of the run, so that many query rows that all match one record row, as silent ones do, form no run.)
 fn merge(matches: &[RowMatch]) -> Vec<Open> {
     let mut done = Vec::new();
     let mut open: Vec<Open> = Vec::new();

@@ -17,10 +17,10 @@ use crate::record::Fields;
 use std::collections::HashMap;
 use std::ops::{Deref, RangeInclusive};
 
-/// The paper's constant: how little the first ranks stand out.
+/// The constant of the paper; the larger it is, the less the first ranks stand out.
 const DAMPING: f64 = 60.0;
 
-/// Numbers whose squares, and sums of these, are neither lost nor infinite.
+/// Magnitudes whose squares, and sums of squares, neither vanish nor overflow.
 const TAME: RangeInclusive<f64> = 1e-100..=1e100;
 
 /// How the answers of several arms are added up; used by [`fuse_by`].

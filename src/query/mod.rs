@@ -318,19 +318,19 @@ impl<'q> Query<'q> {
     }
 }
 
-/// A query that was checked and brought into its view.
+/// A query that has been checked, with its rows passed through the pipeline of its view.
 struct Search<'a> {
     snapshot: &'a Snapshot,
     rows: &'a ViewRows<'a>,
     query: MatrixView<'a>,
     prepared: &'a PreparedQuery,
     metric: Metric,
-    /// How many raw rows the query has, where it is to be explained.
+    /// How many raw rows the query has; `None` unless hits are to be explained.
     raw_rows: Option<usize>,
     k: Option<usize>,
     min_score: Option<f64>,
     effort: Effort,
-    /// The share of queries that are answered exactly as well.
+    /// The share of queries that are also answered exactly, to measure recall.
     recheck: Option<f64>,
 }
 
@@ -339,13 +339,15 @@ impl Search<'_> {
         &self.snapshot.segments()[place.segment as usize].segment
     }
 
-    /// Searches until every hit can be read in full: damage may have spared the rows of a record but not its id or fields.
+    /// Searches until every hit can be read in full: damage may have spared the rows of a record but not its id or
+    /// fields.
     fn run(&self, mut selection: Selection) -> Result<Hits> {
         loop {
             let gathered = Gathered::new(self.k, self.min_score);
             let (plan, approximation) = self.look(&selection, &gathered)?;
             let found = self.finish(gathered);
-            // Codes or an index led to records that cannot be read: search again without these, so that others take their place.
+            // Codes or an index led to records that cannot be read: search again without these, so that others take
+            // their place.
             if !found.failed.is_empty() && plan.segments.iter().any(|segment| segment.way != Way::Rows) {
                 self.leave_out(found.failed.into_iter().collect(), &mut selection)?;
                 continue;

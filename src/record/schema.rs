@@ -82,7 +82,7 @@ impl Schema {
         }
     }
 
-    /// The schema as it stands in a manifest.
+    /// Writes the schema as it is stored in a manifest.
     pub(crate) fn to_json(&self) -> Value {
         json!({
             "dim": self.dim, "metric": self.metric.name(), "precision": self.precision.name(),
@@ -90,7 +90,7 @@ impl Schema {
         })
     }
 
-    /// Reads what [`Schema::to_json`] gave.
+    /// Reads what [`Schema::to_json`] wrote.
     pub(crate) fn from_json(value: &Value) -> Result<Schema> {
         let text = |key: &str| value[key].as_str().ok_or_else(|| Error::invalid("schema", format!("no `{key}`")));
         let dim = value["dim"].as_u64().and_then(|dim| usize::try_from(dim).ok());

@@ -64,7 +64,7 @@ impl Store {
         let logs = Cursor::logs(&files, version.manifest.first_log())?;
         let (version, direct, next_no) = recover(&files, access, version, &logs)?;
         let next_no = next_number(&files, version.manifest.next_no.max(next_no))?;
-        let environment = Environment { files: files.clone(), access, tuning: options.tuning.clone() };
+        let environment = Environment { files: files.clone(), access, tuning: options.tuning };
         let writer = Writer::new(environment, lock, Arc::new(version), next_no, direct);
         let version = Version::clone(&writer.newest);
         let store = Store::new(files, options, version, None, Some(writer));

@@ -1,4 +1,4 @@
-//! The clips that are learnt from, and what a frozen convolution encoder makes of them, computed once.
+//! The clips to learn from, and what a frozen convolution encoder makes of them, computed once.
 
 use super::step::{Shard, internal};
 use crate::embed::wav2vec2::{Input, Trainable};
@@ -7,31 +7,33 @@ use candle_core::{Device, Tensor};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Clips of a shard: fixed, so that results do not depend on the number of threads.
+/// Most clips in a shard: fixed, so that results do not depend on the number of threads.
 const SHARD: usize = 4;
 
-/// Most that is kept of convolution outputs, in bytes; further clips are computed again each time.
+/// Most bytes of convolution outputs that are kept; those of further clips are computed again each time.
 const CACHE: usize = 3 << 30;
 
-/// Labelled sounds, by number.
+/// Labelled sounds, numbered from 0. Implement it to train on clips from anywhere; they may be read from several
+/// threads.
 pub trait Clips: Sync {
-    /// How many.
+    /// Returns how many clips there are.
     fn count(&self) -> usize;
 
-    /// What a clip is called, for errors.
+    /// Returns the name of a clip, for messages of errors.
     fn name(&self, clip: usize) -> String;
 
-    /// Its class.
+    /// Returns the class of a clip: the index of its label among those of the network.
     fn label(&self, clip: usize) -> usize;
 
-    /// Its samples, at the rate that the network takes.
+    /// Returns the mono samples of a clip, at the rate that the network takes.
     ///
     /// # Errors
     /// Those of reading it.
     fn samples(&self, clip: usize) -> Result<Vec<f32>>;
 }
 
-/// Clips, with the convolution outputs known so far. Networks that share a frozen convolution encoder may share it.
+/// Clips, together with the convolution outputs that are known so far. Networks that share a frozen convolution
+/// encoder may share a corpus.
 pub struct Corpus<'a> {
     clips: &'a dyn Clips,
     conv: Vec<OnceLock<Tensor>>,
@@ -39,17 +41,17 @@ pub struct Corpus<'a> {
 }
 
 impl<'a> Corpus<'a> {
-    /// Nothing is read yet.
+    /// Makes a corpus of these clips. None is read yet.
     pub fn new(clips: &'a dyn Clips) -> Corpus<'a> {
         Corpus { conv: vec![OnceLock::new(); clips.count()], clips, cached: AtomicUsize::new(0) }
     }
 
-    /// The class of a clip.
+    /// Returns the class of a clip.
     pub(super) fn label(&self, clip: usize) -> usize {
         self.clips.label(clip)
     }
 
-    /// What the convolution encoder makes of a clip, for a pass that wants no gradient of it.
+    /// Returns what the convolution encoder makes of a clip, for a pass that wants no gradient of it.
     ///
     /// # Errors
     /// As [`super::predict`].
@@ -57,7 +59,7 @@ impl<'a> Corpus<'a> {
         Ok(Input::Conv(self.input(network, clip, false)?))
     }
 
-    /// The clips as shards: of equal length each, so that nothing is padded, and at most [`SHARD`] long.
+    /// Groups the clips into shards: of equal length each, so that nothing is padded, and of at most [`SHARD`] clips.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a clip shorter than the network's receptive field, and those of reading.
@@ -86,7 +88,8 @@ impl<'a> Corpus<'a> {
         shards.collect()
     }
 
-    /// Prepared samples `[1, samples]`, or where no gradient is wanted of them convolution outputs `[1, frames, channels]`.
+    /// Returns prepared samples `[1, samples]`, or, where no gradient is wanted of them, convolution outputs `[1,
+    /// frames, channels]`.
     fn input(&self, network: &Trainable, clip: usize, training: bool) -> Result<Tensor> {
         let frozen = network.is_conv_frozen();
         if let Some(conv) = self.conv[clip].get().filter(|_| frozen) {

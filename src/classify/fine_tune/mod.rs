@@ -1,17 +1,18 @@
-//! Fine-tuning: a wav2vec2 network trained to tell classes apart, as the original library's trainer does it.
+//! Fine-tuning: a wav2vec2 network is trained to tell classes apart, as the trainer of transformers does it.
 //!
 //! **Words.** A *batch* of clips gives one mean loss; the gradients of `accumulation` batches make a *step* of the
 //! optimiser; an *epoch* sees every training clip once, in an order of its own, and ends with an evaluation on the
-//! validation clips. A *shard* is a few clips of equal length that go through the network together; shards of a batch run on
-//! different cores, and nothing is ever padded.
+//! validation clips. A *shard* is a few clips of equal length that go through the network together; shards of a batch
+//! run on different cores, and nothing is ever padded.
 //!
-//! **In and out.** [`fine_tune`] takes a [`Trainable`](crate::embed::wav2vec2::Trainable) and a [`Corpus`] of labelled
-//! clips, moves the network's variables, and keeps the weights of the best epoch. Losses, gradient norms, weights and logits
-//! are those of the original, to rounding (`tests/training.rs` follows it step by step). Equal seeds give equal weights, for
-//! any number of threads, and also when a run is interrupted and goes on.
+//! **In and out.** [`fine_tune`] takes a [`Trainable`](crate::classify::Trainable) and a [`Corpus`] of labelled
+//! clips, changes the network's weights, and keeps those of the best epoch. Losses, gradient norms, weights and
+//! logits are those of the original trainer, to rounding (`tests/training.rs` follows it step by step). Equal seeds
+//! give equal weights, for any number of threads, and also when a run is interrupted and goes on.
 //!
-//! **Costs.** Backwards takes about twice the time of forwards. A frozen convolution encoder is computed once for each clip
-//! and kept in memory (up to 3 GiB). Weights and the optimiser's state take 16 bytes a parameter, a checkpoint 12 on disk.
+//! **Costs.** The backward pass takes about twice the time of the forward pass. What a frozen convolution encoder
+//! makes of a clip is computed once and kept in memory (up to 3 GiB). Weights and the optimiser's state take 16 bytes
+//! a parameter, a checkpoint 12 on disk.
 
 mod adamw;
 mod corpus;
@@ -35,36 +36,36 @@ use super::Epoch;
 use crate::error::{Error, Result};
 use serde_json::{Value, json};
 
-/// The file of a checkpoint that a run goes on from.
+/// The file of a checkpoint from which an interrupted run goes on.
 const STATE: &str = "trainer_state.json";
 
-/// Which weights the network has in the end.
+/// Which weights the network has when a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// Those of the epoch with the best accuracy, the earliest of equals: the validation clips choose.
     Best,
-    /// Those of the last epoch: the validation clips only watch.
+    /// Those of the last epoch: the validation clips only measure.
     Last,
 }
 
-/// How to train. The defaults are the tutorial's, but for the number of epochs.
+/// How to train. The defaults are those of the tutorial that the experiment repeats, but for fewer epochs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
-    /// Times that every clip is seen.
+    /// How many times every training clip is seen, at least 1.
     pub epochs: usize,
-    /// Clips of a batch.
+    /// Clips in a batch, at least 1.
     pub batch: usize,
-    /// Batches of a step.
+    /// Batches whose gradients make one step, at least 1.
     pub accumulation: usize,
-    /// Highest learning rate.
+    /// Learning rate at the end of the warm-up, its highest.
     pub rate: f64,
-    /// Share of the steps in which the rate rises.
+    /// Share of the steps during which the learning rate rises from 0, from 0 to 1; after it the rate falls to 0.
     pub warmup: f64,
-    /// Weight decay.
+    /// Weight decay of AdamW, not below 0.
     pub weight_decay: f64,
-    /// Longest gradient; 0 for any.
+    /// Longest gradient: a longer one is scaled down to this norm. 0 for any.
     pub clip: f64,
-    /// Seed of orders and noise.
+    /// Seed of the orders of clips and of all noise.
     pub seed: u64,
     /// Which weights to keep.
     pub keep: Keep,
@@ -111,27 +112,27 @@ impl Settings {
     }
 }
 
-/// What happens while a run goes on.
+/// What a run reports while it goes on.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
     /// An epoch begins, or goes on from step `first`.
     Epoch {
-        /// From 1.
+        /// Number of the epoch, from 1.
         number: usize,
-        /// Steps that it has.
+        /// Steps in the epoch.
         steps: usize,
-        /// Steps of it that were done before.
+        /// Steps of it that an earlier run has done.
         first: usize,
     },
     /// A step is done.
     Step(TrainingStep),
-    /// Some clips are evaluated.
+    /// Some more clips have been evaluated.
     Evaluated {
         /// How many more.
         clips: usize,
-        /// Of how many in all.
+        /// How many there are in all.
         of: usize,
     },
-    /// An epoch is done.
+    /// An epoch is done and has been evaluated.
     Epochs(&'a Epoch),
 }

@@ -1,4 +1,4 @@
-//! A run: epochs of steps, an evaluation after each, the best or the last kept.
+//! A training run: epochs of steps, an evaluation after each, the best or the last weights kept.
 
 use super::adamw::AdamW;
 use super::corpus::Corpus;
@@ -18,38 +18,41 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Clips evaluated at a time, so that progress is seen.
+/// Clips that are evaluated between two reports of progress.
 const EVALUATED: usize = 32;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trained {
-    /// Its epochs.
+    /// Its epochs, in order.
     pub epochs: Vec<Epoch>,
-    /// Index of the epoch whose weights the network has now.
+    /// Index, in `epochs`, of the epoch whose weights the network has now; `None` when the run was stopped.
     pub kept: Option<usize>,
     /// Whether it was stopped before its end.
     pub stopped: bool,
 }
 
-/// What the network says of a clip.
+/// What the network predicts for a clip.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
-    /// The clip.
+    /// Number of the clip in the corpus.
     pub clip: usize,
-    /// A probability for each class.
+    /// The probability of each class.
     pub chances: Vec<f32>,
-    /// Minus the logarithm of that of the clip's own class.
+    /// The cross-entropy: minus the logarithm of the probability of the clip's own class.
     pub loss: f64,
 }
 
-/// Trains a network on clips. In `out`, when given, the folder itself is the checkpoint of the best epoch so far, and
-/// `checkpoint-STEP` in it what the run needs to go on; a run that finds one goes on from there, and ends as it would have
-/// without the interruption. `stop` ends the run after the step in progress, with a checkpoint.
+/// Trains a network on clips of a corpus, and evaluates it on others after each epoch.
+///
+/// When `out` is given, that folder itself becomes the checkpoint of the best epoch so far, and `checkpoint-STEP` in
+/// it holds what the run needs to go on. A run that finds one goes on from there, and ends as it would have without
+/// the interruption. Setting `stop` ends the run after the step in progress, with a checkpoint. `progress` is called
+/// from any thread.
 ///
 /// # Errors
-/// [`Error::Invalid`] for settings or clips that make no sense, or when the loss stops being a number; those of reading
-/// clips and writing checkpoints.
+/// [`Error::Invalid`] for settings or clips that make no sense, or when the loss stops being a number; those of
+/// reading clips and writing checkpoints.
 pub fn fine_tune(
     network: &Trainable,
     corpus: &Corpus<'_>,
@@ -133,7 +136,7 @@ pub fn fine_tune(
     Ok(Trained { kept: state.best, epochs: state.epochs, stopped: false })
 }
 
-/// What the network says of clips, in their order. [`Progress::Evaluated`] is reported.
+/// Evaluates clips, in their order, and reports [`Progress::Evaluated`] as it goes on.
 ///
 /// # Errors
 /// Those of reading clips.
@@ -161,7 +164,7 @@ pub fn predict(
     Ok(predictions)
 }
 
-/// For each of the clips the mean over time of the network's last hidden state.
+/// Returns for each of the clips the mean over time of the network's last hidden state.
 ///
 /// # Errors
 /// As [`predict`].
@@ -174,13 +177,13 @@ pub fn mean_states(network: &Trainable, corpus: &Corpus<'_>, clips: &[usize]) ->
 }
 
 impl Prediction {
-    /// The classes, likeliest first.
+    /// Returns the class numbers, likeliest first.
     pub fn ranked(&self) -> Vec<usize> {
         ranked(&self.chances)
     }
 }
 
-/// Share of predictions with the right class among the first `count`.
+/// Returns the share of predictions that have the right class among the first `count`.
 fn share_within(corpus: &Corpus<'_>, predictions: &[Prediction], count: usize) -> f64 {
     let right =
         predictions.iter().filter(|one| one.ranked().iter().take(count).any(|class| *class == corpus.label(one.clip)));
@@ -212,7 +215,7 @@ fn check_classes(network: &Trainable, corpus: &Corpus<'_>, training: &[usize], v
     Ok(())
 }
 
-/// The clips in the order of an epoch.
+/// Returns the clips in the order of an epoch.
 fn shuffled(clips: &[usize], seed: u64, epoch: usize) -> Vec<usize> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(epoch as u64);
