@@ -293,7 +293,7 @@ fn a_power_cut_leaves_no_half_backup_and_the_original_whole() {
     let operations = vfs.operations();
     let (mut images, mut whole) = (0, 0);
     for cut in 0..=operations.len() {
-        for which in disk.outcomes(Effort::Usual, cut as u64) {
+        for which in disk.aftermaths(Effort::Usual, cut as u64) {
             let image = disk.image(&which);
             let which = disk.describe(&which);
             assert_eq!(found(&image, "db"), Some(6), "cut after {cut} operations, {which:?}");

@@ -207,7 +207,7 @@ fn damaged_records_are_named_and_others_take_their_places() {
     bytes[at] ^= 1;
     vfs.write(&path, &bytes).unwrap();
     let db = options().read_only().open("/sounds.otolith").unwrap();
-    let hits = db.collection("sounds").unwrap().query(&records[7]).budget(10).run().unwrap();
+    let hits = db.collection("sounds").unwrap().query(&records[7]).candidates(10).run().unwrap();
     assert_eq!(hits.plan.segments[0].way, Way::Candidates { count: 10 });
     assert_eq!(hits.len(), 10, "another record for each that is damaged");
     assert!(hits.unreadable.iter().any(|left| left.id.as_deref() == Some("007")));
@@ -264,13 +264,13 @@ fn queries_that_candidates_were_not_measured_for_are_answered_exactly() {
         (ask().recall(0.9).k(101), "no number of candidates"),
         (ask().recall(0.9).min_score(1.0), "above a score"),
         (ask().recall(0.9).exact(), "exact"),
-        (ask().budget(300), "half of the records"),
+        (ask().candidates(300), "half of the records"),
     ] {
         let hits = query.run().unwrap();
         assert!(hits.certificate.is_exact());
         assert!(hits.plan.segments.iter().all(|part| part.why.contains(why)), "{} for {why}", hits.plan);
     }
-    let by_hand = ask().budget(50).run().unwrap();
+    let by_hand = ask().candidates(50).run().unwrap();
     assert_eq!(by_hand.plan.segments[1].way, Way::Candidates { count: 50 });
     let said = by_hand.certificate.approximation.unwrap();
     assert!(said.target.is_none() && said.low > 0.5, "{said:?}");
@@ -279,7 +279,7 @@ fn queries_that_candidates_were_not_measured_for_are_answered_exactly() {
         short.approximation.is_none_or(|said| said.low == 0.9),
         "what pieces of records have shown, and no more: {short:?}"
     );
-    let unsure = collection.query(&few).budget(50).run().unwrap().certificate.approximation.unwrap();
+    let unsure = collection.query(&few).candidates(50).run().unwrap().certificate.approximation.unwrap();
     assert_eq!((unsure.low, unsure.high), (0.0, 1.0));
 }
 

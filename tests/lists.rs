@@ -62,14 +62,14 @@ proptest! {
             let exact = collection.query(&query).k(k).run().unwrap();
             prop_assert!(exact.certificate.is_exact());
             for probes in [usize::MAX, 10_000] {
-                let hits = collection.query(&query).k(k).budget(probes).run().unwrap();
+                let hits = collection.query(&query).k(k).nprobe(probes).run().unwrap();
                 prop_assert_eq!(answer(&hits), answer(&exact));
             }
             let filter = format!("tag < {below}");
             let exact = collection.query(&query).k(k).filter(&filter).run().unwrap();
-            let hits = collection.query(&query).k(k).filter(&filter).budget(usize::MAX).run().unwrap();
+            let hits = collection.query(&query).k(k).filter(&filter).nprobe(usize::MAX).run().unwrap();
             prop_assert_eq!(answer(&hits), answer(&exact));
-            let few = collection.query(&query).k(k).filter(&filter).budget(1).run().unwrap();
+            let few = collection.query(&query).k(k).filter(&filter).nprobe(1).run().unwrap();
             prop_assert_eq!(few.len(), exact.len(), "k hits, always");
         }
     }
@@ -86,7 +86,7 @@ fn a_recall_asked_for_is_found_in_some_of_the_lists() {
                 let query = vector(20_000 + number, 48, 0.3);
                 let exact = collection.query(&query).run().unwrap();
                 let hits = collection.query(&query).recall(target).run().unwrap();
-                by_lists += usize::from(matches!(hits.plan.segments[0].way, Way::Lists { probes: 1.. }));
+                by_lists += usize::from(matches!(hits.plan.segments[0].way, Way::Ivf { nprobe: 1.. }));
                 found += hits.iter().filter(|hit| exact.iter().any(|other| other.id == hit.id)).count();
             }
             let recall = found as f64 / 1_000.0;
@@ -106,9 +106,9 @@ fn beside_a_graph_whichever_is_cheaper_is_used_and_by_hand_the_graph() {
     assert_eq!(kinds, [IndexKind::Hnsw, IndexKind::Ivf]);
     let query = vector(9_999, 24, 0.0);
     let way = |hits: Hits| hits.plan.segments[0].way;
-    assert_eq!(way(collection.query(&query).budget(50).run().unwrap()), Way::Graph { width: 50 });
+    assert_eq!(way(collection.query(&query).ef(50).run().unwrap()), Way::Hnsw { ef: 50 });
     assert!(!way(collection.query(&query).recall(0.9).run().unwrap()).is_exact());
-    assert_eq!(way(collection.query(&query).run().unwrap()), Way::Codes);
+    assert_eq!(way(collection.query(&query).run().unwrap()), Way::Sq8);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn lists_that_rotted_are_as_if_they_were_not_there_and_made_again() {
         fs::write(&file, &rotten).unwrap();
         let database = Database::open_read_only(folder.path().join("db")).unwrap();
         let collection = database.collection("vectors").unwrap();
-        let hits = collection.query(&query).budget(usize::MAX).run().unwrap();
+        let hits = collection.query(&query).nprobe(usize::MAX).run().unwrap();
         assert_eq!(answer(&hits), exact, "byte {at}");
         assert!(collection.indexes("raw").unwrap().is_empty(), "byte {at}");
     }

@@ -370,12 +370,12 @@ fn check_ways(collection: &Collection, metric: Metric, query: &Matrix, records: 
             assert_eq!(told(&hits), all[..k], "{what}, {}", hits.plan);
             assert!(hits.certificate.is_exact(), "{what}: {:?}", hits.certificate);
         }
-        for some in [ask().budget(5), ask().budget(60), ask().recall(0.8)] {
+        for some in [ask().ef(5).nprobe(5).candidates(5), ask().ef(60).nprobe(60).candidates(60), ask().recall(0.8)] {
             let hits = some.run().unwrap();
             assert_eq!(hits.len(), k, "{what}, {}", hits.plan);
             assert!(hits.iter().all(|hit| scores[hit.id.as_str()] == hit.score.to_bits()), "{what}, {}", hits.plan);
         }
-        let hits = ask().budget(usize::MAX).run().unwrap();
+        let hits = ask().ef(usize::MAX).nprobe(usize::MAX).candidates(usize::MAX).run().unwrap();
         assert_eq!(told(&hits), all[..k], "{what}, {}", hits.plan);
     }
 }

@@ -68,7 +68,7 @@ fn search(collection: &Collection, rows: usize, dim: usize, view: &str) {
     let asked = [
         ask(),
         ask().recall(0.9),
-        ask().budget(20),
+        ask().ef(20).nprobe(20).candidates(20),
         // Different ones twice, so that there are fields in columns.
         ask().filter("class = 'dog'"),
         ask().filter("n > 10 and not class in ('rain', 'dog')").recall(0.9),

@@ -363,7 +363,7 @@ impl Life {
     fn cut_power(&mut self, draw: u16, perhaps: Option<State>) {
         let mut cut = PowerCut::of(&self.disk);
         self.vfs.operations().iter().for_each(|operation| cut.apply(operation));
-        let outcomes = cut.outcomes(Effort::Usual, u64::from(draw));
+        let outcomes = cut.aftermaths(Effort::Usual, u64::from(draw));
         let outcome = &outcomes[usize::from(draw) % outcomes.len()];
         let image = cut.image(outcome);
         self.forget_handles();

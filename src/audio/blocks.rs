@@ -1,6 +1,6 @@
 //! ADPCM, whose sound comes in blocks of one size that stand for equally many samples each.
 
-use super::coded::{Step, Stream};
+use super::coded::{Fed, Stream};
 use super::part::{Part, read_up_to};
 use super::wave::{Adpcm, Coding, Wave, not_read};
 use crate::error::{Error, Result};
@@ -48,20 +48,20 @@ impl Blocks {
         Ok(Blocks { path, part, block, samples: frames, beginning: Some(Box::new(stream)) })
     }
 
-    pub(super) fn step(&mut self) -> Result<Step> {
+    pub(super) fn step(&mut self) -> Result<Fed> {
         if let Some(stream) = self.beginning.take() {
-            return Ok(Step::Stream(stream));
+            return Ok(Fed::Stream(stream));
         }
         let mut data = vec![0; BLOCKS * self.block];
         let held = read_up_to(&mut self.part, &mut data).map_err(|source| Error::io(&self.path, "read", source))?;
         if held == 0 {
-            return Ok(Step::End);
+            return Ok(Fed::End);
         }
         // The last block may be a part of one: it is filled up, and what that sounds like is cut off.
         data.truncate(held.next_multiple_of(self.block));
         let samples = (data.len() / self.block) as u64 * self.samples;
         let packet = PacketBuilder::new().track_id(0).pts(Timestamp::ZERO).dur(Duration::new(samples));
-        Ok(Step::Packet(packet.data(data).build()))
+        Ok(Fed::Packet(packet.data(data).build()))
     }
 }
 

@@ -46,7 +46,7 @@ impl Stream {
 }
 
 /// What comes next out of a file.
-pub(super) enum Step {
+pub(super) enum Fed {
     /// A stream begins: the first, or another.
     Stream(Box<Stream>),
     Packet(Packet),
@@ -61,7 +61,7 @@ enum Feed {
 }
 
 impl Feed {
-    fn step(&mut self) -> Result<Result<Step, Fault>> {
+    fn step(&mut self) -> Result<Result<Fed, Fault>> {
         match self {
             Feed::Container(container) => container.step(),
             Feed::Frames(frames) => frames.step().map(Ok),
@@ -177,13 +177,13 @@ impl Coded {
     fn decode(&mut self) -> Result<bool> {
         loop {
             let mut packet = match self.feed.step()? {
-                Ok(Step::Packet(packet)) => packet,
-                Ok(Step::Stream(stream)) => {
+                Ok(Fed::Packet(packet)) => packet,
+                Ok(Fed::Stream(stream)) => {
                     self.end()?;
                     self.take_up(*stream)?;
                     continue;
                 }
-                Ok(Step::End) => {
+                Ok(Fed::End) => {
                     self.end()?;
                     return Ok(false);
                 }

@@ -1,6 +1,6 @@
 //! Files that symphonia takes apart into packets, and what it has to be told beyond them.
 
-use super::coded::{Step, Stream, contained, explain, is_end};
+use super::coded::{Fed, Stream, contained, explain, is_end};
 use super::mp4::{self, plain_aac};
 use super::part::Part;
 use super::source::Format;
@@ -156,22 +156,22 @@ impl Container {
         Ok(())
     }
 
-    pub(super) fn step(&mut self) -> Result<Result<Step, Fault>> {
+    pub(super) fn step(&mut self) -> Result<Result<Fed, Fault>> {
         loop {
             if let Some(stream) = self.beginning.take() {
-                return Ok(Ok(Step::Stream(stream)));
+                return Ok(Ok(Fed::Stream(stream)));
             }
             match contained(&self.path, || self.reader.next_packet())? {
-                Ok(Some(packet)) if packet.track_id == self.track => return Ok(Ok(Step::Packet(packet))),
+                Ok(Some(packet)) if packet.track_id == self.track => return Ok(Ok(Fed::Packet(packet))),
                 Ok(Some(_)) => {}
                 Err(Fault::ResetRequired) => self.begin()?,
-                Err(Fault::IoError(fault)) if is_end(&fault) && self.ends_here()? => return Ok(Ok(Step::End)),
+                Err(Fault::IoError(fault)) if is_end(&fault) && self.ends_here()? => return Ok(Ok(Fed::End)),
                 Err(fault) if is_damage(&fault) && self.cut.is_some() => {
                     return Err(Error::unusable(&self.path, self.cut.take().unwrap_or_default()));
                 }
                 Err(fault) => return Ok(Err(fault)),
                 Ok(None) => {
-                    let Some(next) = self.rest.pop_front() else { return Ok(Ok(Step::End)) };
+                    let Some(next) = self.rest.pop_front() else { return Ok(Ok(Fed::End)) };
                     self.reader = Container::reader(&self.path, self.format, next, &self.sounds, None)?;
                     self.begin()?;
                 }

@@ -1,7 +1,7 @@
 //! MPEG audio and ADTS, frame by frame: both are frames behind each other and nothing else, so whatever is between them is
 //! looked at here: tags, rubbish, the beginning of another sound.
 
-use super::coded::{Step, Stream};
+use super::coded::{Fed, Stream};
 use super::part::{Part, read_up_to};
 use super::source::Format;
 use super::tags;
@@ -254,13 +254,13 @@ impl Frames {
     }
 
     /// The next packet, or what the next sound needs to be decoded.
-    pub(super) fn step(&mut self) -> Result<Step> {
+    pub(super) fn step(&mut self) -> Result<Fed> {
         if self.head.is_none() {
             return match self.read()? {
                 Next::Frame(head, frame) | Next::Apart(head, frame) => {
-                    Ok(Step::Stream(Box::new(self.begin(head, frame))))
+                    Ok(Fed::Stream(Box::new(self.begin(head, frame))))
                 }
-                Next::End => Ok(Step::End),
+                Next::End => Ok(Fed::End),
             };
         }
         let behind = (self.info.padding as usize).div_ceil(576);
@@ -275,8 +275,8 @@ impl Frames {
         let Some((frame, samples)) = self.queue.pop_front() else {
             self.check()?;
             return Ok(match self.following.take() {
-                Some((head, frame)) => Step::Stream(Box::new(self.begin(head, frame))),
-                None => Step::End,
+                Some((head, frame)) => Fed::Stream(Box::new(self.begin(head, frame))),
+                None => Fed::End,
             });
         };
         let start = self.delay.min(samples);
@@ -287,7 +287,7 @@ impl Frames {
         self.samples += u64::from(samples - start - end);
         let trim = |samples: u32| Duration::new(samples.into());
         let packet = PacketBuilder::new().track_id(0).pts(Timestamp::ZERO).dur(trim(samples - start - end));
-        Ok(Step::Packet(packet.trim_start(trim(start)).trim_end(trim(end)).data(frame).build()))
+        Ok(Fed::Packet(packet.trim_start(trim(start)).trim_end(trim(end)).data(frame).build()))
     }
 
     /// Begins a sound with its first frame.

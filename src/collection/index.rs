@@ -2,8 +2,8 @@
 
 use super::{Collection, candidates};
 use crate::error::{Error, Result};
-use crate::index::graph::Graph;
-use crate::index::lists::Lists;
+use crate::index::hnsw::Hnsw;
+use crate::index::ivf::Ivf;
 use crate::index::one_row::Rows;
 use crate::index::plain::PlainIndex;
 use crate::index::{Curve, Place, ViewRows};
@@ -66,8 +66,8 @@ impl IndexKind {
     /// The index of this kind over plain vectors that a segment has.
     fn plain(self, snapshot: &Snapshot, segment: &Segment, view: Option<&ViewFile>) -> Option<PlainIndex> {
         match self {
-            IndexKind::Hnsw => snapshot.artefact::<Graph>(segment, view).map(PlainIndex::Graph),
-            IndexKind::Ivf => snapshot.artefact::<Lists>(segment, view).map(PlainIndex::Lists),
+            IndexKind::Hnsw => snapshot.artefact::<Hnsw>(segment, view).map(PlainIndex::Hnsw),
+            IndexKind::Ivf => snapshot.artefact::<Ivf>(segment, view).map(PlainIndex::Ivf),
             IndexKind::Candidates => None,
         }
     }
@@ -131,12 +131,12 @@ impl Collection {
         match kind {
             IndexKind::Candidates => candidates::build(&snapshot, &rows, &queries),
             IndexKind::Hnsw => build_plain(&snapshot, &rows, kind, !queries.is_empty(), &|segment, plain| {
-                let make = |out: &mut SectionsWriter<'_>| Graph::build(plain, metric, &queries, out);
-                made(&snapshot, segment, rows.view(), !queries.is_empty(), &make).map(PlainIndex::Graph)
+                let make = |out: &mut SectionsWriter<'_>| Hnsw::build(plain, metric, &queries, out);
+                made(&snapshot, segment, rows.view(), !queries.is_empty(), &make).map(PlainIndex::Hnsw)
             }),
             IndexKind::Ivf => build_plain(&snapshot, &rows, kind, !queries.is_empty(), &|segment, plain| {
-                let make = |out: &mut SectionsWriter<'_>| Lists::build(plain, metric, &queries, out);
-                made(&snapshot, segment, rows.view(), !queries.is_empty(), &make).map(PlainIndex::Lists)
+                let make = |out: &mut SectionsWriter<'_>| Ivf::build(plain, metric, &queries, out);
+                made(&snapshot, segment, rows.view(), !queries.is_empty(), &make).map(PlainIndex::Ivf)
             }),
         }
     }

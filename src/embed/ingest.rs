@@ -113,7 +113,7 @@ pub struct Ingest<'a> {
 
 /// Counts what became of the files.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct Ingested {
     /// Files whose records are new.
     pub added: usize,
     /// Files whose records were there with other samples, class or channel, and were replaced.
@@ -141,9 +141,9 @@ impl Ingest<'_> {
     ///
     /// # Errors
     /// Those of writing. A file that cannot be used is no error: it is in the report.
-    pub fn run(&self, sounds: &[SoundFile], tell: &(dyn Fn(Event<'_>) + Sync)) -> Result<Report> {
+    pub fn run(&self, sounds: &[SoundFile], tell: &(dyn Fn(Event<'_>) + Sync)) -> Result<Ingested> {
         threads::ready();
-        let mut report = Report::default();
+        let mut report = Ingested::default();
         for batch in batches(sounds) {
             let snapshot = self.collection.snapshot()?;
             let embedded: Vec<Result<Option<Made>>> = batch

@@ -1,8 +1,8 @@
 //! Exact answers: every matching record is bounded or scored, so the answer is the reference's.
 //!
 //! Two ways lead there. [`scan`] reads the rows of the view; of each record at least its `f32` scores are computed, and the `f64`
-//! score of those that may be among the best (see [`crate::score`]). Plain vectors that are kept in [codes](super::codes) too
-//! are bounded by these, a quarter of the bytes, and [`settle`] scores the few that the bounds leave. Records are shared out among
+//! score of those that may be among the best (see [`crate::score`]). Plain vectors that are kept in [codes](super::sq8) too
+//! are bounded by these, a quarter of the bytes, and [`rescore`] scores the few that the bounds leave. Records are shared out among
 //! the threads of the caller's rayon pool, which tell each other the k-th best score so far; the answer does not depend on
 //! their number.
 
@@ -105,7 +105,7 @@ pub(crate) fn scan<'a>(rows: &'a ViewRows<'_>, places: &[Place], query: &'a Prep
 
 /// Scores those of the `candidates` that may be among the best: each with the most that it can score, the best first.
 /// `place` tells where one lies.
-pub(crate) fn settle(
+pub(crate) fn rescore(
     rows: &ViewRows<'_>,
     candidates: &[(f64, u32)],
     place: impl Fn(u32) -> Place + Sync,
@@ -162,7 +162,7 @@ impl<'a> Worker<'a> {
                 prefetch(&values[..values.len().min(PREFETCHED)]);
                 self.vectors.push((place, matrix));
                 if self.vectors.len() == VECTORS {
-                    self.settle();
+                    self.score_waiting();
                 }
             }
             _ => {
@@ -172,7 +172,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn settle(&mut self) {
+    fn score_waiting(&mut self) {
         let rows: Vec<MatrixView<'_>> = self.vectors.iter().map(|(_, matrix)| matrix.view()).collect();
         let threshold = self.gathered.top.threshold();
         self.query.score_rows(&rows, threshold, |index, outcome| match outcome {
@@ -187,7 +187,7 @@ impl<'a> Worker<'a> {
 
     fn finish(mut self) {
         if !self.vectors.is_empty() {
-            self.settle();
+            self.score_waiting();
         }
         if self.below > 0 {
             self.gathered.exclude(self.below, self.highest);

@@ -11,11 +11,10 @@
 //! Whatever way a record was met, its score is exact, and the same bits.
 
 pub(crate) mod candidates;
-pub(crate) mod codes;
 mod curve;
 pub(crate) mod exact;
-pub(crate) mod graph;
-pub(crate) mod lists;
+pub(crate) mod hnsw;
+pub(crate) mod ivf;
 pub(crate) mod one_row;
 pub(crate) mod pace;
 pub(crate) mod plain;
@@ -23,6 +22,7 @@ pub(crate) mod questions;
 pub(crate) mod recall;
 mod rows;
 mod select;
+pub(crate) mod sq8;
 pub(crate) mod table;
 mod top;
 mod truth;

@@ -1,6 +1,6 @@
 //! Plain vectors of one segment in one view: what codes, graphs and lists are built of.
 
-use super::codes::{self, CodeEntry};
+use super::sq8::{self, CodeEntry};
 use crate::error::{Error, Result};
 use crate::matrix::StoredMatrix;
 use crate::score::Metric;
@@ -57,10 +57,10 @@ impl<'a> Rows<'a> {
     /// # Errors
     /// Those of reading rows.
     pub(crate) fn encode(&self, metric: Metric, records: &[u32]) -> Result<(Vec<u8>, Vec<CodeEntry>)> {
-        let stride = codes::stride(self.dim);
+        let stride = sq8::stride(self.dim);
         let mut bytes = vec![0; records.len() * stride];
         let encode =
-            |(codes, &record): (&mut [u8], &u32)| Ok(codes::encode(metric, self.matrix(record)?.view().row(0), codes));
+            |(codes, &record): (&mut [u8], &u32)| Ok(sq8::encode(metric, self.matrix(record)?.view().row(0), codes));
         let work = bytes.par_chunks_mut(stride).zip(records).with_min_len(16);
         let entries = work.map(encode).collect::<Result<_>>()?;
         Ok((bytes, entries))

@@ -1,10 +1,10 @@
 //! Indexes over plain vectors, whichever kind: a curve, a cost, and rows that are near a query.
 
-use super::codes::CodedQuery;
-use super::graph::{Graph, Walk};
-use super::lists::{Lists, Nearest};
+use super::hnsw::{Hnsw, Walk};
+use super::ivf::{Ivf, Nearest};
 use super::recall::Recall;
-use super::table::CodeTable;
+use super::sq8::Sq8Query;
+use super::table::Sq8Table;
 use crate::error::Result;
 use crate::score::Metric;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 /// An index over the plain vectors of one segment in one view.
 #[derive(Clone, Debug)]
 pub(crate) enum PlainIndex {
-    Graph(Arc<Graph>),
-    Lists(Arc<Lists>),
+    Hnsw(Arc<Hnsw>),
+    Ivf(Arc<Ivf>),
 }
 
 /// A query's row, in numbers and in codes.
@@ -21,31 +21,31 @@ pub(crate) enum PlainIndex {
 pub(crate) struct PlainQuery<'a> {
     pub(crate) metric: Metric,
     pub(crate) row: &'a [f32],
-    pub(crate) coded: &'a CodedQuery,
+    pub(crate) coded: &'a Sq8Query,
 }
 
 impl PlainIndex {
     /// The codes of all its rows.
-    pub(crate) fn table(&self) -> &CodeTable {
+    pub(crate) fn table(&self) -> &Sq8Table {
         match self {
-            PlainIndex::Graph(graph) => &graph.table,
-            PlainIndex::Lists(lists) => &lists.table,
+            PlainIndex::Hnsw(graph) => &graph.table,
+            PlainIndex::Ivf(lists) => &lists.table,
         }
     }
 
     /// What is known of its recall.
     pub(crate) fn recall(&self) -> &Recall {
         match self {
-            PlainIndex::Graph(graph) => &graph.recall,
-            PlainIndex::Lists(lists) => &lists.recall,
+            PlainIndex::Hnsw(graph) => &graph.recall,
+            PlainIndex::Ivf(lists) => &lists.recall,
         }
     }
 
     /// Nanoseconds that a search takes which compares with so many rows.
     pub(crate) fn cost(&self, compared: f64) -> f64 {
         match self {
-            PlainIndex::Graph(graph) => graph.walking.of(compared),
-            PlainIndex::Lists(lists) => lists.cost(compared),
+            PlainIndex::Hnsw(graph) => graph.walking.of(compared),
+            PlainIndex::Ivf(lists) => lists.cost(compared),
         }
     }
 
@@ -55,16 +55,16 @@ impl PlainIndex {
     /// None in practice: what it reads was checked when it was loaded.
     pub(crate) fn ask<'a>(&'a self, query: PlainQuery<'a>, setting: u64) -> Result<Asking<'a>> {
         match self {
-            PlainIndex::Graph(graph) => Ok(Asking::Graph(graph.walk(query.coded))),
-            PlainIndex::Lists(lists) => Ok(Asking::Lists(lists.ask(query.metric, query.row, size(setting))?)),
+            PlainIndex::Hnsw(graph) => Ok(Asking::Hnsw(graph.walk(query.coded))),
+            PlainIndex::Ivf(lists) => Ok(Asking::Ivf(lists.ask(query.metric, query.row, size(setting))?)),
         }
     }
 }
 
 /// An index that is being asked, with more and more effort.
 pub(crate) enum Asking<'a> {
-    Graph(Walk<'a>),
-    Lists(Nearest<'a>),
+    Hnsw(Walk<'a>),
+    Ivf(Nearest<'a>),
 }
 
 impl Asking<'_> {
@@ -74,8 +74,8 @@ impl Asking<'_> {
     /// As [`PlainIndex::ask`].
     pub(crate) fn look(&mut self, setting: u64) -> Result<Vec<u32>> {
         match self {
-            Asking::Graph(walk) => walk.near(size(setting)),
-            Asking::Lists(nearest) => Ok(nearest.positions(size(setting))),
+            Asking::Hnsw(walk) => walk.near(size(setting)),
+            Asking::Ivf(nearest) => Ok(nearest.positions(size(setting))),
         }
     }
 }

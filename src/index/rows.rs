@@ -1,7 +1,7 @@
 //! The rows of a view: raw ones from the segments, others derived and kept beside them.
 
 use super::one_row::Rows;
-use super::table::CodeTable;
+use super::table::Sq8Table;
 use crate::error::{Error, Result};
 use crate::matrix::{MatrixView, StoredMatrix};
 use crate::score::Metric;
@@ -63,9 +63,9 @@ impl<'a> ViewRows<'a> {
     }
 
     /// Codes of a segment's plain vectors, made when there are none and there is enough to code.
-    pub(crate) fn codes(&self, number: u32) -> Result<Option<Arc<CodeTable>>> {
+    pub(crate) fn codes(&self, number: u32) -> Result<Option<Arc<Sq8Table>>> {
         let segment = &self.snapshot.segments()[number as usize].segment;
-        if let Some(table) = self.snapshot.artefact::<CodeTable>(segment, self.view()) {
+        if let Some(table) = self.snapshot.artefact::<Sq8Table>(segment, self.view()) {
             return Ok(Some(table));
         }
         let first = self.matrix(Place { segment: number, record: 0 });
@@ -76,7 +76,7 @@ impl<'a> ViewRows<'a> {
             return Ok(None);
         }
         let metric = self.metric()?;
-        let build = |out: &mut SectionsWriter<'_>| CodeTable::build(&self.plain(number)?, metric, out);
+        let build = |out: &mut SectionsWriter<'_>| Sq8Table::build(&self.plain(number)?, metric, out);
         self.snapshot.build_artefact(segment, self.view(), &build).map(Some)
     }
 

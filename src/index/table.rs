@@ -3,9 +3,9 @@
 //! A row's place in the table is its *position*. A table of its own has rows in order of their records; an index has them in the
 //! order that suits it. Either serves the exact scan.
 
-use super::codes::{self, CodeEntry, Codes};
 use super::one_row::Rows;
 use super::pace::Pace;
+use super::sq8::{self, CodeEntry, Sq8};
 use crate::error::Result;
 use crate::score::Metric;
 use crate::store::layout::{Kind, section};
@@ -19,12 +19,12 @@ const CHUNK_BYTES: usize = 16 << 20;
 
 /// Rows whose codes are made before they are written.
 pub(crate) fn chunk_rows(dim: usize) -> usize {
-    (CHUNK_BYTES / codes::stride(dim)).max(1)
+    (CHUNK_BYTES / sq8::stride(dim)).max(1)
 }
 
 /// Codes, and which record each row is.
 #[derive(Debug)]
-pub(crate) struct CodeTable {
+pub(crate) struct Sq8Table {
     pub(crate) sections: Sections,
     dim: usize,
     positions: Vec<u32>,
@@ -38,25 +38,25 @@ pub(crate) struct CodeTable {
     pub(crate) scanning: Pace,
 }
 
-impl Artefact for CodeTable {
+impl Artefact for Sq8Table {
     const KIND: Kind = Kind::Codes;
 
-    fn read(sections: Sections) -> Result<CodeTable> {
-        CodeTable::check(sections)
+    fn read(sections: Sections) -> Result<Sq8Table> {
+        Sq8Table::check(sections)
     }
 }
 
-impl CodeTable {
+impl Sq8Table {
     /// Takes the sections that a table has, alone or as part of an index, and checks them.
     ///
     /// # Errors
     /// [`Error::Corrupt`](crate::Error::Corrupt) when they contradict themselves or one another.
-    pub(crate) fn check(sections: Sections) -> Result<CodeTable> {
+    pub(crate) fn check(sections: Sections) -> Result<Sq8Table> {
         let wrong = |what: &str| sections.corrupt(section::CODES, what);
         let counts = sections.counts();
         let size = |count: u64| usize::try_from(count).map_err(|_| wrong("impossible counts"));
         let (records, rows, dim) = (size(counts.records)?, size(counts.rows)?, size(counts.dim)?);
-        let codes = Codes::new(sections.bytes(section::CODES)?, sections.numbers(section::CODE_ENTRIES)?, dim);
+        let codes = Sq8::new(sections.bytes(section::CODES)?, sections.numbers(section::CODE_ENTRIES)?, dim);
         let codes = codes.map_err(wrong)?;
         if dim == 0 || codes.len() != rows || !codes.are_sound() {
             return Err(wrong("codes that cannot be"));
@@ -76,8 +76,8 @@ impl CodeTable {
         if rows < records {
             others.extend((0..).zip(&positions).filter(|(_, position)| **position == NONE).map(|(record, _)| record));
         }
-        let scanning = Pace::new(2.0 + 0.03 * codes::stride(dim) as f64);
-        Ok(CodeTable { dim, positions, others, without_bound, least_offset, scanning, sections })
+        let scanning = Pace::new(2.0 + 0.03 * sq8::stride(dim) as f64);
+        Ok(Sq8Table { dim, positions, others, without_bound, least_offset, scanning, sections })
     }
 
     /// Rows in the table.
@@ -91,10 +91,10 @@ impl CodeTable {
     }
 
     /// The codes, by position.
-    pub(crate) fn codes(&self) -> Result<Codes<'_>> {
+    pub(crate) fn codes(&self) -> Result<Sq8<'_>> {
         let codes = self.sections.bytes(section::CODES)?;
         let entries = self.sections.numbers(section::CODE_ENTRIES)?;
-        Codes::new(codes, entries, self.dim).map_err(|what| self.sections.corrupt(section::CODES, what))
+        Sq8::new(codes, entries, self.dim).map_err(|what| self.sections.corrupt(section::CODES, what))
     }
 
     /// The record at each position.
@@ -120,7 +120,7 @@ impl CodeTable {
             entries.extend(some);
         }
         out.end();
-        out.section(section::CODE_ENTRIES, bytemuck::cast_slice(&codes::planes(&entries)))?;
+        out.section(section::CODE_ENTRIES, bytemuck::cast_slice(&sq8::planes(&entries)))?;
         out.section(section::ORDER, bytemuck::cast_slice(rows.records()))?;
         Ok(rows.counts())
     }

@@ -1,7 +1,7 @@
 //! What an index measures its recall by: rows that ask, and which others are truly the most like them.
 
-use super::codes::{CodedQuery, Codes};
 use super::one_row::Rows;
+use super::sq8::{Sq8, Sq8Query};
 use super::top::{Ranked, Top};
 use crate::error::Result;
 use crate::matrix::MatrixView;
@@ -26,7 +26,7 @@ pub(super) fn queries(rows: usize) -> usize {
 /// The rows most like one, found as they go by.
 pub(super) struct Truth {
     own: Option<u32>,
-    pub(super) query: CodedQuery,
+    pub(super) query: Sq8Query,
     prepared: PreparedQuery,
     top: Top<u32>,
 }
@@ -37,7 +37,7 @@ impl Truth {
     /// # Errors
     /// None in practice: there is a row.
     pub(super) fn new(metric: Metric, row: MatrixView<'_>, own: Option<u32>) -> Result<Truth> {
-        let query = CodedQuery::new(metric, row.row(0));
+        let query = Sq8Query::new(metric, row.row(0));
         Ok(Truth { own, query, prepared: PreparedQuery::new(metric, row)?, top: Top::new(Some(MOST), None) })
     }
 
@@ -45,7 +45,7 @@ impl Truth {
     ///
     /// # Errors
     /// Those of reading rows.
-    pub(super) fn look_at(&self, codes: Codes<'_>, rows: &Rows<'_>, records: &[u32], first: u32) -> Result<()> {
+    pub(super) fn look_at(&self, codes: Sq8<'_>, rows: &Rows<'_>, records: &[u32], first: u32) -> Result<()> {
         // One more than wanted, since the row's own may be among them.
         let (candidates, _) = codes.candidates(&self.query, None, Some(MOST + 1), self.top.threshold());
         let mut scratch = Scratch::default();

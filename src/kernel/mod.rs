@@ -9,7 +9,6 @@
 //! - *ordered* ones in `f64` ([`ordered`]), summed by rising index, the same bits on every machine;
 //! - *integer* ones of rows in bytes ([`SignedCodes`]), exact.
 
-mod codes;
 mod dot;
 #[cfg(any(test, feature = "testing", feature = "models"))]
 mod gelu;
@@ -17,9 +16,9 @@ mod level;
 pub mod ordered;
 mod product;
 mod softmax;
+mod sq8;
 mod tile;
 
-pub use codes::{STRIDE, SignedCodes, prefetch};
 pub use dot::{dot, roundings};
 #[cfg(any(test, feature = "testing", feature = "models"))]
 pub use gelu::{gelu, gelu_backward};
@@ -28,4 +27,5 @@ pub use level::Level;
 pub use product::product_f64;
 pub use product::{Strided, product};
 pub use softmax::softmax;
+pub use sq8::{STRIDE, SignedCodes, prefetch};
 pub use tile::{LANES, Lanes, PackedRows, Reaching, ScaledRows, reaching, tile};

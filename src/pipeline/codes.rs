@@ -1,7 +1,7 @@
 //! Centroids for coding rows: spherical k-means on a sample of training rows.
 
 use super::Pipeline;
-use super::kmeans::{Centroids, Likeness};
+use super::kmeans::{Centroids, Similarity};
 use super::source::Training;
 use crate::error::Result;
 use rand_chacha::ChaCha8Rng;
@@ -19,5 +19,5 @@ pub(super) fn fit(
     let mut draws = ChaCha8Rng::seed_from_u64(seed);
     let dim = steps.dim();
     let (_, sample) = training.sample(steps, |_| true, sample, &mut draws)?;
-    Ok(Centroids::fit(Likeness::Direction, &sample, dim, count, rounds, &mut draws).into_values())
+    Ok(Centroids::fit(Similarity::Direction, &sample, dim, count, rounds, &mut draws).into_values())
 }

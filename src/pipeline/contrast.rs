@@ -1,7 +1,7 @@
 //! A linear map fitted by the supervised contrastive loss, on rows of labelled records.
 //!
 //! With `z` the mapped rows of a batch at length 1 and `p_ij` the softmax over `j != i` of `z_i . z_j / temperature`, the loss is
-//! minus the mean over rows and their fellows of `ln p_ij`. Its slope by the scores is `p_ij` less the share of fellow `j`, so one
+//! minus the mean over rows and their positives of `ln p_ij`. Its gradient by the scores is `p_ij` less the share of is_positive `j`, so one
 //! step costs three products of the batch's size. Steps are Adam's (Kingma and Ba 2015), one after another on one thread:
 //! the same map for any number of threads.
 
@@ -78,13 +78,13 @@ pub(super) fn fit(
             .collect();
         batch.clear();
         chosen.iter().for_each(|row| batch.extend_from_slice(&rows[row * dim..][..dim]));
-        let slope = slope(&batch, &chosen, &classes, &matrix, keep);
+        let gradient = gradient(&batch, &chosen, &classes, &matrix, keep);
         let rate = RATE * (STEPS - step) as f32 / STEPS as f32;
         let correction = BETAS.map(|beta| 1.0 - beta.powi(step as i32 + 1));
         let [first, second] = &mut moments;
-        for (((value, slope), first), second) in matrix.iter_mut().zip(slope).zip(first).zip(second) {
-            *first = BETAS[0] * *first + (1.0 - BETAS[0]) * slope;
-            *second = BETAS[1] * *second + (1.0 - BETAS[1]) * slope * slope;
+        for (((value, gradient), first), second) in matrix.iter_mut().zip(gradient).zip(first).zip(second) {
+            *first = BETAS[0] * *first + (1.0 - BETAS[0]) * gradient;
+            *second = BETAS[1] * *second + (1.0 - BETAS[1]) * gradient * gradient;
             *value -= rate * (*first / correction[0]) / ((*second / correction[1]).sqrt() + 1e-8);
         }
     }
@@ -95,8 +95,8 @@ pub(super) fn fit(
     Ok((mean.into_iter().map(|mean| mean as f32).collect(), matrix))
 }
 
-/// The loss's slope by the matrix, for the rows of a batch.
-fn slope(batch: &[f32], chosen: &[usize], classes: &[usize], matrix: &[f32], keep: usize) -> Vec<f32> {
+/// The loss's gradient by the matrix, for the rows of a batch.
+fn gradient(batch: &[f32], chosen: &[usize], classes: &[usize], matrix: &[f32], keep: usize) -> Vec<f32> {
     let (count, dim) = (chosen.len(), batch.len() / chosen.len());
     let rows = Strided::new(batch, count, dim);
     let mut mapped = vec![0.0; count * keep];
@@ -113,11 +113,11 @@ fn slope(batch: &[f32], chosen: &[usize], classes: &[usize], matrix: &[f32], kee
     let mut scores = vec![0.0; count * count];
     kernel::product(&mut scores, directions, directions.transposed(), false);
     for (i, row) in scores.chunks_exact_mut(count).enumerate() {
-        // A row drawn twice is no fellow of itself.
+        // A row drawn twice is no positive of itself.
         let oneself = |j: usize| chosen[i] == chosen[j];
-        let fellow = |j: usize| !oneself(j) && classes[chosen[i]] == classes[chosen[j]];
-        let fellows = (0..count).filter(|j| fellow(*j)).count();
-        if fellows == 0 {
+        let is_positive = |j: usize| !oneself(j) && classes[chosen[i]] == classes[chosen[j]];
+        let positives = (0..count).filter(|j| is_positive(*j)).count();
+        if positives == 0 {
             row.fill(0.0);
             continue;
         }
@@ -126,7 +126,7 @@ fn slope(batch: &[f32], chosen: &[usize], classes: &[usize], matrix: &[f32], kee
         }
         kernel::softmax(row, count);
         for (j, share) in row.iter_mut().enumerate() {
-            *share -= if fellow(j) { 1.0 / fellows as f32 } else { 0.0 };
+            *share -= if is_positive(j) { 1.0 / positives as f32 } else { 0.0 };
             *share /= TEMPERATURE * count as f32;
         }
     }
@@ -136,19 +136,19 @@ fn slope(batch: &[f32], chosen: &[usize], classes: &[usize], matrix: &[f32], kee
     kernel::product(&mut back, shares, directions, false);
     kernel::product(&mut back, shares.transposed(), directions, true);
     for ((back, row), length) in back.chunks_exact_mut(keep).zip(mapped.chunks_exact(keep)).zip(&lengths) {
-        let along: f32 = back.iter().zip(row).map(|(slope, value)| slope * value).sum();
-        back.iter_mut().zip(row).for_each(|(slope, value)| *slope = (*slope - along * value) / length);
+        let along: f32 = back.iter().zip(row).map(|(gradient, value)| gradient * value).sum();
+        back.iter_mut().zip(row).for_each(|(gradient, value)| *gradient = (*gradient - along * value) / length);
     }
-    let mut slope = vec![0.0; dim * keep];
-    kernel::product(&mut slope, rows.transposed(), Strided::new(&back, count, keep), false);
-    slope
+    let mut gradient = vec![0.0; dim * keep];
+    kernel::product(&mut gradient, rows.transposed(), Strided::new(&back, count, keep), false);
+    gradient
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The loss that [`slope`] is the slope of, in f64.
+    /// The loss that [`gradient`] is the gradient of, in f64.
     fn loss(batch: &[f32], chosen: &[usize], classes: &[usize], matrix: &[f32], keep: usize) -> f64 {
         let (count, dim) = (chosen.len(), batch.len() / chosen.len());
         let rows: Vec<Vec<f64>> = batch
@@ -166,10 +166,10 @@ mod tests {
             (rows[i].iter().zip(&rows[j]).map(|(a, b)| a * b).sum::<f64>() / f64::from(TEMPERATURE)).exp()
         };
         let of_row = |i: usize| {
-            let fellows: Vec<usize> =
+            let positives: Vec<usize> =
                 (0..count).filter(|j| i != *j && classes[chosen[i]] == classes[chosen[*j]]).collect();
             let all: f64 = (0..count).filter(|j| i != *j).map(|j| score(i, j)).sum();
-            -fellows.iter().map(|j| (score(i, *j) / all).ln()).sum::<f64>() / fellows.len().max(1) as f64
+            -positives.iter().map(|j| (score(i, *j) / all).ln()).sum::<f64>() / positives.len().max(1) as f64
         };
         (0..count).map(of_row).sum::<f64>() / count as f64
     }
@@ -180,7 +180,7 @@ mod tests {
         let mut numbers = |count: usize| -> Vec<f32> { (0..count).map(|_| unit_f32(&mut draws) - 0.5).collect() };
         let (batch, mut matrix) = (numbers(6 * 4), numbers(4 * 3));
         let (chosen, classes) = ([0, 1, 2, 3, 4, 5], [0, 0, 1, 1, 0, 2]);
-        let found = slope(&batch, &chosen, &classes, &matrix, 3);
+        let found = gradient(&batch, &chosen, &classes, &matrix, 3);
         for at in 0..matrix.len() {
             let mut moved = |by: f32| {
                 matrix[at] += by;

@@ -14,7 +14,7 @@ pub(crate) const BLOCK: usize = 256;
 
 /// What makes rows alike, and so what a centroid is of its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Likeness {
+pub(crate) enum Similarity {
     /// A large inner product with a centroid of length 1: it is the direction of their sum (spherical k-means).
     Direction,
     /// A small distance: it is their mean.
@@ -33,7 +33,7 @@ pub(crate) struct Centroids {
 impl Centroids {
     /// Up to `count` centroids of a sample's rows, begun with some of these.
     pub(crate) fn fit(
-        likeness: Likeness,
+        similarity: Similarity,
         sample: &[f32],
         dim: usize,
         count: usize,
@@ -42,24 +42,24 @@ impl Centroids {
     ) -> Centroids {
         let chosen = choose(sample.len() / dim, count, draws);
         let mut values: Vec<f32> = chosen.flat_map(|row| &sample[row * dim..][..dim]).copied().collect();
-        if likeness == Likeness::Direction {
+        if similarity == Similarity::Direction {
             values.chunks_exact_mut(dim).for_each(normalise);
         }
-        let mut centroids = Centroids::new(likeness, dim, values);
+        let mut centroids = Centroids::new(similarity, dim, values);
         for _ in 0..rounds {
             let nearest = centroids.nearest_of_all(sample);
             let mut values = centroids.values;
-            recentre(likeness, sample, &nearest, &mut values, dim);
-            centroids = Centroids::new(likeness, dim, values);
+            recentre(similarity, sample, &nearest, &mut values, dim);
+            centroids = Centroids::new(similarity, dim, values);
         }
         centroids
     }
 
     /// Takes centroids, row after row.
-    pub(crate) fn new(likeness: Likeness, dim: usize, values: Vec<f32>) -> Centroids {
-        let halves = match likeness {
-            Likeness::Direction => vec![0.0; values.len() / dim],
-            Likeness::Distance => half_squares(&values, dim),
+    pub(crate) fn new(similarity: Similarity, dim: usize, values: Vec<f32>) -> Centroids {
+        let halves = match similarity {
+            Similarity::Direction => vec![0.0; values.len() / dim],
+            Similarity::Distance => half_squares(&values, dim),
         };
         Centroids { dim, values, halves }
     }
@@ -116,7 +116,7 @@ fn largest(scores: &[f32], halves: &[f32]) -> usize {
 }
 
 /// Moves each centroid to where its rows are; one without rows, or whose rows' directions cancel, stays.
-fn recentre(likeness: Likeness, rows: &[f32], nearest: &[usize], centroids: &mut [f32], dim: usize) {
+fn recentre(similarity: Similarity, rows: &[f32], nearest: &[usize], centroids: &mut [f32], dim: usize) {
     let mut sums = vec![0.0f64; centroids.len()];
     let mut counts = vec![0u64; centroids.len() / dim];
     for (row, &nearest) in rows.chunks_exact(dim).zip(nearest) {
@@ -125,9 +125,9 @@ fn recentre(likeness: Likeness, rows: &[f32], nearest: &[usize], centroids: &mut
         counts[nearest] += 1;
     }
     for ((centroid, sum), count) in centroids.chunks_exact_mut(dim).zip(sums.chunks_exact(dim)).zip(counts) {
-        let divisor = match likeness {
-            Likeness::Direction => sum.iter().map(|value| value * value).sum::<f64>().sqrt(),
-            Likeness::Distance => count as f64,
+        let divisor = match similarity {
+            Similarity::Direction => sum.iter().map(|value| value * value).sum::<f64>().sqrt(),
+            Similarity::Distance => count as f64,
         };
         if divisor > 0.0 {
             centroid.iter_mut().zip(sum).for_each(|(value, sum)| *value = (sum / divisor) as f32);
@@ -163,22 +163,23 @@ mod tests {
                 (_, at) => [20.0, 2.0 * at],
             })
             .collect();
-        for (likeness, count) in [(Likeness::Distance, 3), (Likeness::Direction, 2)] {
+        for (similarity, count) in [(Similarity::Distance, 3), (Similarity::Direction, 2)] {
             // Of several beginnings most find the clumps.
             let found = (0..20).filter(|&seed| {
                 let mut draws = ChaCha8Rng::seed_from_u64(seed);
-                let centroids = Centroids::fit(likeness, &sample, 2, count, 10, &mut draws);
+                let centroids = Centroids::fit(similarity, &sample, 2, count, 10, &mut draws);
                 let nearest = centroids.nearest_of_all(&sample);
                 let values = centroids.values();
-                let apart = nearest[0] != nearest[1] && (nearest[0] == nearest[2]) == (likeness == Likeness::Direction);
+                let apart =
+                    nearest[0] != nearest[1] && (nearest[0] == nearest[2]) == (similarity == Similarity::Direction);
                 let alike = (0..300).all(|row| nearest[row] == nearest[row % 3]);
-                let lies = match likeness {
-                    Likeness::Distance => values[2 * nearest[0]] == 10.0,
-                    Likeness::Direction => values.chunks(2).all(|row| (row[0].hypot(row[1]) - 1.0).abs() < 1e-6),
+                let lies = match similarity {
+                    Similarity::Distance => values[2 * nearest[0]] == 10.0,
+                    Similarity::Direction => values.chunks(2).all(|row| (row[0].hypot(row[1]) - 1.0).abs() < 1e-6),
                 };
                 apart && alike && lies
             });
-            assert!(found.count() >= 5, "{likeness:?}");
+            assert!(found.count() >= 5, "{similarity:?}");
         }
     }
 }

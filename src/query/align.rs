@@ -4,7 +4,7 @@
 //! and a steady tone any of its moments. Where all rows must match at one shift, those that are clear decide for those
 //! that are not.
 
-use crate::index::codes::power_of_two;
+use crate::index::sq8::power_of_two;
 use crate::kernel::{Strided, product};
 use crate::matrix::MatrixView;
 use crate::score::Metric;

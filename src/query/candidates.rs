@@ -31,10 +31,13 @@ impl Search<'_> {
         let (curve, recall) = (candidates.curve(), candidates.recall());
         let (setting, target) = match self.effort {
             Effort::Recall(target) => (curve.setting(k, target), target),
-            Effort::Budget(setting) => (Some(setting as u64), 0.0),
+            Effort::ByHand(by_hand) => (by_hand.candidates.map(|count| count as u64), 0.0),
             Effort::Exact => (None, 1.0),
         };
-        let setting = setting.ok_or("no number of candidates measured has this recall for so many hits")?;
+        let setting = setting.ok_or(match self.effort {
+            Effort::ByHand(_) => "no index of a kind whose effort was given",
+            _ => "no number of candidates measured has this recall for so many hits",
+        })?;
         let is_half = |count: u64| count >= selected.count().div_ceil(2);
         let half = |count: u64| format!("{count} candidates are half of the records or more");
         if is_half(setting.max(k)) {

@@ -83,13 +83,25 @@ pub struct Query<'q> {
 enum Effort {
     Exact,
     Recall(f64),
-    Budget(usize),
+    ByHand(ByHand),
+}
+
+/// How much each kind of index is to look at; those for which nothing is said are not used.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct ByHand {
+    ef: Option<usize>,
+    nprobe: Option<usize>,
+    candidates: Option<usize>,
 }
 
 impl Effort {
     /// Whether nothing but the exact answer will do.
     fn is_exact(self) -> bool {
         self == Effort::Exact || self == Effort::Recall(1.0)
+    }
+
+    fn by_hand(self) -> ByHand {
+        if let Effort::ByHand(by_hand) = self { by_hand } else { ByHand::default() }
     }
 }
 
@@ -236,10 +248,23 @@ impl<'q> Query<'q> {
         self
     }
 
-    /// Fixes by hand how much an index looks at: the width of a graph's search (`ef`), the lists looked into (`nprobe`); of a segment that
-    /// has both, the graph is used. For measuring; [`Query::recall`] chooses it.
-    pub fn budget(mut self, setting: usize) -> Self {
-        self.effort = Effort::Budget(setting);
+    /// Fixes by hand how widely an HNSW index is searched: so many rows are kept on the way. Without a word of the others
+    /// ([`Query::nprobe`], [`Query::candidates`]) only indexes of this kind are used. For measuring; [`Query::recall`] chooses
+    /// by itself.
+    pub fn ef(mut self, rows: usize) -> Self {
+        self.effort = Effort::ByHand(ByHand { ef: Some(rows), ..self.effort.by_hand() });
+        self
+    }
+
+    /// Fixes by hand how many of the lists of an IVF index are looked into, nearest first; see [`Query::ef`].
+    pub fn nprobe(mut self, lists: usize) -> Self {
+        self.effort = Effort::ByHand(ByHand { nprobe: Some(lists), ..self.effort.by_hand() });
+        self
+    }
+
+    /// Fixes by hand how many records an index of candidates names, to be scored exactly; see [`Query::ef`].
+    pub fn candidates(mut self, records: usize) -> Self {
+        self.effort = Effort::ByHand(ByHand { candidates: Some(records), ..self.effort.by_hand() });
         self
     }
 

@@ -1,14 +1,14 @@
 //! Which way each segment is searched: decided anew for every query, from what is there, what is asked, and what it costs.
 
-use super::{Approximation, Effort, Search};
+use super::{Approximation, ByHand, Effort, Search};
 use crate::error::Result;
-use crate::index::codes::CodedQuery;
-use crate::index::exact::{Gathered, scan, settle};
-use crate::index::graph::Graph;
-use crate::index::lists::Lists;
+use crate::index::exact::{Gathered, rescore, scan};
+use crate::index::hnsw::Hnsw;
+use crate::index::ivf::Ivf;
 use crate::index::plain::{Asking, PlainIndex, PlainQuery};
 use crate::index::questions::{NO_CONTRAST, Signs, Verdict, nearness};
-use crate::index::table::CodeTable;
+use crate::index::sq8::Sq8Query;
+use crate::index::table::Sq8Table;
 use crate::index::{Curve, Place, Selected, Selection};
 use std::borrow::Cow;
 use std::fmt;
@@ -43,17 +43,17 @@ pub struct SegmentPlan {
 pub enum Way {
     /// Every record's rows were read. Exact.
     Rows,
-    /// Every record's codes were read, and the rows of those that might be among the best. Exact.
-    Codes,
-    /// A graph was walked by a search of this width.
-    Graph {
-        /// Rows kept on the way; `ef`.
-        width: u64,
+    /// Every record's SQ8 codes were read, and the rows of those that might be among the best. Exact.
+    Sq8,
+    /// The graph of an HNSW index was searched.
+    Hnsw {
+        /// Rows kept on the way.
+        ef: u64,
     },
-    /// The lists nearest to the query were looked into, this many of them.
-    Lists {
-        /// Lists, or more than there are; `nprobe`.
-        probes: u64,
+    /// The lists of an IVF index that are nearest to the query were looked into.
+    Ivf {
+        /// How many lists, or more than there are.
+        nprobe: u64,
     },
     /// Records of several rows were ranked by an estimate, and this many of them scored.
     Candidates {
@@ -65,7 +65,7 @@ pub enum Way {
 impl Way {
     /// Whether every record was looked at.
     pub fn is_exact(self) -> bool {
-        matches!(self, Way::Rows | Way::Codes)
+        matches!(self, Way::Rows | Way::Sq8)
     }
 }
 
@@ -73,9 +73,9 @@ impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Way::Rows => f.write_str("rows"),
-            Way::Codes => f.write_str("codes"),
-            Way::Graph { width } => write!(f, "graph, width {width}"),
-            Way::Lists { probes } => write!(f, "lists, probes {probes}"),
+            Way::Sq8 => f.write_str("sq8"),
+            Way::Hnsw { ef } => write!(f, "hnsw, ef {ef}"),
+            Way::Ivf { nprobe } => write!(f, "ivf, nprobe {nprobe}"),
             Way::Candidates { count } => write!(f, "candidates, {count}"),
         }
     }
@@ -93,21 +93,21 @@ impl fmt::Display for Plan {
 /// What there is to search the plain vectors of a segment by: indexes, or the codes alone.
 enum Means {
     Indexes(Vec<PlainIndex>),
-    Codes(Arc<CodeTable>),
+    Sq8(Arc<Sq8Table>),
 }
 
 impl Means {
-    fn table(&self) -> &CodeTable {
+    fn table(&self) -> &Sq8Table {
         match self {
             Means::Indexes(indexes) => indexes[0].table(), // there is one at least
-            Means::Codes(table) => table,
+            Means::Sq8(table) => table,
         }
     }
 
     fn indexes(&self) -> &[PlainIndex] {
         match self {
             Means::Indexes(indexes) => indexes,
-            Means::Codes(_) => &[],
+            Means::Sq8(_) => &[],
         }
     }
 }
@@ -150,8 +150,8 @@ impl Approach<'_> {
 
     fn way(&self, setting: u64) -> Way {
         match self.index {
-            PlainIndex::Graph(_) => Way::Graph { width: setting },
-            PlainIndex::Lists(_) => Way::Lists { probes: setting },
+            PlainIndex::Hnsw(_) => Way::Hnsw { ef: setting },
+            PlainIndex::Ivf(_) => Way::Ivf { nprobe: setting },
         }
     }
 }
@@ -174,7 +174,7 @@ impl Search<'_> {
     /// Looks at what is selected, and hands what may be among the best to `gathered`.
     pub(super) fn look(&self, selection: &Selection, gathered: &Gathered) -> Result<(Plan, Option<Approximation>)> {
         // Several rows against several: the rows themselves, of all records or of candidates.
-        let coded = (self.prepared.rows() == 1).then(|| CodedQuery::new(self.metric, self.query.row(0)));
+        let coded = (self.prepared.rows() == 1).then(|| Sq8Query::new(self.metric, self.query.row(0)));
         let (mut plan, mut interval) = (Plan::default(), None);
         let mut by_rows: Vec<Place> = Vec::new();
         for selected in selection.segments.iter().filter(|selected| selected.count() > 0) {
@@ -215,34 +215,34 @@ impl Search<'_> {
     /// What there is to search a segment by; its codes are made when they are worth it and there is none.
     fn means(&self, selected: &Selected) -> Result<Option<Means>> {
         let (segment, view) = (&self.snapshot.segments()[selected.segment as usize].segment, self.rows.view());
-        let graph = self.snapshot.artefact::<Graph>(segment, view).map(PlainIndex::Graph);
-        let lists = self.snapshot.artefact::<Lists>(segment, view).map(PlainIndex::Lists);
+        let graph = self.snapshot.artefact::<Hnsw>(segment, view).map(PlainIndex::Hnsw);
+        let lists = self.snapshot.artefact::<Ivf>(segment, view).map(PlainIndex::Ivf);
         // Only a forged file is of another dimension.
-        let fits = |table: &CodeTable| table.dim() == self.query.dim();
+        let fits = |table: &Sq8Table| table.dim() == self.query.dim();
         let indexes: Vec<PlainIndex> = graph.into_iter().chain(lists).filter(|index| fits(index.table())).collect();
         if !indexes.is_empty() {
             return Ok(Some(Means::Indexes(indexes)));
         }
-        Ok(self.rows.codes(selected.segment)?.filter(|table| fits(table)).map(Means::Codes))
+        Ok(self.rows.codes(selected.segment)?.filter(|table| fits(table)).map(Means::Sq8))
     }
 
-    fn look_by(&self, means: &Means, query: &CodedQuery, selected: &Selected, gathered: &Gathered) -> Result<Choice> {
+    fn look_by(&self, means: &Means, query: &Sq8Query, selected: &Selected, gathered: &Gathered) -> Result<Choice> {
         let (approach, why) = match self.choose(means, selected) {
             Ok(chosen) => chosen,
             Err(why) => {
                 self.look_at_codes(means.table(), query, selected, gathered)?;
-                return Ok(Choice::exact(Way::Codes, why));
+                return Ok(Choice::exact(Way::Sq8, why));
             }
         };
         let why = match self.near(&approach, query, selected)? {
             Looked::Enough { way, positions, recall, like } => {
-                self.settle(approach.index.table(), query, Some(&positions), selected, gathered)?;
+                self.rescore(approach.index.table(), query, Some(&positions), selected, gathered)?;
                 return Ok(Choice { way, why, recall: Some(recall), like });
             }
             Looked::TooLittle(why) => why,
         };
         self.look_at_codes(means.table(), query, selected, gathered)?;
-        Ok(Choice::exact(Way::Codes, why))
+        Ok(Choice::exact(Way::Sq8, why))
     }
 
     /// The cheapest index that is sure enough, if it is cheaper than looking at all codes; and why, or why not.
@@ -255,15 +255,14 @@ impl Search<'_> {
         if self.effort.is_exact() {
             return Err("exact".into());
         }
-        // By hand: the first index, since a setting says something else to each.
-        let by_hand = matches!(self.effort, Effort::Budget(_));
-        let indexes = if by_hand { means.indexes().get(..1).unwrap_or_default() } else { means.indexes() };
+        let (by_hand, indexes) = (matches!(self.effort, Effort::ByHand(_)), means.indexes());
         let approaches = indexes.iter().filter_map(|index| self.approach(index, k as u64, selected));
         let Some(best) = approaches.min_by(|a, b| a.cost.total_cmp(&b.cost)) else {
             return Err(match (indexes, self.effort) {
                 ([_, ..], Effort::Recall(target)) => {
                     format!("no setting measured has recall {target} for {k} hits").into()
                 }
+                ([_, ..], Effort::ByHand(_)) => "no index of a kind whose effort was given".into(),
                 _ => "no index over this segment".into(),
             });
         };
@@ -281,14 +280,17 @@ impl Search<'_> {
         let curve = index.recall().curve();
         let setting = match self.effort {
             Effort::Exact => return None,
-            Effort::Budget(setting) => setting as u64,
+            Effort::ByHand(ByHand { ef, nprobe, .. }) => match index {
+                PlainIndex::Hnsw(_) => ef? as u64,
+                PlainIndex::Ivf(_) => nprobe? as u64,
+            },
             Effort::Recall(target) => curve.setting(k, target)?,
         };
         // A graph's setting is a number of rows, which should include the hits. With lists it is what they hold in the mean, of which few can be far less.
         let (setting, wanted) = match index {
-            PlainIndex::Graph(_) => (setting.max(k), (setting / 2).max(k)),
-            PlainIndex::Lists(_) if selected.is_all() => (setting.max(1), k),
-            PlainIndex::Lists(_) => (setting.max(1), (curve.compared(setting) / 2.0) as u64),
+            PlainIndex::Hnsw(_) => (setting.max(k), (setting / 2).max(k)),
+            PlainIndex::Ivf(_) if selected.is_all() => (setting.max(1), k),
+            PlainIndex::Ivf(_) => (setting.max(1), (curve.compared(setting) / 2.0) as u64),
         };
         // Among all rows it must lead to as many that are selected as it would lead to rows if all were.
         let share = (selected.count() as f64 / index.table().len().max(1) as f64).min(1.0);
@@ -305,7 +307,7 @@ impl Search<'_> {
     }
 
     /// Asks an index with as much effort as queries like this one take, or says why none is enough.
-    fn near(&self, approach: &Approach<'_>, coded: &CodedQuery, selected: &Selected) -> Result<Looked> {
+    fn near(&self, approach: &Approach<'_>, coded: &Sq8Query, selected: &Selected) -> Result<Looked> {
         let Approach { index, share, recall, wanted, .. } = *approach;
         let query = PlainQuery { metric: self.metric, row: self.query.row(0), coded };
         let k = self.k.unwrap_or_default() as u64;
@@ -314,7 +316,7 @@ impl Search<'_> {
         }
         let curve = index.recall().curve();
         let mut asking = index.ask(query, approach.scaled(approach.setting))?;
-        let (mut setting, mut may_look_again) = (approach.setting, matches!(index, PlainIndex::Graph(_)));
+        let (mut setting, mut may_look_again) = (approach.setting, matches!(index, PlainIndex::Hnsw(_)));
         let (mut positions, like, is_known) = loop {
             let positions = asking.look(approach.scaled(setting))?;
             let target = if let Effort::Recall(target) = self.effort { target } else { 0.0 };
@@ -354,7 +356,7 @@ impl Search<'_> {
             positions.retain(|&position| selected.contains(records[position as usize]));
         }
         let wanted = match index {
-            PlainIndex::Lists(_) if !selected.is_all() => wanted.max(fewest(looked as f64 * share)),
+            PlainIndex::Ivf(_) if !selected.is_all() => wanted.max(fewest(looked as f64 * share)),
             _ => wanted,
         };
         if (positions.len() as u64) < wanted {
@@ -392,8 +394,8 @@ impl Search<'_> {
     /// How the query looks from an index that was asked, for so many hits.
     fn signs(&self, index: &PlainIndex, asking: &Asking<'_>, k: u64, segment: u32) -> Option<Signs> {
         match asking {
-            Asking::Lists(nearest) => Some(nearest.signs()),
-            Asking::Graph(walk) => {
+            Asking::Ivf(nearest) => Some(nearest.signs()),
+            Asking::Hnsw(walk) => {
                 let position = walk.kth(usize::try_from(k).ok()?)?;
                 let record = *index.table().records().ok()?.get(position as usize)?;
                 let matrix = self.rows.matrix(Place { segment, record }).ok()?;
@@ -405,28 +407,28 @@ impl Search<'_> {
 
     fn look_at_codes(
         &self,
-        table: &CodeTable,
-        query: &CodedQuery,
+        table: &Sq8Table,
+        query: &Sq8Query,
         selected: &Selected,
         gathered: &Gathered,
     ) -> Result<()> {
         let begun = Instant::now();
         if selected.is_all() {
-            self.settle(table, query, None, selected, gathered)?;
+            self.rescore(table, query, None, selected, gathered)?;
         } else {
             let mut positions: Vec<u32> = selected.iter().filter_map(|record| table.position(record)).collect();
             positions.sort_unstable();
-            self.settle(table, query, Some(&positions), selected, gathered)?;
+            self.rescore(table, query, Some(&positions), selected, gathered)?;
         }
         table.scanning.note(selected.count(), begun.elapsed());
         Ok(())
     }
 
     /// Bounds the rows at these positions, all when `None`, and scores those that may be among the best.
-    fn settle(
+    fn rescore(
         &self,
-        table: &CodeTable,
-        query: &CodedQuery,
+        table: &Sq8Table,
+        query: &Sq8Query,
         positions: Option<&[u32]>,
         selected: &Selected,
         gathered: &Gathered,
@@ -436,7 +438,7 @@ impl Search<'_> {
         gathered.exclude(count - candidates.len(), excluded);
         let (records, segment) = (table.records()?, selected.segment);
         let place = |position: u32| Place { segment, record: records[position as usize] };
-        settle(self.rows, &candidates, place, self.prepared, gathered);
+        rescore(self.rows, &candidates, place, self.prepared, gathered);
         Ok(())
     }
 }

@@ -24,11 +24,11 @@ mod bound;
 mod metric;
 mod prepared;
 mod reference;
-mod settle;
+mod rescore;
 mod single;
 
 pub use metric::Metric;
 pub use prepared::{Outcome, PreparedQuery, Scratch};
 #[cfg(any(test, feature = "testing"))]
 pub use reference::reference;
-pub use settle::RowMatch;
+pub use rescore::RowMatch;

@@ -2,7 +2,7 @@
 
 use super::Metric;
 use super::bound::{Bound, RecordBound, is_ordinary};
-use super::settle::{RowMatch, Settle, Settled};
+use super::rescore::{Rescore, Rescored, RowMatch};
 use crate::error::{Error, Result};
 use crate::kernel::{self, LANES, Lanes, PackedRows, Reaching, ScaledRows, ordered};
 use crate::matrix::{Matrix, MatrixView};
@@ -59,7 +59,7 @@ pub struct Scratch {
     best: Vec<Lanes>,
     cuts: Vec<Lanes>,
     reaching: Vec<Reaching>,
-    settled: Settled,
+    rescored: Rescored,
 }
 
 impl PreparedQuery {
@@ -105,7 +105,7 @@ impl PreparedQuery {
             return Outcome::Below { upper };
         }
         self.decide(record, scratch);
-        Outcome::Exact { score: scratch.settled.matches.iter().fold(0.0, |sum, found| sum + found.similarity) }
+        Outcome::Exact { score: scratch.rescored.matches.iter().fold(0.0, |sum, found| sum + found.similarity) }
     }
 
     /// The record row that each query row matched; their similarities, added in order, are the score. Empty for a
@@ -119,7 +119,7 @@ impl PreparedQuery {
         }
         self.best_fast_values(record, scratch);
         self.decide(record, scratch);
-        scratch.settled.matches.clone()
+        scratch.rescored.matches.clone()
     }
 
     /// Most that the score can be, as far as `f32` tells, if it does.
@@ -144,7 +144,7 @@ impl PreparedQuery {
         }
         for ((cuts, best), norms) in scratch.cuts.iter_mut().zip(&scratch.best).zip(self.norms.chunks(LANES)) {
             for ((cut, &best), &norm) in cuts.0.iter_mut().zip(&best.0).zip(norms) {
-                // A zero row is settled beforehand, and every value would reach its cut.
+                // A zero row is rescored beforehand, and every value would reach its cut.
                 if norm > 0.0 || self.metric == Metric::L2 {
                     *cut = ((f64::from(best) - 2.0 * bound.of_value(norm)) as f32).next_down();
                 }
@@ -205,8 +205,8 @@ impl PreparedQuery {
     /// Finds the matches as the reference does, looking only at pairs that pass the cut.
     fn decide(&self, record: MatrixView<'_>, scratch: &mut Scratch) {
         let bounded = !scratch.cuts.is_empty();
-        let settled = std::mem::take(&mut scratch.settled);
-        let mut settle = Settle::new(self.metric, self.query.view(), &self.norms, record, settled);
+        let rescored = std::mem::take(&mut scratch.rescored);
+        let mut rescore = Rescore::new(self.metric, self.query.view(), &self.norms, record, rescored);
         let blocks = self.blocks(record);
         let one_block = blocks.len() == 1;
         for (groups, rows) in blocks {
@@ -220,7 +220,7 @@ impl PreparedQuery {
             if !bounded {
                 for row in rows.filter(|&row| !repeats(row)) {
                     let queries = groups.start * LANES..self.rows().min(groups.end * LANES);
-                    queries.for_each(|query| settle.consider(query, row));
+                    queries.for_each(|query| rescore.consider(query, row));
                 }
                 continue;
             }
@@ -235,11 +235,11 @@ impl PreparedQuery {
                 for found in found {
                     let first = (groups.start + found.at % groups.len()) * LANES;
                     let lanes = (0..LANES).filter(|lane| found.lanes >> lane & 1 == 1);
-                    lanes.for_each(|lane| settle.consider(first + lane, row));
+                    lanes.for_each(|lane| rescore.consider(first + lane, row));
                 }
             }
         }
-        scratch.settled = settle.finish();
+        scratch.rescored = rescore.finish();
     }
 
     /// The blocks that a comparison falls into: groups of query rows and record rows.

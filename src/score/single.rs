@@ -1,4 +1,4 @@
-//! One row against one row: nothing to choose from, so records are settled side by side.
+//! One row against one row: nothing to choose from, so records are rescored side by side.
 
 use super::Metric;
 use super::prepared::{Outcome, PreparedQuery, Scaling};
@@ -30,7 +30,7 @@ impl PreparedQuery {
             }
             if count == LANES || (count > 0 && index + 1 == records.len()) {
                 // Lanes beyond the count hold other records, whose scores are passed over.
-                let scores = self.settle_rows(waiting.map(|index| records[index].row(0)));
+                let scores = self.score_lanes(waiting.map(|index| records[index].row(0)));
                 for (&index, score) in waiting[..count].iter().zip(scores) {
                     found(index, Outcome::Exact { score });
                 }
@@ -47,7 +47,7 @@ impl PreparedQuery {
     }
 
     /// The reference's scores of [`LANES`] rows.
-    fn settle_rows(&self, rows: [&[f32]; LANES]) -> [f64; LANES] {
+    fn score_lanes(&self, rows: [&[f32]; LANES]) -> [f64; LANES] {
         let query = self.query.view().row(0);
         let pairs = rows.map(|row| (query, row));
         let similarities = match self.metric {

@@ -137,7 +137,7 @@ impl Session {
         self.vfs.kill();
         self.store = None;
         operations.iter().for_each(|operation| self.disk.apply(operation));
-        let outcomes = self.disk.outcomes(Effort::Usual, number as u64);
+        let outcomes = self.disk.aftermaths(Effort::Usual, number as u64);
         let outcome = &outcomes[number % outcomes.len()];
         self.vfs = self.disk.image(outcome);
         self.disk = PowerCut::of(&self.vfs);

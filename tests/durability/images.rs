@@ -43,7 +43,7 @@ impl Tried {
     /// states. Says what is wrong.
     pub(crate) fn check(&self, disk: &PowerCut, allowed: &[State], seen: &Seen) -> Result<(), String> {
         let seed = self.cuts.fetch_add(1, Ordering::Relaxed) as u64;
-        for outcome in disk.outcomes(self.effort, seed) {
+        for outcome in disk.aftermaths(self.effort, seed) {
             let image = disk.image(&outcome);
             let sum = image.sum();
             let before = seen.lock().unwrap().get(&sum).map(|found| is_allowed(found, allowed));
@@ -80,7 +80,7 @@ impl Tried {
         let mut seen = HashMap::new();
         for (at, operation) in image.operations().iter().enumerate() {
             disk.apply(operation);
-            for outcome in disk.outcomes(Effort::Usual, at as u64) {
+            for outcome in disk.aftermaths(Effort::Usual, at as u64) {
                 let image = disk.image(&outcome);
                 if seen.insert(image.sum(), ()).is_some() {
                     continue;

@@ -160,7 +160,7 @@ fn without_any_single_sync_something_is_lost() {
             }
             let call = moments.iter().position(|moment| at < moment.operations)?;
             let (from, to) = survivors(&moments, at + 1, call);
-            let images = disk.outcomes(Effort::Usual, 1);
+            let images = disk.aftermaths(Effort::Usual, 1);
             images.iter().find_map(|outcome| tried.survive(&disk.image(outcome), history.states(from, to)).err())
         })
     };

@@ -58,7 +58,7 @@ fn twenty_rounds_of_deleting_and_inserting_leave_a_graph_and_files_as_good_as_ne
     let exact = fresh.ask(&queries, ten);
     assert_eq!(recall(&exact, &world.ask(&queries, ten)), 1.0, "the same records");
     let [of_fresh, of_changed] =
-        [&fresh, &world].map(|world| recall(&exact, &world.ask(&queries, |query| ten(query).budget(WIDTH))));
+        [&fresh, &world].map(|world| recall(&exact, &world.ask(&queries, |query| ten(query).ef(WIDTH))));
     println!("figure graph_recall_at_10_fresh = {of_fresh:.4} share");
     println!("figure graph_recall_at_10_after_rounds = {of_changed:.4} share");
     assert!(of_changed >= of_fresh - CHANCE, "{of_changed}, fresh {of_fresh}");

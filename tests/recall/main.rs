@@ -115,6 +115,6 @@ fn recall(expected: &[Hits], found: &[Hits]) -> f64 {
 
 /// The share of answers for which a graph was walked.
 fn walked(answers: &[Hits]) -> f64 {
-    let walked = |hits: &&Hits| hits.plan.segments.iter().any(|part| matches!(part.way, Way::Graph { .. }));
+    let walked = |hits: &&Hits| hits.plan.segments.iter().any(|part| matches!(part.way, Way::Hnsw { .. }));
     answers.iter().filter(walked).count() as f64 / answers.len() as f64
 }

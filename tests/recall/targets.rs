@@ -30,7 +30,7 @@ fn check(set: &Set) {
             println!("figure graph_width_target_{percent}_{name} = none");
             continue;
         };
-        let found = recall(&exact, &world.ask(queries, |query| query.k(10).budget(width as usize)));
+        let found = recall(&exact, &world.ask(queries, |query| query.k(10).ef(width as usize)));
         println!("figure graph_width_target_{percent}_{name} = {width} rows");
         println!("figure graph_recall_at_10_target_{percent}_{name} = {found:.4} share");
         assert!(found >= target - CHANCE, "{name}, walk of width {width}: {found} of {target}");
@@ -83,7 +83,7 @@ fn one_vector_a_thousand_times_as_long_as_the_others_hides_none_of_them() {
     check(&set);
     let (world, _) = World::of(&set.records, set.metric);
     let exact = world.ask(&set.queries, |query| query.k(10));
-    let found = recall(&exact, &world.ask(&set.queries, |query| query.k(10).budget(100)));
+    let found = recall(&exact, &world.ask(&set.queries, |query| query.k(10).ef(100)));
     println!("figure graph_recall_at_10_width_100_one_giant = {found:.4} share");
     assert!(found >= 0.95, "{found}");
 }
@@ -165,7 +165,7 @@ fn queries_that_are_given_teach_an_index_what_queries_are_like() {
         let exact = ask(&world, asked, None);
         let before = ask(&world, asked, Some(0.9));
         assert!(before.iter().all(|hits| hits.certificate.is_exact() && hits.plan.to_string().contains("unlike")));
-        let by_hand = world.records.query(&asked[0]).budget(20).run().unwrap().certificate.approximation.unwrap();
+        let by_hand = world.records.query(&asked[0]).ef(20).run().unwrap().certificate.approximation.unwrap();
         assert!(!by_hand.like && by_hand.low == 0.0 && by_hand.high == 1.0, "nothing is promised: {by_hand:?}");
         // Built anew where there was one.
         world.records.build_index_with("raw", kind, &given).unwrap();
@@ -308,7 +308,7 @@ fn what_is_odd_about_a_query_costs_no_hit() {
     }
     let itself = world.records.query(&set.records.matrices()[5]).k(1).recall(0.9).run().unwrap();
     assert_eq!(ids(&itself), [id(5)]);
-    assert!(matches!(itself.plan.segments[0].way, Way::Graph { .. }), "a record is like the records: {}", itself.plan);
+    assert!(matches!(itself.plan.segments[0].way, Way::Hnsw { .. }), "a record is like the records: {}", itself.plan);
     // Of no direction: as like any record as any other.
     assert!(world.records.query(&zero).recall(0.9).run().unwrap().certificate.is_exact());
 }

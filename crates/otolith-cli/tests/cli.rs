@@ -86,7 +86,7 @@ fn sounds_go_in_are_found_listed_and_deleted() {
         "{shown:?}"
     );
     assert!(error(&["search", db, &query, "--recall", "95"], 1).contains("from 0 to 1"));
-    error(&["search", db, &query, "--recall", "0.9", "--budget", "5"], 2);
+    error(&["search", db, &query, "--recall", "0.9", "--ef", "5"], 2);
     let rain = json(&["search", db, &query, "--filter", "class = 'rain'"]);
     let hits = rain["hits"].as_array().unwrap();
     assert!(hits.len() == 4 && hits.iter().all(|hit| hit["fields"]["class"] == "rain"));

@@ -168,7 +168,7 @@ impl Driver {
         for matrix in queries.matrices.iter().skip(from).take(number("count")?.unwrap_or(usize::MAX)) {
             let mut query = collection.query(matrix).k(k);
             if let Some(budget) = budget {
-                query = query.budget(budget);
+                query = query.ef(budget).nprobe(budget).candidates(budget);
             }
             if let Some(filter) = &filter {
                 query = query.filter(filter);

@@ -6,7 +6,7 @@ use super::space::{Space, finite};
 use super::{Candidates, Rows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::matrix::StoredMatrix;
-use crate::pipeline::kmeans::{BLOCK, Centroids, Likeness, choose};
+use crate::pipeline::kmeans::{BLOCK, Centroids, Similarity, choose};
 use crate::score::Metric;
 use crate::store::layout::section;
 use crate::store::{Counts, SectionsWriter};
@@ -126,7 +126,7 @@ fn fit(source: &Source<'_>, metric: Metric, draws: &mut ChaCha8Rng) -> Result<(S
     let mut put = Vec::new();
     space.records(&sample, &mut put);
     drop(sample);
-    let centroids = Centroids::fit(Likeness::Distance, &put, space.width(), count, ROUNDS, draws);
+    let centroids = Centroids::fit(Similarity::Distance, &put, space.width(), count, ROUNDS, draws);
     Ok((space, centroids))
 }
 

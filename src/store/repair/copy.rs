@@ -19,7 +19,7 @@ const BATCH_BYTES: usize = 16 << 20;
 const BATCH_RECORDS: usize = 8_192;
 
 /// The copying of one collection.
-pub(crate) struct Copy<'a> {
+pub(crate) struct Salvage<'a> {
     files: &'a Files,
     catalog: &'a Catalog,
     collection: u64,
@@ -43,16 +43,16 @@ struct Latest {
     copied: bool,
 }
 
-impl<'a> Copy<'a> {
+impl<'a> Salvage<'a> {
     pub(crate) fn new(
         files: &'a Files,
         catalog: &'a Catalog,
         collection: u64,
         store: &'a Store,
         report: &'a mut RepairReport,
-    ) -> Copy<'a> {
+    ) -> Salvage<'a> {
         let (batch, failed) = (Vec::new(), Vec::new());
-        Copy {
+        Salvage {
             files,
             catalog,
             collection,
@@ -75,7 +75,7 @@ impl<'a> Copy<'a> {
             let segment = self.open(part)?;
             match segment.damage() {
                 None => {
-                    self.settle(part, &segment)?;
+                    self.resolve(part, &segment)?;
                     sound.push(part);
                 }
                 Some(error) => self.report.segments.push(LostSegment {
@@ -85,7 +85,7 @@ impl<'a> Copy<'a> {
                 }),
             }
         }
-        self.settle_log();
+        self.resolve_log();
         for part in sound {
             let segment = self.open(part)?;
             for number in (0..segment.records()).filter(|number| !part.deleted.contains(*number)) {
@@ -109,7 +109,7 @@ impl<'a> Copy<'a> {
     }
 
     /// First pass: which record of each id is the latest. Of two copies of one record that was deleted, one may not know.
-    fn settle(&mut self, part: &Part, segment: &Segment) -> Result<()> {
+    fn resolve(&mut self, part: &Part, segment: &Segment) -> Result<()> {
         for number in 0..segment.records() {
             let (Ok(seq), Ok(id)) = (segment.seq(number), segment.id(number)) else { continue };
             let live = !part.deleted.contains(number);
@@ -176,7 +176,7 @@ impl<'a> Copy<'a> {
     }
 
     /// First pass over the log.
-    fn settle_log(&mut self) {
+    fn resolve_log(&mut self) {
         for (commit, operation) in self.logged() {
             let (id, live) = match operation {
                 Operation::Delete { id } => (id, false),

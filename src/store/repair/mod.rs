@@ -9,7 +9,7 @@
 //! ```text
 //! files -> Catalog (segments, delete sets, views, each from base or by itself) -> two passes over the records -> Store
 //! ```
-//! The first pass reads ids only and settles which record of an id counts: the one of the latest commit, and where that
+//! The first pass reads ids only and decides which record of an id counts: the one of the latest commit, and where that
 //! one is known to be deleted, none. The second copies those that can be read, a record at a time. What is lost is listed,
 //! never replaced: an older record does not stand in for a damaged newer one. Where a delete set is damaged its segment's
 //! records are kept, because too much is better than too little for an only copy; the report says so.
@@ -39,7 +39,7 @@ use crate::store::files::{DERIVED, DIRS, Files, VIEW, is_missing};
 use crate::store::upkeep::verify::{self, Depth, Finding};
 use crate::store::version;
 use catalog::Catalog;
-use copy::Copy;
+use copy::Salvage;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -69,7 +69,7 @@ pub fn repair_to(path: &Path, options: Options, out: &Path) -> Result<RepairRepo
         let create = Change::CreateCollection { name: name.clone(), schema };
         store.commit_with(vec![create], Durability::Buffered)?;
         let mut saved = SavedCollection { name, was: collection.was.clone(), records: 0, views: Vec::new() };
-        saved.records = Copy::new(&files, &catalog, *id, &store, &mut report).run()?;
+        saved.records = Salvage::new(&files, &catalog, *id, &store, &mut report).run()?;
         for view in catalog.views.iter().filter(|view| view.collection == *id) {
             let (collection, name) = (saved.name.clone(), view.file.name.clone());
             let (settings, sections) = (view.file.settings.clone(), view.file.sections.clone());

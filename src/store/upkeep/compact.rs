@@ -18,8 +18,8 @@ use crate::store::version::draft::Draft;
 use crate::store::version::merge_policy;
 use crate::store::version::{self, CollectionVersion, SegmentRef, Version};
 use crate::store::write::gc;
-use crate::store::write::publish::{Step, Stop};
-use crate::store::write::staged_segments::{Aside, LARGEST};
+use crate::store::write::publish::{Attempt, Stop};
+use crate::store::write::staged_segments::{LARGEST, StagedSegments};
 use roaring::RoaringBitmap;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -214,9 +214,9 @@ impl Shared {
     ) -> Result<Round> {
         let (mut written, mut round) = (Vec::new(), Round { whole: true, gained: false });
         for job in jobs {
-            let mut aside = Aside::new(self, &job.collection);
-            match rewrite(&job, keep_going, &mut aside).map_err(|stop| self.stopped(stop))? {
-                Rewritten::Whole => written.push((job, aside)),
+            let mut staged = StagedSegments::new(self, &job.collection);
+            match rewrite(&job, keep_going, &mut staged).map_err(|stop| self.stopped(stop))? {
+                Rewritten::Whole => written.push((job, staged)),
                 Rewritten::Damaged(uuid) => round.gained |= known.damaged.insert(uuid),
                 Rewritten::Stopped => {
                     round.whole = false;
@@ -225,7 +225,7 @@ impl Shared {
             }
         }
         let exchanged = self.exchange(&mut written).map_err(|stop| self.stopped(stop))?;
-        for ((job, aside), exchanged) in written.iter().zip(exchanged) {
+        for ((job, staged), exchanged) in written.iter().zip(exchanged) {
             if !exchanged {
                 // A publish or another compaction was faster.
                 round.gained = true;
@@ -237,22 +237,22 @@ impl Shared {
                 done.freed_bytes += entry.file.bytes + part.saved().map_or(0, |set| set.file.bytes);
                 known.rewritten.insert(entry.file.name.clone());
             }
-            round.gained |= aside.segments() < job.parts.len();
+            round.gained |= staged.segments() < job.parts.len();
             done.segments += job.parts.len() as u64;
-            done.written_bytes += aside.bytes();
+            done.written_bytes += staged.bytes();
         }
         Ok(round)
     }
 
     /// Puts new segments in the place of the old ones, and says of which jobs: not where the old ones are no longer there.
-    fn exchange(&self, written: &mut [(Job, Aside)]) -> Step<Vec<bool>> {
+    fn exchange(&self, written: &mut [(Job, StagedSegments)]) -> Attempt<Vec<bool>> {
         if written.is_empty() {
             return Ok(Vec::new());
         }
         self.files.sync_dir(SEG).map_err(Stop::Poison)?;
         let mut new = Vec::new();
-        for (_, aside) in written.iter() {
-            new.push(aside.read_back()?);
+        for (_, staged) in written.iter() {
+            new.push(staged.read_back()?);
         }
         let mut writer = self.writer()?;
         let newest = writer.newest.clone();
@@ -271,8 +271,8 @@ impl Shared {
         }
         let done = self.try_publish(&mut writer, draft);
         let refused = matches!(done, Err(Stop::Refused(_)));
-        for ((_, aside), exchanged) in written.iter_mut().zip(&exchanged) {
-            aside.keep_unless(refused || !exchanged);
+        for ((_, staged), exchanged) in written.iter_mut().zip(&exchanged) {
+            staged.keep_unless(refused || !exchanged);
         }
         done.map(|()| exchanged)
     }
@@ -318,7 +318,7 @@ impl Shared {
 }
 
 /// Writes the live records of a job into new segments.
-fn rewrite(job: &Job, keep_going: &(dyn Fn() -> bool + Sync), aside: &mut Aside) -> Step<Rewritten> {
+fn rewrite(job: &Job, keep_going: &(dyn Fn() -> bool + Sync), staged: &mut StagedSegments) -> Attempt<Rewritten> {
     for part in &job.parts {
         let damaged = || Rewritten::Damaged(part.segment.entry().map_or([0; 16], |entry| entry.uuid));
         let Ok(numbers) = part.numbers() else { return Ok(damaged()) };
@@ -326,7 +326,7 @@ fn rewrite(job: &Job, keep_going: &(dyn Fn() -> bool + Sync), aside: &mut Aside)
             if n.is_multiple_of(PATIENCE) && !keep_going() {
                 return Ok(Rewritten::Stopped);
             }
-            match part.segment.with_stored(n, |record| Ok(aside.push(record))) {
+            match part.segment.with_stored(n, |record| Ok(staged.push(record))) {
                 Ok(pushed) => pushed?,
                 Err(Error::Corrupt { .. } | Error::Io { operation: "read", .. }) => {
                     part.segment.mark_suspect();
@@ -336,7 +336,7 @@ fn rewrite(job: &Job, keep_going: &(dyn Fn() -> bool + Sync), aside: &mut Aside)
             }
         }
     }
-    aside.seal()?;
+    staged.seal()?;
     Ok(Rewritten::Whole)
 }
 

@@ -40,7 +40,7 @@ pub use disk::DiskVfs;
 pub use faulty::{Fault, FaultyVfs};
 pub use memory::{MemoryVfs, Operation};
 #[cfg(any(test, feature = "testing"))]
-pub use power::{Effort, Outcome, PowerCut};
+pub use power::{Aftermath, Effort, PowerCut};
 
 use std::any::Any;
 use std::fmt::{self, Debug};

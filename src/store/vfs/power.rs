@@ -36,7 +36,7 @@ pub struct PowerCut {
 
 /// One thing that a cut can leave: which unsynced operations reached the disk, and one write that did so in part.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct Aftermath {
     kept: Vec<bool>,
     torn: Option<(usize, Tear)>,
 }
@@ -201,9 +201,9 @@ impl PowerCut {
     /// What a cut at this moment can leave, as far as `effort` goes: subsets of the unsynced operations, and each
     /// unsynced write torn while all else arrived, while only what came before did, and while nothing else did. The
     /// seed draws the subsets when there are too many.
-    pub fn outcomes(&self, effort: Effort, seed: u64) -> Vec<Outcome> {
+    pub fn aftermaths(&self, effort: Effort, seed: u64) -> Vec<Aftermath> {
         let count = self.unsynced.len();
-        let mut outcomes: Vec<Outcome> = subsets(count, effort, seed).into_iter().map(Outcome::whole).collect();
+        let mut aftermaths: Vec<Aftermath> = subsets(count, effort, seed).into_iter().map(Aftermath::whole).collect();
         for (at, change) in self.unsynced.iter().enumerate() {
             let Unsynced::Write { offset, bytes, .. } = change else { continue };
             let mut others = vec![vec![true; count]];
@@ -212,14 +212,14 @@ impl PowerCut {
                 others.push((0..count).map(|other| other == at).collect());
             }
             for tear in Tear::all(effort, *offset, bytes.len()) {
-                outcomes.extend(others.iter().map(|kept| Outcome { kept: kept.clone(), torn: Some((at, tear)) }));
+                aftermaths.extend(others.iter().map(|kept| Aftermath { kept: kept.clone(), torn: Some((at, tear)) }));
             }
         }
-        outcomes
+        aftermaths
     }
 
     /// In words.
-    pub fn describe(&self, outcome: &Outcome) -> String {
+    pub fn describe(&self, aftermath: &Aftermath) -> String {
         let word = |(at, change): (usize, &Unsynced)| {
             let what = match change {
                 Unsynced::Write { inode, offset, bytes } => format!("write {} at {offset} of {inode}", bytes.len()),
@@ -227,9 +227,9 @@ impl PowerCut {
                 Unsynced::Remove((dir, name)) => format!("remove {name} from {dir}"),
                 Unsynced::Rename((dir, from), (_, to), _) => format!("rename {from} to {to} in {dir}"),
             };
-            match outcome.torn {
+            match aftermath.torn {
                 Some((torn, tear)) if torn == at => format!("{what}: {tear:?}"),
-                _ if outcome.kept[at] => what,
+                _ if aftermath.kept[at] => what,
                 _ => format!("LOST {what}"),
             }
         };
@@ -238,10 +238,10 @@ impl PowerCut {
     }
 
     /// The file system that a cut leaves.
-    pub fn image(&self, outcome: &Outcome) -> MemoryVfs {
+    pub fn image(&self, aftermath: &Aftermath) -> MemoryVfs {
         let mut disk = self.durable.clone();
-        for (at, change) in self.unsynced.iter().enumerate().filter(|(at, _)| outcome.kept[*at]) {
-            disk.perform(change, outcome.torn.filter(|(torn, _)| *torn == at).map(|(_, tear)| tear));
+        for (at, change) in self.unsynced.iter().enumerate().filter(|(at, _)| aftermath.kept[*at]) {
+            disk.perform(change, aftermath.torn.filter(|(torn, _)| *torn == at).map(|(_, tear)| tear));
         }
         disk.mount()
     }
@@ -273,9 +273,9 @@ fn subsets(count: usize, effort: Effort, seed: u64) -> Vec<Vec<bool>> {
     subsets
 }
 
-impl Outcome {
-    fn whole(kept: Vec<bool>) -> Outcome {
-        Outcome { kept, torn: None }
+impl Aftermath {
+    fn whole(kept: Vec<bool>) -> Aftermath {
+        Aftermath { kept, torn: None }
     }
 }
 

@@ -201,7 +201,7 @@ fn a_removed_file_stays_readable_where_it_is_open_or_mapped() {
 fn images(vfs: &MemoryVfs, path: &str) -> Vec<Option<Vec<u8>>> {
     let mut disk = PowerCut::default();
     vfs.operations().iter().for_each(|operation| disk.apply(operation));
-    let outcomes = disk.outcomes(Effort::Usual, 1);
+    let outcomes = disk.aftermaths(Effort::Usual, 1);
     let mut found: Vec<_> = outcomes.iter().map(|outcome| disk.image(outcome).read(Path::new(path)).ok()).collect();
     found.sort();
     found.dedup();

@@ -1,7 +1,7 @@
 //! Bulk loading: records straight into sealed segments, all of them visible with one publish at the end.
 
-use super::publish::{Step, Stop};
-use super::staged_segments::Aside;
+use super::publish::{Attempt, Stop};
+use super::staged_segments::StagedSegments;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::record::{self, Record};
@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub struct BulkLoad {
     shared: Arc<Shared>,
     collection: Arc<CollectionVersion>,
-    aside: Aside,
+    staged: StagedSegments,
     /// Hashes of the ids in the segment being written.
     hashes: HashSet<u64>,
     seq: u64,
@@ -35,7 +35,7 @@ impl BulkLoad {
         let seq = shared.writer()?.newest.seq + 1;
         let collection = shared.version().collection(collection)?.clone();
         Ok(BulkLoad {
-            aside: Aside::new(shared, &collection),
+            staged: StagedSegments::new(shared, &collection),
             shared: shared.clone(),
             collection,
             hashes: HashSet::new(),
@@ -62,13 +62,13 @@ impl BulkLoad {
         let record = MemoryRecord { seq: self.seq, id, fields: record.fields, rows, values };
         let (fields, matrix) = (record.fields.to_json(), record.values.bytes()?);
         let stored = record.stored(schema.dim, schema.precision, &fields, &matrix);
-        let mut push = || -> Step<()> {
+        let mut push = || -> Attempt<()> {
             if !self.hashes.insert(hash) {
-                self.aside.seal()?;
+                self.staged.seal()?;
                 self.hashes.clear();
                 self.hashes.insert(hash);
             }
-            self.aside.push(&stored)
+            self.staged.push(&stored)
         };
         let pushed = push();
         self.records += 1;
@@ -84,13 +84,13 @@ impl BulkLoad {
             return Ok(0);
         }
         let done = self.install();
-        self.aside.keep_unless(matches!(done, Err(Stop::Refused(_))));
+        self.staged.keep_unless(matches!(done, Err(Stop::Refused(_))));
         done.map_err(|stop| self.shared.stopped(stop))?;
         Ok(self.records)
     }
 
-    fn install(&mut self) -> Step<()> {
-        let segments = self.aside.finish()?;
+    fn install(&mut self) -> Attempt<()> {
+        let segments = self.staged.finish()?;
         let mut new = Vec::with_capacity(segments.len());
         for (at, segment) in segments.iter().enumerate() {
             let deleted = overwritten(segment, &segments[at + 1..])?;

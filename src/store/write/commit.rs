@@ -4,7 +4,7 @@
 //! have written by then (*group commit*). So there are two newest versions: the writer's, with everything written, and the one
 //! that readers get, with everything that was acknowledged.
 
-use super::publish::{Step, Stop};
+use super::publish::{Attempt, Stop};
 use super::writer::{Writer, is_large, largest_frame};
 use crate::error::{Error, Result};
 use crate::store::options::Durability;
@@ -102,7 +102,7 @@ impl Shared {
     }
 
     /// The same for callers that must know why it stopped.
-    pub(crate) fn try_publish(&self, writer: &mut Writer, draft: Draft) -> Step<()> {
+    pub(crate) fn try_publish(&self, writer: &mut Writer, draft: Draft) -> Attempt<()> {
         writer.publish(draft).map(|version| self.acknowledge(version))
     }
 

@@ -51,7 +51,7 @@ impl From<Error> for Stop {
     }
 }
 
-pub(crate) type Step<T> = Result<T, Stop>;
+pub(crate) type Attempt<T> = Result<T, Stop>;
 
 /// Writes the files of one draft.
 pub(crate) struct Publisher<'a> {
@@ -88,7 +88,7 @@ impl<'a> Publisher<'a> {
     }
 
     /// Carries the draft out.
-    pub(crate) fn run(mut self, draft: Draft) -> Step<Published> {
+    pub(crate) fn run(mut self, draft: Draft) -> Attempt<Published> {
         (self.seq, self.next_no) = (draft.seq, draft.next_no);
         let collections = draft.finish(self.files.root());
         let done = self.write_files(&collections).and_then(|manifest| self.commit(manifest));
@@ -117,7 +117,7 @@ impl<'a> Publisher<'a> {
         Identity { database: self.base.manifest.database, file: unique_bytes(), ..Identity::default() }
     }
 
-    fn write_files(&mut self, collections: &Collections) -> Step<Manifest> {
+    fn write_files(&mut self, collections: &Collections) -> Attempt<Manifest> {
         let mut segments = Vec::new();
         for collection in collections.values() {
             segments.extend(self.write_records(collection)?);
@@ -157,7 +157,7 @@ impl<'a> Publisher<'a> {
     }
 
     /// Writes the file of a view that so far stands in the log.
-    fn write_view(&mut self, view: &ViewFile, bytes: &[u8]) -> Step<ViewEntry> {
+    fn write_view(&mut self, view: &ViewFile, bytes: &[u8]) -> Attempt<ViewEntry> {
         let name = view.file_name();
         let file = self.create(format!("{VIEW}/{name}"))?;
         file.write_all_at(bytes, 0)?;
@@ -166,7 +166,7 @@ impl<'a> Publisher<'a> {
     }
 
     /// Writes the records of a collection that are in memory, and the delete sets that changed; gives its segments.
-    fn write_records(&mut self, collection: &CollectionVersion) -> Step<Vec<SegmentEntry>> {
+    fn write_records(&mut self, collection: &CollectionVersion) -> Attempt<Vec<SegmentEntry>> {
         let records: Vec<&Arc<MemoryRecord>> = collection.segments.iter().flat_map(SegmentRef::live_memory).collect();
         let mut parts: Vec<SegmentRef> =
             collection.segments.iter().filter(|part| part.segment.memory().is_none()).cloned().collect();
@@ -200,7 +200,7 @@ impl<'a> Publisher<'a> {
         collection: &CollectionVersion,
         mut open: OpenSegment,
         records: &[&Arc<MemoryRecord>],
-    ) -> Step<SegmentEntry> {
+    ) -> Attempt<SegmentEntry> {
         for record in records {
             let Values::Direct(body) = &record.values else { continue };
             let (fields, schema) = (record.fields.to_json(), &collection.schema);
@@ -211,7 +211,7 @@ impl<'a> Publisher<'a> {
     }
 
     /// The entry of a segment that stays, with a new delete set if it has another than before.
-    fn entry_of(&mut self, part: &SegmentRef) -> Step<Option<SegmentEntry>> {
+    fn entry_of(&mut self, part: &SegmentRef) -> Attempt<Option<SegmentEntry>> {
         let Some(known) = part.segment.entry() else { return Ok(None) };
         let mut entry = SegmentEntry { deletes: part.saved().cloned(), ..known.clone() };
         // The delete set of a damaged segment may be what is damaged; it cannot have changed.
@@ -232,7 +232,7 @@ impl<'a> Publisher<'a> {
         collection: &CollectionVersion,
         parts: &mut Vec<SegmentRef>,
         records: &[&Arc<MemoryRecord>],
-    ) -> Step<SegmentEntry> {
+    ) -> Attempt<SegmentEntry> {
         let mut folding = true;
         loop {
             let folded = if folding { merge_policy::choose(&weights(parts), weight_of(records)) } else { 0 };
@@ -262,7 +262,7 @@ impl<'a> Publisher<'a> {
         name: &str,
         parts: &[SegmentRef],
         records: &[&Arc<MemoryRecord>],
-    ) -> Step<SegmentEntry> {
+    ) -> Attempt<SegmentEntry> {
         let schema = &collection.schema;
         let identity = self.identity();
         let file = self.create(format!("{SEG}/{name}"))?;
@@ -277,7 +277,7 @@ impl<'a> Publisher<'a> {
     }
 
     /// Makes the manifest the current state.
-    fn commit(&mut self, manifest: Manifest) -> Step<Published> {
+    fn commit(&mut self, manifest: Manifest) -> Attempt<Published> {
         let files = self.files;
         let name = name_of(manifest.generation);
         let temporary = format!("{name}{TEMPORARY}");
@@ -366,7 +366,7 @@ fn weight_of(records: &[&Arc<MemoryRecord>]) -> u64 {
 }
 
 /// Makes a written file durable; its name is not yet.
-pub(crate) fn seal(finished: Finished, name: String) -> Step<FileEntry> {
+pub(crate) fn seal(finished: Finished, name: String) -> Attempt<FileEntry> {
     finished.file.sync().map_err(Stop::Poison)?;
     finished.file.protect();
     Ok(FileEntry { name, bytes: finished.bytes, root: finished.root })

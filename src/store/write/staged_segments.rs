@@ -1,7 +1,7 @@
 //! Segments written beside the commits, for a publish that will name them: by compaction and by bulk loading. Until then
 //! nothing names them, and what is not named is not there.
 
-use super::publish::{Step, Stop, read_back, seal, segment_about, segment_entry};
+use super::publish::{Attempt, Stop, read_back, seal, segment_about, segment_entry};
 use crate::random::{unique, unique_bytes};
 use crate::store::files::SEG;
 use crate::store::format::container::Identity;
@@ -17,7 +17,7 @@ pub(crate) const LARGEST: u64 = 1 << 30;
 
 /// Segments of one collection in the making.
 #[derive(Debug)]
-pub(crate) struct Aside {
+pub(crate) struct StagedSegments {
     shared: Arc<Shared>,
     collection: Arc<CollectionVersion>,
     open: Option<(SegmentWriter, Identity, String)>,
@@ -29,10 +29,10 @@ pub(crate) struct Aside {
     kept: bool,
 }
 
-impl Aside {
-    pub(crate) fn new(shared: &Arc<Shared>, collection: &Arc<CollectionVersion>) -> Aside {
+impl StagedSegments {
+    pub(crate) fn new(shared: &Arc<Shared>, collection: &Arc<CollectionVersion>) -> StagedSegments {
         let (shared, collection) = (shared.clone(), collection.clone());
-        Aside {
+        StagedSegments {
             shared,
             collection,
             open: None,
@@ -44,7 +44,7 @@ impl Aside {
     }
 
     /// Appends a record; it goes into the next segment when the open one is full.
-    pub(crate) fn push(&mut self, record: &StoredRecord<'_>) -> Step<()> {
+    pub(crate) fn push(&mut self, record: &StoredRecord<'_>) -> Attempt<()> {
         let most = self.shared.tuning.table_bytes;
         if self.open.as_ref().is_some_and(|(out, ..)| out.offset() >= LARGEST || out.waiting_bytes() as u64 >= most) {
             self.seal()?;
@@ -72,7 +72,7 @@ impl Aside {
     }
 
     /// Ends the open segment.
-    pub(crate) fn seal(&mut self) -> Step<()> {
+    pub(crate) fn seal(&mut self) -> Attempt<()> {
         if let Some((out, identity, name)) = self.open.take() {
             let (finished, written) = out.finish(self.collection.schema.dim as u64)?;
             self.entries.push(segment_entry(&self.collection, seal(finished, name)?, identity, written));
@@ -81,14 +81,14 @@ impl Aside {
     }
 
     /// Ends the last segment, makes the names durable, and opens all of them.
-    pub(crate) fn finish(&mut self) -> Step<Vec<Arc<Segment>>> {
+    pub(crate) fn finish(&mut self) -> Attempt<Vec<Arc<Segment>>> {
         self.seal()?;
         self.shared.files.sync_dir(SEG).map_err(Stop::Poison)?;
         self.read_back()
     }
 
     /// Opens the finished segments after a look at every byte: nothing takes the place of a record before it was read back.
-    pub(crate) fn read_back(&self) -> Step<Vec<Arc<Segment>>> {
+    pub(crate) fn read_back(&self) -> Attempt<Vec<Arc<Segment>>> {
         let (files, access) = (&self.shared.files, self.shared.access);
         let database = self.shared.version().manifest.database;
         let mut segments = Vec::new();
@@ -122,7 +122,7 @@ impl Aside {
     }
 }
 
-impl Drop for Aside {
+impl Drop for StagedSegments {
     fn drop(&mut self) {
         self.open = None;
         let (shared, numbers) = (&self.shared, &self.numbers);

@@ -1,7 +1,7 @@
 //! What a writer does: commits go into the log and into memory, and from time to time into files. `commit` says when.
 
 use super::gc;
-use super::publish::{Publisher, Step, Stop, segment_about};
+use super::publish::{Attempt, Publisher, Stop, segment_about};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::random::{unique, unique_bytes};
@@ -176,7 +176,7 @@ impl Writer {
 
     /// Puts a small commit into the log, its large matrices into open segments. Nothing is synced, unless it turns out too large
     /// for the log and is published. Gives the version then.
-    pub(crate) fn append(&mut self, mut draft: Draft) -> Step<Option<Arc<Version>>> {
+    pub(crate) fn append(&mut self, mut draft: Draft) -> Attempt<Option<Arc<Version>>> {
         self.append_matrices(&mut draft)?;
         let payload = draft.payload()?;
         if payload.len() as u64 > largest_frame(&self.environment.tuning) {
@@ -206,7 +206,7 @@ impl Writer {
 
     /// Writes large matrices of a draft to the open segments of their collections, and their places into the draft. After an
     /// error nothing more goes into that file, because where it ends is unknown; what it holds stays there.
-    fn append_matrices(&mut self, draft: &mut Draft) -> Step<()> {
+    fn append_matrices(&mut self, draft: &mut Draft) -> Attempt<()> {
         let least = self.environment.tuning.direct_bytes;
         let large = draft.new_records().filter(|(_, record)| is_large(&record.values, least));
         let large: BTreeSet<u64> = large.map(|(id, _)| id).collect();
@@ -234,7 +234,7 @@ impl Writer {
     }
 
     /// Makes sure that a collection has a segment that matrices can be appended to.
-    fn open_segment(&mut self, draft: &Draft, id: u64) -> Step<()> {
+    fn open_segment(&mut self, draft: &Draft, id: u64) -> Attempt<()> {
         let Some(collection) = draft.collection_of(id).filter(|_| !self.open.contains_key(&id)) else { return Ok(()) };
         self.newest.check_place(&self.environment.files)?;
         let name = (self.number(), unique());
@@ -266,7 +266,7 @@ impl Writer {
     }
 
     /// Begins a log, after the one in which a write failed, if there is one.
-    fn begin_log(&mut self) -> Step<()> {
+    fn begin_log(&mut self) -> Attempt<()> {
         let files = self.environment.files.clone();
         if let Some(broken) = &self.log {
             // What follows may become durable at once, so nothing before it may be missing.
@@ -282,7 +282,7 @@ impl Writer {
     }
 
     /// Writes everything out in files of its own and makes a manifest of it. Gives the version that this makes.
-    pub(crate) fn publish(&mut self, mut draft: Draft) -> Step<Arc<Version>> {
+    pub(crate) fn publish(&mut self, mut draft: Draft) -> Attempt<Arc<Version>> {
         let files = self.environment.files.clone();
         // Segments that matrices were appended to since the draft was begun have taken numbers too.
         draft.next_no = draft.next_no.max(self.next_no);

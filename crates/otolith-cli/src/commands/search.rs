@@ -24,12 +24,12 @@ Examples:
   otolith search sounds.otolith bark.wav --view white --min-score 120
   otolith search sounds.otolith bark.wav --view white --recall 0.95 --plan
 
-The answer is exact unless --recall or --budget asks for less and there is an index (see `otolith index`). Scores are exact in any case.
+The answer is exact unless --recall (or by hand --ef, --nprobe, --candidates) asks for less and there is an index (see `otolith index`). Scores are exact in any case.
 
 With --json: {\"hits\": [{\"id\", \"score\", \"score_per_row\", \"fields\", \"runs\", \"alignment\"}], \"certificate\": {\"exact\", \"standing\",
 \"kth_score\", \"best_excluded\", \"unread\", \"tiers\", \"approximation\"}, \"plan\", \"unreadable\", \"milliseconds\"}. `approximation` is null where every
-record was looked at, else {\"target\", \"low\", \"high\", \"like\"}: the recall asked for (null with --budget), and between which its mean lies nine times of ten,
-as the indexes measured with queries like this one (`like`; with --budget it may be unlike them, then from 0 to 1 and `standing` is \"unknown\"; with
+record was looked at, else {\"target\", \"low\", \"high\", \"like\"}: the recall asked for (null by hand), and between which its mean lies nine times of ten,
+as the indexes measured with queries like this one (`like`; by hand it may be unlike them, then from 0 to 1 and `standing` is \"unknown\"; with
 --recall such a query is answered exactly). `standing`: \"exact\", \"recall\", \"unknown\", or \"readable\" where records could not be read. `plan` tells of each segment what was done and why: [{\"segment\", \"records\", \"way\", \"why\"}]. With --explain, `runs` tell which rows matched which (query_rows,
 record_rows, query_seconds, record_seconds, score, share), `alignment` where the query as a whole lies (record_rows,
 record_seconds, similarity); seconds are null where rows are no moments.
@@ -63,11 +63,17 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     view: Option<String>,
     /// Let indexes leave out what they hold unlikely, if this share of the exact answer is to be expected: 0.95
-    #[arg(long, value_name = "SHARE", conflicts_with = "budget")]
+    #[arg(long, value_name = "SHARE", conflicts_with_all = ["ef", "nprobe", "candidates"])]
     recall: Option<f64>,
-    /// Fix how much indexes look at: the width of a graph's search, or the number of candidates
-    #[arg(long, value_name = "N")]
-    budget: Option<usize>,
+    /// Fix how many rows the search of an HNSW index keeps on its way
+    #[arg(long, value_name = "ROWS")]
+    ef: Option<usize>,
+    /// Fix how many lists of an IVF index are looked into
+    #[arg(long, value_name = "LISTS")]
+    nprobe: Option<usize>,
+    /// Fix how many records an index of candidates names
+    #[arg(long, value_name = "RECORDS")]
+    candidates: Option<usize>,
     /// Tell how each segment was searched, and why so
     #[arg(long)]
     plan: bool,
@@ -96,8 +102,14 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     if let Some(target) = args.recall {
         query = query.recall(target);
     }
-    if let Some(setting) = args.budget {
-        query = query.budget(setting);
+    if let Some(rows) = args.ef {
+        query = query.ef(rows);
+    }
+    if let Some(lists) = args.nprobe {
+        query = query.nprobe(lists);
+    }
+    if let Some(records) = args.candidates {
+        query = query.candidates(records);
     }
     if args.explain {
         query = query.explain();

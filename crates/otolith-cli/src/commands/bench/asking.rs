@@ -18,7 +18,7 @@ const WARM_UP: usize = 5;
 pub(super) enum Effort {
     Exact,
     /// An index's own setting.
-    Budget(usize),
+    Setting(usize),
     /// A share of the exact answer.
     Recall(f64),
 }
@@ -48,7 +48,7 @@ impl Effort {
     fn of(self, query: Query<'_>) -> Query<'_> {
         match self {
             Effort::Exact => query.exact(),
-            Effort::Budget(setting) => query.budget(setting),
+            Effort::Setting(setting) => query.ef(setting).nprobe(setting).candidates(setting),
             Effort::Recall(target) => query.recall(target),
         }
     }
@@ -58,7 +58,7 @@ impl fmt::Display for Effort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Effort::Exact => f.write_str("exact"),
-            Effort::Budget(setting) => write!(f, "setting {setting}"),
+            Effort::Setting(setting) => write!(f, "setting {setting}"),
             Effort::Recall(target) => write!(f, "recall {target}"),
         }
     }

@@ -190,7 +190,7 @@ impl Bench<'_> {
         let mut result = Way { way, build_seconds, bytes_per_record, settings: Vec::new(), asked: Vec::new() };
         let mut setting = first;
         loop {
-            let pass = self.asking.ask(Effort::Budget(setting), Some(self.truth), self.output)?;
+            let pass = self.asking.ask(Effort::Setting(setting), Some(self.truth), self.output)?;
             let enough =
                 pass.recall >= NEARLY_ALL || pass.speed.queries_per_second < self.report.exact.queries_per_second;
             result.settings.push(Setting { setting, recall: pass.recall, speed: pass.speed });

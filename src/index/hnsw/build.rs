@@ -6,7 +6,7 @@
 //! Nodes are numbered in the order in which they are put in, those of the higher layers first: a layer is the nodes below a number.
 
 use super::beam::{Beam, Links, Near, Probe};
-use crate::index::codes::Codes;
+use crate::index::sq8::Sq8;
 use crate::kernel::SignedCodes;
 use rayon::prelude::*;
 
@@ -31,7 +31,7 @@ const BATCH: usize = 4_096;
 /// A graph being built.
 pub(super) struct Builder<'a> {
     /// Codes of the nodes, in a unit in which they are about as long as 1.
-    codes: Codes<'a>,
+    codes: Sq8<'a>,
     /// Squared length of each row.
     squares: Vec<f32>,
     /// The coordinate that makes all equally long, by inner products.
@@ -70,7 +70,7 @@ struct Worker {
 
 impl<'a> Builder<'a> {
     /// `sizes`: nodes of each layer, from the lowest up. `squares` and `lifts` as in [`Builder`].
-    pub(super) fn new(codes: Codes<'a>, squares: Vec<f32>, lifts: Option<Vec<f32>>, sizes: &[usize]) -> Builder<'a> {
+    pub(super) fn new(codes: Sq8<'a>, squares: Vec<f32>, lifts: Option<Vec<f32>>, sizes: &[usize]) -> Builder<'a> {
         let layer = |(level, &size): (usize, &usize)| {
             let degree = if level == 0 { DEGREE } else { UPPER_DEGREE };
             Layer { links: Vec::with_capacity(size), size, degree }

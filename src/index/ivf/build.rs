@@ -13,12 +13,12 @@
 use super::measure::Asking;
 use super::{Places, Rows};
 use crate::error::{Error, Result};
-use crate::index::codes::{CodeEntry, Codes, planes, power_of_two};
+use crate::index::sq8::{CodeEntry, Sq8, planes, power_of_two};
 use crate::index::table::chunk_rows;
 use crate::index::truth;
 use crate::kernel::ordered;
 use crate::matrix::StoredMatrix;
-use crate::pipeline::kmeans::{BLOCK, Centroids, Likeness, choose, half_squares, normalise};
+use crate::pipeline::kmeans::{BLOCK, Centroids, Similarity, choose, half_squares, normalise};
 use crate::score::Metric;
 use crate::store::layout::section;
 use crate::store::{Counts, SectionsWriter};
@@ -61,7 +61,7 @@ pub(super) fn build(
     for records in order.chunks(chunk) {
         let (bytes, some) = rows.encode(metric, records)?;
         let in_planes = planes(&some);
-        let codes = Codes::new(&bytes, &in_planes, rows.dim()).map_err(|what| Error::invalid("lists", what))?;
+        let codes = Sq8::new(&bytes, &in_planes, rows.dim()).map_err(|what| Error::invalid("lists", what))?;
         questions.look_at(codes, rows, records, entries.len() as u32)?;
         out.append(&bytes)?;
         entries.extend(some);
@@ -81,7 +81,7 @@ pub(super) fn build(
 /// Centroids of rows that do not ask, and the unit that rows are compared with them in: a power of two, so that products of rows of any length are
 /// within the range of `f32`.
 fn fit(rows: &Rows<'_>, metric: Metric, asking: &[u32], draws: &mut ChaCha8Rng) -> Result<(Centroids, f64)> {
-    let likeness = if metric == Metric::Cosine { Likeness::Direction } else { Likeness::Distance };
+    let similarity = if metric == Metric::Cosine { Similarity::Direction } else { Similarity::Distance };
     let (count, dim) = (rows.records().len(), rows.dim());
     let lists = ((2.0 * (count as f64).sqrt()) as usize).max(1);
     let wanted = (lists * MOST_PER_LIST).min(SAMPLE_BYTES / size_of::<f32>() / dim).max(1);
@@ -92,7 +92,7 @@ fn fit(rows: &Rows<'_>, metric: Metric, asking: &[u32], draws: &mut ChaCha8Rng) 
     let places = sample.par_chunks_exact_mut(dim).zip(&drawn);
     places.try_for_each(|(place, &record)| {
         place.copy_from_slice(rows.matrix(record)?.view().row(0));
-        if likeness == Likeness::Direction {
+        if similarity == Similarity::Direction {
             normalise(place);
         }
         Result::Ok(())
@@ -102,7 +102,7 @@ fn fit(rows: &Rows<'_>, metric: Metric, asking: &[u32], draws: &mut ChaCha8Rng) 
     if unit != 1.0 {
         sample.iter_mut().for_each(|value| *value = times(*value, unit));
     }
-    Ok((Centroids::fit(likeness, &sample, dim, lists, ROUNDS, draws), unit))
+    Ok((Centroids::fit(similarity, &sample, dim, lists, ROUNDS, draws), unit))
 }
 
 /// The nearest finite number: what is beyond `f32` in a unit that suits the others ranks as the largest.

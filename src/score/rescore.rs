@@ -14,44 +14,44 @@ pub struct RowMatch {
     pub similarity: f64,
 }
 
-/// What was settled for one record, and memory kept for the next.
+/// What was rescored for one record, and memory kept for the next.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Settled {
+pub(super) struct Rescored {
     /// Each query row's match.
     pub(super) matches: Vec<RowMatch>,
     record_norms: Vec<f64>,
 }
 
 /// Takes candidate pairs and keeps each query row's best. Of equally good record rows the first one offered stays.
-pub(super) struct Settle<'a> {
+pub(super) struct Rescore<'a> {
     metric: Metric,
     query: MatrixView<'a>,
     query_norms: &'a [f64],
     record: MatrixView<'a>,
     pairs: [(usize, usize); LANES],
     waiting: usize,
-    settled: Settled,
+    rescored: Rescored,
 }
 
-impl<'a> Settle<'a> {
-    /// Begins a record; `settled` gives its memory.
+impl<'a> Rescore<'a> {
+    /// Begins a record; `rescored` gives its memory.
     pub(super) fn new(
         metric: Metric,
         query: MatrixView<'a>,
         query_norms: &'a [f64],
         record: MatrixView<'a>,
-        mut settled: Settled,
-    ) -> Settle<'a> {
-        settled.matches.clear();
-        settled.matches.extend(query_norms.iter().map(|&norm| {
+        mut rescored: Rescored,
+    ) -> Rescore<'a> {
+        rescored.matches.clear();
+        rescored.matches.extend(query_norms.iter().map(|&norm| {
             // Nothing to compare for a zero row: by inner product and cosine it is as similar to the first row as to
             // any.
             let equal = norm == 0.0 && metric != Metric::L2;
             RowMatch { record_row: 0, similarity: if equal { 0.0 } else { f64::NEG_INFINITY } }
         }));
-        settled.record_norms.clear();
-        settled.record_norms.resize(if metric == Metric::Cosine { record.rows() } else { 0 }, f64::NAN);
-        Settle { metric, query, query_norms, record, pairs: [(0, 0); LANES], waiting: 0, settled }
+        rescored.record_norms.clear();
+        rescored.record_norms.resize(if metric == Metric::Cosine { record.rows() } else { 0 }, f64::NAN);
+        Rescore { metric, query, query_norms, record, pairs: [(0, 0); LANES], waiting: 0, rescored }
     }
 
     /// Takes a pair of a query row and a record row.
@@ -64,11 +64,11 @@ impl<'a> Settle<'a> {
     }
 
     /// Settles what still waits.
-    pub(super) fn finish(mut self) -> Settled {
+    pub(super) fn finish(mut self) -> Rescored {
         if self.waiting > 0 {
             self.compare();
         }
-        self.settled
+        self.rescored
     }
 
     /// Compares the waiting pairs; lanes beyond them hold old pairs, whose results are passed over.
@@ -80,7 +80,7 @@ impl<'a> Settle<'a> {
             Metric::L2 => ordered::squared_distances(rows).map(|distance| 0.0 - distance),
         };
         for (&(query, record_row), similarity) in self.pairs[..self.waiting].iter().zip(similarities) {
-            let best = &mut self.settled.matches[query];
+            let best = &mut self.rescored.matches[query];
             if similarity > best.similarity {
                 *best = RowMatch { record_row, similarity };
             }
@@ -89,7 +89,7 @@ impl<'a> Settle<'a> {
     }
 
     fn cosines(&mut self, rows: [(&[f32], &[f32]); LANES]) -> [f64; LANES] {
-        let norms = &mut self.settled.record_norms;
+        let norms = &mut self.rescored.record_norms;
         if self.pairs.iter().any(|&(_, row)| norms[row].is_nan()) {
             let squares = ordered::dots(rows.map(|(_, row)| (row, row)));
             self.pairs.iter().zip(squares).for_each(|(&(_, row), square)| norms[row] = square.sqrt());

@@ -2,7 +2,7 @@
 //!
 //! Among equal rows a graph knows no direction: every node would take the same few neighbours, and no walk would find most of them.
 
-use crate::index::codes::{Codes, power_of_two};
+use crate::index::sq8::{Sq8, power_of_two};
 use std::collections::HashMap;
 use std::ops::Range;
 use xxhash_rust::xxh3::xxh3_128;
@@ -77,7 +77,7 @@ impl<'a> Twins<'a> {
 /// The rows that a graph is built of.
 pub(super) struct Nodes<'a> {
     /// Codes of all rows, twins included.
-    pub(super) codes: Codes<'a>,
+    pub(super) codes: Sq8<'a>,
     /// Which record each is.
     pub(super) records: &'a [u32],
     pub(super) twins: Twins<'a>,
@@ -91,7 +91,7 @@ impl Nodes<'_> {
 }
 
 /// The rows with twins behind all nodes, nodes in their order; and the starts of [`Twins`].
-pub(super) fn find(codes: Codes<'_>) -> (Vec<u32>, Vec<u64>) {
+pub(super) fn find(codes: Sq8<'_>) -> (Vec<u32>, Vec<u64>) {
     let mut places: HashMap<(u128, u64), u32> = HashMap::with_capacity(codes.len());
     let (mut nodes, mut twins): (Vec<u32>, Vec<(u32, u32)>) = (Vec::with_capacity(codes.len()), Vec::new());
     for row in 0..codes.len() {

@@ -2,9 +2,9 @@
 
 use super::{Nearest, Places, Rows};
 use crate::error::Result;
-use crate::index::codes::Codes;
 use crate::index::curve::{Curve, CurveSource};
 use crate::index::questions::{Questions, Signs};
+use crate::index::sq8::Sq8;
 use crate::index::truth::{ENOUGH, HITS, Truth};
 use crate::matrix::StoredMatrix;
 use crate::score::Metric;
@@ -35,7 +35,7 @@ impl<'a> Asking<'a> {
     }
 
     /// Takes the rows at the positions from `first` on.
-    pub(super) fn look_at(&self, codes: Codes<'_>, rows: &Rows<'_>, records: &[u32], first: u32) -> Result<()> {
+    pub(super) fn look_at(&self, codes: Sq8<'_>, rows: &Rows<'_>, records: &[u32], first: u32) -> Result<()> {
         self.truths.par_iter().try_for_each(|truth| truth.look_at(codes, rows, records, first))
     }
 

@@ -129,7 +129,7 @@ fn rounded_up(value: f64) -> f32 {
 
 /// Rows of one segment in codes, wherever their bytes lie.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Codes<'a> {
+pub(crate) struct Sq8<'a> {
     bytes: &'a [u8],
     scales: &'a [f32],
     offsets: &'a [f32],
@@ -138,19 +138,19 @@ pub(crate) struct Codes<'a> {
     stride: usize,
 }
 
-impl<'a> Codes<'a> {
+impl<'a> Sq8<'a> {
     /// Takes codes and what goes with each row of them.
     ///
     /// # Errors
     /// What contradicts itself in them.
-    pub(crate) fn new(bytes: &'a [u8], planes: &'a [f32], dim: usize) -> Result<Codes<'a>, &'static str> {
+    pub(crate) fn new(bytes: &'a [u8], planes: &'a [f32], dim: usize) -> Result<Sq8<'a>, &'static str> {
         let stride = stride(dim);
         let rows = planes.len() / 4;
         if rows.checked_mul(stride) != Some(bytes.len()) || !planes.len().is_multiple_of(4) {
             return Err("codes that are not as many as their entries");
         }
         let plane = |number: usize| &planes[number * rows..][..rows];
-        Ok(Codes { bytes, scales: plane(0), offsets: plane(1), errors: plane(2), sizes: plane(3), stride })
+        Ok(Sq8 { bytes, scales: plane(0), offsets: plane(1), errors: plane(2), sizes: plane(3), stride })
     }
 
     /// Whether all numbers are such as [`encode`] gives. Forged ones would make bounds that prove nothing.
@@ -183,8 +183,8 @@ impl<'a> Codes<'a> {
     }
 
     /// Some of the rows.
-    pub(crate) fn part(&self, rows: Range<usize>) -> Codes<'a> {
-        Codes {
+    pub(crate) fn part(&self, rows: Range<usize>) -> Sq8<'a> {
+        Sq8 {
             bytes: &self.bytes[rows.start * self.stride..rows.end * self.stride],
             scales: &self.scales[rows.clone()],
             offsets: &self.offsets[rows.clone()],
@@ -217,7 +217,7 @@ impl<'a> Codes<'a> {
     /// the most that it can score, the best first; and the most that any other can.
     pub(crate) fn candidates(
         &self,
-        query: &CodedQuery,
+        query: &Sq8Query,
         rows: Option<&[u32]>,
         k: Option<usize>,
         floor: f64,
@@ -240,7 +240,7 @@ impl<'a> Codes<'a> {
         shared.reduce(|| Kept::new(k, floor), Kept::join).finish()
     }
 
-    fn look_at(&self, query: &CodedQuery, rows: Option<&[u32]>, part: Range<usize>, kept: &mut Kept) {
+    fn look_at(&self, query: &Sq8Query, rows: Option<&[u32]>, part: Range<usize>, kept: &mut Kept) {
         let row_at = |at: usize| rows.map_or(at, |rows| rows[at] as usize);
         let end = part.end;
         let mut at = part.start;
@@ -329,7 +329,7 @@ impl Kept {
 
 /// One row of a query in codes.
 #[derive(Clone, Debug)]
-pub(crate) struct CodedQuery {
+pub(crate) struct Sq8Query {
     metric: Metric,
     high: SignedCodes,
     low: SignedCodes,
@@ -341,9 +341,9 @@ pub(crate) struct CodedQuery {
     dim: usize,
 }
 
-impl CodedQuery {
+impl Sq8Query {
     /// Codes a row.
-    pub(crate) fn new(metric: Metric, row: &[f32]) -> CodedQuery {
+    pub(crate) fn new(metric: Metric, row: &[f32]) -> Sq8Query {
         let norm = ordered::dot(row, row).sqrt();
         let largest = row.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
         let step = if largest == 0.0 { 1.0 } else { f64::from(largest) / 127.0 };
@@ -372,7 +372,7 @@ impl CodedQuery {
         let error: f64 = errors.iter().sum();
         let (high, low) = (SignedCodes::new(high), SignedCodes::new(low));
         let norm = norm * (1.0 + (row.len() as f64 + 8.0) * f64::EPSILON);
-        CodedQuery { metric, high, low, steps: [step, fine], norm, error: error.sqrt() * 1.000_01, dim: row.len() }
+        Sq8Query { metric, high, low, steps: [step, fine], norm, error: error.sqrt() * 1.000_01, dim: row.len() }
     }
 
     /// The same for records in another unit, in which no offset is far from 1: the unit of the values is that.
@@ -419,7 +419,7 @@ impl CodedQuery {
 
     /// The interval of one row.
     #[cfg(test)]
-    fn interval_of(&self, codes: &Codes<'_>, row: usize) -> (f64, f64) {
+    fn interval_of(&self, codes: &Sq8<'_>, row: usize) -> (f64, f64) {
         self.interval(codes.entry(row), self.high.dot(codes.row(row)), self.low.dot(codes.row(row)))
     }
 }
@@ -458,9 +458,9 @@ mod tests {
                 let coded = bytes.chunks_exact_mut(stride(dim)).zip(&rows);
                 let entries: Vec<CodeEntry> = coded.map(|(codes, row)| encode(metric, row, codes)).collect();
                 let planes = planes(&entries);
-                let codes = Codes::new(&bytes, &planes, dim).unwrap();
+                let codes = Sq8::new(&bytes, &planes, dim).unwrap();
                 prop_assert!(codes.are_sound());
-                let coded = CodedQuery::new(metric, &query);
+                let coded = Sq8Query::new(metric, &query);
                 let query = Matrix::from_vector(query.clone()).unwrap();
                 let score = |row: &Vec<f32>| {
                     reference(metric, query.view(), Matrix::from_vector(row.clone()).unwrap().view()).unwrap()

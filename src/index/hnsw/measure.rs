@@ -6,9 +6,9 @@ use super::beam::Beam;
 use super::build::Builder;
 use super::twins::Nodes;
 use crate::error::Result;
-use crate::index::codes::CodedQuery;
 use crate::index::curve::CurveSource;
 use crate::index::questions::{NO_CONTRAST, Questions, nearness};
+use crate::index::sq8::Sq8Query;
 use crate::index::truth::{ENOUGH, HITS, Truth};
 use crate::kernel::ordered;
 use crate::matrix::StoredMatrix;
@@ -35,7 +35,7 @@ struct Question<'q> {
     row: &'q [f32],
     norm: f64,
     truth: Vec<u32>,
-    coded: CodedQuery,
+    coded: Sq8Query,
     /// How many of the answer were found, by `k` and setting.
     found: [Vec<usize>; HITS.len()],
     /// The last node of the answer that the widest search gave, for each `k`.

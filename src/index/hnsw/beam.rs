@@ -2,7 +2,7 @@
 //! is looked at next (Malkov and Yashunin, *Efficient and robust approximate nearest neighbor search using Hierarchical Navigable
 //! Small World graphs*, algorithm 2).
 
-use crate::index::codes::Codes;
+use crate::index::sq8::Sq8;
 use crate::kernel::SignedCodes;
 
 /// Which nodes a search has met: a byte each, of which only those with the present stamp count, so that forgetting them all
@@ -59,7 +59,7 @@ pub(super) struct Beam {
 /// What nodes are compared with.
 #[derive(Clone, Copy)]
 pub(super) struct Probe<'a> {
-    pub(super) codes: Codes<'a>,
+    pub(super) codes: Sq8<'a>,
     pub(super) query: &'a SignedCodes,
     /// What a whole number of the query stands for, and the unit of the keys.
     pub(super) scale: f32,

@@ -31,12 +31,12 @@ fn rows<'a>(numbers: &'a [f32], dim: usize) -> Rows<'a> {
     Rows::new(Box::new(read), count, (0..count).collect(), dim)
 }
 
-fn lists(numbers: &[f32], dim: usize, metric: Metric) -> Lists {
+fn lists(numbers: &[f32], dim: usize, metric: Metric) -> Ivf {
     let rows = rows(numbers, dim);
-    in_memory(rows.records().len() as u32, &|out| Lists::build(&rows, metric, &[], out)).unwrap()
+    in_memory(rows.records().len() as u32, &|out| Ivf::build(&rows, metric, &[], out)).unwrap()
 }
 
-fn near(lists: &Lists, metric: Metric, row: &[f32], probes: usize) -> Vec<u32> {
+fn near(lists: &Ivf, metric: Metric, row: &[f32], probes: usize) -> Vec<u32> {
     lists.ask(metric, row, probes).unwrap().positions(probes)
 }
 
@@ -144,7 +144,7 @@ fn forged_lists_are_refused() {
             }
             Ok(counts)
         });
-        Lists::read(sections.unwrap())
+        Ivf::read(sections.unwrap())
     };
     assert!(forge(0, &|_| ()).is_ok(), "what is not forged is taken");
     for kind in kinds {

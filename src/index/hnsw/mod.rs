@@ -17,12 +17,12 @@ mod measure;
 mod twins;
 mod whole;
 
-use super::codes::{CodeEntry, CodedQuery, Codes, planes, power_of_two, stride};
 use super::curve::{Curve, CurveSource};
 use super::one_row::Rows;
 use super::pace::Pace;
 use super::recall::Recall;
-use super::table::CodeTable;
+use super::sq8::{CodeEntry, Sq8, Sq8Query, planes, power_of_two, stride};
+use super::table::Sq8Table;
 use super::truth;
 use crate::error::{Error, Result};
 use crate::kernel::{SignedCodes, ordered};
@@ -48,8 +48,8 @@ const USUAL: f64 = 0.99;
 
 /// A graph over the rows of one segment in one view.
 #[derive(Debug)]
-pub(crate) struct Graph {
-    pub(crate) table: CodeTable,
+pub(crate) struct Hnsw {
+    pub(crate) table: Sq8Table,
     /// Where each upper layer's neighbours begin among the words of the levels, and its nodes; from the top down.
     uppers: Vec<(usize, usize)>,
     pub(crate) recall: Recall,
@@ -58,11 +58,11 @@ pub(crate) struct Graph {
     beams: Mutex<Vec<Beam>>,
 }
 
-impl Artefact for Graph {
+impl Artefact for Hnsw {
     const KIND: Kind = Kind::Graph;
 
-    fn read(sections: Sections) -> Result<Graph> {
-        let table = CodeTable::check(sections)?;
+    fn read(sections: Sections) -> Result<Hnsw> {
+        let table = Sq8Table::check(sections)?;
         let sections = &table.sections;
         let twins = Twins::new(sections.numbers(section::LIST_STARTS)?, table.len());
         let count = twins.map_err(|what| sections.corrupt(section::LIST_STARTS, what))?.nodes();
@@ -75,7 +75,7 @@ impl Artefact for Graph {
         let curve = Curve::from_bytes(sections.bytes(section::CURVE)?, sections.bytes(section::QUESTIONS)?);
         let curve = curve.map_err(|what| sections.corrupt(section::CURVE, what))?;
         let walking = Pace::new(10.0 + 0.06 * sections.counts().dim as f64);
-        Ok(Graph { uppers, recall: Recall::new(curve), walking, beams: Mutex::default(), table })
+        Ok(Hnsw { uppers, recall: Recall::new(curve), walking, beams: Mutex::default(), table })
     }
 }
 
@@ -111,12 +111,12 @@ fn read_levels(words: &[u32], count: usize) -> Option<Vec<(usize, usize)>> {
 }
 
 /// One layer in the file.
-struct Lists<'a> {
+struct Neighbours<'a> {
     links: &'a [u32],
     degree: usize,
 }
 
-impl Links for Lists<'_> {
+impl Links for Neighbours<'_> {
     fn nodes(&self) -> usize {
         self.links.len() / self.degree
     }
@@ -131,9 +131,9 @@ impl Links for Lists<'_> {
     }
 }
 
-impl Graph {
+impl Hnsw {
     /// Begins a walk.
-    pub(crate) fn walk<'w>(&'w self, query: &'w CodedQuery) -> Walk<'w> {
+    pub(crate) fn walk<'w>(&'w self, query: &'w Sq8Query) -> Walk<'w> {
         let beam = self.beams.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         Walk { graph: self, query: query.coarse(self.table.least_offset), beam }
     }
@@ -165,7 +165,7 @@ impl Graph {
         let records: Vec<u32> = order.iter().map(|&at| rows.records()[at]).collect();
         let (mut bytes, mut entries) = rows.encode(metric, &records)?;
         let wrong = |what| Error::invalid("graph", what);
-        let (found, starts) = twins::find(Codes::new(&bytes, &planes(&entries), rows.dim()).map_err(wrong)?);
+        let (found, starts) = twins::find(Sq8::new(&bytes, &planes(&entries), rows.dim()).map_err(wrong)?);
         if !starts.is_empty() {
             order = found.iter().map(|&row| order[row as usize]).collect();
             entries = found.iter().map(|&row| entries[row as usize]).collect();
@@ -174,7 +174,7 @@ impl Graph {
         }
         let records: Vec<u32> = order.iter().map(|&at| rows.records()[at]).collect();
         let in_planes = planes(&entries);
-        let codes = Codes::new(&bytes, &in_planes, rows.dim()).map_err(wrong)?;
+        let codes = Sq8::new(&bytes, &in_planes, rows.dim()).map_err(wrong)?;
         let twins = Twins::new(&starts, records.len()).map_err(wrong)?;
         let nodes = Nodes { codes, records: &records, twins };
         let top = records.first().map_or(0, |&record| level(record));
@@ -186,7 +186,7 @@ impl Graph {
         let scaled: Vec<CodeEntry> = entries[..nodes.count()].iter().map(|entry| entry.times(unit)).collect();
         let scaled = planes(&scaled);
         let node_bytes = &bytes[..nodes.count() * stride(rows.dim())];
-        let node_codes = Codes::new(node_bytes, &scaled, rows.dim()).map_err(wrong)?;
+        let node_codes = Sq8::new(node_bytes, &scaled, rows.dim()).map_err(wrong)?;
         let (squares, lifts) = geometry(metric, node_codes, lengths);
         let mut builder = Builder::new(node_codes, squares, lifts, &sizes);
         (1..sizes.len()).rev().for_each(|level| builder.insert(level, sizes[level]));
@@ -212,7 +212,7 @@ impl Graph {
 
 /// A search for one query, which may be done again with a larger width.
 pub(crate) struct Walk<'w> {
-    graph: &'w Graph,
+    graph: &'w Hnsw,
     query: (&'w SignedCodes, f32, f32),
     beam: Beam,
 }
@@ -228,13 +228,13 @@ impl Walk<'_> {
         let (query, scale, unit) = self.query;
         let probe = Probe { codes, query, scale, unit, lift: None };
         let before = beam.compared;
-        let links = Lists { links: sections.numbers(section::NEIGHBOURS)?, degree: DEGREE };
+        let links = Neighbours { links: sections.numbers(section::NEIGHBOURS)?, degree: DEGREE };
         let levels: &[u32] = sections.numbers(section::LEVELS)?;
         let most = graph.uppers.last().map_or(0, |&(_, size)| size);
         let tops = &levels[1 + graph.uppers.len()..][..most];
         let start = graph.uppers.iter().fold(0, |node, &(start, size)| {
             let links = &levels[start..][..size * UPPER_DEGREE];
-            beam.climb(&Lists { links, degree: UPPER_DEGREE }, &probe, tops, node)
+            beam.climb(&Neighbours { links, degree: UPPER_DEGREE }, &probe, tops, node)
         });
         let start = tops.get(start as usize).copied().unwrap_or(0);
         beam.search(&links, &probe, &[start], width);
@@ -350,7 +350,7 @@ fn unit(metric: Metric, entries: &[CodeEntry], lengths: Option<&Lengths<f64>>) -
 }
 
 /// The squared length of each row as the graph sees it, and by inner product the coordinate that brings it there.
-fn geometry(metric: Metric, codes: Codes<'_>, lengths: Option<Lengths<f32>>) -> (Vec<f32>, Option<Vec<f32>>) {
+fn geometry(metric: Metric, codes: Sq8<'_>, lengths: Option<Lengths<f32>>) -> (Vec<f32>, Option<Vec<f32>>) {
     let entries = || (0..codes.len()).map(|row| codes.entry(row));
     match (metric, lengths) {
         (_, Some(Lengths { squares, usual })) => {

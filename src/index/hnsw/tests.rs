@@ -22,24 +22,24 @@ impl Noise {
 }
 
 /// Positions that a walk leads to, and with how many rows it compared.
-fn walk(graph: &Graph, query: &CodedQuery, widths: &[usize]) -> (Vec<u32>, u64) {
+fn walk(graph: &Hnsw, query: &Sq8Query, widths: &[usize]) -> (Vec<u32>, u64) {
     let mut walk = graph.walk(query);
     let before = walk.beam.compared;
     let near = widths.iter().map(|&width| walk.near(width).unwrap()).last().unwrap();
     (near, walk.beam.compared - before)
 }
 
-fn graph(metric: Metric, rows: &[Vec<f32>]) -> Graph {
+fn graph(metric: Metric, rows: &[Vec<f32>]) -> Hnsw {
     let count = rows.len() as u32;
     let read = |record: u32| Ok(StoredMatrix::trusted(1, DIM, Cow::Borrowed(rows[record as usize].as_slice())));
     let plain = Rows::new(Box::new(read), count, (0..count).collect(), DIM);
-    in_memory(count, &|out: &mut SectionsWriter<'_>| Graph::build(&plain, metric, &[], out)).unwrap()
+    in_memory(count, &|out: &mut SectionsWriter<'_>| Hnsw::build(&plain, metric, &[], out)).unwrap()
 }
 
 /// How many nodes a walk along the links of the lowest layer can come to, from the node that searches begin at.
-fn reachable(graph: &Graph) -> usize {
+fn reachable(graph: &Hnsw) -> usize {
     let links: &[u32] = graph.table.sections.numbers(section::NEIGHBOURS).unwrap();
-    let lists = Lists { links, degree: DEGREE };
+    let lists = Neighbours { links, degree: DEGREE };
     let mut seen = vec![false; lists.nodes()];
     let mut open = vec![0];
     seen[0] = true;
@@ -72,7 +72,7 @@ fn every_node_can_be_reached_however_unequal_the_rows_are() {
             let nodes = if metric == Metric::Cosine && name == "crowds" { 1 } else { nodes };
             let graph = graph(metric, rows);
             assert_eq!(reachable(&graph), nodes, "{name} by {}", metric.name());
-            let every = walk(&graph, &CodedQuery::new(metric, &rows[3]), &[rows.len()]).0;
+            let every = walk(&graph, &Sq8Query::new(metric, &rows[3]), &[rows.len()]).0;
             assert_eq!(every, (0..rows.len() as u32).collect::<Vec<_>>(), "{name}: twins of all nodes");
         }
     }
@@ -91,7 +91,7 @@ fn rows_that_codes_cannot_tell_apart_cost_one_comparison_together() {
             let nodes = graph.twins().unwrap().nodes();
             // Almost equal rows fall to either side of a rounding here and there.
             assert!(nodes == 30 || near > 0.0 && nodes <= 600, "{nodes} nodes by {}", metric.name());
-            let (found, compared) = walk(&graph, &CodedQuery::new(metric, &places[4]), &[10]);
+            let (found, compared) = walk(&graph, &Sq8Query::new(metric, &places[4]), &[10]);
             assert!(compared <= nodes as u64 + 100, "{compared} rows compared");
             let records = graph.table.records().unwrap();
             let own = found.iter().filter(|&&position| records[position as usize] % 30 == 4).count();
@@ -107,7 +107,7 @@ fn a_walk_done_again_with_a_larger_width_finds_what_one_finds_at_once() {
     let graph = graph(Metric::L2, &rows);
     for _ in 0..50 {
         let query: Vec<f32> = (0..DIM).map(|_| noise.next()).collect();
-        let query = CodedQuery::new(Metric::L2, &query);
+        let query = Sq8Query::new(Metric::L2, &query);
         assert_eq!(walk(&graph, &query, &[10, 40, 80]).0, walk(&graph, &query, &[80]).0);
     }
 }
@@ -119,13 +119,13 @@ fn lengths_far_from_one_are_no_other_graph() {
     // Powers of two: no number is rounded otherwise. By L2 the squares have to be within the range of `f32` too.
     let powers = [(Metric::Dot, [-90, 90]), (Metric::Cosine, [-90, 90]), (Metric::L2, [-50, 50])];
     for (metric, powers) in powers {
-        let links = |graph: &Graph| graph.table.sections.bytes(section::NEIGHBOURS).unwrap().to_vec();
+        let links = |graph: &Hnsw| graph.table.sections.bytes(section::NEIGHBOURS).unwrap().to_vec();
         let usual = graph(metric, &rows);
         for power in powers {
             let times = |rows: &[f32]| rows.iter().map(|value| value * 2f32.powi(power)).collect::<Vec<f32>>();
             let scaled = graph(metric, &rows.iter().map(|row| times(row)).collect::<Vec<_>>());
             assert!(links(&usual) == links(&scaled), "{} times 2^{power}", metric.name());
-            let (a, b) = (CodedQuery::new(metric, &rows[9]), CodedQuery::new(metric, &times(&rows[9])));
+            let (a, b) = (Sq8Query::new(metric, &rows[9]), Sq8Query::new(metric, &times(&rows[9])));
             assert_eq!(walk(&usual, &a, &[40]).0, walk(&scaled, &b, &[40]).0);
         }
     }

@@ -7,7 +7,7 @@
 //! that no centroid was made of.
 //!
 //! `build.rs` makes lists, `measure.rs` asks them. A file has CODES, CODE_ENTRIES and ORDER as
-//! every [`CodeTable`]; CENTROIDS, `lists x dim` numbers that queries are compared with; LIST_STARTS; CURVE. Its settings are numbers of lists.
+//! every [`Sq8Table`]; CENTROIDS, `lists x dim` numbers that queries are compared with; LIST_STARTS; CURVE. Its settings are numbers of lists.
 //!
 //! Costs: building `2 sqrt(n) x dim` multiplications for each row, most of them to find its list, and the curve; it holds 24 bytes a row, a sample of
 //! at most 64 MiB, centroids and their sums (at most 48 MiB), and 16 MiB of codes, however long rows are. In the file a byte a number and 20 bytes a row.
@@ -17,13 +17,13 @@ mod measure;
 #[cfg(test)]
 mod tests;
 
-use super::codes::power_of_two;
 use super::curve::Curve;
 use super::one_row::Rows;
 use super::pace::Pace;
 use super::questions::Signs;
 use super::recall::Recall;
-use super::table::CodeTable;
+use super::sq8::power_of_two;
+use super::table::Sq8Table;
 use crate::error::Result;
 use crate::kernel::{self, ordered, prefetch};
 use crate::matrix::StoredMatrix;
@@ -36,8 +36,8 @@ use std::time::Instant;
 
 /// Lists over the rows of one segment in one view.
 #[derive(Debug)]
-pub(crate) struct Lists {
-    pub(crate) table: CodeTable,
+pub(crate) struct Ivf {
+    pub(crate) table: Sq8Table,
     /// Half of the squared length of each centroid.
     halves: Vec<f32>,
     pub(crate) recall: Recall,
@@ -45,11 +45,11 @@ pub(crate) struct Lists {
     choosing: Pace,
 }
 
-impl Artefact for Lists {
+impl Artefact for Ivf {
     const KIND: Kind = Kind::Lists;
 
-    fn read(sections: Sections) -> Result<Lists> {
-        let table = CodeTable::check(sections)?;
+    fn read(sections: Sections) -> Result<Ivf> {
+        let table = Sq8Table::check(sections)?;
         let (sections, dim) = (&table.sections, table.dim());
         let starts: &[u64] = sections.numbers(section::LIST_STARTS)?;
         if starts.first() != Some(&0) || !starts.is_sorted() || starts.last() != Some(&(table.len() as u64)) {
@@ -62,11 +62,11 @@ impl Artefact for Lists {
         let curve = Curve::from_bytes(sections.bytes(section::CURVE)?, sections.bytes(section::QUESTIONS)?);
         let curve = curve.map_err(|what| sections.corrupt(section::CURVE, what))?;
         let choosing = Pace::new(5.0 + 0.08 * dim as f64);
-        Ok(Lists { halves: half_squares(centroids, dim), recall: Recall::new(curve), choosing, table })
+        Ok(Ivf { halves: half_squares(centroids, dim), recall: Recall::new(curve), choosing, table })
     }
 }
 
-impl Lists {
+impl Ivf {
     /// All lists in the order in which a query's row looks into them.
     ///
     /// # Errors
