@@ -1,6 +1,6 @@
-//! Search by an embedder of your own: here loudness and zero crossings of 20 ms of sound.
+//! Search by an embedder of your own: here loudness and zero crossings of 20 ms of sound. Needs the feature `audio`.
 //!
-//! `cargo run --example own_embedder -p otolith --features audio`
+//! `cargo run -p otolith --example own_embedder --features audio`
 #![allow(clippy::print_stdout)] // an example shows what it does
 
 use otolith::audio::Clip;

@@ -1,6 +1,6 @@
 //! The engine alone: records that are matrices, searched exactly, with the rows that matched.
 //!
-//! `cargo run --example quickstart -p otolith`
+//! `cargo run -p otolith --example quickstart`
 #![allow(clippy::print_stdout)] // an example shows what it does
 
 use otolith::{Database, Matrix, Record, Result, Schema};

@@ -90,7 +90,7 @@ impl LinearProbe {
     pub fn predict(&self, row: &[f32]) -> Result<Vec<f32>> {
         let dim = self.scaling.mean.len();
         if row.len() != dim {
-            return Err(Error::mismatch("numbers in a row", dim, row.len()));
+            return Err(Error::mismatch("dimension", dim, row.len()));
         }
         let scaled = self.scaling.apply(row);
         let (weights, offsets) = self.weights.split_at(dim * self.classes);

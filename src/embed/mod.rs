@@ -41,7 +41,7 @@ pub use ingest::check_same;
 pub use logmel::LogMel;
 pub use loudness::Loudness;
 pub use moments::{Moments, Taps};
-pub use open::{DEFAULT, LOG_MEL, Located, MINI, locate, open};
+pub use open::{DEFAULT, LOG_MEL, Located, MINI, has_short_rows, locate, open};
 pub use sound::{Embedded, Sound};
 #[cfg(feature = "models")]
 pub use wav2vec2::{Layer, Wav2Vec2};

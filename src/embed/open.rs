@@ -197,3 +197,9 @@ impl Located {
         Err(Error::unusable(name, "this otolith was built without the feature `models`"))
     }
 }
+
+/// Whether the rows of an embedder of that [identity](Embedder::identity) are short glances, which gain by the rows around them: see
+/// [`recipes`](crate::pipeline::recipes).
+pub fn has_short_rows(identity: &str) -> bool {
+    identity == LogMel::IDENTITY
+}

@@ -116,7 +116,7 @@ impl CurveEntry {
 
 impl Curve {
     /// Puts what was measured in order. `compared`: comparisons of the index's own kind that a query took at each setting, in the mean.
-    pub(super) fn new(questions: Vec<(Questions, Vec<f64>)>) -> Curve {
+    pub(crate) fn new(questions: Vec<(Questions, Vec<f64>)>) -> Curve {
         let mut questions: Vec<_> = questions.into_iter().filter(|(questions, _)| questions.tell()).collect();
         questions.sort_by_key(|(questions, _)| (questions.source, questions.k));
         let entries = questions.iter().flat_map(|(questions, compared)| questions.entries(compared)).collect();

@@ -30,7 +30,7 @@ impl<'a> Rows<'a> {
         Counts { records: u64::from(self.all), rows: self.records.len() as u64, dim: self.dim as u64 }
     }
 
-    /// Numbers in a row.
+    /// Dimension.
     pub(crate) fn dim(&self) -> usize {
         self.dim
     }

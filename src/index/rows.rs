@@ -89,7 +89,7 @@ impl<'a> ViewRows<'a> {
         Ok(Rows::new(Box::new(move |record| self.matrix(Place { segment, record })), all, records, self.dim()?))
     }
 
-    /// Numbers in a row of this view.
+    /// Dimension of this view.
     pub(crate) fn dim(&self) -> Result<usize> {
         match &self.view {
             None => Ok(self.snapshot.schema().dim),

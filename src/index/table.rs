@@ -85,7 +85,7 @@ impl Sq8Table {
         self.positions.len() - self.others.len() as usize
     }
 
-    /// Numbers in a row.
+    /// Dimension.
     pub(crate) fn dim(&self) -> usize {
         self.dim
     }

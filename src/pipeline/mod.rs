@@ -44,6 +44,7 @@ mod lda;
 #[cfg(feature = "fit")]
 mod pca;
 mod pool;
+pub mod recipes;
 mod section;
 mod source;
 mod step;
@@ -121,7 +122,7 @@ impl Pipeline {
     /// when a value overflows.
     pub fn apply(&self, matrix: MatrixView<'_>) -> Result<Matrix> {
         if matrix.dim() != self.input_dim {
-            return Err(Error::mismatch("numbers in a row", self.input_dim, matrix.dim()));
+            return Err(Error::mismatch("dimension", self.input_dim, matrix.dim()));
         }
         apply::apply(&self.steps, matrix)
     }

@@ -15,6 +15,7 @@ mod align;
 mod answer;
 mod batch;
 mod candidates;
+mod execute;
 mod explain;
 mod fusion;
 mod plan;
@@ -194,7 +195,7 @@ impl<'q> Query<'q> {
         self
     }
 
-    /// Asks for the exact answer, which is the default: takes back what [`Query::recall`] allowed.
+    /// Asks for the exact answer, which is the default: takes back [`Query::recall`] and settings made by hand.
     pub fn exact(mut self) -> Self {
         self.effort = Effort::Exact;
         self
@@ -248,21 +249,21 @@ impl<'q> Query<'q> {
         self
     }
 
-    /// Fixes by hand how widely an HNSW index is searched: so many rows are kept on the way. Without a word of the others
-    /// ([`Query::nprobe`], [`Query::candidates`]) only indexes of this kind are used. For measuring; [`Query::recall`] chooses
-    /// by itself.
+    /// Sets by hand how widely an HNSW index is searched: it keeps this many rows on its way (`ef`). Only the kinds
+    /// of index for which a setting is given are used; [`Query::nprobe`] and [`Query::candidates`] set those of the
+    /// others. This is for measuring; [`Query::recall`] chooses the setting by itself.
     pub fn ef(mut self, rows: usize) -> Self {
         self.effort = Effort::ByHand(ByHand { ef: Some(rows), ..self.effort.by_hand() });
         self
     }
 
-    /// Fixes by hand how many of the lists of an IVF index are looked into, nearest first; see [`Query::ef`].
+    /// Sets by hand how many lists of an IVF index are searched, nearest first (`nprobe`); see [`Query::ef`].
     pub fn nprobe(mut self, lists: usize) -> Self {
         self.effort = Effort::ByHand(ByHand { nprobe: Some(lists), ..self.effort.by_hand() });
         self
     }
 
-    /// Fixes by hand how many records an index of candidates names, to be scored exactly; see [`Query::ef`].
+    /// Sets by hand how many records an index of candidates names, which are then scored exactly; see [`Query::ef`].
     pub fn candidates(mut self, records: usize) -> Self {
         self.effort = Effort::ByHand(ByHand { candidates: Some(records), ..self.effort.by_hand() });
         self

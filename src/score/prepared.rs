@@ -87,7 +87,7 @@ impl PreparedQuery {
         &self.norms
     }
 
-    /// Numbers in a row.
+    /// Dimension.
     pub fn dim(&self) -> usize {
         self.query.dim()
     }

@@ -21,7 +21,7 @@ pub struct Config {
     pub num_mel_bins: usize,
     /// Rows of a window.
     pub max_source_positions: usize,
-    /// Numbers in a row.
+    /// Dimension.
     pub d_model: usize,
     /// Layers of the transformer.
     pub encoder_layers: usize,

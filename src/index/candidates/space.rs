@@ -43,7 +43,7 @@ impl Space {
         &self.origin
     }
 
-    /// Numbers in a row of this space.
+    /// Dimension of this space.
     pub(super) fn width(&self) -> usize {
         self.origin.len()
     }
@@ -87,7 +87,7 @@ impl Space {
     }
 }
 
-/// Numbers in a row of the space for rows of `dim` numbers.
+/// Dimension of the space for rows of `dim` numbers.
 pub(super) fn width(metric: Metric, dim: usize) -> usize {
     dim + usize::from(metric == Metric::L2)
 }

@@ -102,14 +102,14 @@ pub(super) trait Links {
 }
 
 impl Beam {
-    /// The `width` nearest nodes that a walk from `starts` meets, nearest first.
-    pub(super) fn search(&mut self, links: &impl Links, probe: &Probe<'_>, starts: &[u32], width: usize) -> &[Near] {
+    /// The `ef` nearest nodes that a walk from `starts` meets, nearest first.
+    pub(super) fn search(&mut self, links: &impl Links, probe: &Probe<'_>, starts: &[u32], ef: usize) -> &[Near] {
         self.marks.forget(links.nodes());
         self.pool.clear();
         self.left.clear();
         self.fresh.clear();
         self.fresh.extend(starts.iter().filter(|&&start| self.marks.mark(start)));
-        self.take(probe, width);
+        self.take(probe, ef);
         let mut at = 0;
         while at < self.pool.len() {
             if self.left[at] {
@@ -129,7 +129,7 @@ impl Beam {
             if let Some(next) = self.pool.get(at + 1) {
                 links.prefetch(next.node);
             }
-            at = self.take(probe, width).min(at + 1);
+            at = self.take(probe, ef).min(at + 1);
         }
         &self.pool
     }
@@ -140,12 +140,12 @@ impl Beam {
     }
 
     /// Compares the fresh nodes and puts the near ones into the pool; gives the first place that changed.
-    fn take(&mut self, probe: &Probe<'_>, width: usize) -> usize {
+    fn take(&mut self, probe: &Probe<'_>, ef: usize) -> usize {
         let (pool, left) = (&mut self.pool, &mut self.left);
         self.compared += self.fresh.len() as u64;
         let mut first = usize::MAX;
         probe.keys(&self.fresh, |near| {
-            if pool.len() >= width {
+            if pool.len() >= ef {
                 if pool.last().is_none_or(|last| near.order(last).is_gt()) {
                     return;
                 }

@@ -121,14 +121,14 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn choose_for(&self, level: usize, nodes: &[u32], width: usize) -> Vec<Vec<u32>> {
+    fn choose_for(&self, level: usize, nodes: &[u32], ef: usize) -> Vec<Vec<u32>> {
         let choose = |worker: &mut Worker, &node: &u32| {
             let layer = &self.layers[level];
             let mut beam = std::mem::take(&mut worker.beam);
             worker.query.set_row(self.codes.row(node as usize));
             let probe = self.probe(node, &worker.query);
             let start = self.descend(&mut beam, &probe, level);
-            let near = beam.search(layer, &probe, &[start], width);
+            let near = beam.search(layer, &probe, &[start], ef);
             let known = layer.links.get(node as usize).map_or(&[][..], Vec::as_slice);
             let chosen = self.choose(worker, node, known, near, layer.degree);
             worker.beam = beam;
@@ -242,27 +242,15 @@ impl<'a> Builder<'a> {
     }
 
     /// Searches the lowest layer for a row that is a node.
-    pub(super) fn search<'b>(
-        &self,
-        beam: &'b mut Beam,
-        query: &mut SignedCodes,
-        node: u32,
-        width: usize,
-    ) -> &'b [Near] {
+    pub(super) fn search<'b>(&self, beam: &'b mut Beam, query: &mut SignedCodes, node: u32, ef: usize) -> &'b [Near] {
         query.set_row(self.codes.row(node as usize));
-        self.search_for(beam, query, self.codes.entry(node as usize).scale, width)
+        self.search_for(beam, query, self.codes.entry(node as usize).scale, ef)
     }
 
     /// Searches the lowest layer for codes, of which a whole number stands for `scale`.
-    pub(super) fn search_for<'b>(
-        &self,
-        beam: &'b mut Beam,
-        query: &SignedCodes,
-        scale: f32,
-        width: usize,
-    ) -> &'b [Near] {
+    pub(super) fn search_for<'b>(&self, beam: &'b mut Beam, query: &SignedCodes, scale: f32, ef: usize) -> &'b [Near] {
         let probe = Probe { codes: self.codes, query, scale, unit: 1.0, lift: None };
         let start = self.descend(beam, &probe, 0);
-        beam.search(&self.layers[0], &probe, &[start], width)
+        beam.search(&self.layers[0], &probe, &[start], ef)
     }
 }

@@ -16,7 +16,7 @@ use crate::score::Metric;
 use rayon::prelude::*;
 
 /// Widths of the search that are measured.
-const WIDTHS: [u64; 20] = [10, 12, 14, 17, 20, 24, 28, 34, 40, 48, 56, 68, 80, 112, 160, 224, 320, 448, 640, 1_280];
+const EFS: [u64; 20] = [10, 12, 14, 17, 20, 24, 28, 34, 40, 48, 56, 68, 80, 112, 160, 224, 320, 448, 640, 1_280];
 
 /// A graph of which the first nodes are there.
 pub(super) struct Measure<'m, 'r> {
@@ -48,14 +48,14 @@ impl Measure<'_, '_> {
         let mut questions: Vec<Question<'_>> =
             asking.par_iter().map(|row| self.question(row)).collect::<Result<_>>()?;
         let (mut settings, mut compared) = (Vec::new(), Vec::new());
-        for width in WIDTHS {
+        for ef in EFS {
             let ask = |beam: &mut Beam, question: &mut Question<'_>| {
                 let before = beam.compared;
-                self.search(beam, question, width as usize);
+                self.search(beam, question, ef as usize);
                 beam.compared - before
             };
             let total: u64 = questions.par_iter_mut().map_init(Beam::default, ask).sum();
-            settings.push(width);
+            settings.push(ef);
             compared.push(total as f64 / asking.len().max(1) as f64);
             let mean = |which: usize| {
                 let shares = questions.iter().map(|question| question.recall(which));
@@ -94,9 +94,9 @@ impl Measure<'_, '_> {
         })
     }
 
-    fn search(&self, beam: &mut Beam, question: &mut Question<'_>, width: usize) {
+    fn search(&self, beam: &mut Beam, question: &mut Question<'_>, ef: usize) {
         let (query, scale) = question.coded.coarse_in(self.unit);
-        let found = self.builder.search_for(beam, query, scale, width);
+        let found = self.builder.search_for(beam, query, scale, ef);
         let mut near: Vec<u32> = found.iter().map(|near| near.node).collect();
         for (last, k) in question.last.iter_mut().zip(HITS) {
             *last = near.get(k as usize - 1).or(near.last()).copied().unwrap_or_default();
@@ -109,7 +109,7 @@ impl Measure<'_, '_> {
         }
     }
 
-    /// What was found for one `k`, at the widths that are no smaller.
+    /// What was found for one `k`, at the efs that are no smaller.
     fn questions(
         &self,
         source: CurveSource,
@@ -117,7 +117,7 @@ impl Measure<'_, '_> {
         settings: &[u64],
         asked: &[Question<'_>],
     ) -> Result<Questions> {
-        let first = settings.partition_point(|&width| width < HITS[which]);
+        let first = settings.partition_point(|&ef| ef < HITS[which]);
         let one = |question: &Question<'_>| {
             let last = self.rows.matrix(self.nodes.records[question.last[which] as usize])?;
             let nearness = nearness(self.metric, question.row, question.norm, last.view().row(0));
@@ -129,7 +129,7 @@ impl Measure<'_, '_> {
 }
 
 fn compared_from(which: usize, settings: &[u64], compared: &[f64]) -> Vec<f64> {
-    compared[settings.partition_point(|&width| width < HITS[which])..].to_vec()
+    compared[settings.partition_point(|&ef| ef < HITS[which])..].to_vec()
 }
 
 impl Question<'_> {

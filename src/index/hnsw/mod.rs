@@ -210,7 +210,7 @@ impl Hnsw {
     }
 }
 
-/// A search for one query, which may be done again with a larger width.
+/// A search for one query, which may be done again with a larger `ef`.
 pub(crate) struct Walk<'w> {
     graph: &'w Hnsw,
     query: (&'w SignedCodes, f32, f32),
@@ -218,11 +218,11 @@ pub(crate) struct Walk<'w> {
 }
 
 impl Walk<'_> {
-    /// Positions of the `width` nearest rows that the walk meets and of their twins, in order of position.
+    /// Positions of the `ef` nearest rows that the walk meets and of their twins, in order of position.
     ///
     /// # Errors
     /// None in practice: the sections were checked when they were read.
-    pub(crate) fn near(&mut self, width: usize) -> Result<Vec<u32>> {
+    pub(crate) fn near(&mut self, ef: usize) -> Result<Vec<u32>> {
         let (begun, graph, beam) = (Instant::now(), self.graph, &mut self.beam);
         let (codes, sections) = (graph.table.codes()?, &graph.table.sections);
         let (query, scale, unit) = self.query;
@@ -237,7 +237,7 @@ impl Walk<'_> {
             beam.climb(&Neighbours { links, degree: UPPER_DEGREE }, &probe, tops, node)
         });
         let start = tops.get(start as usize).copied().unwrap_or(0);
-        beam.search(&links, &probe, &[start], width);
+        beam.search(&links, &probe, &[start], ef);
         let mut near: Vec<u32> = beam.pool().iter().map(|near| near.node).collect();
         graph.walking.note(beam.compared - before, begun.elapsed());
         graph.twins()?.join(&mut near);

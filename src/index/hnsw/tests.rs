@@ -22,10 +22,10 @@ impl Noise {
 }
 
 /// Positions that a walk leads to, and with how many rows it compared.
-fn walk(graph: &Hnsw, query: &Sq8Query, widths: &[usize]) -> (Vec<u32>, u64) {
+fn walk(graph: &Hnsw, query: &Sq8Query, efs: &[usize]) -> (Vec<u32>, u64) {
     let mut walk = graph.walk(query);
     let before = walk.beam.compared;
-    let near = widths.iter().map(|&width| walk.near(width).unwrap()).last().unwrap();
+    let near = efs.iter().map(|&ef| walk.near(ef).unwrap()).last().unwrap();
     (near, walk.beam.compared - before)
 }
 

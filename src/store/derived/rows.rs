@@ -30,7 +30,7 @@ pub struct DerivedRows {
 }
 
 impl DerivedRows {
-    /// Numbers in a row.
+    /// Dimension.
     pub fn dim(&self) -> usize {
         self.dim
     }

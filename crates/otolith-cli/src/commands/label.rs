@@ -3,12 +3,14 @@
 use super::exit::Failure;
 use super::model::Target;
 use super::output::Output;
-use crate::esc50::arms::{self, Frames};
+use crate::esc50::arms;
 use otolith::Collection;
 use otolith::Record;
 use otolith::filter::Filter;
+use otolith::pipeline::recipes;
 use otolith::{Database, DatabaseOptions};
 use otolith::{Error, Result};
+use otolith::{Metric, View, embed};
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 
@@ -98,8 +100,8 @@ pub(super) fn adapt(args: AdaptArgs, opening: DatabaseOptions, output: &mut Outp
         let why = format!("{found}: at least two are needed, and two records of one: `otolith label DB ID CLASS`");
         return Err(Error::invalid(format!("labels in the field `{}`", args.field), why).into());
     }
-    let short = collection.schema()?.embedder.as_deref().is_some_and(arms::are_short);
-    let mut view = arms::adapted(&Frames { rows: 0, short, seed: 0 }, &args.field);
+    let with_context = collection.schema()?.embedder.as_deref().is_some_and(embed::has_short_rows);
+    let mut view = View::new(recipes::adapted(with_context, &args.field, 0)).metric(Metric::Cosine);
     if let Some(filter) = args.filter {
         view = view.fitted_on(filter);
     }

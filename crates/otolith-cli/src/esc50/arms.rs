@@ -19,8 +19,7 @@ use super::protocol::Protocol;
 use super::table::ArmKind;
 use otolith::Metric;
 use otolith::View;
-use otolith::embed::LogMel;
-use otolith::pipeline::{Statistic, Step};
+use otolith::pipeline::{Statistic, Step, recipes};
 use otolith::{Error, Result};
 
 /// The field of a record that names its class.
@@ -66,11 +65,6 @@ pub struct Frames {
     pub short: bool,
     /// Seed of the arms that draw.
     pub seed: u64,
-}
-
-/// Whether the frames of an embedder of that identity are short glances.
-pub fn are_short(identity: &str) -> bool {
-    identity == LogMel::IDENTITY
 }
 
 impl Arm {
@@ -164,9 +158,9 @@ impl Arm {
             Arm::Mean => View::new([Step::Pool(vec![Statistic::Mean])]),
             Arm::MeanStd => View::new([Step::Pool(vec![Statistic::Mean, Statistic::Std]), Step::Standardise]),
             Arm::MaxSim | Arm::Fused | Arm::Knn | Arm::FineTune | Arm::Tuned => return None,
-            Arm::MaxSimWhite => View::new(whitened(frames)),
-            Arm::Codes => View::new(pooled_codes(frames).chain([Step::Pca { dim: 100, whiten: true }])),
-            Arm::Adapted => adapted(frames, CLASS),
+            Arm::MaxSimWhite => View::new(recipes::whitened(frames.short)),
+            Arm::Codes => View::new(recipes::codes(frames.short, frames.seed)),
+            Arm::Adapted => View::new(recipes::adapted(frames.short, CLASS, frames.seed)).metric(Metric::Cosine),
             Arm::LinearProbe => View::new([Step::Pool(vec![
                 Statistic::Mean,
                 Statistic::Std,
@@ -183,27 +177,6 @@ impl Arm {
 
 fn one_row(rows: usize) -> View {
     View::new([Step::Concatenate { rows }, Step::Normalise]).metric(Metric::Dot)
-}
-
-fn whitened(frames: &Frames) -> Vec<Step> {
-    let context = frames.short.then(|| Step::Stack { offsets: vec![-8, -4, -2, 0, 2, 4, 8] });
-    let white = Step::Pca { dim: 96, whiten: true };
-    context.into_iter().chain([Step::Every { n: 2 }, white, Step::Normalise]).collect()
-}
-
-fn pooled_codes(frames: &Frames) -> impl Iterator<Item = Step> + use<> {
-    whitened(frames).into_iter().chain([
-        Step::Codes { centroids: 1000, sample: 30_000, rounds: 8, seed: frames.seed },
-        Step::Pool(vec![Statistic::Mean, Statistic::Max, Statistic::Std]),
-        Step::Standardise,
-    ])
-}
-
-/// The view of [`Arm::Adapted`], by the classes that a field names. Everything but the last step learns from all records, with the
-/// field or without.
-pub fn adapted(frames: &Frames, field: &str) -> View {
-    let lda = Step::Lda { field: field.to_owned(), shrinkage: 0.1, dim: None };
-    View::new(pooled_codes(frames).chain([Step::Pca { dim: 400, whiten: false }, lda])).metric(Metric::Cosine)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The comparison: every arm on the same queries and records, through a database on disk, by the library's public face.
 
-use super::arms::{self, Arm, Frames};
+use super::arms::{Arm, Frames};
 use super::combine::{self, Ranking};
 use super::data_set::DataSet;
 use super::fine_tuned::{FineTuning, Sounds, Tuned};
@@ -16,7 +16,7 @@ use otolith::Metric;
 use otolith::RAW;
 use otolith::classify::fine_tune::{self, Corpus};
 use otolith::classify::{self, LinearProbe};
-use otolith::embed::Embedder;
+use otolith::embed::{self, Embedder};
 use otolith::pipeline::Pipeline;
 use otolith::query::{Hits, Query};
 use otolith::{Error, Result};
@@ -74,7 +74,7 @@ pub fn compare(setup: &Setup<'_>, db: &Database, progress: &(dyn Fn(Progress<'_>
         setup,
         rounds: &rounds,
         collection,
-        frames: Frames { rows, short: arms::are_short(setup.embedder.identity()), seed: setup.seed },
+        frames: Frames { rows, short: embed::has_short_rows(setup.embedder.identity()), seed: setup.seed },
         clip_of: setup.set.clips.iter().enumerate().map(|(number, clip)| (clip.name.as_str(), number)).collect(),
     };
     let (mut run, mut skipped) = (Vec::new(), Vec::new());

@@ -62,7 +62,7 @@ pub struct ArmResult {
     pub arm: String,
     /// What it does.
     pub kind: ArmKind,
-    /// Numbers in a row of what it compares.
+    /// Dimension of what it compares.
     pub dim: usize,
     /// Rows of what it compares; 1 for a vector a clip.
     pub rows: usize,
@@ -102,7 +102,7 @@ pub struct ModelInfo {
     pub name: String,
     /// Which of its layers, where it has any.
     pub layer: Option<String>,
-    /// Numbers in a row.
+    /// Dimension.
     pub dim: usize,
     /// Rows of a clip.
     pub rows_per_clip: usize,

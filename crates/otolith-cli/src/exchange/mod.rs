@@ -42,7 +42,7 @@ use std::path::{Path, PathBuf};
 
 /// Records to be imported.
 pub(crate) struct Input {
-    /// Numbers in a row.
+    /// Dimension.
     pub(crate) dim: usize,
     /// How many records there are.
     pub(crate) count: u64,

@@ -39,7 +39,7 @@ struct Rows {
     number: u64,
     column: String,
     id_column: Option<String>,
-    /// Numbers in a row of a matrix, once one is known.
+    /// Dimension of a matrix, once one is known.
     dim: Option<usize>,
 }
 

@@ -82,7 +82,7 @@ pub(crate) struct SegmentEntry {
     pub file: FileEntry,
     #[serde(with = "json::sixteen")]
     pub uuid: Sixteen,
-    /// Numbers in a row, as the collection says.
+    /// Dimension, as the collection says.
     #[serde(skip)]
     pub dim: u64,
     /// Bytes of ids, fields and matrices: what moving the segment would copy.
