@@ -4,8 +4,8 @@
 #![allow(clippy::print_stdout)] // an example shows what it does
 
 use otolith::audio::Clip;
-use otolith::embed::ingest::collection_for;
 use otolith::embed::{Embedder, Window, embed_clip};
+use otolith::ingest::collection_for;
 use otolith::{Database, Matrix, Record, Result};
 use std::f32::consts::TAU;
 

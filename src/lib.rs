@@ -165,6 +165,8 @@ pub mod classify;
 pub mod download;
 #[cfg(feature = "audio")]
 pub mod embed;
+#[cfg(feature = "audio")]
+pub mod ingest;
 #[cfg(any(feature = "audio", feature = "hub"))]
 #[doc(hidden)] // for the command line
 pub mod outside;

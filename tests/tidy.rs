@@ -27,7 +27,7 @@ const LIBRARY: House = (
         &["download"],
         &["audio"],
         &["embed"],
-        &["classify"],
+        &["classify", "ingest"],
         &["testing"],
     ],
 );

@@ -1,7 +1,7 @@
 //! Embedders: sound in, one matrix of rows out.
 //!
 //! - An [`Embedder`] turns samples into rows: [`LogMel`] by arithmetic alone, a network by its weights. [`open()`]
-//!   finds one by name; [`embed_clip`] and [`embed_file`] use it; the module [`ingest`] takes folders of sounds into
+//!   finds one by name; [`embed_clip`] and [`embed_file`] use it; the module [`ingest`](crate::ingest) takes folders of sounds into
 //!   a collection.
 //! - A row is computed from `receptive_field` samples and begins `hop` samples after the row before, so row `i` of a
 //!   sound lies at `i * hop` samples, or `i / rows_per_second` seconds. `n` samples give at least one row, and
@@ -25,7 +25,6 @@
 
 #[cfg(feature = "models")]
 pub(crate) mod checkpoint;
-pub mod ingest;
 mod logmel;
 mod loudness;
 mod moments;
@@ -37,7 +36,6 @@ pub(crate) mod wav2vec2;
 pub(crate) mod whisper;
 mod windows;
 
-pub use ingest::check_same;
 pub use logmel::LogMel;
 pub use loudness::Loudness;
 pub use moments::{Moments, Taps};
@@ -76,7 +74,7 @@ impl<'a> Window<'a> {
 }
 
 /// A model that makes rows of sound. Implement it to search by features or a network of your own: all functions here,
-/// and [`ingest`], take any embedder.
+/// and [`ingest`](crate::ingest), take any embedder.
 ///
 /// # Examples
 ///

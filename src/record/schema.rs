@@ -30,7 +30,7 @@ pub struct Schema {
     /// Rows in a second, where rows are moments of a recording: explanations then give times.
     pub rows_per_second: Option<f64>,
     /// The identity of the model that made the rows, where that matters. The database only keeps it;
-    /// `embed::ingest::collection_for` refuses to open the collection for another model.
+    /// `ingest::collection_for` refuses to open the collection for another model.
     pub embedder: Option<String>,
 }
 

@@ -10,4 +10,4 @@ mod commands;
 pub mod esc50;
 pub mod exchange;
 
-pub use commands::run;
+pub use commands::{check_arguments, run};

@@ -5,7 +5,7 @@ use super::model::{ModelArgs, Target};
 use super::output::Output;
 use super::sound::{ChannelArgs, left_out_json};
 use otolith::DatabaseOptions;
-use otolith::embed::ingest::{self, Event, Ingest};
+use otolith::ingest::{self, Event, Ingest};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -55,13 +55,10 @@ pub(super) fn run(args: Args, opening: DatabaseOptions, output: &mut Output) -> 
     let db = opening.open(&args.target.db)?;
     let collection = ingest::collection_for(&db, &args.target.collection, embedder.as_ref())?;
     let bar = output.progress(sounds.len() as u64, "embedding");
-    let ingest = Ingest {
-        collection: &collection,
-        embedder: embedder.as_ref(),
-        class_from_folder: args.class_from_folder,
-        mix: args.channel.channel,
-        replace: args.replace,
-    };
+    let ingest = Ingest::new(&collection, embedder.as_ref())
+        .class_from_folder(args.class_from_folder)
+        .mix(args.channel.channel)
+        .replace(args.replace);
     let mut report = ingest.run(sounds, &|event| match event {
         Event::Done => bar.inc(1),
         Event::Failed(error) => bar.suspend(|| output.problem(error)),

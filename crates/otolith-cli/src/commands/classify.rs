@@ -7,7 +7,7 @@ use super::sound::ChannelArgs;
 use otolith::audio::{Clip, Mix};
 use otolith::classify::Classifier;
 use otolith::classify::ranked;
-use otolith::embed::ingest;
+use otolith::ingest;
 use otolith::{Error, Result};
 use rayon::prelude::*;
 use serde_json::json;

@@ -164,6 +164,18 @@ pub fn run() -> ExitCode {
     exit::report(dispatch(cli.command, opening, &mut output).and_then(|()| output.finish()))
 }
 
+/// Whether these words, the name of the program first, are a command; else what is wrong with them.
+///
+/// # Errors
+/// What the program would print.
+#[doc(hidden)] // for the test of the documents
+pub fn check_arguments(words: Vec<String>) -> Result<(), String> {
+    match Cli::try_parse_from(words) {
+        Err(error) if error.use_stderr() => Err(error.to_string()),
+        _ => Ok(()),
+    }
+}
+
 /// `opening` says how a database is opened for writing.
 fn dispatch(command: Command, opening: DatabaseOptions, output: &mut Output) -> Result<(), Failure> {
     match command {

@@ -151,7 +151,7 @@ fn query_rows(args: &Args, schema: &Schema, output: &Output) -> Result<Matrix, E
         return ArrayReader::open(&args.file)?.into_matrix();
     }
     let embedder = args.model.open(output)?;
-    embed::check_same(schema, embedder.as_ref())?;
+    otolith::ingest::check_same(schema, embedder.as_ref())?;
     let sound = Sound::read_mixed(&args.file, embedder.sample_rate(), args.channel.channel)?;
     let embedded = sound.embed(embedder.as_ref())?;
     tell_remarks(&args.file, &embedded, output);

@@ -5,12 +5,11 @@ use super::progress::Progress;
 use super::protocol;
 use otolith::Collection;
 use otolith::Database;
-use otolith::Metric;
 use otolith::Snapshot;
 use otolith::audio::Clip;
 use otolith::embed::{Embedder, embed_clip};
 use otolith::{Error, Result};
-use otolith::{Record, Schema};
+use otolith::{Record, ingest};
 use rayon::prelude::*;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -73,22 +72,16 @@ pub(super) fn store(
     Ok(collection)
 }
 
+/// The collection of the frames, anew when those in it are another embedder's.
 fn collection_for(embedder: &dyn Embedder, db: &Database) -> Result<Collection> {
-    let found = match db.collection(COLLECTION) {
-        Err(Error::NotFound { .. }) => None,
-        other => Some(other?),
-    };
-    if let Some(collection) = found {
-        if collection.schema()?.embedder.as_deref() == Some(embedder.identity()) {
-            return Ok(collection);
+    match db.collection(COLLECTION) {
+        Err(Error::NotFound { .. }) => {}
+        Ok(collection) if ingest::check_same(&collection.schema()?, embedder).is_err() => {
+            db.drop_collection(COLLECTION)?;
         }
-        db.drop_collection(COLLECTION)?;
+        found => return found,
     }
-    let schema = Schema::new(embedder.dim())
-        .metric(Metric::Cosine)
-        .rows_per_second(embedder.rows_per_second())
-        .embedder(embedder.identity());
-    db.create_collection(COLLECTION, schema)
+    ingest::collection_for(db, COLLECTION, embedder)
 }
 
 /// The record of a clip, or `None` where the collection has it already: the same samples and the same fields.

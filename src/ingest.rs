@@ -10,9 +10,9 @@
 //! # Examples
 //!
 //! ```
-//! use otolith::audio::{Clip, Mix};
+//! use otolith::audio::Clip;
 //! use otolith::embed::LogMel;
-//! use otolith::embed::ingest::{Event, Ingest, collection_for, find_sounds};
+//! use otolith::ingest::{Event, Ingest, collection_for, find_sounds};
 //! # use otolith::Database;
 //! # let folder = tempfile::tempdir()?;
 //! # let recordings = folder.path().join("recordings");
@@ -24,8 +24,7 @@
 //! let embedder = LogMel::new();
 //! let clips = collection_for(&db, "clips", &embedder)?; // its schema follows from the embedder
 //! let found = find_sounds(&[recordings])?;
-//! let ingest =
-//!     Ingest { collection: &clips, embedder: &embedder, class_from_folder: true, mix: Mix::Mean, replace: false };
+//! let ingest = Ingest::new(&clips, &embedder).class_from_folder(true);
 //! let report = ingest.run(&found.sounds, &|event| match event {
 //!     Event::Done => eprint!("."),
 //!     Event::Failed(error) => eprintln!("{error}"),
@@ -36,10 +35,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use super::{Embedder, Sound};
 use crate::audio::{Mix, folder};
 use crate::collection::Collection;
 use crate::database::Database;
+use crate::embed::{Embedder, Sound};
 use crate::error::{Error, Result};
 use crate::record::{Record, Schema};
 use crate::store::Snapshot;
@@ -100,15 +99,15 @@ pub enum Event<'a> {
 /// Describes how files are added; [`Ingest::run`] adds them. The [module](self) shows an example.
 pub struct Ingest<'a> {
     /// The collection that gets the records.
-    pub collection: &'a Collection,
+    collection: &'a Collection,
     /// The embedder that makes their rows.
-    pub embedder: &'a dyn Embedder,
+    embedder: &'a dyn Embedder,
     /// Whether the name of the folder that a file lies in becomes its field `class`.
-    pub class_from_folder: bool,
+    class_from_folder: bool,
     /// How several channels are mixed into one.
-    pub mix: Mix,
+    mix: Mix,
     /// Whether a sound may replace the record of another file that has the same id.
-    pub replace: bool,
+    replace: bool,
 }
 
 /// Counts what became of the files.
@@ -133,6 +132,31 @@ struct Made {
     remarks: Vec<String>,
     /// Whether it takes the place of another record.
     replaces: bool,
+}
+
+impl<'a> Ingest<'a> {
+    /// Into this collection, by this embedder: without classes, several channels mixed, nothing replaced.
+    pub fn new(collection: &'a Collection, embedder: &'a dyn Embedder) -> Ingest<'a> {
+        Ingest { collection, embedder, class_from_folder: false, mix: Mix::default(), replace: false }
+    }
+
+    /// Whether the name of a file's folder becomes its field `class`.
+    pub fn class_from_folder(mut self, wanted: bool) -> Self {
+        self.class_from_folder = wanted;
+        self
+    }
+
+    /// What to take of a sound of several channels.
+    pub fn mix(mut self, mix: Mix) -> Self {
+        self.mix = mix;
+        self
+    }
+
+    /// Whether a file takes the place of a record with the same id that is another file's sound.
+    pub fn replace(mut self, allowed: bool) -> Self {
+        self.replace = allowed;
+        self
+    }
 }
 
 impl Ingest<'_> {
