@@ -130,7 +130,7 @@
 //! | feature | brings |
 //! |---|---|
 //! | `fit` | fitting of PCA and LDA steps, and the linear probe of the module `classify` |
-//! | `audio` | modules `audio` (WAV, AIFF, AU, CAF in; resampling) and `embed` (log-mel frames; folders of sounds in) |
+//! | `audio` | modules `audio` (WAV, AIFF, AU, CAF), `embed` (log-mel frames), `ingest` (folders of sounds) |
 //! | `formats` | FLAC, Ogg, Opus, MP3, AAC, ALAC and others for `audio` |
 //! | `models` | wav2vec2 and HuBERT checkpoints for `embed`, fine-tuning in `classify` |
 //! | `whisper` | Whisper's encoder for `embed` |

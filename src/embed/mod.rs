@@ -1,8 +1,8 @@
 //! Embedders: sound in, one matrix of rows out.
 //!
 //! - An [`Embedder`] turns samples into rows: [`LogMel`] by arithmetic alone, a network by its weights. [`open()`]
-//!   finds one by name; [`embed_clip`] and [`embed_file`] use it; the module [`ingest`](crate::ingest) takes folders of sounds into
-//!   a collection.
+//!   finds one by name; [`embed_clip`] and [`embed_file`] use it; the module [`ingest`](crate::ingest) takes folders
+//!   of sounds into a collection.
 //! - A row is computed from `receptive_field` samples and begins `hop` samples after the row before, so row `i` of a
 //!   sound lies at `i * hop` samples, or `i / rows_per_second` seconds. `n` samples give at least one row, and
 //!   otherwise as many as there are positions: `(n - receptive_field) / hop + 1`.

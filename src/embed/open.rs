@@ -198,8 +198,8 @@ impl Located {
     }
 }
 
-/// Whether the rows of an embedder of that [identity](Embedder::identity) are short glances, which gain by the rows around them: see
-/// [`recipes`](crate::pipeline::recipes).
+/// Returns whether the rows of the embedder with this [identity](Embedder::identity) cover so little sound that they
+/// gain by the rows around them (see [`recipes`](crate::pipeline::recipes)).
 pub fn has_short_rows(identity: &str) -> bool {
     identity == LogMel::IDENTITY
 }

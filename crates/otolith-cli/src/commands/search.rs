@@ -7,7 +7,7 @@ use super::output::Output;
 use super::sound::{ChannelArgs, tell_remarks};
 use otolith::Error;
 use otolith::Matrix;
-use otolith::embed::{self, Sound};
+use otolith::embed::Sound;
 use otolith::query::{Approximation, Certificate, Explanation, Hit, Plan, Run, SegmentPlan, Unreadable};
 use otolith::{Database, Schema};
 use serde_json::{Value, json};
