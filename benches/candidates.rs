@@ -20,8 +20,8 @@ use std::time::Instant;
 
 const K: usize = 10;
 
-/// Records of the file named by the environment, or made up: frames of four sounds out of a hundred, mixed with frames of
-/// their own.
+/// Records of the file named by the environment, or made up: frames of four sounds out of a hundred, mixed with frames
+/// of their own.
 fn records() -> Vec<Matrix> {
     if let Some(path) = std::env::var_os("OTOLITH_BENCH_RECORDS") {
         let bytes = std::fs::read(path).unwrap();

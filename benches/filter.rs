@@ -1,8 +1,8 @@
 //! What a filter costs in a million records of five fields, beside asking each record:
 //! `cargo bench -p otolith --bench filter`, or of fewer records: `.. --bench filter -- 100000`.
 //!
-//! Each query has one hit to find among the records that pass, and these are few, so that the filter is what takes time.
-//! What is compared runs in turns, and medians over the turns are printed.
+//! Each query has one hit to find among the records that pass, and these are few, so that the filter is what takes
+//! time. What is compared runs in turns, and medians over the turns are printed.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use otolith::filter::Filter;

@@ -1,9 +1,10 @@
 //! What costs more than its input grows: `cargo bench -p otolith --bench growth`.
 //!
-//! Everything that a user makes many of is done for four sizes, each two to ten times the last. A row tells the seconds of each
-//! size (the median of three runs where one takes less than a second) and the *slope* between the last two: the exponent e
-//! in `seconds ~ size^e`. 1 is linear, 0 is free, 2 is the square, and what lies well above 1 is a fault. Some minutes in all;
-//! `OTOLITH_BENCH_SCALE=0.1` makes all sizes a tenth, and a word on the command line picks the rows whose names have it.
+//! Everything that a user makes many of is done for four sizes, each two to ten times the last. A row tells the seconds
+//! of each size (the median of three runs where one takes less than a second) and the *slope* between the last two: the
+//! exponent e in `seconds ~ size^e`. 1 is linear, 0 is free, 2 is the square, and what lies well above 1 is a fault.
+//! Some minutes in all; `OTOLITH_BENCH_SCALE=0.1` makes all sizes a tenth, and a word on the command line picks the
+//! rows whose names have it.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)] // a bench tells its figures
 
 use otolith::IndexKind;

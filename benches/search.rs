@@ -1,11 +1,12 @@
 //! Search for plain vectors by every way there is: `cargo bench -p otolith --bench search`.
 //!
-//! Five dims, three sizes each; `OTOLITH_BENCH_SCALE=4` makes all sizes four times as large (default 1: some minutes in all).
-//! Searching is done on one thread, building on all. Per size:
+//! Five dims, three sizes each; `OTOLITH_BENCH_SCALE=4` makes all sizes four times as large (default 1: some minutes in
+//! all). Searching is done on one thread, building on all. Per size:
 //!
-//! - `build`: an index over the smallest size, if it gets one, again and again; of every size the first build is told as a `figure`.
-//! - `search`: ten hits exactly (`exact`), and with a recall of 0.95 by a database that has a graph (`hnsw`) or lists (`ivf`).
-//!   What was found is compared with the exact answer, and told as a `figure`.
+//! - `build`: an index over the smallest size, if it gets one, again and again; of every size the first build is told
+//!   as a `figure`.
+//! - `search`: ten hits exactly (`exact`), and with a recall of 0.95 by a database that has a graph (`hnsw`) or lists
+//!   (`ivf`). What was found is compared with the exact answer, and told as a `figure`.
 //! - `filtered`: the same among the hundredth part of the records that a filter keeps.
 //! - `open`: opening the database, with its graph if it has one, and the first answer.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)] // a bench tells its figures
@@ -67,7 +68,8 @@ impl Sets {
     }
 }
 
-/// Builds an index in a copy of the database, which shares the records with it; none over records so few that it is not worth it.
+/// Builds an index in a copy of the database, which shares the records with it; none over records so few that it is not
+/// worth it.
 fn build(db: &Database, folder: &Path, kind: IndexKind, dim: usize, count: usize) -> Option<Collection> {
     let path = folder.join(kind.name());
     db.backup_to(&path).unwrap();

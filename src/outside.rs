@@ -1,5 +1,5 @@
-//! Files where others may have been: only regular ones are opened, no more is read than asked for, and nothing is written through
-//! a link.
+//! Files where others may have been: only regular ones are opened, no more is read than asked for, and nothing is
+//! written through a link.
 
 use crate::error::{Error, Result};
 use std::fs::{self, File, Metadata, OpenOptions};

@@ -1,5 +1,5 @@
-//! What is made of random bits. All streams are ChaCha8 (`rand_chacha` promises that they never change), so equal seeds give equal
-//! results in every release.
+//! What is made of random bits. All streams are ChaCha8 (`rand_chacha` promises that they never change), so equal seeds
+//! give equal results in every release.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
@@ -14,8 +14,8 @@ pub fn unit_f32(draws: &mut ChaCha8Rng) -> f32 {
     (draws.next_u32() >> 8) as f32 / (1 << 24) as f32
 }
 
-/// A number that looks random and depends on another alone: SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
-/// 2014) from there.
+/// A number that looks random and depends on another alone: SplitMix64 (Steele, Lea, Flood, "Fast splittable
+/// pseudorandom number generators", 2014) from there.
 pub fn mixed(number: u64) -> u64 {
     let mut word = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,5 @@
-//! The inside of the library for its own tests, benches, tools and fuzz targets: no promise, and nothing for anybody else.
+//! The inside of the library for its own tests, benches, tools and fuzz targets: no promise, and nothing for anybody
+//! else.
 #![allow(missing_docs)]
 
 /// Rooms that are private to everybody else, whole.

@@ -31,8 +31,8 @@ fn recording(seed: u32, seconds: usize) -> Vec<f32> {
     samples
 }
 
-/// Pastes the clip at that sample and says how far from it the best hit is said to lie, in seconds: as a whole, and by its
-/// largest run.
+/// Pastes the clip at that sample and says how far from it the best hit is said to lie, in seconds: as a whole, and by
+/// its largest run.
 fn off_by(clip: &[f32], mut around: Vec<f32>, at: usize, folder: &Path) -> (f64, f64) {
     around[at..at + clip.len()].copy_from_slice(clip);
     let file = folder.join("long.wav");

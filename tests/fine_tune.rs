@@ -1,5 +1,5 @@
-//! The promise: fine-tuning learns, goes on as if it had never been interrupted, refuses what cannot work with a reason, and
-//! leaves a checkpoint that loads anywhere.
+//! The promise: fine-tuning learns, goes on as if it had never been interrupted, refuses what cannot work with a
+//! reason, and leaves a checkpoint that loads anywhere.
 #![cfg(feature = "models")]
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 

@@ -238,8 +238,8 @@ fn databases_of_every_version_open_and_hold_what_they_held() {
         found["generation"] = expected["generation"].clone();
         assert_eq!(sorted(found), sorted(expected));
         assert!(store.verify(Depth::Deep).unwrap().findings.is_empty());
-        // A log of an earlier version says nothing of collections, so that its release does not take one for damage: that is
-        // published, and only then there may be such a log.
+        // A log of an earlier version says nothing of collections, so that its release does not take one for damage:
+        // that is published, and only then there may be such a log.
         for name in ["late", "later"] {
             store.commit(vec![Change::CreateCollection { name: name.into(), schema: Schema::new(4) }]).unwrap();
             let killed = dir.path().join(name);

@@ -438,7 +438,8 @@ fn no_number_is_given_that_is_a_name_before_or_after_it() {
     assert_eq!(clips.get("two").unwrap().unwrap().matrix, matrix(2, 1, 2));
 }
 
-/// A system grants a process only so many mappings, and no more address space than it was told to: what cannot be mapped is read.
+/// A system grants a process only so many mappings, and no more address space than it was told to: what cannot be
+/// mapped is read.
 #[test]
 fn more_segments_than_mappings_are_written_searched_and_opened_again() {
     const DIM: usize = 64;

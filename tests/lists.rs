@@ -1,4 +1,5 @@
-//! Lists: all of them hold the exact answer, some of them what was promised, and a forged file is as if it were not there.
+//! Lists: all of them hold the exact answer, some of them what was promised, and a forged file is as if it were not
+//! there.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use otolith::IndexKind;

@@ -107,8 +107,8 @@ fn frames(number: usize) -> Matrix {
     Matrix::from_rows(ROWS, DIM, noise(number, ROWS * DIM)).unwrap()
 }
 
-/// Writes `count` records in commits of 32, deletes two of five, compacts, reopens, verifies and searches; no step takes
-/// more than `limit` MiB of heap.
+/// Writes `count` records in commits of 32, deletes two of five, compacts, reopens, verifies and searches; no step
+/// takes more than `limit` MiB of heap.
 fn writes_compacts_and_searches(name: &str, count: usize, limit: f64) {
     let heap = Heap::new();
     let folder = tempfile::tempdir().unwrap();

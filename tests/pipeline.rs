@@ -82,7 +82,8 @@ fn columns(rows: &[Vec<f64>], dim: usize) -> Rows {
     (0..dim).map(|column| rows.iter().map(|row| row[column]).collect()).collect()
 }
 
-/// One step, as its documentation says, on one record; `training` are all training rows in the form they reach the step.
+/// One step, as its documentation says, on one record; `training` are all training rows in the form they reach the
+/// step.
 fn model(step: &Step, training: &[Vec<f64>], record: &[Vec<f64>], dim: usize) -> Rows {
     let count = record.len();
     let near = |row: usize, offset: i32| &record[(row as i64 + i64::from(offset)).clamp(0, count as i64 - 1) as usize];

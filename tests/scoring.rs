@@ -359,7 +359,8 @@ fn told(hits: &Hits) -> Vec<(String, u64)> {
     hits.iter().map(|hit| (hit.id.clone(), hit.score.to_bits())).collect()
 }
 
-/// Every way of searching a collection: exact ones give the answer, others right scores and an answer as long; with all effort all of it.
+/// Every way of searching a collection: exact ones give the answer, others right scores and an answer as long; with all
+/// effort all of it.
 fn check_ways(collection: &Collection, metric: Metric, query: &Matrix, records: &[(String, Matrix)], what: &str) {
     let all = by_hand(metric, query, records, records.len());
     let scores: std::collections::HashMap<&str, u64> = all.iter().map(|(id, score)| (id.as_str(), *score)).collect();

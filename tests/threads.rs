@@ -1,4 +1,5 @@
-//! Where no thread can be had, and in a child that was forked, work is done by the thread that brings it: no panic, no waiting for ever.
+//! Where no thread can be had, and in a child that was forked, work is done by the thread that brings it: no panic, no
+//! waiting for ever.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, unsafe_code)]
 
@@ -21,7 +22,8 @@ const NO_HANG: i32 = 1;
 
 /// What a child ended with: its exit code, or none when a signal ended it or it took half a minute.
 fn in_child(work: impl FnOnce()) -> Option<i32> {
-    // SAFETY: the child runs what is given and ends without returning; it uses nothing that another thread of its parent was changing.
+    // SAFETY: the child runs what is given and ends without returning; it uses nothing that another thread of its
+    // parent was changing.
     let child = unsafe { fork() };
     if child == 0 {
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_ok();

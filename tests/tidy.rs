@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A crate: the folder of its sources, and its rooms by rank. A file may use rooms of its own rank or lower. The same lists stand in
-/// `ARCHITECTURE.md`.
+/// A crate: the folder of its sources, and its rooms by rank. A file may use rooms of its own rank or lower. The same
+/// lists stand in `ARCHITECTURE.md`.
 type House = (&'static str, &'static [&'static [&'static str]]);
 
 const LIBRARY: House = (

@@ -1,8 +1,8 @@
 //! The promise: fine-tuning takes the steps that the original library's trainer takes.
 //!
-//! The traces in `tests/data/training` are small random networks with every loss, gradient and weight of a few steps, in both
-//! precisions (`make_traces.py` there made them). Dropout, masks and skipped layers were drawn once, stored, and are
-//! replayed here.
+//! The traces in `tests/data/training` are small random networks with every loss, gradient and weight of a few steps,
+//! in both precisions (`make_traces.py` there made them). Dropout, masks and skipped layers were drawn once, stored,
+//! and are replayed here.
 #![cfg(feature = "models")]
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 

@@ -1,5 +1,5 @@
-//! Views are derived: their rows may go missing or rot, which costs time and never an answer; what is fitted sees only what
-//! it was told to see.
+//! Views are derived: their rows may go missing or rot, which costs time and never an answer; what is fitted sees only
+//! what it was told to see.
 #![cfg(feature = "fit")]
 #![allow(clippy::unwrap_used)]
 

@@ -1,8 +1,8 @@
 //! What the store costs, beside what else could be done with the same bytes on the same disk:
 //! `cargo bench -p otolith --bench storage`, or some of it: `.. --bench storage -- ingest scan`.
 //!
-//! Parts: `ingest`, `scan`, `search`, `opening`, `latency`. What is compared runs in turns, and medians over the turns are
-//! printed, because disks have moods. Sizes are set by the environment:
+//! Parts: `ingest`, `scan`, `search`, `opening`, `latency`. What is compared runs in turns, and medians over the turns
+//! are printed, because disks have moods. Sizes are set by the environment:
 //!
 //! | variable | default | |
 //! | --- | --- | --- |

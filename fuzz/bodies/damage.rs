@@ -109,9 +109,9 @@ fn identity(manifest: &[u8]) -> Sixteen {
     sixteen(manifest, 0, manifest_header::DATABASE)
 }
 
-/// A log that nobody wrote, behind the newest manifest of a golden database: anything but a panic. Input: bits 3 and 4 of
-/// the first byte see [`look`]. When its bit 0 is not set, the rest as the log, its sums made right. Else frames: a byte of
-/// flags, 2 bytes length, the payload.
+/// A log that nobody wrote, behind the newest manifest of a golden database: anything but a panic. Input: bits 3 and 4
+/// of the first byte see [`look`]. When its bit 0 is not set, the rest as the log, its sums made right. Else frames: a
+/// byte of flags, 2 bytes length, the payload.
 pub fn log(bytes: &[u8]) {
     const FIRST: u64 = 0xd;
     let [how, input @ ..] = bytes else { return };
@@ -205,8 +205,8 @@ fn is_clean(vfs: &MemoryVfs) -> bool {
     verify_path(Path::new(ROOT), options(vfs), Depth::Deep).is_ok_and(|report| report.is_clean())
 }
 
-/// Does what the two low bits say with a database that may be damaged: 0 reads it, 1 writes to it, 2 repairs it, 3 looks for
-/// damage. Gives what a reader found. Where a writer opens it, too, it finds the same.
+/// Does what the two low bits say with a database that may be damaged: 0 reads it, 1 writes to it, 2 repairs it, 3
+/// looks for damage. Gives what a reader found. Where a writer opens it, too, it finds the same.
 fn look(vfs: &MemoryVfs, how: u8) -> Option<Result<Contents>> {
     match how & 3 {
         0 => return Some(read_all(vfs)),

@@ -80,8 +80,8 @@ fn search(collection: &Collection, rows: usize, dim: usize, view: &str) {
     let _ = collection.indexes(view);
 }
 
-/// One derived file altered, its sums right: anything but a panic, and the records are what they were. Input: which file,
-/// how, then as `altered` reads it.
+/// One derived file altered, its sums right: anything but a panic, and the records are what they were. Input: which
+/// file, how, then as `altered` reads it.
 pub fn derived(bytes: &[u8]) {
     let [which, how, input @ ..] = bytes else { return };
     let (made, files) = &*MADE;

@@ -5,8 +5,8 @@ use std::fs;
 /// The endings of files; one more stands for a directory with a table.
 const ENDINGS: [&str; 7] = ["npy", "npz", "fvecs", "bvecs", "fbin", "u8bin", "i8bin"];
 
-/// A file or the table of a directory, read as `import` does: an error, or as many records as were announced, all of one
-/// width. Input: which format, then the file.
+/// A file or the table of a directory, read as `import` does: an error, or as many records as were announced, all of
+/// one width. Input: which format, then the file.
 pub fn import(bytes: &[u8]) {
     let [which, input @ ..] = bytes else { return };
     let folder = tempfile::tempdir().expect("a folder");

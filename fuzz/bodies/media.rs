@@ -12,8 +12,9 @@ pub fn audio(bytes: &[u8]) {
     assert!(summary.frames > 0 && summary.channels > 0 && summary.seconds > 0.0, "{summary:?}");
 }
 
-/// Chunks of any names, contents and claimed sizes, as RIFF, RIFX, RF64, BW64, Wave64, AIFF or AIFC: an error, or no more
-/// samples than the bytes can stand for. Input: the form, then of each chunk its name, what it claims, its length, contents.
+/// Chunks of any names, contents and claimed sizes, as RIFF, RIFX, RF64, BW64, Wave64, AIFF or AIFC: an error, or no
+/// more samples than the bytes can stand for. Input: the form, then of each chunk its name, what it claims, its length,
+/// contents.
 pub fn riff(bytes: &[u8]) {
     let [form, rest @ ..] = bytes else { return };
     let wave64 = form % 8 == 4;
@@ -105,8 +106,8 @@ pub fn checkpoint(bytes: &[u8]) {
     }
 }
 
-/// What is made of a safetensors file is what the format's own crate makes of it: nothing, or the same tensors. Headers of
-/// more than 16 MiB aside, which only the crate takes.
+/// What is made of a safetensors file is what the format's own crate makes of it: nothing, or the same tensors. Headers
+/// of more than 16 MiB aside, which only the crate takes.
 #[cfg(feature = "models")]
 fn agrees(folder: &std::path::Path, bytes: &[u8]) {
     use otolith::testing::embed::checkpoint::Weights;

@@ -33,8 +33,8 @@ pub(super) fn reseal_manifest(bytes: &mut [u8]) {
     }
 }
 
-/// Makes the sums of a segment, delete set, view or derived file right, as far as it has the shape of one; its new root,
-/// if it has a whole one's.
+/// Makes the sums of a segment, delete set, view or derived file right, as far as it has the shape of one; its new
+/// root, if it has a whole one's.
 pub(super) fn reseal_container(bytes: &mut [u8]) -> Option<Sixteen> {
     if !bytes.starts_with(&CONTAINER_MAGIC) || bytes.len() < header::BYTES {
         return None;

@@ -1,4 +1,5 @@
-//! CAF that holds samples or ADPCM, one behind the other: what a WAV would hold. What comes in packets takes a reader of its own.
+//! CAF that holds samples or ADPCM, one behind the other: what a WAV would hold. What comes in packets takes a reader
+//! of its own.
 
 use super::linear::{Linear, Number};
 use super::part::peek;
@@ -11,7 +12,8 @@ use std::ops::Range;
 /// Chunks that are walked before a file is given up: real ones have some ten.
 const CHUNKS: usize = 10_000;
 
-/// Finds the sound; `None` where it comes in packets, or nothing that could be sound comes. The inner error says what is wrong.
+/// Finds the sound; `None` where it comes in packets, or nothing that could be sound comes. The inner error says what
+/// is wrong.
 pub(super) fn find(file: &mut File, bounds: Range<u64>) -> io::Result<Option<Result<Wave, String>>> {
     let (mut at, mut description) = (bounds.start + 8, None);
     for _ in 0..CHUNKS {

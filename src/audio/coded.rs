@@ -84,8 +84,8 @@ struct Coded {
     decoder: Option<Decoder>,
     rate: u32,
     channels: usize,
-    /// Of the stream that is being read: what it promises, whether it ends without a time and has not begun, what of it is
-    /// to be heard, and that in samples: what is still to be skipped, what may still come.
+    /// Of the stream that is being read: what it promises, whether it ends without a time and has not begun, what of it
+    /// is to be heard, and that in samples: what is still to be skipped, what may still come.
     promised: Option<u64>,
     timeless: bool,
     first: bool,

@@ -14,8 +14,8 @@ const INFO: usize = 34;
 /// Smallest number of samples in a block.
 const LEAST: u16 = 16;
 
-/// The streams of a file, each as its mark, its description and its frames: what else is in front of the frames (pictures,
-/// words, tables) is left out, and cannot be damaged. The inner error says what is wrong.
+/// The streams of a file, each as its mark, its description and its frames: what else is in front of the frames
+/// (pictures, words, tables) is left out, and cannot be damaged. The inner error says what is wrong.
 pub(super) fn streams(file: File, bounds: Range<u64>) -> io::Result<Result<VecDeque<Part>, String>> {
     // Shared, since a file may hold more streams than a process may have files.
     let (file, mut parts) = (Arc::new(file), VecDeque::new());
@@ -46,8 +46,8 @@ pub(super) fn streams(file: File, bounds: Range<u64>) -> io::Result<Result<VecDe
     Ok(Ok(parts))
 }
 
-/// Some encoders state no sizes of blocks, or that of the last as the smallest. What a frame says of itself, whether they
-/// are all of one size, is what its decoder needs them to say.
+/// Some encoders state no sizes of blocks, or that of the last as the smallest. What a frame says of itself, whether
+/// they are all of one size, is what its decoder needs them to say.
 fn set_right(info: &mut [u8], frame: &[u8]) {
     let size = |bytes: &[u8]| u16::from(bytes[0]) << 8 | u16::from(bytes[1]);
     let (mut least, mut most) = (size(&info[..2]), size(&info[2..4]));

@@ -1,5 +1,5 @@
-//! MPEG audio and ADTS, frame by frame: both are frames behind each other and nothing else, so whatever is between them is
-//! looked at here: tags, rubbish, the beginning of another sound.
+//! MPEG audio and ADTS, frame by frame: both are frames behind each other and nothing else, so whatever is between them
+//! is looked at here: tags, rubbish, the beginning of another sound.
 
 use super::coded::{Fed, Stream};
 use super::part::{Part, read_up_to};
@@ -180,8 +180,8 @@ fn info(frame: &[u8], head: &Head) -> Option<Info> {
     Some(info)
 }
 
-/// Says of parts of a frame of layer 3 that have no data that they have no scale factors either: some writers of silence
-/// leave them stated, and a decoder would look for them.
+/// Says of parts of a frame of layer 3 that have no data that they have no scale factors either: some writers of
+/// silence leave them stated, and a decoder would look for them.
 fn quieten(frame: &mut [u8], head: &Head) {
     let (full, mono) = (head.samples == 1_152, head.channels == 1);
     // Bits in front of the first part, of a part, and of the field behind 12 + 9 + 8 others.
@@ -386,7 +386,8 @@ impl Frames {
         self.ahead.skip(bytes as u64);
     }
 
-    /// The file ends inside a frame: of ADTS that is a cut; MP3 is cut out of streams anywhere, its frames reach into others.
+    /// The file ends inside a frame: of ADTS that is a cut; MP3 is cut out of streams anywhere, its frames reach into
+    /// others.
     fn cut(&mut self, layer: u8) -> Result<Next> {
         match layer {
             0 => Err(Error::unusable(&self.path, format!("cut short at {:.2} s: a part of a frame", self.seconds()))),

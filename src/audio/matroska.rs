@@ -1,5 +1,5 @@
-//! How a Matroska or WebM ends, and what its sounds are called. One that was written to a pipe or while it was recorded does not say how long it is, and its
-//! reader takes the end of the file for a cut.
+//! How a Matroska or WebM ends, and what its sounds are called. One that was written to a pipe or while it was recorded
+//! does not say how long it is, and its reader takes the end of the file for a cut.
 
 use super::part::peek;
 use super::wave::big;

@@ -1,5 +1,5 @@
-//! What an MP4 says of its sound that its reader passes over or takes wrong: samples of the encoder's own, how QuickTime stores
-//! samples, what adds to AAC-LC, and what a codec is called.
+//! What an MP4 says of its sound that its reader passes over or takes wrong: samples of the encoder's own, how
+//! QuickTime stores samples, what adds to AAC-LC, and what a codec is called.
 
 use super::blocks;
 use super::coded::Stream;
@@ -113,7 +113,8 @@ fn sound(movie: &[u8], start: u64, track: &[u8], movie_ticks: Option<f64>) -> Op
     Some(sound)
 }
 
-/// Reads an edit list: one stretch of sound is what encoders note there; several are a work of art that is not followed.
+/// Reads an edit list: one stretch of sound is what encoders note there; several are a work of art that is not
+/// followed.
 fn edit(list: &[u8], movie_ticks: f64, ticks: f64, media: u64) -> Option<Heard> {
     let wide = list.first() == Some(&1);
     let entries = list.get(8..)?.chunks_exact(if wide { 20 } else { 12 }).take(word(list, 4)? as usize);

@@ -56,7 +56,8 @@ impl Opus {
     pub(super) fn decode(&mut self, packet: &[u8], into: &mut Vec<f32>) -> Result<usize, String> {
         self.decoded.resize(MAX_PACKET_SAMPLES * self.channels, 0.0);
         into.clear();
-        // Some writers end with an empty packet. Before others it stands for a lost one, which a file has no reason to hold.
+        // Some writers end with an empty packet. Before others it stands for a lost one, which a file has no reason to
+        // hold.
         if packet.is_empty() {
             self.ended = true;
             return Ok(0);

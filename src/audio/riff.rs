@@ -1,8 +1,8 @@
 //! Files of chunks: WAV (RIFF, RIFX, RF64, BW64, Wave64), AIFF and AIFC; and Sun's AU, which is a head and samples.
 //!
 //! Chunks are walked as the standards say, in any order, with the byte that fills up an odd one. No size is believed:
-//! each is held against the file. Sizes of the whole are not looked at; sound data of a size that stands for "unknown" in
-//! files written to a pipe or never finished (0, or within a few thousand of 2^31 and 2^32) end where the file ends.
+//! each is held against the file. Sizes of the whole are not looked at; sound data of a size that stands for "unknown"
+//! in files written to a pipe or never finished (0, or within a few thousand of 2^31 and 2^32) end where the file ends.
 
 use super::part::{peek, read_up_to};
 use super::source::Format;
@@ -20,7 +20,8 @@ const DESCRIPTION: usize = 512;
 /// Most bytes of zero between two chunks.
 const ZEROS: u64 = 64 << 10;
 
-/// Names that chunks have in practice, for files whose writer forgot to fill up an odd chunk or filled it up with rubbish.
+/// Names that chunks have in practice, for files whose writer forgot to fill up an odd chunk or filled it up with
+/// rubbish.
 const NAMES: [&[u8; 4]; 36] = [
     b"fmt ", b"data", b"fact", b"LIST", b"bext", b"cue ", b"smpl", b"inst", b"junk", b"JUNK", b"id3 ", b"ID3 ",
     b"iXML", b"PEAK", b"PAD ", b"FLLR", b"ds64", b"levl", b"aXML", b"chna", b"wamd", b"guan", b"cart", b"acid",
@@ -78,7 +79,8 @@ pub(super) fn recognise(head: &[u8]) -> Option<Format> {
     }
 }
 
-/// Finds the sound in a file of `length` bytes that [`recognise`] knows; without tags it is `bounds`. The inner error says what is wrong.
+/// Finds the sound in a file of `length` bytes that [`recognise`] knows; without tags it is `bounds`. The inner error
+/// says what is wrong.
 pub(super) fn find(file: &mut File, length: u64, bounds: Range<u64>) -> io::Result<Result<Wave, String>> {
     let head = peek(file, bounds.start, 12)?;
     let (start, end) = (bounds.start, bounds.end);
@@ -100,8 +102,8 @@ pub(super) fn find(file: &mut File, length: u64, bounds: Range<u64>) -> io::Resu
 }
 
 impl Walk<'_> {
-    /// The next chunk; `None` where there is none. Behind the sound (`done`) rubbish is none either; in front of it a name may
-    /// be of any bytes, and zeros that fill up more than they should are passed over.
+    /// The next chunk; `None` where there is none. Behind the sound (`done`) rubbish is none either; in front of it a
+    /// name may be of any bytes, and zeros that fill up more than they should are passed over.
     fn next(&mut self, done: bool) -> io::Result<Option<Chunk>> {
         if !done && matches!(self.form, Form::Riff { .. }) {
             let from = self.at;

@@ -8,7 +8,8 @@ use crate::store::{SectionsWriter, Segment, Snapshot, ViewFile};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Fewest records of a segment that get candidates: of fewer an exact scan takes moments, and those needed are half of them.
+/// Fewest records of a segment that get candidates: of fewer an exact scan takes moments, and those needed are half of
+/// them.
 const WORTH: u32 = 200;
 
 /// Builds candidates over each segment of enough records, where there are none yet.

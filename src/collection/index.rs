@@ -1,4 +1,5 @@
-//! Indexes of a collection: built on request, kept beside the segments, used by queries that allow an approximate answer.
+//! Indexes of a collection: built on request, kept beside the segments, used by queries that allow an approximate
+//! answer.
 
 use super::{Collection, candidates};
 use crate::error::{Error, Result};
@@ -23,8 +24,8 @@ const WORTH: u32 = 1_000;
 pub enum IndexKind {
     /// A navigable graph over plain vectors.
     Hnsw,
-    /// Plain vectors in lists, each near one centroid: built in a fraction of the time that a graph takes and in little memory, and read
-    /// from front to back, so that it suits collections larger than memory; slower to search.
+    /// Plain vectors in lists, each near one centroid: built in a fraction of the time that a graph takes and in little
+    /// memory, and read from front to back, so that it suits collections larger than memory; slower to search.
     Ivf,
     /// For records of several rows: which of them are likely to score best by MaxSim.
     Candidates,
@@ -90,32 +91,35 @@ impl FromStr for IndexKind {
 }
 
 impl Collection {
-    /// Builds an index over each segment of enough records, where there is none yet. Records that are still in the log are written
-    /// out first. Queries that ask for a [recall](crate::Query::recall) then use it: those of one row a graph, which knows the records of
-    /// exactly one row (others are scanned beside it), and those of several rows candidates.
+    /// Builds an index over each segment of enough records, where there is none yet. Records that are still in the log
+    /// are written out first. Queries that ask for a [recall](crate::Query::recall) then use it: those of one row a
+    /// graph, which knows the records of exactly one row (others are scanned beside it), and those of several rows
+    /// candidates.
     ///
-    /// It lasts as long as the segment. [`Database::compact`](crate::Database::compact) builds it again for what it wrote; when the
-    /// store by itself joins small segments or writes out the log, the new segments are scanned until this is called again.
-    /// Time, of one core, for each record of 384 numbers: some 0.4 ms ([`IndexKind::Hnsw`]) or 0.06 ms ([`IndexKind::Ivf`]), by all
-    /// threads of the rayon pool.
+    /// It lasts as long as the segment. [`Database::compact`](crate::Database::compact) builds it again for what it
+    /// wrote; when the store by itself joins small segments or writes out the log, the new segments are scanned until
+    /// this is called again. Time, of one core, for each record of 384 numbers: some 0.4 ms ([`IndexKind::Hnsw`]) or
+    /// 0.06 ms ([`IndexKind::Ivf`]), by all threads of the rayon pool.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when this kind is for other records than the view has. [`Error::NotFound`] for an unknown view,
-    /// [`Error::Corrupt`] for a damaged one, and those of flushing. An index that cannot be written is kept in memory. Damaged
-    /// records are left out.
+    /// [`Error::Invalid`] when this kind is for other records than the view has. [`Error::NotFound`] for an unknown
+    /// view, [`Error::Corrupt`] for a damaged one, and those of flushing. An index that cannot be written is kept in
+    /// memory. Damaged records are left out.
     pub fn build_index(&self, view: &str, kind: IndexKind) -> Result<Vec<IndexInfo>> {
         self.build_index_with(view, kind, &[])
     }
 
-    /// The same, measured also by these queries, given as raw rows as they would be to [`Collection::query`]. What an index measured by its records
-    /// says nothing of queries that come from elsewhere, texts that ask for pictures say: such a query is recognised and answered exactly, unless
-    /// queries like it were among those given here. Some hundred of them are enough, and other ones than will be measured with afterwards.
+    /// The same, measured also by these queries, given as raw rows as they would be to [`Collection::query`]. What an
+    /// index measured by its records says nothing of queries that come from elsewhere, texts that ask for pictures say:
+    /// such a query is recognised and answered exactly, unless queries like it were among those given here. Some
+    /// hundred of them are enough, and other ones than will be measured with afterwards.
     ///
-    /// With queries, indexes that are there are built anew. Those that a compaction builds are measured by records alone.
+    /// With queries, indexes that are there are built anew. Those that a compaction builds are measured by records
+    /// alone.
     ///
     /// # Errors
-    /// As [`Collection::build_index`]; [`Error::Mismatch`] when rows do not fit the collection, [`Error::Invalid`] when an index is for queries of one
-    /// row (in the view) and one has others, or for several and one has none.
+    /// As [`Collection::build_index`]; [`Error::Mismatch`] when rows do not fit the collection, [`Error::Invalid`] when
+    /// an index is for queries of one row (in the view) and one has others, or for several and one has none.
     pub fn build_index_with(&self, view: &str, kind: IndexKind, queries: &[Matrix]) -> Result<Vec<IndexInfo>> {
         if self.store.is_writable() {
             self.store.flush()?;
@@ -158,7 +162,8 @@ impl Collection {
         indexed
     }
 
-    /// Builds such indexes where there are none. One that cannot be built costs speed and no answer, so nobody needs to hear of it here.
+    /// Builds such indexes where there are none. One that cannot be built costs speed and no answer, so nobody needs to
+    /// hear of it here.
     pub(crate) fn index_again(&self, indexed: &[(String, IndexKind)], keep_going: &dyn Fn() -> bool) {
         for (view, kind) in indexed.iter().take_while(|_| keep_going()) {
             let _ = self.build_missing(view, *kind, &[]);

@@ -7,8 +7,8 @@ use crate::matrix::Matrix;
 /// Embeds a sound of known length window by window and gathers the rows.
 ///
 /// All windows have equally many rows (the last may have fewer), as few windows as the embedder allows: a network never
-/// sees a sliver at the end of a sound. The last also has the samples behind its last row, fewer than a hop: a network that
-/// scales by the whole of what it sees gives a short sound the rows that it gives outside otolith.
+/// sees a sliver at the end of a sound. The last also has the samples behind its last row, fewer than a hop: a network
+/// that scales by the whole of what it sees gives a short sound the rows that it gives outside otolith.
 pub(super) struct Windows<'a> {
     embedder: &'a dyn Embedder,
     whole: Loudness,

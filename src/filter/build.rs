@@ -1,5 +1,5 @@
-//! Building a [field index](super::field_index): runs of records are sorted beside each other, then the runs of each field
-//! are merged. What comes out depends on the records alone.
+//! Building a [field index](super::field_index): runs of records are sorted beside each other, then the runs of each
+//! field are merged. What comes out depends on the records alone.
 
 use super::scalar::Scalar;
 use crate::error::Result;

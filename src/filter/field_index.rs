@@ -6,8 +6,8 @@
 //! values   value entry .. value entry, texts | value entry .. | ..    of each field, by value
 //! records  numbers of 4 bytes                                         of each field, by value, then by number
 //! ```
-//! So what a comparison finds lies together, except for `!=` with its two sides. It is read where it lies: opening it takes
-//! time in proportion to the fields, a comparison to the logarithm of the values and to what it finds.
+//! So what a comparison finds lies together, except for `!=` with its two sides. It is read where it lies: opening it
+//! takes time in proportion to the fields, a comparison to the logarithm of the values and to what it finds.
 
 use super::expression::Operator;
 use super::scalar::{Exact, Scalar, Type};
@@ -19,8 +19,8 @@ use serde_json::Value;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-/// Records of a segment that is worth an index: fewer are asked in less time than its file takes to be written. Bits up to
-/// any of these numbers can be counted in 32 bits.
+/// Records of a segment that is worth an index: fewer are asked in less time than its file takes to be written. Bits up
+/// to any of these numbers can be counted in 32 bits.
 const RECORDS: RangeInclusive<u32> = 1_024..=1 << 31;
 /// Where one in so many records or fewer is found, sorting their numbers is faster than setting bits.
 const SPARSE: usize = 1_024;
@@ -44,9 +44,9 @@ struct Field {
 }
 
 impl FieldIndex {
-    /// The index of a segment: remembered, else from its file, else built where a filter was asked before, because building
-    /// takes about as long as asking each record twice. None for records in the log, for few, and where a record cannot be
-    /// read; these are asked one by one, which also tells of the damage.
+    /// The index of a segment: remembered, else from its file, else built where a filter was asked before, because
+    /// building takes about as long as asking each record twice. None for records in the log, for few, and where a
+    /// record cannot be read; these are asked one by one, which also tells of the damage.
     pub(crate) fn of(snapshot: &Snapshot, segment: &Segment) -> Option<Arc<FieldIndex>> {
         if segment.entry().is_none() || !RECORDS.contains(&segment.records()) {
             return None;

@@ -281,7 +281,8 @@ fn alone(mut operands: Vec<Expression>, chain: impl FnOnce(Vec<Expression>) -> E
     }
 }
 
-/// One list in place of several equalities of one subject: `a = 1 or a = 2` is `a in (1, 2)`, which is looked up at once.
+/// One list in place of several equalities of one subject: `a = 1 or a = 2` is `a in (1, 2)`, which is looked up at
+/// once.
 fn gather(operands: Vec<Expression>) -> Vec<Expression> {
     let mut gathered = Vec::with_capacity(operands.len());
     let mut places: HashMap<Subject, usize> = HashMap::new();

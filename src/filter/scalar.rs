@@ -3,8 +3,8 @@
 use serde_json::{Number, Value};
 use std::cmp::Ordering;
 
-/// A value of a field; `T` is how its text is held. The order among types is for sorting alone: a filter compares values
-/// of one type.
+/// A value of a field; `T` is how its text is held. The order among types is for sorting alone: a filter compares
+/// values of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Scalar<T> {
     Null,

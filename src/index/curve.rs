@@ -1,4 +1,5 @@
-//! The recall that an index measured of itself: at which setting it found how much of the exact answer, and asked by which queries.
+//! The recall that an index measured of itself: at which setting it found how much of the exact answer, and asked by
+//! which queries.
 //!
 //! A *setting* is the one knob of an index (candidates, `ef`, lists looked at); more of it never finds less. At build
 //! some records serve as queries, and their answers at each setting are compared with the exact scan's. The curve
@@ -7,8 +8,9 @@
 //! `mean ± 1.645 * deviation / sqrt(queries)` to hold it nine times of ten, and to lie above its lower end 19 times
 //! of 20. (The interval is somewhat wider: few queries that all found everything prove little.)
 //!
-//! What was measured so is true of queries like those that asked. So the questions themselves are kept: how *near* to what the index holds each
-//! was (`questions.rs`), and what was found at each setting. A query asks by its own nearness, see [`Curve::judge`].
+//! What was measured so is true of queries like those that asked. So the questions themselves are kept: how *near* to
+//! what the index holds each was (`questions.rs`), and what was found at each setting. A query asks by its own
+//! nearness, see [`Curve::judge`].
 
 use super::questions::{Asked, Questions, Signs, Verdict};
 use crate::store::layout::curve_entry;
@@ -41,9 +43,11 @@ pub enum CurveSource {
     Records,
     /// Queries that were given ([`build_index_with`](crate::Collection::build_index_with)).
     Queries,
-    /// Pieces of records, shorter or less varied than records are (of [candidates](super::Candidates)). They tell of queries like them alone.
+    /// Pieces of records, shorter or less varied than records are (of [candidates](super::Candidates)). They tell of
+    /// queries like them alone.
     Pieces,
-    /// Queries that were answered exactly as well ([`Query::recheck`](crate::Query::recheck)), since the index was loaded.
+    /// Queries that were answered exactly as well ([`Query::recheck`](crate::Query::recheck)), since the index was
+    /// loaded.
     Asked,
 }
 
@@ -92,7 +96,8 @@ impl CurveEntry {
         ((self.mean - error).max(0.0), (self.mean + error).min(1.0))
     }
 
-    /// Whether recall is so much, with confidence. Real queries have nothing to prove that others have proved, but may prove the contrary.
+    /// Whether recall is so much, with confidence. Real queries have nothing to prove that others have proved, but may
+    /// prove the contrary.
     fn promises(&self, target: f64) -> bool {
         let (low, high) = self.interval();
         match self.source {
@@ -115,7 +120,8 @@ impl CurveEntry {
 }
 
 impl Curve {
-    /// Puts what was measured in order. `compared`: comparisons of the index's own kind that a query took at each setting, in the mean.
+    /// Puts what was measured in order. `compared`: comparisons of the index's own kind that a query took at each
+    /// setting, in the mean.
     pub(crate) fn new(questions: Vec<(Questions, Vec<f64>)>) -> Curve {
         let mut questions: Vec<_> = questions.into_iter().filter(|(questions, _)| questions.tell()).collect();
         questions.sort_by_key(|(questions, _)| (questions.source, questions.k));
@@ -145,17 +151,18 @@ impl Curve {
         &self.entries
     }
 
-    /// The least setting at which recall@k is `target` or more with confidence, for the queries of every source; between two measured `k` the
-    /// larger of theirs. None when no setting reaches it, or when no `k` that large was measured.
+    /// The least setting at which recall@k is `target` or more with confidence, for the queries of every source;
+    /// between two measured `k` the larger of theirs. None when no setting reaches it, or when no `k` that large was
+    /// measured.
     pub fn setting(&self, k: u64, target: f64) -> Option<u64> {
         let reached =
             |entries: &[CurveEntry]| entries.iter().find(|entry| entry.promises(target)).map(|entry| entry.setting);
         self.around(k).map(reached).try_fold(None, |largest, setting| Some(largest.max(Some(setting?))))?
     }
 
-    /// What the questions say of a query that looks so from the index, given for each `k` measured: whether its recall at a
-    /// setting is `target`, and whether all questions together are what shows it. `may_look_again`: whether more effort may find it nearer, and was not
-    /// made yet.
+    /// What the questions say of a query that looks so from the index, given for each `k` measured: whether its recall
+    /// at a setting is `target`, and whether all questions together are what shows it. `may_look_again`: whether more
+    /// effort may find it nearer, and was not made yet.
     pub(crate) fn judge(
         &self,
         k: u64,
@@ -189,7 +196,8 @@ impl Curve {
         above.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
-    /// Comparisons that a query takes at a setting: of the nearest one measured at or above it, else of the largest in proportion.
+    /// Comparisons that a query takes at a setting: of the nearest one measured at or above it, else of the largest in
+    /// proportion.
     pub fn compared(&self, setting: u64) -> f64 {
         let above = self.entries.iter().filter(|entry| entry.setting >= setting).min_by_key(|entry| entry.setting);
         let most = self.entries.iter().max_by_key(|entry| entry.setting);
@@ -220,7 +228,8 @@ impl Curve {
             .map_or(measured, |asked| wider(asked, measured))
     }
 
-    /// What was measured of the nearest `k` on either side, or of `k` itself, by each source; nothing where one measured none that large.
+    /// What was measured of the nearest `k` on either side, or of `k` itself, by each source; nothing where one
+    /// measured none that large.
     fn around(&self, k: u64) -> impl Iterator<Item = &[CurveEntry]> {
         let sources = self.entries.chunk_by(|a, b| a.source == b.source);
         sources.flat_map(move |entries| {

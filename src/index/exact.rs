@@ -1,10 +1,10 @@
 //! Exact answers: every matching record is bounded or scored, so the answer is the reference's.
 //!
-//! Two ways lead there. [`scan`] reads the rows of the view; of each record at least its `f32` scores are computed, and the `f64`
-//! score of those that may be among the best (see [`crate::score`]). Plain vectors that are kept in [codes](super::sq8) too
-//! are bounded by these, a quarter of the bytes, and [`rescore`] scores the few that the bounds leave. Records are shared out among
-//! the threads of the caller's rayon pool, which tell each other the k-th best score so far; the answer does not depend on
-//! their number.
+//! Two ways lead there. [`scan`] reads the rows of the view; of each record at least its `f32` scores are computed, and
+//! the `f64` score of those that may be among the best (see [`crate::score`]). Plain vectors that are kept in
+//! [codes](super::sq8) too are bounded by these, a quarter of the bytes, and [`rescore`] scores the few that the bounds
+//! leave. Records are shared out among the threads of the caller's rayon pool, which tell each other the k-th best
+//! score so far; the answer does not depend on their number.
 
 use super::rows::{Place, ViewRows};
 use super::top::{Ranked, Top};

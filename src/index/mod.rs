@@ -1,8 +1,10 @@
-//! Ways of finding the best records of a view: the exact scan, over rows or over codes, and indexes that look at a part.
+//! Ways of finding the best records of a view: the exact scan, over rows or over codes, and indexes that look at a
+//! part.
 //!
-//! *Rows* are what a view makes of a record (`rows.rs`); a *place* is where a record lies in a snapshot; a *selection* is the records
-//! that a search is about. All that an index keeps on disk is derived: it may be missing or broken, which costs speed and never
-//! an answer. A record that is itself damaged is left out and named, and the others are found as if it were not there.
+//! *Rows* are what a view makes of a record (`rows.rs`); a *place* is where a record lies in a snapshot; a *selection*
+//! is the records that a search is about. All that an index keeps on disk is derived: it may be missing or broken,
+//! which costs speed and never an answer. A record that is itself damaged is left out and named, and the others are
+//! found as if it were not there.
 //!
 //! ```text
 //! selection -> [graph walk, or lists: some] -> codes: an interval each -> the few that may be best: exact scores -> hits

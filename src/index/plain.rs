@@ -68,7 +68,8 @@ pub(crate) enum Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// The positions of rows that may be the nearest ones, as many as this setting leads to; no smaller than one before.
+    /// The positions of rows that may be the nearest ones, as many as this setting leads to; no smaller than one
+    /// before.
     ///
     /// # Errors
     /// As [`PlainIndex::ask`].

@@ -1,38 +1,45 @@
 //! The queries that an index was measured by, and what they say of another one.
 //!
-//! How *near* a query is to what an index holds is one number, larger for nearer, that a search knows almost for nothing: of a graph, how like the
-//! k-th best node of a walk is; of lists and candidates, how like the centroids are. By inner product it is taken of the query's direction, by L2 it is
-//! minus a distance, so lengths of queries count where the answer depends on them. Measured on queries from elsewhere than the records (other
-//! signs, planes, cones, clusters; see `tests/recall`), it told nearly all of them from the records' own: pictures asked for by texts, say, are at 0.4
-//! where every record is above 0.7.
+//! How *near* a query is to what an index holds is one number, larger for nearer, that a search knows almost for
+//! nothing: of a graph, how like the k-th best node of a walk is; of lists and candidates, how like the centroids are.
+//! By inner product it is taken of the query's direction, by L2 it is minus a distance, so lengths of queries count
+//! where the answer depends on them. Measured on queries from elsewhere than the records (other signs, planes, cones,
+//! clusters; see `tests/recall`), it told nearly all of them from the records' own: pictures asked for by texts, say,
+//! are at 0.4 where every record is above 0.7.
 //!
-//! Lists have a second sign, their *contrast*: how much nearer the nearest centroid is than one of many. Where all are about as far, hits lie in many lists.
-//! Of candidates it is how many of a query's rows differ: one steady sound, or a row or two, tells records apart by little, so pieces of
-//! records ask as well ([`CurveSource::Pieces`]).
+//! Lists have a second sign, their *contrast*: how much nearer the nearest centroid is than one of many. Where all are
+//! about as far, hits lie in many lists. Of candidates it is how many of a query's rows differ: one steady sound, or a
+//! row or two, tells records apart by little, so pieces of records ask as well ([`CurveSource::Pieces`]).
 //!
 //! So a query is compared, sign by sign, with the questions that were about like it:
-//! - less near than any of them (by more than a share of what the last twentieth of them spreads over): nothing is known of it, and the exact scan answers;
-//! - else up to [`WINDOW`] questions next to it in this order, of those that are not far from it, tell what recall is there. Mostly what it is overall;
-//!   where it is significantly less than what is asked for, as of the few records that lie outside the crowd, more effort is made until it is not.
+//! - less near than any of them (by more than a share of what the last twentieth of them spreads over): nothing is
+//!   known of it, and the exact scan answers;
+//! - else up to [`WINDOW`] questions next to it in this order, of those that are not far from it, tell what recall is
+//!   there. Mostly what it is overall; where it is significantly less than what is asked for, as of the few records
+//!   that lie outside the crowd, more effort is made until it is not.
 //!
-//! A query that is nearer than all of them is taken for one like the nearest; one in a wide gap between them is like none.
+//! A query that is nearer than all of them is taken for one like the nearest; one in a wide gap between them is like
+//! none.
 
 use super::curve::{CurveEntry, CurveSource, error};
 use crate::score::Metric;
 
-/// Most questions that tell of a query, and fewest. With fewer the means are too rough, with more the few that are apart drown in the others.
+/// Most questions that tell of a query, and fewest. With fewer the means are too rough, with more the few that are
+/// apart drown in the others.
 const WINDOW: usize = 50;
 const FEWEST: usize = 8;
-/// Beyond the fewest only those count that are no further than this share of what nine tenths of all questions spread over.
+/// Beyond the fewest only those count that are no further than this share of what nine tenths of all questions spread
+/// over.
 const REACH: f64 = 0.125;
 /// So many times that, and a query is like none of those on either side.
 const GAP: f64 = 3.0;
-/// One part in so many of the questions, the least near ones, tells how far below them others may be: by a share of what it spreads over, all of it
-/// where a hundred questions or fewer left the edge uncertain.
+/// One part in so many of the questions, the least near ones, tells how far below them others may be: by a share of
+/// what it spreads over, all of it where a hundred questions or fewer left the edge uncertain.
 const EDGE: usize = 20;
 const BEYOND: f64 = 1.0 / 3.0;
 const CERTAIN: f64 = 100.0;
-/// So many times the setting is tried before a query that is less near than the questions is given up: a walk may have missed what is near.
+/// So many times the setting is tried before a query that is less near than the questions is given up: a walk may have
+/// missed what is near.
 const SECOND_LOOK: u64 = 4;
 
 /// What the questions of one source with one `k` found.
@@ -110,7 +117,8 @@ impl Questions {
         self.signs[0].values.len()
     }
 
-    /// Whether there are some, asked at a setting: where rows have many twins, a search may find all before it is as wide as `k`.
+    /// Whether there are some, asked at a setting: where rows have many twins, a search may find all before it is as
+    /// wide as `k`.
     pub(super) fn tell(&self) -> bool {
         self.count() > 0 && !self.settings.is_empty()
     }
@@ -172,7 +180,8 @@ impl Questions {
         let window = sign.window(value);
         let is_enough = |at: &usize| {
             let (mean, deviation) = self.mean(window.iter().map(|&question| question as usize), *at);
-            // A full window is like many others, one of which is bad by chance. A smaller one stands apart, and is the only one of its kind.
+            // A full window is like many others, one of which is bad by chance. A smaller one stands apart, and is the
+            // only one of its kind.
             let count = window.len() as f64;
             if must_prove {
                 return mean - error(deviation, count) >= target;

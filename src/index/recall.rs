@@ -1,8 +1,10 @@
-//! The recall of an index while it is in use: what it measured of itself, and what real queries found that were answered exactly as well.
+//! The recall of an index while it is in use: what it measured of itself, and what real queries found that were
+//! answered exactly as well.
 //!
-//! Records that ask stand for queries that are like records. Whether those who use the index ask so, only their queries tell. So a share of them
-//! ([`Query::recheck`](crate::Query::recheck)) is answered exactly, and what the index would have led to at each of its settings is kept beside the curve, as
-//! questions of a source of its own ([`CurveSource::Asked`]): in memory, as long as the index is.
+//! Records that ask stand for queries that are like records. Whether those who use the index ask so, only their queries
+//! tell. So a share of them ([`Query::recheck`](crate::Query::recheck)) is answered exactly, and what the index would
+//! have led to at each of its settings is kept beside the curve, as questions of a source of its own
+//! ([`CurveSource::Asked`]): in memory, as long as the index is.
 
 use super::curve::{Curve, CurveSource};
 use super::questions::{Questions, Signs};
@@ -42,7 +44,8 @@ impl Recall {
         Arc::clone(&self.curve.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether it is the turn of a query, when a share of all has one. Which they are follows no rhythm that queries could have as well.
+    /// Whether it is the turn of a query, when a share of all has one. Which they are follows no rhythm that queries
+    /// could have as well.
     pub(crate) fn is_due(&self, share: f64) -> bool {
         let word = mixed(self.asked.fetch_add(1, Ordering::Relaxed));
         ((word >> 11) as f64 / (1u64 << 53) as f64) < share

@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Numbers in a segment from which on coding them is worth it: scanning fewer takes no longer than a few files do to open.
+/// Numbers in a segment from which on coding them is worth it: scanning fewer takes no longer than a few files do to
+/// open.
 const WORTH: u64 = 1 << 16;
 
 /// The rows of one view in one snapshot, ready to be scanned.

@@ -115,7 +115,8 @@ pub(crate) fn select(snapshot: &Snapshot, filter: Option<&Filter>) -> Result<Sel
     Ok(selection)
 }
 
-/// Which records meet the filter, by their ids and the segment's field index; none where there is none that can be used.
+/// Which records meet the filter, by their ids and the segment's field index; none where there is none that can be
+/// used.
 fn look_up(snapshot: &Snapshot, part: &SegmentRef, filter: &Filter) -> Option<RoaringBitmap> {
     let (_, fields) = filter.asks();
     let index = if fields { Some(FieldIndex::of(snapshot, &part.segment)?) } else { None };

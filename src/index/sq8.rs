@@ -1,22 +1,24 @@
 //! Rows in one byte a number, and what that proves about their scores.
 //!
-//! A row `x` is kept as `scale * c`, with whole numbers `c` from -127 to 127 and `scale` the largest of `x` over 127. By cosine it
-//! is scaled to length one first. Written in the terms of [`crate::score`]'s fast values, with `d^ = scale * c`, `E = |d - d^|` and
-//! `M = |d^|`, both measured in `f64` and rounded up, and likewise `q^` and `e = |q - q^|` of the query:
+//! A row `x` is kept as `scale * c`, with whole numbers `c` from -127 to 127 and `scale` the largest of `x` over 127.
+//! By cosine it is scaled to length one first. Written in the terms of [`crate::score`]'s fast values, with `d^ = scale
+//! * c`, `E = |d - d^|` and `M = |d^|`, both measured in `f64` and rounded up, and likewise `q^` and `e = |q - q^|` of
+//! the query:
 //!
 //! ```text
 //! <q,d> = <q^,d^> + <q,d - d^> + <q - q^,d^>      so      |<q,d> - <q^,d^>| <= |q| E + e M      (Cauchy-Schwarz)
 //! ```
-//! Whatever the rounding did is in `E` and `e`: the bound is rigorous by measurement, not by a model of the data. The integer
-//! product is exact. A query is kept in two bytes a number (a row in one byte, and what that leaves over in another), so `e` is
-//! some hundred times smaller than `E`.
+//! Whatever the rounding did is in `E` and `e`: the bound is rigorous by measurement, not by a model of the data. The
+//! integer product is exact. A query is kept in two bytes a number (a row in one byte, and what that leaves over in
+//! another), so `e` is some hundred times smaller than `E`.
 //!
-//! The proof needs numbers of `f32` that were rounded by 2^-24 of themselves at most. A row of which one leaves the normal range (`scale` of rows
-//! that are tiny or huge, `|d|^2 / 2` by L2 of lengths below some 1.5e-19 or above 2.6e19) has no bound, and is always scored. Products of the
-//! query's numbers are taken in `f64`, whose range the squares of any two numbers of `f32` are far from the ends of.
+//! The proof needs numbers of `f32` that were rounded by 2^-24 of themselves at most. A row of which one leaves the
+//! normal range (`scale` of rows that are tiny or huge, `|d|^2 / 2` by L2 of lengths below some 1.5e-19 or above
+//! 2.6e19) has no bound, and is always scored. Products of the query's numbers are taken in `f64`, whose range the
+//! squares of any two numbers of `f32` are far from the ends of.
 //!
-//! So a scan reads a quarter of the bytes that the rows take, and leaves the few rows whose interval reaches the k-th best lower
-//! end to be scored exactly: the answer is the reference's.
+//! So a scan reads a quarter of the bytes that the rows take, and leaves the few rows whose interval reaches the k-th
+//! best lower end to be scored exactly: the answer is the reference's.
 
 use super::top::Score;
 use crate::kernel::{STRIDE, SignedCodes, ordered, prefetch};
@@ -57,8 +59,8 @@ impl CodeEntry {
     }
 }
 
-/// Entries as they lie in a file: all scales, then all offsets, errors, sizes. So the scales alone, which a walk needs of one row here and
-/// one there, stay in the caches.
+/// Entries as they lie in a file: all scales, then all offsets, errors, sizes. So the scales alone, which a walk needs
+/// of one row here and one there, stay in the caches.
 pub(crate) fn planes(entries: &[CodeEntry]) -> Vec<f32> {
     let plane = |of: fn(&CodeEntry) -> f32| entries.iter().map(of);
     plane(|entry| entry.scale)
@@ -104,8 +106,8 @@ pub(crate) fn encode(metric: Metric, row: &[f32], codes: &mut [u8]) -> CodeEntry
     CodeEntry { error: f32::INFINITY, ..CodeEntry::default() }
 }
 
-/// The nearest whole number to one that is not large: adding 1.5 * 2^52 leaves no room for a fraction. (A call of the library's
-/// rounding for each number would take longer than all else.)
+/// The nearest whole number to one that is not large: adding 1.5 * 2^52 leaves no room for a fraction. (A call of the
+/// library's rounding for each number would take longer than all else.)
 fn nearest(value: f64) -> f64 {
     (value + ROOM) - ROOM
 }
@@ -202,7 +204,8 @@ impl<'a> Sq8<'a> {
         CodeEntry { scale: self.scales[row], offset: self.offsets[row], error: self.errors[row], size: self.sizes[row] }
     }
 
-    /// What a product with a row is worth, whose whole numbers stand for `step`: near its score times `unit`, larger for a better one.
+    /// What a product with a row is worth, whose whole numbers stand for `step`: near its score times `unit`, larger
+    /// for a better one.
     #[inline]
     pub(crate) fn value(&self, row: usize, product: i64, step: f32, unit: f32) -> f32 {
         product as f32 * (step * self.scales[row]) + self.offsets[row] * unit
@@ -213,8 +216,8 @@ impl<'a> Sq8<'a> {
         prefetch(&self.row(row)[..self.stride.min(PREFETCHED)]);
     }
 
-    /// Of `rows` (positions, best in runs that rise; all when `None`) those that may score among the `k` best of at least `floor`, each with
-    /// the most that it can score, the best first; and the most that any other can.
+    /// Of `rows` (positions, best in runs that rise; all when `None`) those that may score among the `k` best of at
+    /// least `floor`, each with the most that it can score, the best first; and the most that any other can.
     pub(crate) fn candidates(
         &self,
         query: &Sq8Query,
@@ -348,7 +351,8 @@ impl Sq8Query {
         let largest = row.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
         let step = if largest == 0.0 { 1.0 } else { f64::from(largest) / 127.0 };
         let fine = step / 254.0;
-        // Whatever the codes are, the error is what they leave: a product that rounds otherwise than a quotient costs nothing.
+        // Whatever the codes are, the error is what they leave: a product that rounds otherwise than a quotient costs
+        // nothing.
         let (per_step, per_fine) = (1.0 / step, 1.0 / fine);
         let code = |value: f32, error: &mut f64| {
             let value = f64::from(value);
@@ -380,8 +384,9 @@ impl Sq8Query {
         (&self.high, if self.metric == Metric::L2 { (self.steps[0] * unit) as f32 } else { 1.0 })
     }
 
-    /// The coarser byte of each number, enough to find one's way by: what a whole number of it stands for and the unit of its values. The unit
-    /// is a power of two that keeps them within the range of `f32`, where the row and the records (no offset is below `offset`) are of any size.
+    /// The coarser byte of each number, enough to find one's way by: what a whole number of it stands for and the unit
+    /// of its values. The unit is a power of two that keeps them within the range of `f32`, where the row and the
+    /// records (no offset is below `offset`) are of any size.
     pub(crate) fn coarse(&self, offset: f32) -> (&SignedCodes, f32, f32) {
         if self.metric != Metric::L2 {
             return (&self.high, 1.0, 1.0);
@@ -398,8 +403,8 @@ impl Sq8Query {
         }
         let (scale, offset, size) = (f64::from(entry.scale), f64::from(entry.offset), f64::from(entry.size));
         let value = (self.steps[0] * high as f64 + self.steps[1] * low as f64) * scale + offset;
-        // Beside the bound above: the offset was rounded to `f32`; the few roundings here and the many of the reference are far
-        // below 2^-22 of the largest that its terms can be, but for squared differences of very long rows.
+        // Beside the bound above: the offset was rounded to `f32`; the few roundings here and the many of the reference
+        // are far below 2^-22 of the largest that its terms can be, but for squared differences of very long rows.
         let reach = self.norm * (size + f64::from(entry.error));
         let mut error = self.norm * f64::from(entry.error) + self.error * size + (reach - offset) / f64::from(1 << 22);
         if self.metric == Metric::L2 {

@@ -1,7 +1,7 @@
 //! Codes of one segment's plain vectors in one view, as they lie in a derived file.
 //!
-//! A row's place in the table is its *position*. A table of its own has rows in order of their records; an index has them in the
-//! order that suits it. Either serves the exact scan.
+//! A row's place in the table is its *position*. A table of its own has rows in order of their records; an index has
+//! them in the order that suits it. Either serves the exact scan.
 
 use super::one_row::Rows;
 use super::pace::Pace;
@@ -30,7 +30,8 @@ pub(crate) struct Sq8Table {
     positions: Vec<u32>,
     /// Records that have no row here: those of no rows, or more than one.
     pub(crate) others: RoaringBitmap,
-    /// Positions of rows whose codes prove nothing: a search that does not look at all codes looks at these in any case.
+    /// Positions of rows whose codes prove nothing: a search that does not look at all codes looks at these in any
+    /// case.
     pub(crate) without_bound: Vec<u32>,
     /// The least offset of all codes: by L2 it tells the longest row.
     pub(crate) least_offset: f32,

@@ -1,9 +1,10 @@
 //! The exact (erf) GELU over a slice, vectorised.
 //!
-//! `gelu(x) = x * (1 + erf(x / sqrt 2)) / 2 = (x + |x|) / 2 - g(|x|)`, where `g(t) = t * erfc(t / sqrt 2) / 2` is a bump:
-//! 0 at 0, at most 0.17, and below 1.1e-7 from 5.5 on. Approximating `g` instead of `erf` keeps the error absolute: it does
-//! not grow with `x`. `g` is a quotient of two polynomials on [0, 5.5], fitted by iteratively reweighted least squares
-//! (6.7e-9 before rounding; 2.5e-7 after, on [-6, 6]). One division and 14 multiply-adds a value, no branch, no table.
+//! `gelu(x) = x * (1 + erf(x / sqrt 2)) / 2 = (x + |x|) / 2 - g(|x|)`, where `g(t) = t * erfc(t / sqrt 2) / 2` is a
+//! bump: 0 at 0, at most 0.17, and below 1.1e-7 from 5.5 on. Approximating `g` instead of `erf` keeps the error
+//! absolute: it does not grow with `x`. `g` is a quotient of two polynomials on [0, 5.5], fitted by iteratively
+//! reweighted least squares (6.7e-9 before rounding; 2.5e-7 after, on [-6, 6]). One division and 14 multiply-adds a
+//! value, no branch, no table.
 #![allow(unsafe_code)]
 
 use super::level::Level;
@@ -56,7 +57,8 @@ fn gelu_avx2(values: &mut [f32]) {
     values.iter_mut().for_each(|value| *value = one::<true>(*value));
 }
 
-/// What the target's baseline offers. `mul_add` without such an instruction is a slow library call, so it is avoided there.
+/// What the target's baseline offers. `mul_add` without such an instruction is a slow library call, so it is avoided
+/// there.
 fn gelu_portable(values: &mut [f32]) {
     const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
     values.iter_mut().for_each(|value| *value = one::<FUSED>(*value));
@@ -69,8 +71,8 @@ fn one<const FUSED: bool>(x: f32) -> f32 {
     0.5 * (x + magnitude) - t * polynomial::<FUSED, 7>(&UPPER, t) / polynomial::<FUSED, 9>(&LOWER, t)
 }
 
-/// Multiplies every gradient by the slope of the GELU at its value: `Phi(x) + x phi(x)`, with the distribution and density
-/// of the standard normal, within 2e-6.
+/// Multiplies every gradient by the slope of the GELU at its value: `Phi(x) + x phi(x)`, with the distribution and
+/// density of the standard normal, within 2e-6.
 ///
 /// # Panics
 /// When there are not as many gradients as values.

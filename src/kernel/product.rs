@@ -58,8 +58,8 @@ impl<'a, T> Strided<'a, T> {
 
 macro_rules! define_product {
     ($name:ident, $t:ty) => {
-        /// `out = left * right`, or `out += left * right` with `accumulate`; `out` is row-major `left.rows x right.cols`.
-        /// One thread: callers share work out by rows or by items.
+        /// `out = left * right`, or `out += left * right` with `accumulate`; `out` is row-major `left.rows x
+        /// right.cols`. One thread: callers share work out by rows or by items.
         ///
         /// # Panics
         /// When the shapes do not fit each other or their slices.
@@ -78,8 +78,9 @@ macro_rules! define_product {
                 return;
             }
             let (left, right) = (left.plain(), right.plain());
-            // SAFETY: `out` holds m x n elements with strides (n, 1); `fits` has checked that the largest index of either
-            // operand is inside its slice, and its strides are at most that index or 1, and so below `isize::MAX`.
+            // SAFETY: `out` holds m x n elements with strides (n, 1); `fits` has checked that the largest index of
+            // either operand is inside its slice, and its strides are at most that index or 1, and so below
+            // `isize::MAX`.
             unsafe {
                 gemm::gemm(
                     m,

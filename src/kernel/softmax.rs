@@ -1,8 +1,8 @@
 //! Softmax of rows, vectorised.
 //!
 //! `e^x` for `x <= 0`: with `n` the nearest whole number to `x / ln 2`, `e^x = 2^n * e^r`, `|r| <= ln 2 / 2`, where the
-//! power series of `e^r` up to `r^7` is within 6e-9. `n ln 2` is subtracted in two parts, the first with zeros at its end,
-//! so that `r` is exact (Cody and Waite).
+//! power series of `e^r` up to `r^7` is within 6e-9. `n ln 2` is subtracted in two parts, the first with zeros at its
+//! end, so that `r` is exact (Cody and Waite).
 #![allow(unsafe_code)]
 
 use super::level::Level;

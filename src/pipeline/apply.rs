@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::kernel::{Strided, product};
 use crate::matrix::{Matrix, MatrixView};
 
-/// Rows of a block: enough for the products to run at full speed, few enough for 256 x 1,000 numbers to stay in the cache.
+/// Rows of a block: enough for the products to run at full speed, few enough for 256 x 1,000 numbers to stay in the
+/// cache.
 const BLOCK: usize = 256;
 
 /// The derived rows of a matrix whose dimension fits the first step.

@@ -1,9 +1,9 @@
 //! A linear map fitted by the supervised contrastive loss, on rows of labelled records.
 //!
-//! With `z` the mapped rows of a batch at length 1 and `p_ij` the softmax over `j != i` of `z_i . z_j / temperature`, the loss is
-//! minus the mean over rows and their positives of `ln p_ij`. Its gradient by the scores is `p_ij` less the share of is_positive `j`, so one
-//! step costs three products of the batch's size. Steps are Adam's (Kingma and Ba 2015), one after another on one thread:
-//! the same map for any number of threads.
+//! With `z` the mapped rows of a batch at length 1 and `p_ij` the softmax over `j != i` of `z_i . z_j / temperature`,
+//! the loss is minus the mean over rows and their positives of `ln p_ij`. Its gradient by the scores is `p_ij` less the
+//! share of is_positive `j`, so one step costs three products of the batch's size. Steps are Adam's (Kingma and Ba
+//! 2015), one after another on one thread: the same map for any number of threads.
 
 use super::Pipeline;
 use super::source::Training;

@@ -22,7 +22,8 @@ pub(super) enum Fitted {
         mean: Vec<f32>,
         factor: Vec<f32>,
     },
-    /// `(row - mean) matrix`, the matrix row-major `input x output`. Every linear map has this form however it was fitted.
+    /// `(row - mean) matrix`, the matrix row-major `input x output`. Every linear map has this form however it was
+    /// fitted.
     Linear {
         settings: Value,
         mean: Vec<f32>,

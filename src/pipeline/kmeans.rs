@@ -79,8 +79,8 @@ impl Centroids {
         self.values
     }
 
-    /// For every row the number of its nearest centroid, the first of equals; nothing when there are no centroids. On this
-    /// thread, for about [`BLOCK`] rows; `scores` is memory to be used again.
+    /// For every row the number of its nearest centroid, the first of equals; nothing when there are no centroids. On
+    /// this thread, for about [`BLOCK`] rows; `scores` is memory to be used again.
     pub(crate) fn nearest<'a>(&'a self, rows: &[f32], scores: &'a mut Vec<f32>) -> impl Iterator<Item = usize> + 'a {
         let left = Strided::new(rows, rows.len() / self.dim, self.dim);
         let right = Strided::new(&self.values, self.len(), self.dim).transposed();

@@ -1,10 +1,10 @@
 //! Linear discriminant analysis with a shrunk covariance, in double precision.
 //!
-//! The directions in which the classes' means lie apart, measured by how far the rows of one class lie apart (Fisher, *The use of
-//! multiple measurements in taxonomic problems*, 1936). With few rows the covariance within the classes is mostly chance, so it
-//! is drawn towards a multiple of the identity, `(1 - shrinkage) W + shrinkage trace(W) / d I` (Friedman, *Regularized
-//! discriminant analysis*, 1989; Ledoit and Wolf, *A well-conditioned estimator for large-dimensional covariance matrices*, 2004).
-//! Every class counts alike, however many rows it has.
+//! The directions in which the classes' means lie apart, measured by how far the rows of one class lie apart (Fisher,
+//! *The use of multiple measurements in taxonomic problems*, 1936). With few rows the covariance within the classes is
+//! mostly chance, so it is drawn towards a multiple of the identity, `(1 - shrinkage) W + shrinkage trace(W) / d I`
+//! (Friedman, *Regularized discriminant analysis*, 1989; Ledoit and Wolf, *A well-conditioned estimator for
+//! large-dimensional covariance matrices*, 2004). Every class counts alike, however many rows it has.
 
 use super::Pipeline;
 use super::pca::{SymmetricSum, largest_eigen};
@@ -23,11 +23,13 @@ struct Class {
     sum: Vec<f64>,
 }
 
-/// Mean (`d`) and matrix (`d x n`) that map a row to its discriminants, the most telling first: `keep` of them, or as many as there
-/// are, which is at most one fewer than classes. The covariance of the rows within their classes becomes the identity.
+/// Mean (`d`) and matrix (`d x n`) that map a row to its discriminants, the most telling first: `keep` of them, or as
+/// many as there are, which is at most one fewer than classes. The covariance of the rows within their classes becomes
+/// the identity.
 ///
 /// # Errors
-/// `Invalid` when there are fewer than two classes, when no class has two rows that differ, or when there are too many columns.
+/// `Invalid` when there are fewer than two classes, when no class has two rows that differ, or when there are too many
+/// columns.
 pub(super) fn fit(
     training: &Training<'_>,
     steps: &Pipeline,

@@ -1,7 +1,8 @@
 //! Principal components, in double precision.
 //!
 //! With at least as many training rows as columns: eigenvectors of the covariance, summed batch by batch. With fewer
-//! rows: eigenvectors of the rows' inner products (Gram matrix), mapped back to columns; the two agree (Turk and Pentland,
+//! rows: eigenvectors of the rows' inner products (Gram matrix), mapped back to columns; the two agree (Turk and
+//! Pentland,
 //! *Eigenfaces for recognition*, 1991), and the smaller matrix costs less.
 
 use super::Pipeline;

@@ -18,8 +18,8 @@ impl Search<'_> {
         }
     }
 
-    /// The records likely to be among the best, or why all are to be scored. Of a filtered segment as many are taken as of a whole one:
-    /// they are chosen among those that meet the filter, of which they are a larger share.
+    /// The records likely to be among the best, or why all are to be scored. Of a filtered segment as many are taken as
+    /// of a whole one: they are chosen among those that meet the filter, of which they are a larger share.
     fn estimate(&self, selected: &Selected) -> Result<(Choice, Vec<u32>), Cow<'static, str>> {
         if self.effort.is_exact() {
             return Err("exact".into());

@@ -1,5 +1,5 @@
-//! Carries out what `plan.rs` decides: looks at codes, or asks an index and checks what it led to, and gathers what may be among
-//! the best.
+//! Carries out what `plan.rs` decides: looks at codes, or asks an index and checks what it led to, and gathers what may
+//! be among the best.
 
 use super::plan::{self, Approach, Asked, Choice, Kind, Offer, Plan, SegmentPlan, Way};
 use super::{Approximation, Effort, Search};

@@ -1,5 +1,5 @@
-//! Which way each segment is searched: decided anew for every query, from what is there, what is asked, and what it costs. Nothing is
-//! read or searched here; `execute.rs` carries it out.
+//! Which way each segment is searched: decided anew for every query, from what is there, what is asked, and what it
+//! costs. Nothing is read or searched here; `execute.rs` carries it out.
 
 use super::{ByHand, Effort};
 use crate::index::Curve;
@@ -197,8 +197,8 @@ fn approach(index: usize, offer: &Offer<'_>, k: u64, asked: &Asked) -> Option<Ap
         },
         Effort::Recall(target) => offer.curve.setting(k, target)?,
     };
-    // `ef` is a number of rows, which should include the hits. With lists it is what they hold in the mean, of which few can
-    // be far less.
+    // `ef` is a number of rows, which should include the hits. With lists it is what they hold in the mean, of which
+    // few can be far less.
     let (setting, wanted) = match offer.kind {
         Kind::Hnsw => (setting.max(k), (setting / 2).max(k)),
         Kind::Ivf if asked.is_all => (setting.max(1), k),
@@ -212,8 +212,8 @@ fn approach(index: usize, offer: &Offer<'_>, k: u64, asked: &Asked) -> Option<Ap
     Some(Approach { index, setting, share, cost, recall, wanted })
 }
 
-/// Fewest of the rows looked at that are selected where so many should be, if what is selected lies here as elsewhere: four fifths, less what chance
-/// takes from a small number.
+/// Fewest of the rows looked at that are selected where so many should be, if what is selected lies here as elsewhere:
+/// four fifths, less what chance takes from a small number.
 pub(super) fn fewest(expected: f64) -> u64 {
     (0.8 * expected - 1.6 * expected.sqrt()).ceil() as u64 // none below 0
 }

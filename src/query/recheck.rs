@@ -20,7 +20,8 @@ impl Search<'_> {
         gathered.finish(|place| self.segment(place).id(place.record).ok())
     }
 
-    /// How many of the best `truth` an index leads to at each setting that it measured; `look` tells what it leads to at one.
+    /// How many of the best `truth` an index leads to at each setting that it measured; `look` tells what it leads to
+    /// at one.
     pub(super) fn led_to<E>(
         &self,
         recall: &Recall,

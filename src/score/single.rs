@@ -9,8 +9,8 @@ use crate::matrix::MatrixView;
 
 impl PreparedQuery {
     /// Scores records of one row each for a query of one row, as [`PreparedQuery::score`] does: hands `found` each
-    /// index with its outcome, once, in any order. Sums run eight side by side, and fewer records take as long as eight:
-    /// give eight or more at a time.
+    /// index with its outcome, once, in any order. Sums run eight side by side, and fewer records take as long as
+    /// eight: give eight or more at a time.
     ///
     /// # Panics
     /// When the query or a record has another number of rows, or the dimensions differ.

@@ -13,8 +13,8 @@ pub const MAJOR: u16 = 1;
 pub const MINOR: u16 = 2;
 /// Flag of a manifest: commits may stand in a log. A release that does not know logs would not see them.
 pub const HAS_LOG: u64 = 1;
-/// Flag of a manifest: collections and views may come and go in the log, and there may be any number of segments. A release
-/// that knows neither would take both for damage.
+/// Flag of a manifest: collections and views may come and go in the log, and there may be any number of segments. A
+/// release that knows neither would take both for damage.
 pub const LOGS_NAMES: u64 = 2;
 /// Flags without which a file must not be read at all, that this release knows.
 pub const KNOWN_INCOMPAT: u64 = HAS_LOG | LOGS_NAMES;

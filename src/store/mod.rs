@@ -2,9 +2,9 @@
 //!
 //! # Words
 //! A *manifest* names the files that make up the database; each *publish* writes the next one, and its number is the
-//! *generation*. A *segment* is an immutable file of records, a *delete set* says which of them are gone, a *view file* holds
-//! fitted parameters. These are the truth. *Derived rows* can be rebuilt and are worth nothing but time. A [`Version`] is one
-//! manifest with its files open; holding it *pins* them.
+//! *generation*. A *segment* is an immutable file of records, a *delete set* says which of them are gone, a *view file*
+//! holds fitted parameters. These are the truth. *Derived rows* can be rebuilt and are worth nothing but time. A
+//! [`Version`] is one manifest with its files open; holding it *pins* them.
 //!
 //! # In and out
 //! ```text
@@ -12,9 +12,9 @@
 //!                Store::flush  -> segments, delete sets, view files, then a manifest -> Version (files)
 //! Version -> CollectionVersion -> SegmentRef -> Segment -> matrix
 //! ```
-//! Every commit is atomic, and durable when it returns unless it is only [buffered](Durability). Readers, in this process and
-//! in others, see one version while the writer goes on. The bytes are specified in `storage-format.md`; [`layout`] holds the same
-//! numbers.
+//! Every commit is atomic, and durable when it returns unless it is only [buffered](Durability). Readers, in this
+//! process and in others, see one version while the writer goes on. The bytes are specified in `storage-format.md`;
+//! [`layout`] holds the same numbers.
 //!
 //! # Folders, each using only those before it
 //! - `vfs/`: file systems, real ones, one in memory, faulty ones; mapping files.
@@ -27,10 +27,11 @@
 //! - here, on top: the handle, opening, and `repair/`, which works with a handle on a new database.
 //!
 //! # Costs
-//! Opening: for each segment one open, three short reads and, from 64 KiB on, one mapping where the system grants it; no row, id or JSON is read; after a crash at most 64 MiB
-//! of log, and the matrices beside it. A commit: one write and one sync, two where a large matrix is in it, however many
-//! collections there are; commits of several threads share them. A publish: one sync for each file written and each directory touched, and two for the manifest. Finding an
-//! id: one binary search in each segment of its collection. First touch of a 64 KiB block: its CRC-32. Memory: what the log
+//! Opening: for each segment one open, three short reads and, from 64 KiB on, one mapping where the system grants it;
+//! no row, id or JSON is read; after a crash at most 64 MiB of log, and the matrices beside it. A commit: one write and
+//! one sync, two where a large matrix is in it, however many collections there are; commits of several threads share
+//! them. A publish: one sync for each file written and each directory touched, and two for the manifest. Finding an id:
+//! one binary search in each segment of its collection. First touch of a 64 KiB block: its CRC-32. Memory: what the log
 //! holds, at most twice 64 MiB.
 //!
 //! # What it does not do
@@ -137,8 +138,8 @@ impl Store {
         BulkLoad::new(&self.shared, collection)
     }
 
-    /// Copies the newest version into the directory `dir`, which must be new or empty. `progress` gets the bytes done and the bytes
-    /// in all.
+    /// Copies the newest version into the directory `dir`, which must be new or empty. `progress` gets the bytes done
+    /// and the bytes in all.
     ///
     /// # Errors
     /// Those of the copy (`upkeep/backup.rs`), and for a writable handle those of [`Store::flush`].
@@ -205,8 +206,8 @@ impl Store {
     }
 
     /// Rewrites segments in which much is deleted and joins small ones, as long as `keep_going` says so; it is asked
-    /// every few records. What was finished by then stays. Commits go on beside it. The space is back when it returns, but
-    /// for what readers have pinned.
+    /// every few records. What was finished by then stays. Commits go on beside it. The space is back when it returns,
+    /// but for what readers have pinned.
     ///
     /// # Errors
     /// As [`Store::commit`].
@@ -249,8 +250,8 @@ impl Store {
 }
 
 impl Drop for Store {
-    /// Commits are safe in the log, so what cannot be written out now will be when the database is opened again. The lock
-    /// goes now, also while snapshots live on: they read what they have pinned and write nothing any more.
+    /// Commits are safe in the log, so what cannot be written out now will be when the database is opened again. The
+    /// lock goes now, also while snapshots live on: they read what they have pinned and write nothing any more.
     fn drop(&mut self) {
         self.background.stop();
         if self.is_writable() && !std::thread::panicking() {

@@ -49,8 +49,8 @@ impl Store {
             let supported = "it for reading only".to_owned();
             return Err(Error::Version { path: path.to_path_buf(), found, supported });
         }
-        // Empty directories get lost when a database is copied, and that of derived files may have been removed by hand. Where
-        // a directory is missing with all that was in it, nothing is made better by an empty one.
+        // Empty directories get lost when a database is copied, and that of derived files may have been removed by
+        // hand. Where a directory is missing with all that was in it, nothing is made better by an empty one.
         for dir in DIRS {
             if dir == DERIVED || !manifest.kept().any(|name| name.starts_with(dir)) {
                 files.create_dir(dir)?;
@@ -88,8 +88,8 @@ impl Store {
         Store { shared: Arc::new(shared), background: Background::default() }
     }
 
-    /// Begins to write: what stood in the log goes into files, under a new manifest, before anything else happens; so no
-    /// state that was recovered is ever only in memory.
+    /// Begins to write: what stood in the log goes into files, under a new manifest, before anything else happens; so
+    /// no state that was recovered is ever only in memory.
     fn begin_writing(&self, retired: Result<()>, recovered: bool) -> Result<()> {
         let files = &self.shared.files;
         let mut writer = self.shared.writer()?;
@@ -106,8 +106,8 @@ impl Store {
 }
 
 /// Applies the log that a writer left. Everything in it is synced and read from the disk once more first: what the
-/// system remembers of it may never have got there. Also gives the segment files that it names, and a number above those that
-/// it gave.
+/// system remembers of it may never have got there. Also gives the segment files that it names, and a number above
+/// those that it gave.
 fn recover(files: &Files, access: Access, version: Version, logs: &[u64]) -> Result<(Version, BTreeSet<String>, u64)> {
     if logs.is_empty() {
         return Ok((version, BTreeSet::new(), 0));

@@ -47,7 +47,8 @@ pub struct Options {
     pub vfs: Arc<dyn Vfs>,
     /// How they are read.
     pub access: Access,
-    /// Whether to write also where locks and syncs may be worth nothing: on network file systems, FUSE and unknown ones.
+    /// Whether to write also where locks and syncs may be worth nothing: on network file systems, FUSE and unknown
+    /// ones.
     pub allow_network: bool,
     /// Sizes at which the store does something.
     pub tuning: Tuning,
@@ -79,7 +80,8 @@ pub struct Tuning {
     pub manifest_bytes: u64,
     /// Bytes of ids, fields and entries at which compaction and bulk loading end a segment, since these wait in memory.
     pub table_bytes: u64,
-    /// Whether threads of the store's own sync what has been buffered for long, and compact when there is enough to gain.
+    /// Whether threads of the store's own sync what has been buffered for long, and compact when there is enough to
+    /// gain.
     pub background: bool,
 }
 

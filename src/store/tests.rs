@@ -474,8 +474,8 @@ fn one_of_each() -> (MemoryVfs, Manifest) {
     (vfs, manifest)
 }
 
-/// Makes a database, opens it for writing again and tries something during which one operation fails, whichever: the store must write on
-/// afterwards.
+/// Makes a database, opens it for writing again and tries something during which one operation fails, whichever: the
+/// store must write on afterwards.
 fn with_each_failing_operation(make: impl Fn(&MemoryVfs), attempt: impl Fn(&Store)) {
     for fault in [Fault::Io, Fault::NoSpace] {
         for at in 0.. {

@@ -22,8 +22,8 @@ fn every_format_gives_what_another_decoder_gives() {
             }
         };
         let found = (u64::from(summary.rate), summary.channels as u64);
-        // ffmpeg leaves the encoder's padding at the end of MP4 and Ogg, which say where it begins; WebM has its own way
-        // to say so, which ours does not follow.
+        // ffmpeg leaves the encoder's padding at the end of MP4 and Ogg, which say where it begins; WebM has its own
+        // way to say so, which ours does not follow.
         let ends_as = match name.as_str() {
             "aac.m4a" | "aac96.m4a" | "odd.m4a" | "opus.mp4" | "stereo.ogg" => number("made"),
             "opus.webm" | "pipe.webm" => number("made") + 648,

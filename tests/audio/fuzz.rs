@@ -84,8 +84,8 @@ fn damaged_files_never_panic() {
     tally.check();
 }
 
-/// Damage in Ogg that hides behind right page checksums, as only a hostile file has it: it reaches the codec, which does
-/// panic on some of it.
+/// Damage in Ogg that hides behind right page checksums, as only a hostile file has it: it reaches the codec, which
+/// does panic on some of it.
 #[test]
 fn hostile_files_with_right_checksums_never_panic() {
     let folder = tempdir().unwrap();

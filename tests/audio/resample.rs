@@ -45,7 +45,8 @@ fn every_reference_signal_is_within_60_decibels() {
 
 #[test]
 fn a_sound_in_pieces_gives_the_same_samples_as_in_one_go() {
-    // The decoder's blocks cut the sound anywhere: a WAV of 7 channels is read in other pieces than one of a single one.
+    // The decoder's blocks cut the sound anywhere: a WAV of 7 channels is read in other pieces than one of a single
+    // one.
     let folder = tempdir().unwrap();
     let [one, seven] = ["one.wav", "seven.wav"].map(|name| folder.path().join(name));
     for rate in [8_000, 44_100, 48_000, 44_101] {

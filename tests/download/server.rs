@@ -1,4 +1,5 @@
-//! A server on a loopback address that the test tells what to answer, request by request, and that remembers what it was asked.
+//! A server on a loopback address that the test tells what to answer, request by request, and that remembers what it
+//! was asked.
 
 use otolith::download::Retries;
 use std::io::{BufRead, BufReader, Write};

@@ -15,8 +15,8 @@ pub(crate) struct Damaged {
     pub(crate) vfs: MemoryVfs,
     /// What it holds, and before that what it held after each commit.
     pub(crate) states: Vec<State>,
-    /// Where the last commit went in files that were there before it. No later byte vouches for these, so damage in them
-    /// looks as if that commit had been cut off.
+    /// Where the last commit went in files that were there before it. No later byte vouches for these, so damage in
+    /// them looks as if that commit had been cut off.
     last: HashMap<PathBuf, Range<usize>>,
     /// The same for all commits since the last publish: what is cut off a log was never there.
     pub(crate) logged: HashMap<PathBuf, Range<usize>>,

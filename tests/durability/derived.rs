@@ -1,5 +1,5 @@
-//! What is made of the records and can be made again: codes, graphs, lists, candidates, fields in columns, rows of views. Whatever happens
-//! to these files, answers stay what they are.
+//! What is made of the records and can be made again: codes, graphs, lists, candidates, fields in columns, rows of
+//! views. Whatever happens to these files, answers stay what they are.
 
 use crate::damaged::is_derived;
 use otolith::IndexKind;
@@ -180,7 +180,8 @@ fn told(hits: &Hits) -> Vec<(String, u64)> {
     hits.iter().map(|hit| (hit.id.clone(), hit.score.to_bits())).collect()
 }
 
-/// Asks everything of one collection; what is wrong, in words. The second number is how many approximate answers there were.
+/// Asks everything of one collection; what is wrong, in words. The second number is how many approximate answers there
+/// were.
 fn check(db: &Database, subject: &Subject) -> std::result::Result<usize, String> {
     let text = |error: otolith::Error| error.to_string();
     let collection = db.collection(subject.name).map_err(text)?;

@@ -37,8 +37,8 @@ fn everything() -> Script {
     Script { calls, tuning: tuning(1_000), again: true }
 }
 
-/// Large matrices that wait for a sync, before everything that writes out. No commit but the one that is meant to is too long
-/// for the log.
+/// Large matrices that wait for a sync, before everything that writes out. No commit but the one that is meant to is
+/// too long for the log.
 fn waiting() -> Script {
     let large = |id: &str, version| buffered([upsert("c", &[id], version)]);
     let names: Vec<String> = (0..40).map(|n| format!("{n}")).collect();
@@ -200,8 +200,8 @@ fn run(script: &Script, fault: Fault, at: u64, for_good: bool, tried: &Tried) ->
         "{}: a commit is acknowledged",
         what()
     );
-    // A failure to read leaves nothing on the disk that other runs do not, if all is well after it: so only some of these are cut.
-    // Where nothing was refused the other test has looked.
+    // A failure to read leaves nothing on the disk that other runs do not, if all is well after it: so only some of
+    // these are cut. Where nothing was refused the other test has looked.
     let reading = matches!(
         run.vfs.fired(),
         Some("read_at" | "map" | "open" | "open_dir" | "bytes" | "list" | "find" | "identity" | "try_lock")

@@ -1,21 +1,22 @@
-//! The promise of the store: what was acknowledged is there after any crash, a batch is all there or not at all, and damage
-//! is named, never guessed around.
+//! The promise of the store: what was acknowledged is there after any crash, a batch is all there or not at all, and
+//! damage is named, never guessed around.
 //!
-//! - `power_cut`: the power is cut after every operation on the file system, over every short sequence of API calls and a
-//!   long one; every file system that the cut can leave must open and hold the commits in order, up to a last one that is
-//!   not older than the last acknowledged as durable.
+//! - `power_cut`: the power is cut after every operation on the file system, over every short sequence of API calls and
+//!   a long one; every file system that the cut can leave must open and hold the commits in order, up to a last one
+//!   that is not older than the last acknowledged as durable.
 //! - `io_error_nth`: the n-th operation fails, for every n and in every way.
 //! - `kill9`: a real process on a real disk is killed at random moments.
-//! - `bit_flip`, `truncate`: every byte of a small database gets a bit flipped; files are cut, swapped, zeroed, replaced.
+//! - `bit_flip`, `truncate`: every byte of a small database gets a bit flipped; files are cut, swapped, zeroed,
+//!   replaced.
 //! - `derived`: the same is done to files that can be made again, and every answer stays what it is.
 //! - `full_disk`: a small file system is filled.
 //! - `moves`: directories are moved, replaced, emptied, restored and linked under a writer at work.
 //! - `model`: random histories, crashes among them, against maps in memory.
 //! - `readers`: processes read while another writes and compacts.
 //!
-//! Lines `figure NAME = VALUE UNIT` say how much was tried. The whole of it is tried with the engine alone:
-//! `cargo test --release -p otolith --test durability -- --nocapture`. Beside the models, as part of
-//! all tests, and in a debug build a twentieth is tried. `OTOLITH_NIGHTLY=1` asks for the long run, about an hour on two cores.
+//! Lines `figure NAME = VALUE UNIT` say how much was tried. The whole of it is tried with the engine alone: `cargo test
+//! --release -p otolith --test durability -- --nocapture`. Beside the models, as part of all tests, and in a debug
+//! build a twentieth is tried. `OTOLITH_NIGHTLY=1` asks for the long run, about an hour on two cores.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 

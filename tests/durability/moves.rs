@@ -1,7 +1,7 @@
 //! Somebody moves, replaces, empties and links directories under a writer at work.
 //!
-//! A handle is bound to the directory that it has opened. So what it acknowledges is found there, wherever that is by then, or it
-//! says that it stops; and whatever else lies in its way keeps every byte.
+//! A handle is bound to the directory that it has opened. So what it acknowledges is found there, wherever that is by
+//! then, or it says that it stops; and whatever else lies in its way keeps every byte.
 
 use crate::oracle::{self, History, State, create, create_view, delete, upsert};
 use otolith::Error;

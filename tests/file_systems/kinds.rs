@@ -165,7 +165,8 @@ fn whatever_has_the_name_of_a_file_nothing_waits_for_it_and_nothing_goes_through
             let told = use_it(&db, folder.path());
             let truth = whole.contains_key(name) && name != Path::new("LOCK") && name != Path::new("RESERVE");
             let file = name.file_name().unwrap().to_str().unwrap();
-            // The manifest before the newest is looked at by verify alone, and derived files by nobody but verify and repair.
+            // The manifest before the newest is looked at by verify alone, and derived files by nobody but verify and
+            // repair.
             assert!(!truth || told.iter().any(|told| told.contains(file)), "{what}: nothing names it: {told:#?}");
 
             match Database::open(&db) {

@@ -1,4 +1,5 @@
-//! Recall while records come and go: deleted, replaced, compacted, in several segments, in the log, of no row and of two.
+//! Recall while records come and go: deleted, replaced, compacted, in several segments, in the log, of no row and of
+//! two.
 
 use super::numbers::{Random, Rows};
 use super::sets::{clustered, even};
@@ -98,8 +99,8 @@ fn a_compaction_builds_again_the_indexes_of_each_view_that_had_one_unless_it_is_
     assert_eq!(indexed(&world, "raw"), [2_000], "nothing was rewritten, and nothing built");
 }
 
-/// Three segments, two of them with a graph, records of no row and of two among them, a tenth deleted, a fifth replaced since, and
-/// 300 in the log. Gives the numbers of those deleted.
+/// Three segments, two of them with a graph, records of no row and of two among them, a tenth deleted, a fifth replaced
+/// since, and 300 in the log. Gives the numbers of those deleted.
 fn mixed(pool: &Rows) -> (World, BTreeSet<usize>) {
     let world = World::new(DIM, Metric::Cosine);
     let with_rows = |number: usize| match number % 50 {

@@ -1,5 +1,5 @@
-//! Filtered queries: the exact answer is the one of filtering all, an approximate one has the recall that was asked for, and
-//! neither is ever shorter than what there is.
+//! Filtered queries: the exact answer is the one of filtering all, an approximate one has the recall that was asked
+//! for, and neither is ever shorter than what there is.
 
 use super::numbers::Rows;
 use super::sets::clustered;

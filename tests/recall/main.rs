@@ -1,15 +1,15 @@
-//! The promise of `Query::recall`: who asks for a share of the exact answer gets it, whatever the vectors are like, whatever
-//! is filtered, deleted, replaced or not yet indexed.
+//! The promise of `Query::recall`: who asks for a share of the exact answer gets it, whatever the vectors are like,
+//! whatever is filtered, deleted, replaced or not yet indexed.
 //!
-//! - `targets`: 0.9, 0.95 and 0.99 on ten sets of vectors (`sets`), by queries that are no records; 0.8 to 1 on ten more (`strangers`), whose
-//!   queries come from elsewhere than the records.
+//! - `targets`: 0.9, 0.95 and 0.99 on ten sets of vectors (`sets`), by queries that are no records; 0.8 to 1 on ten
+//!   more (`strangers`), whose queries come from elsewhere than the records.
 //! - `filters`: selectivities from nothing to everything, and a filter that keeps what lies far from the query.
 //! - `changes`: rounds of deleting and inserting, several segments, records in the log, records of no row and of two.
 //!
 //! `cargo test --release -p otolith --test recall -- --nocapture` prints a line `figure NAME = VALUE UNIT` for each
-//! thing measured. Latencies are told, not judged. By default sets are small; `OTOLITH_NIGHTLY=1` asks for their full sizes,
-//! some minutes on two cores. Real vectors are looked for in `../shared/vectors`. Those of sounds come from a database of log-mel frames
-//! that `OTOLITH_ESC50_DB` names, as these leave it:
+//! thing measured. Latencies are told, not judged. By default sets are small; `OTOLITH_NIGHTLY=1` asks for their full
+//! sizes, some minutes on two cores. Real vectors are looked for in `../shared/vectors`. Those of sounds come from a
+//! database of log-mel frames that `OTOLITH_ESC50_DB` names, as these leave it:
 //!
 //! ```text
 //! otolith compare --data ESC-50 --db DIR --arms maxsim

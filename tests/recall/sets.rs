@@ -1,6 +1,6 @@
-//! Ten sets of vectors: real ones, as they are and changed; sounds in three views; drawn ones of the kinds that graphs find
-//! hard. Queries are drawn as the records are, and are none of them. A set is made in full size or small; there is none where what
-//! it is made of is not there.
+//! Ten sets of vectors: real ones, as they are and changed; sounds in three views; drawn ones of the kinds that graphs
+//! find hard. Queries are drawn as the records are, and are none of them. A set is made in full size or small; there is
+//! none where what it is made of is not there.
 
 use super::numbers::{Random, Rows, normalise, read_halves};
 use otolith::{Database, Metric};

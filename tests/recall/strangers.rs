@@ -1,5 +1,5 @@
-//! Ten sets whose queries come from elsewhere than the records: what an index measured by its own records says nothing of them.
-//! For candidates eight rows together are a record.
+//! Ten sets whose queries come from elsewhere than the records: what an index measured by its own records says nothing
+//! of them. For candidates eight rows together are a record.
 
 use super::numbers::{Random, Rows, normalise};
 use super::sets::Set;
@@ -64,7 +64,8 @@ pub(super) fn other_plane() -> Set {
     Set { name: "other_plane", metric: Metric::L2, records, queries }
 }
 
-/// As texts ask for pictures: each kind of vector in a cone of its own, and what they have in common along a few directions.
+/// As texts ask for pictures: each kind of vector in a cone of its own, and what they have in common along a few
+/// directions.
 pub(super) fn modality_gap() -> Set {
     let mut random = Random::new(103);
     let (of_records, of_queries) = (random.normals(DIM), random.normals(DIM));

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Numbers of the records that the database holds: 0 to 9 in a segment, 10 to 19 in the log, of which 3 replaces one in the
-/// segment; 5 and 12 were deleted.
+/// Numbers of the records that the database holds: 0 to 9 in a segment, 10 to 19 in the log, of which 3 replaces one in
+/// the segment; 5 and 12 were deleted.
 fn numbers() -> Vec<usize> {
     (0..20).filter(|n| ![5, 12].contains(n)).collect()
 }

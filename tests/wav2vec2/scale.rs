@@ -1,5 +1,5 @@
-//! A convolution encoder of true size (7 layers of 512 channels) whose weights are computed, not stored: the recipe is in
-//! `tests/data/wav2vec2/conv_scale/make.py`.
+//! A convolution encoder of true size (7 layers of 512 channels) whose weights are computed, not stored: the recipe is
+//! in `tests/data/wav2vec2/conv_scale/make.py`.
 
 use candle_core::{Device, Tensor};
 use std::collections::HashMap;

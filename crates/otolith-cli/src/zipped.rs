@@ -1,5 +1,5 @@
-//! An entry of a zip archive, unpacked and summed while it is read. The `zip` crate reads the directory; inflating is `flate2`'s.
-//! Each entry is read through a handle of its own, so that entries stream whatever the archive's size.
+//! An entry of a zip archive, unpacked and summed while it is read. The `zip` crate reads the directory; inflating is
+//! `flate2`'s. Each entry is read through a handle of its own, so that entries stream whatever the archive's size.
 
 use otolith::outside;
 use otolith::{Error, Result};
@@ -53,8 +53,8 @@ const SUSPECT_BYTES: u64 = 1 << 30;
 /// Unpacked bytes for each packed one that numbers worth keeping do not reach: zeros make a thousand of one.
 const SUSPECT_RATIO: u64 = 200;
 
-/// Refuses an archive that would unpack to a multiple of itself that nobody would have packed on purpose, before it is unpacked; why, in
-/// words.
+/// Refuses an archive that would unpack to a multiple of itself that nobody would have packed on purpose, before it is
+/// unpacked; why, in words.
 pub(crate) fn check_ratio(packed: u64, unpacked: u64) -> Result<(), String> {
     if unpacked < SUSPECT_BYTES || unpacked / SUSPECT_RATIO <= packed {
         return Ok(());

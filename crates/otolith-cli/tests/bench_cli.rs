@@ -1,4 +1,5 @@
-//! `bench` and `index`, run as a user runs them: recall and speed of every way on files of one's own, indexes made and listed.
+//! `bench` and `index`, run as a user runs them: recall and speed of every way on files of one's own, indexes made and
+//! listed.
 #![allow(clippy::unwrap_used)]
 
 mod common;

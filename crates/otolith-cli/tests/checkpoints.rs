@@ -1,5 +1,5 @@
-//! The binary on wav2vec2 and HuBERT checkpoints: `embed` gives the reference's rows, and every command that takes a model
-//! works with each kind of checkpoint.
+//! The binary on wav2vec2 and HuBERT checkpoints: `embed` gives the reference's rows, and every command that takes a
+//! model works with each kind of checkpoint.
 //!
 //! The fixtures are those of `tests/wav2vec2.rs`; the complete set beside the checkout is used where it is.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]

@@ -10,8 +10,8 @@ fn shell_lines(page: &str) -> Vec<String> {
     blocks.flat_map(|block| block.replace("\\\n", " ").lines().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
-/// The commands of a line, each as its words: quotes are opened, what stands behind `#` is a remark, and `;`, `&&`, `|` and `>` end a
-/// command.
+/// The commands of a line, each as its words: quotes are opened, what stands behind `#` is a remark, and `;`, `&&`, `|`
+/// and `>` end a command.
 fn commands(line: &str) -> Vec<Vec<String>> {
     let (mut all, mut words, mut word, mut quote) = (Vec::new(), Vec::new(), None::<String>, None);
     for c in line.chars() {

@@ -1,5 +1,5 @@
-//! Data in and out, by the binary as a user runs it: every format gives back the bits it was given, files that are cut off
-//! or lie are refused with the place, memory stays bounded, and what was imported before a failure stays.
+//! Data in and out, by the binary as a user runs it: every format gives back the bits it was given, files that are cut
+//! off or lie are refused with the place, memory stays bounded, and what was imported before a failure stays.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -7,8 +7,8 @@ use common::{error, json, run, text, write_wav};
 use std::f32::consts::TAU;
 use std::path::Path;
 
-/// Two kinds of sound that differ in how fast they pulse, each at pitches that say nothing of the kind. The first three, which get
-/// labels, have the lowest, the highest and one between: the others lie within what they cover.
+/// Two kinds of sound that differ in how fast they pulse, each at pitches that say nothing of the kind. The first
+/// three, which get labels, have the lowest, the highest and one between: the others lie within what they cover.
 fn recordings(folder: &Path, count: usize) {
     for number in 0..count {
         for (kind, rate) in [("slow", 3.0), ("fast", 17.0)] {

@@ -1,5 +1,5 @@
-//! Real recordings in every format go into a database, and each lossy version's nearest neighbour is another version of the
-//! same recording. The recordings lie beside the checkout; without them nothing is tested.
+//! Real recordings in every format go into a database, and each lossy version's nearest neighbour is another version of
+//! the same recording. The recordings lie beside the checkout; without them nothing is tested.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;

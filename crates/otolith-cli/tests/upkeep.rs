@@ -10,7 +10,8 @@ use std::path::Path;
 
 const DIM: usize = 50;
 
-/// Twelve records of 4 rows, of which three are replaced and two deleted, each in a commit of its own; and one elsewhere.
+/// Twelve records of 4 rows, of which three are replaced and two deleted, each in a commit of its own; and one
+/// elsewhere.
 fn database(path: &Path) -> Database {
     let db = Database::open(path).unwrap();
     let clips = db.create_collection("clips", Schema::new(DIM)).unwrap();

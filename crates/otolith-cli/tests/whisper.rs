@@ -1,7 +1,8 @@
-//! The promise: Whisper checkpoints give the rows that the original implementation gives, through the same trait and the
-//! same commands as any other model.
+//! The promise: Whisper checkpoints give the rows that the original implementation gives, through the same trait and
+//! the same commands as any other model.
 //!
-//! The fixtures in `tests/data/whisper` are small random checkpoints with the reference's outputs (`make.py` there made them).
+//! The fixtures in `tests/data/whisper` are small random checkpoints with the reference's outputs (`make.py` there made
+//! them).
 #![cfg(feature = "whisper")]
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 

@@ -1,10 +1,10 @@
 //! otolith as one engine among others: answers the requests by which a comparison of engines drives each of them.
 //!
-//! Requests come on stdin, a JSON object a line; each answer is a JSON object on a line of stdout, and behind it as many
-//! raw bytes as its `bytes` says. `build` puts an array (`.npy`: n x d vectors, or n x rows x d matrices, `f32` or `f16`)
-//! into a new database, `open` opens what is there, `params` lists search settings from the fastest to the most accurate,
-//! `run` searches one query after another on one thread and times nothing but [`otolith::Query::run`]. The argument says
-//! by which way is searched: `hnsw` (the default), `ivf`, or `exact`.
+//! Requests come on stdin, a JSON object a line; each answer is a JSON object on a line of stdout, and behind it as
+//! many raw bytes as its `bytes` says. `build` puts an array (`.npy`: n x d vectors, or n x rows x d matrices, `f32` or
+//! `f16`) into a new database, `open` opens what is there, `params` lists search settings from the fastest to the most
+//! accurate, `run` searches one query after another on one thread and times nothing but [`otolith::Query::run`]. The
+//! argument says by which way is searched: `hnsw` (the default), `ivf`, or `exact`.
 //!
 //! ```text
 //! cargo build --release --example peer_driver

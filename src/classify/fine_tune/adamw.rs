@@ -36,8 +36,8 @@ pub struct Moments {
 }
 
 impl AdamW {
-    /// Moves every parameter that has a gradient, all gradients multiplied by `scale` first. A parameter without one is left
-    /// alone: it does not decay, and its count of steps stays (LayerDrop).
+    /// Moves every parameter that has a gradient, all gradients multiplied by `scale` first. A parameter without one is
+    /// left alone: it does not decay, and its count of steps stays (LayerDrop).
     ///
     /// # Errors
     /// None that could be expected.

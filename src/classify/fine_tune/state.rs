@@ -1,4 +1,5 @@
-//! What a run needs to go on after it was interrupted: a checkpoint folder with the optimiser's state beside the network.
+//! What a run needs to go on after it was interrupted: a checkpoint folder with the optimiser's state beside the
+//! network.
 
 use super::adamw::Moments;
 use super::step::{Optimiser, internal};

@@ -116,8 +116,8 @@ impl Optimiser {
     }
 }
 
-/// Gradients of the mean cross-entropy of several batches, each in shards: the mean of the batches' means. `noise` makes the
-/// noise of a shard of a batch.
+/// Gradients of the mean cross-entropy of several batches, each in shards: the mean of the batches' means. `noise`
+/// makes the noise of a shard of a batch.
 ///
 /// # Errors
 /// Those of [`Trainable::logits`].

@@ -18,8 +18,8 @@ type Archive = ZipArchive<BufReader<File>>;
 /// Every tensor of the state dictionary.
 ///
 /// # Errors
-/// [`Error::Io`] when the file cannot be read, [`Error::Unusable`] when it is not such an archive, when its pickle holds
-/// anything but tensors, or a tensor reaches outside its storage.
+/// [`Error::Io`] when the file cannot be read, [`Error::Unusable`] when it is not such an archive, when its pickle
+/// holds anything but tensors, or a tensor reaches outside its storage.
 pub(super) fn index(path: &Path) -> Result<Vec<(String, Place)>> {
     let refuse = |why: String| Error::unusable(path, why);
     let file = outside::open(path)?;

@@ -4,8 +4,8 @@ use crate::error::{Error, Result};
 use serde_json::Value;
 use std::path::Path;
 
-/// Largest width or count that is accepted, some 30 times that of the largest published model: 30 seconds of rows so wide
-/// take 400 MB.
+/// Largest width or count that is accepted, some 30 times that of the largest published model: 30 seconds of rows so
+/// wide take 400 MB.
 const LARGEST: u64 = 1 << 16;
 
 /// Widest convolution kernel of the feature encoder; published models have 10. Its square is the size of a covariance.
@@ -14,18 +14,19 @@ const KERNEL: u64 = 1_024;
 /// Most convolution layers; published models have 7.
 const CONV_LAYERS: usize = 64;
 
-/// Most samples that two frames may see; published models have 720. A window of 1,500 frames of half as many samples each takes
-/// 200 MB.
+/// Most samples that two frames may see; published models have 720. A window of 1,500 frames of half as many samples
+/// each takes 200 MB.
 const SPAN: usize = 1 << 16;
 
-/// Most numbers between two convolutions while a block of frames goes through them: 1 GiB. Published models have 2 million.
+/// Most numbers between two convolutions while a block of frames goes through them: 1 GiB. Published models have 2
+/// million.
 const ACTIVATIONS: usize = 1 << 28;
 
 /// Most numbers in the tensors that the rows need, twice those of the largest published model: 16 GiB.
 const PARAMETERS: u64 = 1 << 32;
 
-/// Frames that go through the convolutions at once: as fast as any number from 32 to 256, and bounds the memory of a clip (12 MB
-/// of activations at 512 channels).
+/// Frames that go through the convolutions at once: as fast as any number from 32 to 256, and bounds the memory of a
+/// clip (12 MB of activations at 512 channels).
 pub(in crate::embed) const BLOCK: usize = 64;
 
 /// Which architecture the checkpoint was saved from. Both compute the same; a few switches exist for HuBERT only.

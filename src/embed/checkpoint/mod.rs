@@ -1,13 +1,13 @@
-//! Model checkpoints in the common layout of the wav2vec2 family: a folder with `config.json`, `processor_config.json` or
-//! `preprocessor_config.json`, and weights.
+//! Model checkpoints in the common layout of the wav2vec2 family: a folder with `config.json`, `processor_config.json`
+//! or `preprocessor_config.json`, and weights.
 //!
 //! [`Config`] and [`Preprocessor`] are what the JSON files say, checked; [`Weights`] finds tensors by name in
-//! `model.safetensors`, its shards, or `pytorch_model.bin`, and hands them out as `f32`. Opening reads headers only (a few
-//! hundred kilobytes); each tensor is read when it is asked for, so what is not needed costs nothing.
+//! `model.safetensors`, its shards, or `pytorch_model.bin`, and hands them out as `f32`. Opening reads headers only (a
+//! few hundred kilobytes); each tensor is read when it is asked for, so what is not needed costs nothing.
 //!
 //! Nothing in a checkpoint is trusted: no code in a pickle is ever run (an allow-list of callables is *recognised*,
-//! everything else refused), only regular files are opened, none is mapped, every size is checked against the length of its file
-//! and against the configuration before memory is taken.
+//! everything else refused), only regular files are opened, none is mapped, every size is checked against the length of
+//! its file and against the configuration before memory is taken.
 
 mod archive;
 mod config;
@@ -94,7 +94,8 @@ fn is_there(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-/// What a file that cannot be read is in truth, told by its first bytes: what people often have in place of a model's file.
+/// What a file that cannot be read is in truth, told by its first bytes: what people often have in place of a model's
+/// file.
 fn instead(head: &[u8]) -> Option<&'static str> {
     let begins = |with: &[u8]| head.starts_with(with);
     let text = head.trim_ascii_start();

@@ -1,16 +1,17 @@
 //! A reader for the pickles inside `pytorch_model.bin`, which recognises a state dictionary and refuses all else.
 //!
 //! A pickle is a program for a stack machine. Of its instructions those are followed that a dictionary of tensors needs
-//! (protocol 2), and of everything it may call four names are known: the ordered dictionary, the builders of tensors and of
-//! parameters, which are tensors to be trained, and the typed storages. Nothing is ever called: they are only recognised. Compound values live in tables and are referred to
-//! by number, so no input can nest, repeat or loop its way to deep recursion or to more memory than a fixed multiple of
-//! its own length.
+//! (protocol 2), and of everything it may call four names are known: the ordered dictionary, the builders of tensors
+//! and of parameters, which are tensors to be trained, and the typed storages. Nothing is ever called: they are only
+//! recognised. Compound values live in tables and are referred to by number, so no input can nest, repeat or loop its
+//! way to deep recursion or to more memory than a fixed multiple of its own length.
 
 use super::weights::Dtype;
 use crate::matrix::Precision;
 use std::collections::HashMap;
 
-/// Longest text that is read: names of tensors stay below 100 bytes. Names are copied for each use, so they must be short.
+/// Longest text that is read: names of tensors stay below 100 bytes. Names are copied for each use, so they must be
+/// short.
 const TEXT_BYTES: usize = 1_024;
 
 /// Most axes of a tensor; those of the family have up to 3.

@@ -1,5 +1,5 @@
-//! How samples are prepared: a section of `processor_config.json`, as transformers 5 writes it, or else `preprocessor_config.json`,
-//! as those before did. Both may be absent.
+//! How samples are prepared: a section of `processor_config.json`, as transformers 5 writes it, or else
+//! `preprocessor_config.json`, as those before did. Both may be absent.
 
 use super::{is_there, read_json};
 use crate::error::{Error, Result};
@@ -21,8 +21,8 @@ pub struct Preprocessor {
 }
 
 impl Preprocessor {
-    /// Reads and checks what a checkpoint folder says, or takes the original's defaults (16 kHz, normalised, no mask) when it
-    /// says nothing.
+    /// Reads and checks what a checkpoint folder says, or takes the original's defaults (16 kHz, normalised, no mask)
+    /// when it says nothing.
     ///
     /// # Errors
     /// [`Error::Io`] when a file exists and cannot be read, [`Error::Unusable`] when a field is malformed.
@@ -31,8 +31,8 @@ impl Preprocessor {
         Preprocessor::from_json(&path, &json)
     }
 
-    /// What a checkpoint folder says, as it is, and in which file. The section of `processor_config.json` goes before the file
-    /// of its own, as it does in the original.
+    /// What a checkpoint folder says, as it is, and in which file. The section of `processor_config.json` goes before
+    /// the file of its own, as it does in the original.
     pub(in crate::embed) fn find(dir: &Path) -> Result<Option<(PathBuf, Value)>> {
         let (all, own) = (dir.join("processor_config.json"), dir.join("preprocessor_config.json"));
         if is_there(&all) {

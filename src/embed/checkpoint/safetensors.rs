@@ -1,7 +1,7 @@
 //! The safetensors format: 8 bytes of header length, a JSON header of names to type, shape and range, then the bytes.
 //!
-//! The header is judged by the format's own crate: every range has the size that type and shape say, and the ranges lie end
-//! to end. That the last one ends with the file is checked here, where the length is known without reading it all.
+//! The header is judged by the format's own crate: every range has the size that type and shape say, and the ranges lie
+//! end to end. That the last one ends with the file is checked here, where the length is known without reading it all.
 
 use super::weights::{Dtype, Origin, Place, row_major};
 use super::{JSON_BYTES, instead};
@@ -12,8 +12,8 @@ use ::safetensors::tensor::{Dtype as Stored, Metadata};
 /// Every tensor that the header names.
 ///
 /// # Errors
-/// [`Error::Io`] when the file cannot be read, [`Error::Unusable`] when its header is not one, or the tensors are not all of
-/// the file and nothing else.
+/// [`Error::Io`] when the file cannot be read, [`Error::Unusable`] when its header is not one, or the tensors are not
+/// all of the file and nothing else.
 pub(super) fn index(file: &Origin) -> Result<Vec<(String, Place)>> {
     let refuse = |why: String| Error::unusable(file.path(), format!("not whole safetensors: {why}"));
     let length = file.length()?;

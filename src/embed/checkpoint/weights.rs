@@ -150,8 +150,9 @@ pub struct Weights {
 
 impl Weights {
     /// Finds the weights in a folder: the first of `model.safetensors`, `model.safetensors.index.json`,
-    /// `pytorch_model.bin` and `pytorch_model.bin.index.json`. Names lose `prefix` and the point behind it, and the newer names of the
-    /// weight norm (`parametrizations.weight.original0`, `original1`) become the older ones (`weight_g`, `weight_v`).
+    /// `pytorch_model.bin` and `pytorch_model.bin.index.json`. Names lose `prefix` and the point behind it, and the
+    /// newer names of the weight norm (`parametrizations.weight.original0`, `original1`) become the older ones
+    /// (`weight_g`, `weight_v`).
     ///
     /// # Errors
     /// [`Error::Unusable`] when there is none of the files, or one is malformed, or holds anything but tensors.
@@ -184,8 +185,8 @@ impl Weights {
     /// Reads a tensor as `f32`, row-major.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] when it is missing, has another shape, or is not a float; [`Error::Unusable`] when a number in it is
-    /// none; [`Error::Io`] when reading fails.
+    /// [`Error::Mismatch`] when it is missing, has another shape, or is not a float; [`Error::Unusable`] when a number
+    /// in it is none; [`Error::Io`] when reading fails.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let mismatch =
             |found: String| Error::mismatch(format!("{}: tensor `{name}`", self.dir.display()), describe(shape), found);

@@ -67,8 +67,8 @@ impl Classifier {
         self.model.preprocessor().sampling_rate
     }
 
-    /// Whether each class has a probability of its own, as where the checkpoint's `problem_type` is `multi_label_classification`;
-    /// otherwise those of all classes add up to 1.
+    /// Whether each class has a probability of its own, as where the checkpoint's `problem_type` is
+    /// `multi_label_classification`; otherwise those of all classes add up to 1.
     pub fn is_multi_label(&self) -> bool {
         self.model.config().problem == Problem::MultiLabel
     }
@@ -78,13 +78,14 @@ impl Classifier {
         &self.model.config().labels
     }
 
-    /// A probability for each class of a clip at the model's rate: they add up to 1, or, where the checkpoint's `problem_type` is
-    /// `multi_label_classification`, each stands for itself. A clip of more than 30 s goes through in windows of equal
-    /// length, and all its frames are averaged; one shorter than the receptive field is filled up with silence.
+    /// A probability for each class of a clip at the model's rate: they add up to 1, or, where the checkpoint's
+    /// `problem_type` is `multi_label_classification`, each stands for itself. A clip of more than 30 s goes through in
+    /// windows of equal length, and all its frames are averaged; one shorter than the receptive field is filled up with
+    /// silence.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) for a clip without samples or with one that is not a number, or when the network
-    /// gives one that is none.
+    /// [`Error::Invalid`](crate::Error::Invalid) for a clip without samples or with one that is not a number, or when
+    /// the network gives one that is none.
     pub fn chances(&self, samples: &[f32]) -> Result<Vec<f32>> {
         if samples.is_empty() || samples.iter().any(|sample| !sample.is_finite()) {
             return Err(Error::invalid("clip", "it holds no samples, or one that is not a number"));

@@ -3,7 +3,8 @@
 //! Activations are channels-last, so an output row of a convolution is the product of `kernel * channels` consecutive
 //! values with a `[kernel * channels, outputs]` weight: one product over overlapping rows a layer, no copies. Clips go
 //! through in blocks of frames, all layers at a time, so memory does not grow with the clip and activations stay in the
-//! cache. The one thing that looks at the whole clip, the channel norm after layer 0, is folded into that layer's weight.
+//! cache. The one thing that looks at the whole clip, the channel norm after layer 0, is folded into that layer's
+//! weight.
 
 use super::loader::Loader;
 use super::ops::{self, Values, norm_row};
@@ -73,8 +74,8 @@ impl FeatureExtractor {
         Some(Taps { width: first.kernel, stride: first.stride })
     }
 
-    /// Frames of a clip of prepared samples, `[frames, channels]`; none for fewer samples than the receptive field. Of a clip that
-    /// is part of a longer one, `whole` is what [`FeatureExtractor::taps`] asks for.
+    /// Frames of a clip of prepared samples, `[frames, channels]`; none for fewer samples than the receptive field. Of
+    /// a clip that is part of a longer one, `whole` is what [`FeatureExtractor::taps`] asks for.
     pub(super) fn forward(&self, samples: &[f32], whole: Option<&Moments>) -> Computed<Vec<f32>> {
         let rows = self.conv_layers.iter().fold(samples.len(), |length, layer| layer.rows(length));
         let outputs = self.conv_layers.last().map_or(0, |layer| layer.outputs);
@@ -214,8 +215,8 @@ impl Lent<'_> {
     /// Weight and bias that give the output of the convolution already normed channel by channel over the whole clip.
     ///
     /// With `m` the mean of the input rows and `Q` their covariance, the output of a channel with weight `w` has mean
-    /// `w . m` and variance `w^T Q w`, so no pass over the output is needed. The layer's own bias cancels. `None` when the
-    /// layer has no norm.
+    /// `w . m` and variance `w^T Q w`, so no pass over the output is needed. The layer's own bias cancels. `None` when
+    /// the layer has no norm.
     fn fold_channel_norm(
         &self,
         (centre, Moments { mean, covariance }): &(f64, Moments),

@@ -15,8 +15,8 @@ pub(super) struct Initial {
     seed: u64,
     /// Entries of `layer_weights`.
     states: usize,
-    /// The gain of each tap of the positional convolution: the norm that its direction is drawn with, so that the weight
-    /// begins as the direction.
+    /// The gain of each tap of the positional convolution: the norm that its direction is drawn with, so that the
+    /// weight begins as the direction.
     gain: f64,
 }
 
@@ -27,8 +27,8 @@ impl Initial {
         Initial { seed, states: config.num_hidden_layers + 1, gain }
     }
 
-    /// Values of a tensor, row-major: norms begin as the identity, convolutions by He et al. 2015, linear maps with small
-    /// normal weights, biases at 0.
+    /// Values of a tensor, row-major: norms begin as the identity, convolutions by He et al. 2015, linear maps with
+    /// small normal weights, biases at 0.
     pub(super) fn draw(&self, name: &str, shape: &[usize]) -> Vec<f32> {
         let count = shape.iter().product();
         let mut draws = ChaCha8Rng::seed_from_u64(self.seed ^ xxh3_64(name.as_bytes()));

@@ -1,22 +1,23 @@
 //! wav2vec2 and HuBERT: sound to frames of learned features, 50 a second, as in the papers (Baevski et al. 2020, Hsu et
 //! al. 2021) and to the rounding error of the original implementation.
 //!
-//! A clip of 16 kHz samples is brought to mean 0 and variance 1, goes through a stack of strided convolutions
-//! (`conv`, one frame every 320 samples), a layer norm (`extract_features`), a linear map to the transformer's width
-//! (`projected`), and the transformer (hidden states 0 to N). [`Layer`] says where the rows are taken; what lies behind it
-//! is neither loaded nor run. [`Wav2Vec2`] is the embedder; its steps are public, for those who train or look inside, and
-//! [`Classifier`] puts the classification head on top.
+//! A clip of 16 kHz samples is brought to mean 0 and variance 1, goes through a stack of strided convolutions (`conv`,
+//! one frame every 320 samples), a layer norm (`extract_features`), a linear map to the transformer's width
+//! (`projected`), and the transformer (hidden states 0 to N). [`Layer`] says where the rows are taken; what lies behind
+//! it is neither loaded nor run. [`Wav2Vec2`] is the embedder; its steps are public, for those who train or look
+//! inside, and [`Classifier`] puts the classification head on top.
 //!
 //! Words: a *sample* is one number of sound, a *frame* one row of the model, the *hop* the samples from a frame to the
 //! next, the *receptive field* the samples that a frame sees.
 //!
-//! A sound of more than 1,500 frames (30 s) goes through the transformer in windows of equal length, of so many at most. What comes before looks at the
-//! whole sound: its mean and variance, and the channel norm's. So `features` and `projected` are the original's for a sound of any
-//! length; the layers' rows see less of it than there, where every row sees all others and time grows with the square.
+//! A sound of more than 1,500 frames (30 s) goes through the transformer in windows of equal length, of so many at
+//! most. What comes before looks at the whole sound: its mean and variance, and the channel norm's. So `features` and
+//! `projected` are the original's for a sound of any length; the layers' rows see less of it than there, where every
+//! row sees all others and time grows with the square.
 //!
-//! Costs of 5 s of sound on one core with AVX-512 (2.6 GHz): 0.25 s for `features` at the standard size with some 15 MB of
-//! activations, whatever the length; 0.5 s more for the base transformer, whose attention takes time with the square of
-//! the window (30 s of sound: 1.5 s and 4.6 s). Everything runs on the calling thread, so embed clips in parallel.
+//! Costs of 5 s of sound on one core with AVX-512 (2.6 GHz): 0.25 s for `features` at the standard size with some 15 MB
+//! of activations, whatever the length; 0.5 s more for the base transformer, whose attention takes time with the square
+//! of the window (30 s of sound: 1.5 s and 4.6 s). Everything runs on the calling thread, so embed clips in parallel.
 
 mod classifier;
 mod conv;

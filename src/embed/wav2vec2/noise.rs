@@ -23,15 +23,16 @@ pub enum Place {
     FeedForwardOutput(usize),
 }
 
-/// What a pass drops, masks and skips. The methods are asked in the order of the pass; by default nothing happens, as in
-/// evaluation.
+/// What a pass drops, masks and skips. The methods are asked in the order of the pass; by default nothing happens, as
+/// in evaluation.
 pub trait Noise {
     /// What each number of a tensor is multiplied by, 0 or 1 / (1 - p); `None` where nothing is dropped.
     fn dropout(&mut self, _place: Place, _shape: &[usize]) -> Option<Vec<f32>> {
         None
     }
 
-    /// Which frames of each clip are replaced by the learned vector, `[clips, frames]`; of clip `i` only `kept[i]` count.
+    /// Which frames of each clip are replaced by the learned vector, `[clips, frames]`; of clip `i` only `kept[i]`
+    /// count.
     ///
     /// # Errors
     /// [`Error::Invalid`] when a span is longer than the clip.

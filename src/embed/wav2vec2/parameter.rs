@@ -10,7 +10,8 @@ use candle_core::{Device, Tensor, Var};
 pub(super) enum Form {
     /// As it is stored.
     Stored,
-    /// `[outputs, inputs]` turned round to `[inputs, outputs]`: a product with a few hundred rows is a third faster that way.
+    /// `[outputs, inputs]` turned round to `[inputs, outputs]`: a product with a few hundred rows is a third faster
+    /// that way.
     Turned,
     /// `[outputs, inputs, taps]` turned round to `[taps, inputs, outputs]`, so that a convolution is a product.
     ByTap,

@@ -38,11 +38,12 @@ const CONV_ENCODER: &str = "feature_extractor.";
 const MASK_VECTOR: &str = "masked_spec_embed";
 
 impl Trainable {
-    /// Loads a checkpoint folder to be trained for `labels`. A head that was saved for the same labels goes on, any other
-    /// is drawn from the seed. `frozen` keeps the convolution encoder as it is.
+    /// Loads a checkpoint folder to be trained for `labels`. A head that was saved for the same labels goes on, any
+    /// other is drawn from the seed. `frozen` keeps the convolution encoder as it is.
     ///
     /// # Errors
-    /// As [`Wav2Vec2::open`]; [`Error::Invalid`] for networks that cannot be trained here, and for fewer than two labels.
+    /// As [`Wav2Vec2::open`]; [`Error::Invalid`] for networks that cannot be trained here, and for fewer than two
+    /// labels.
     pub fn open(dir: &Path, labels: &[String], frozen: bool, seed: u64) -> Result<Trainable> {
         Trainable::of(Checkpoint::open(dir)?, labels, frozen, seed)
     }
@@ -209,8 +210,9 @@ impl Trainable {
         Ok(())
     }
 
-    /// Writes `config.json`, `preprocessor_config.json` and `model.safetensors` into a folder, each under a temporary name
-    /// first: a checkpoint in the common layout, with the tensor names of today (`parametrizations.weight.original0`).
+    /// Writes `config.json`, `preprocessor_config.json` and `model.safetensors` into a folder, each under a temporary
+    /// name first: a checkpoint in the common layout, with the tensor names of today
+    /// (`parametrizations.weight.original0`).
     ///
     /// # Errors
     /// [`Error::Io`] when writing fails.

@@ -35,8 +35,8 @@ impl Config {
     /// Reads and checks both files of a folder; the second may be absent.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) when one cannot be read, [`Error::Unusable`](crate::Error::Unusable) when a field is
-    /// malformed or asks for what is not built.
+    /// [`Error::Io`](crate::Error::Io) when one cannot be read, [`Error::Unusable`](crate::Error::Unusable) when a
+    /// field is malformed or asks for what is not built.
     pub fn read(dir: &Path) -> Result<Config> {
         let path = dir.join("config.json");
         let fields = Fields { path: &path, json: &read_json(&path)? };

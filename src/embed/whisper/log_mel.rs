@@ -1,9 +1,9 @@
 //! Whisper's input: log-mel frames of a window, as its feature extractor makes them.
 //!
-//! Every 160 samples the power of 400 samples (periodic Hann window, centred, the window of sound mirrored at its ends) in
-//! triangular bands from 0 to 8,000 Hz on Slaney's mel scale, each of the same area; log10, at least 1e-10 and at most 8
-//! below the largest of the window; (x + 4) / 4. Computed in f64 and rounded once. (candle-transformers' `whisper::audio` adds
-//! the mirrored half of the spectrum and mirrors no ends: other frames.)
+//! Every 160 samples the power of 400 samples (periodic Hann window, centred, the window of sound mirrored at its ends)
+//! in triangular bands from 0 to 8,000 Hz on Slaney's mel scale, each of the same area; log10, at least 1e-10 and at
+//! most 8 below the largest of the window; (x + 4) / 4. Computed in f64 and rounded once. (candle-transformers'
+//! `whisper::audio` adds the mirrored half of the spectrum and mirrors no ends: other frames.)
 
 use crate::embed::logmel::Band;
 use crate::error::{Error, Result};

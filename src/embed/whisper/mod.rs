@@ -1,13 +1,14 @@
 //! The encoder of Whisper (Radford et al. 2022): sound to its last hidden state, 50 rows a second.
 //!
-//! 16 kHz samples become log-mel frames (`log_mel`, 100 a second), two convolutions with exact GELUs halve their number,
-//! positions are added, and a pre-norm transformer gives the rows. A window is 30 s, filled up with silence, which the
-//! network sees as well: that is how it was trained, and why a short sound costs as much as a long one (some 1.5 s of one
-//! core and 300 MB at the base size, 6 layers of 512). Rows of silence behind the sound are cut off.
+//! 16 kHz samples become log-mel frames (`log_mel`, 100 a second), two convolutions with exact GELUs halve their
+//! number, positions are added, and a pre-norm transformer gives the rows. A window is 30 s, filled up with silence,
+//! which the network sees as well: that is how it was trained, and why a short sound costs as much as a long one (some
+//! 1.5 s of one core and 300 MB at the base size, 6 layers of 512). Rows of silence behind the sound are cut off.
 //!
 //! The transformer is candle-transformers' `VoxtralEncoder`: Voxtral's encoder is Whisper's. The module named `whisper`
-//! there cannot be had without its decoder and computes GELU by the tanh formula, 1e-3 off in the result. `VoxtralEncoder`
-//! has the exact one, except behind its convolutions; so these are computed here, see [`Whisper::encode`].
+//! there cannot be had without its decoder and computes GELU by the tanh formula, 1e-3 off in the result.
+//! `VoxtralEncoder` has the exact one, except behind its convolutions; so these are computed here, see
+//! [`Whisper::encode`].
 
 mod config;
 mod log_mel;
@@ -55,7 +56,8 @@ impl Whisper {
     pub fn open(dir: &Path) -> Result<Whisper> {
         let config = Config::read(dir)?;
         let (bands, width, inner) = (config.num_mel_bins, config.d_model, config.encoder_ffn_dim);
-        // Everything that decides the rows and is not seen in the tensors. Never change it: collections remember the hash.
+        // Everything that decides the rows and is not seen in the tensors. Never change it: collections remember the
+        // hash.
         let recipe = format!("last\nheads {}", config.encoder_attention_heads);
         let mut loader = Loader::new(Weights::open(dir, "model")?, &recipe);
         let mut tensor = |name: &str, shape: &[usize]| loader.tensor(&format!("encoder.{name}"), shape);
@@ -107,8 +109,8 @@ impl Whisper {
         &self.config
     }
 
-    /// The log-mel frames of a window of samples and the silence behind them, `[1, bands, frames]`. What is longer than a
-    /// window is cut.
+    /// The log-mel frames of a window of samples and the silence behind them, `[1, bands, frames]`. What is longer than
+    /// a window is cut.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the transform fails.
@@ -129,8 +131,8 @@ impl Whisper {
         let frames = self.conv1.forward(log_mel)?.gelu_erf()?;
         let frames = self.conv2.forward(&frames)?.gelu_erf()?;
         let input = frames.transpose(1, 2)?.squeeze(0)?.add(&self.embed_positions)?;
-        // `VoxtralEncoder` adds positions to the output of its convolutions. Here they give zeros, and what it takes for
-        // positions is the sum of both. Tensors are shared, so making it anew costs nothing beside running it.
+        // `VoxtralEncoder` adds positions to the output of its convolutions. Here they give zeros, and what it takes
+        // for positions is the sum of both. Tensors are shared, so making it anew costs nothing beside running it.
         let Config { max_source_positions, d_model, encoder_ffn_dim, encoder_layers, encoder_attention_heads, .. } =
             self.config;
         let mut tensors = self.transformer.clone();

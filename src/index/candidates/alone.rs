@@ -12,7 +12,8 @@ impl Candidates {
     /// Of records in memory, numbered from 0.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] when their rows differ in dimension, [`Error::Invalid`] when they are more than can be numbered.
+    /// [`Error::Mismatch`] when their rows differ in dimension, [`Error::Invalid`] when they are more than can be
+    /// numbered.
     pub fn in_memory(matrices: &[Matrix], metric: Metric) -> Result<Candidates> {
         let records = u32::try_from(matrices.len()).map_err(|_| Error::invalid("records", "more than 2^32"))?;
         let dim = matrices.first().map_or(1, Matrix::dim);

@@ -54,8 +54,8 @@ impl<'r> Source<'r> {
 }
 
 impl Candidates {
-    /// Writes the sections of the candidates of records `0..records`, whose rows have `dim` numbers, measured by some of them and by `queries`.
-    /// The same bytes for any number of threads.
+    /// Writes the sections of the candidates of records `0..records`, whose rows have `dim` numbers, measured by some
+    /// of them and by `queries`. The same bytes for any number of threads.
     ///
     /// # Errors
     /// Those of `rows` and of the writer; damage in a record only where what is written lasts, else it is left out.

@@ -17,8 +17,8 @@ const QUERIES: usize = 100;
 const FEWEST: usize = 10;
 /// Records for each of them of which it is seen how near they are.
 const SEEN: usize = 10;
-/// Multiplications that all their exact scans may take: 10 to 20 s of one core. Not seconds, or the bytes would depend on
-/// the machine's load.
+/// Multiplications that all their exact scans may take: 10 to 20 s of one core. Not seconds, or the bytes would depend
+/// on the machine's load.
 const WORK: f64 = 5e11;
 /// Hits wanted.
 const HITS: [usize; 3] = [1, 10, 100];
@@ -29,8 +29,8 @@ const MOST: usize = 4_096;
 /// How much of the rests may count.
 const WEIGHTS: [f64; 3] = [0.0, 0.5, 1.0];
 
-/// Asks by some of the records and a piece of each, which is left out of its own answers, and by queries that were given. Gives the weight with which the records
-/// found most, and how much was found with that.
+/// Asks by some of the records and a piece of each, which is left out of its own answers, and by queries that were
+/// given. Gives the weight with which the records found most, and how much was found with that.
 pub(super) fn measure(
     source: &records::Source<'_>,
     parts: Parts<'_>,
@@ -72,8 +72,8 @@ pub(super) fn measure(
     Ok((WEIGHTS[best], Curve::new(measured)))
 }
 
-/// Of these records as many as are wanted, at even distances from the nearest to the least near: few that were drawn blindly would leave it
-/// open where the records end and others begin.
+/// Of these records as many as are wanted, at even distances from the nearest to the least near: few that were drawn
+/// blindly would leave it open where the records end and others begin.
 fn from_near_to_far(
     source: &records::Source<'_>,
     parts: Parts<'_>,
@@ -92,7 +92,8 @@ fn from_near_to_far(
     Ok(chosen)
 }
 
-/// Some rows of a record that follow each other: half of them, a quarter and so on down to one row, in turn with the number.
+/// Some rows of a record that follow each other: half of them, a quarter and so on down to one row, in turn with the
+/// number.
 fn piece(matrix: MatrixView<'_>, number: usize) -> MatrixView<'_> {
     let lengths = matrix.rows().max(2).ilog2() as usize;
     let rows = (matrix.rows() >> (1 + number % lengths)).max(1).min(matrix.rows());

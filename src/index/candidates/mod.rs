@@ -1,17 +1,17 @@
 //! Records that are likely to be among the best by MaxSim, to be scored exactly afterwards.
 //!
-//! **How.** A row is taken for the centroid nearest to it, and a record for the set of its rows' centroids and one row more,
-//! its *rest*: the mean of what its rows have beyond their centroids. So the score is estimated as
+//! **How.** A row is taken for the centroid nearest to it, and a record for the set of its rows' centroids and one row
+//! more, its *rest*: the mean of what its rows have beyond their centroids. So the score is estimated as
 //! ```text
 //! sum over query rows q of (largest <q, c> of the record's centroids c)  +  weight * <sum of the query rows, rest>
 //! ```
-//! The first term needs a table of all query rows against all centroids, made once a query, and then for each record the
-//! largest of a few numbers for each query row. The weight, 0 (then no rests are kept), 1/2 or 1, is the one that finds most
-//! when the records ask for each other. `space.rs` makes an inner product of every metric, `build.rs` finds centroids and
-//! codes, `search.rs` estimates, `measure.rs` says how good that is.
+//! The first term needs a table of all query rows against all centroids, made once a query, and then for each record
+//! the largest of a few numbers for each query row. The weight, 0 (then no rests are kept), 1/2 or 1, is the one that
+//! finds most when the records ask for each other. `space.rs` makes an inner product of every metric, `build.rs` finds
+//! centroids and codes, `search.rs` estimates, `measure.rs` says how good that is.
 //!
-//! This is the centroid interaction of PLAID (Santhanam et al., 2022, section 4) with the rest as a second stage. Chosen by
-//! measuring: the share of the true best 10 among so many candidates, by rows x dim of a record.
+//! This is the centroid interaction of PLAID (Santhanam et al., 2022, section 4) with the rest as a second stage.
+//! Chosen by measuring: the share of the true best 10 among so many candidates, by rows x dim of a record.
 //!
 //! | | bytes | 125 x 96 whitened: 20, 80, 320 | 249 x 64 log-mel: 20, 80, 320 | 249 x 512 synthetic: 20, 80, 320 |
 //! |---|---|---|---|---|
@@ -22,13 +22,13 @@
 //! | and all of the rest | + 4 dim | .54 .85 .99 | .32 .73 .96 | .95 1 1 |
 //! | fixed-dimensional encodings (MUVERA, 2024), 10,240 numbers | 40,960 | .48 .73 .87 | .25 .51 .82 | .84 .99 1 |
 //!
-//! **Costs.** A search: `query rows x centroids x dim` multiplications, and for each record a pass over `query rows x codes`
-//! bytes and one inner product; no row of a record is read. Building: the rows are read three times and more, for a
-//! sample (at most 64 MiB), codes (`rows x centroids x dim` multiplications) and exact scans that measure the recall; it
-//! holds what it writes: a row and about 150 bytes a record.
+//! **Costs.** A search: `query rows x centroids x dim` multiplications, and for each record a pass over `query rows x
+//! codes` bytes and one inner product; no row of a record is read. Building: the rows are read three times and more,
+//! for a sample (at most 64 MiB), codes (`rows x centroids x dim` multiplications) and exact scans that measure the
+//! recall; it holds what it writes: a row and about 150 bytes a record.
 //!
-//! One thread of a busy machine, on 1,980 clips of ESC-50: milliseconds a query for the best 10, and the recall of 20 queries
-//! that were no records, at the setting that the measured curve gave for the recall asked for:
+//! One thread of a busy machine, on 1,980 clips of ESC-50: milliseconds a query for the best 10, and the recall of 20
+//! queries that were no records, at the setting that the measured curve gave for the recall asked for:
 //!
 //! | | exact scan | 0.9 | 0.95 | 0.99 |
 //! |---|---|---|---|---|
@@ -36,9 +36,10 @@
 //! | 125 x 448 centred | 569 | 51 (.930, 96) | 67 (.965, 128) | 122 (.995, 256) |
 //! | 249 x 64 log-mel | 468 | 28 (.900, 64) | 35 (.970, 96) | 99 (1, 384) |
 //!
-//! **On disk** (kind Centroids): ABOUT, JSON `{"metric": ..}`; CENTROIDS, f32: a row for the origin of the space, then the
-//! centroids, all `DIM` numbers long and one more for `l2`; MATRICES, f32: a rest for each record, weighted, or nothing;
-//! LIST_STARTS, u64: where each record's codes begin, and the end; CODES, u16: rising numbers of centroids; CURVE.
+//! **On disk** (kind Centroids): ABOUT, JSON `{"metric": ..}`; CENTROIDS, f32: a row for the origin of the space, then
+//! the centroids, all `DIM` numbers long and one more for `l2`; MATRICES, f32: a rest for each record, weighted, or
+//! nothing; LIST_STARTS, u64: where each record's codes begin, and the end; CODES, u16: rising numbers of centroids;
+//! CURVE.
 //!
 //! **Not here.** The exact scores of the candidates, and whether candidates are asked for at all.
 
@@ -77,8 +78,8 @@ pub struct Candidates {
 }
 
 impl Candidates {
-    /// An estimate for each record that is likely to score well, not yet in order: of those in `allowed`, when given, less those in
-    /// `deleted` and those without rows.
+    /// An estimate for each record that is likely to score well, not yet in order: of those in `allowed`, when given,
+    /// less those in `deleted` and those without rows.
     ///
     /// # Errors
     /// [`Error::Mismatch`] when the query's rows have another dimension than the records'.

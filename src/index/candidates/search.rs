@@ -68,7 +68,8 @@ impl<'a> Parts<'a> {
         self.estimates(query, &[]).1
     }
 
-    /// An estimate of the score of each of these records, but for what is the same for all of them; and how the query looks.
+    /// An estimate of the score of each of these records, but for what is the same for all of them; and how the query
+    /// looks.
     fn estimates(&self, query: MatrixView<'_>, records: &[u32]) -> (Vec<f64>, Signs) {
         let width = self.space.width();
         let mut estimates = vec![0.0; records.len()];
@@ -102,9 +103,9 @@ pub(crate) struct Estimated {
 }
 
 impl Estimated {
-    /// How near the query's rows are to the nearest centroids, as [`nearness`](crate::index::questions::nearness) counts it, and how many
-    /// different rows it has, as a logarithm. A query of few, because it is short or because its rows are all alike, has much less to tell records
-    /// apart by.
+    /// How near the query's rows are to the nearest centroids, as [`nearness`](crate::index::questions::nearness)
+    /// counts it, and how many different rows it has, as a logarithm. A query of few, because it is short or because
+    /// its rows are all alike, has much less to tell records apart by.
     pub(crate) fn signs(&self) -> Signs {
         self.signs
     }
@@ -154,8 +155,9 @@ impl Look {
         [self.nearness(), self.variety().log2()]
     }
 
-    /// How many rows there are that differ: the diversity of order 2 of equally frequent rows (Leinster and Cobbold, "Measuring diversity: the importance
-    /// of species similarity", 2012), which are as similar as the square of their cosine says, or not at all where that is negative.
+    /// How many rows there are that differ: the diversity of order 2 of equally frequent rows (Leinster and Cobbold,
+    /// "Measuring diversity: the importance of species similarity", 2012), which are as similar as the square of their
+    /// cosine says, or not at all where that is negative.
     fn variety(&self) -> f64 {
         let rows = &self.some;
         let similar = |a: &[f32], b: &[f32]| kernel::dot(a, b).max(0.0).powi(2);
@@ -181,8 +183,8 @@ fn for_chunks(records: &[u32], estimates: &mut [f64], each: impl Fn(u32, &mut f6
     });
 }
 
-/// Similarities of up to [`WIDTH`] query rows to all centroids, in eight bits: each row's highest is 255, and a step is the
-/// same for all. More bits rank no better.
+/// Similarities of up to [`WIDTH`] query rows to all centroids, in eight bits: each row's highest is 255, and a step is
+/// the same for all. More bits rank no better.
 struct Table {
     step: f64,
     /// Of each query row.

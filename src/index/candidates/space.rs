@@ -2,8 +2,8 @@
 
 use crate::score::Metric;
 
-/// What a row becomes: for `Dot` it stays; for `Cosine` it is scaled to length 1; for `L2` it is moved by an origin and gets
-/// one coordinate more, since `-|q - d|^2 / 2 = <q, d> - |d|^2 / 2` but for what depends on the query row alone.
+/// What a row becomes: for `Dot` it stays; for `Cosine` it is scaled to length 1; for `L2` it is moved by an origin and
+/// gets one coordinate more, since `-|q - d|^2 / 2 = <q, d> - |d|^2 / 2` but for what depends on the query row alone.
 #[derive(Clone, Debug)]
 pub(super) struct Space {
     metric: Metric,

@@ -1,12 +1,12 @@
-//! Best-first search in one layer of a graph: the pool of the nearest nodes met so far, of which the nearest not yet left behind
-//! is looked at next (Malkov and Yashunin, *Efficient and robust approximate nearest neighbor search using Hierarchical Navigable
-//! Small World graphs*, algorithm 2).
+//! Best-first search in one layer of a graph: the pool of the nearest nodes met so far, of which the nearest not yet
+//! left behind is looked at next (Malkov and Yashunin, *Efficient and robust approximate nearest neighbor search using
+//! Hierarchical Navigable Small World graphs*, algorithm 2).
 
 use crate::index::sq8::Sq8;
 use crate::kernel::SignedCodes;
 
-/// Which nodes a search has met: a byte each, of which only those with the present stamp count, so that forgetting them all
-/// costs nothing but every 255th time.
+/// Which nodes a search has met: a byte each, of which only those with the present stamp count, so that forgetting them
+/// all costs nothing but every 255th time.
 #[derive(Debug, Default)]
 struct Marks {
     stamps: Vec<u8>,
@@ -64,7 +64,8 @@ pub(super) struct Probe<'a> {
     /// What a whole number of the query stands for, and the unit of the keys.
     pub(super) scale: f32,
     pub(super) unit: f32,
-    /// While a graph by inner products is built: the coordinate that makes all rows equally long, of the nodes and of the query.
+    /// While a graph by inner products is built: the coordinate that makes all rows equally long, of the nodes and of
+    /// the query.
     pub(super) lift: Option<(&'a [f32], f32)>,
 }
 

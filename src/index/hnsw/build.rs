@@ -1,9 +1,11 @@
-//! Building: nodes are put into each layer in batches, each node of a batch linked to what a search among the earlier ones finds, so
-//! that the graph is the same for any number of threads (Dobson and others, *Scaling Graph-Based ANNS Algorithms to Billion-Size
-//! Datasets*, section 3). Neighbours are chosen so that none lies behind another as seen from the node (Malkov and Yashunin,
-//! algorithm 4; the factor [`REACH`] is the alpha of Subramanya and others, *DiskANN*).
+//! Building: nodes are put into each layer in batches, each node of a batch linked to what a search among the earlier
+//! ones finds, so that the graph is the same for any number of threads (Dobson and others, *Scaling Graph-Based ANNS
+//! Algorithms to Billion-Size Datasets*, section 3). Neighbours are chosen so that none lies behind another as seen
+//! from the node (Malkov and Yashunin, algorithm 4; the factor [`REACH`] is the alpha of Subramanya and others,
+//! *DiskANN*).
 //!
-//! Nodes are numbered in the order in which they are put in, those of the higher layers first: a layer is the nodes below a number.
+//! Nodes are numbered in the order in which they are put in, those of the higher layers first: a layer is the nodes
+//! below a number.
 
 use super::beam::{Beam, Links, Near, Probe};
 use crate::index::sq8::Sq8;
@@ -19,8 +21,8 @@ pub(super) const SPARSER: u64 = 16;
 /// Nodes that a search for neighbours keeps: at first, and when they are chosen again.
 const WIDTH: usize = 64;
 const SECOND_WIDTH: usize = 100;
-/// A candidate lies behind a neighbour when its squared distance from it, times this, is less than that from the node. First the
-/// few in the plainest sense of it, then others, up to the degree.
+/// A candidate lies behind a neighbour when its squared distance from it, times this, is less than that from the node.
+/// First the few in the plainest sense of it, then others, up to the degree.
 const REACH: [f32; 2] = [1.0, 1.1];
 /// Neighbours that may gather at a node before they are chosen from again.
 const CROWD: usize = DEGREE + DEGREE / 2;

@@ -1,5 +1,5 @@
-//! How much of the exact answer a graph finds: asked by rows that are not in it yet, so that they are strangers as queries are, and by
-//! queries that were given.
+//! How much of the exact answer a graph finds: asked by rows that are not in it yet, so that they are strangers as
+//! queries are, and by queries that were given.
 
 use super::Rows;
 use super::beam::Beam;

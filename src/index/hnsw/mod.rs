@@ -1,15 +1,17 @@
 //! HNSW: a graph over plain vectors in codes, walked from a sparse layer down to the whole, for vectors of any length.
 //!
-//! Built from the codes alone, over the geometry of the metric: angles by cosine, distances by L2, and by inner product rows that a
-//! further coordinate makes equally long (Bachrach and others, *Speeding up the Xbox recommender system using a Euclidean
-//! transformation for inner-product spaces*), so that long rows do not swallow the others. Every node can be reached.
+//! Built from the codes alone, over the geometry of the metric: angles by cosine, distances by L2, and by inner product
+//! rows that a further coordinate makes equally long (Bachrach and others, *Speeding up the Xbox recommender system
+//! using a Euclidean transformation for inner-product spaces*), so that long rows do not swallow the others. Every node
+//! can be reached.
 //!
-//! In a file nodes are numbered as a walk through the graph meets them (a *position*), so that neighbours lie near each other, codes
-//! included. What a walk finds is bounded and scored like the candidates of an exact scan: the order of the hits and their
-//! scores are exact, only that nothing better was missed is not certain. How often something is, is measured while the graph is built, with
-//! rows that are not in it yet.
+//! In a file nodes are numbered as a walk through the graph meets them (a *position*), so that neighbours lie near each
+//! other, codes included. What a walk finds is bounded and scored like the candidates of an exact scan: the order of
+//! the hits and their scores are exact, only that nothing better was missed is not certain. How often something is, is
+//! measured while the graph is built, with rows that are not in it yet.
 //!
-//! Costs: building some 0.3 ms of one core for each row of 384 numbers; 16 bytes and a byte a number for its codes, 132 bytes for its links.
+//! Costs: building some 0.3 ms of one core for each row of 384 numbers; 16 bytes and a byte a number for its codes, 132
+//! bytes for its links.
 
 mod beam;
 mod build;
@@ -87,8 +89,8 @@ fn are_links(links: &[u32], nodes: usize, degree: usize) -> bool {
         })
 }
 
-/// Words of the levels: how many upper layers; the nodes of each, from the top down; the position of each of the lowest of these
-/// layers' nodes; then, layer by layer, the neighbours of each node.
+/// Words of the levels: how many upper layers; the nodes of each, from the top down; the position of each of the lowest
+/// of these layers' nodes; then, layer by layer, the neighbours of each node.
 fn read_levels(words: &[u32], count: usize) -> Option<Vec<(usize, usize)>> {
     let levels = *words.first()? as usize;
     let sizes = words.get(1..1 + levels)?;
@@ -142,7 +144,8 @@ impl Hnsw {
         Ok(Twins::known(self.table.sections.numbers(section::LIST_STARTS)?, self.table.len()))
     }
 
-    /// Builds a graph over all records that have exactly one row, and measures it by some of them and by `queries` of one row.
+    /// Builds a graph over all records that have exactly one row, and measures it by some of them and by `queries` of
+    /// one row.
     ///
     /// # Errors
     /// Those of reading rows and of writing.
@@ -153,8 +156,8 @@ impl Hnsw {
         out: &mut SectionsWriter<'_>,
     ) -> Result<Counts> {
         let lengths = if metric == Metric::Dot { Some(Lengths::of(rows)?) } else { None };
-        // In the order in which they are put in. By inner product the longest rows are in most answers, so the graph is measured
-        // with all of them in it: other rows ask.
+        // In the order in which they are put in. By inner product the longest rows are in most answers, so the graph is
+        // measured with all of them in it: other rows ask.
         let place = |&at: &usize| {
             let usual = lengths.as_ref().is_none_or(|lengths| lengths.squares[at] <= lengths.usual);
             let record = rows.records()[at];
@@ -335,7 +338,8 @@ impl Lengths<f64> {
     }
 }
 
-/// The power of two that makes most rows about as long as 1, so that the squares of their lengths are within the range of `f32`.
+/// The power of two that makes most rows about as long as 1, so that the squares of their lengths are within the range
+/// of `f32`.
 fn unit(metric: Metric, entries: &[CodeEntry], lengths: Option<&Lengths<f64>>) -> f64 {
     let length = match (metric, lengths) {
         (_, Some(lengths)) => lengths.usual.sqrt(),

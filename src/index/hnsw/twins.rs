@@ -1,6 +1,8 @@
-//! Rows that codes cannot tell apart are one node: the first of them. The others, its *twins*, are named whenever it is.
+//! Rows that codes cannot tell apart are one node: the first of them. The others, its *twins*, are named whenever it
+//! is.
 //!
-//! Among equal rows a graph knows no direction: every node would take the same few neighbours, and no walk would find most of them.
+//! Among equal rows a graph knows no direction: every node would take the same few neighbours, and no walk would find
+//! most of them.
 
 use crate::index::sq8::{Sq8, power_of_two};
 use std::collections::HashMap;

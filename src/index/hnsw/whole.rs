@@ -1,5 +1,5 @@
-//! What is done with a graph once all nodes are in it: every node is made reachable, and nodes are put in an order in which
-//! neighbours lie near each other.
+//! What is done with a graph once all nodes are in it: every node is made reachable, and nodes are put in an order in
+//! which neighbours lie near each other.
 
 use super::beam::{Beam, Near};
 use super::build::{Builder, DEGREE};
@@ -8,8 +8,8 @@ use crate::kernel::SignedCodes;
 /// Nodes looked at for one that can take an orphan without giving up a neighbour.
 const HOSTS: usize = 64;
 
-/// Links every node of the lowest layer that no walk from node 0 reaches to the nearest one that a walk does; gives how many
-/// there were. (Graphs over unnormalised inner products lose nodes otherwise.)
+/// Links every node of the lowest layer that no walk from node 0 reaches to the nearest one that a walk does; gives how
+/// many there were. (Graphs over unnormalised inner products lose nodes otherwise.)
 pub(super) fn link_orphans(builder: &mut Builder<'_>) -> usize {
     let count = builder.layers[0].links.len();
     let mut reached = vec![false; count];

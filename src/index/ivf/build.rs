@@ -1,8 +1,9 @@
 //! Building: centroids of a sample, the list of each row, codes in order of the lists.
 //!
-//! By cosine k-means is spherical; else it is by distance, for inner products too: long rows, which answer most queries, come into lists of
-//! their own, and the many short ones, which answer few, into large ones. Measured with 20,000 vectors whose lengths were multiplied by `exp(s x normal)`,
-//! the share of the codes to be looked at for recall@10 of 0.95, and of the largest list:
+//! By cosine k-means is spherical; else it is by distance, for inner products too: long rows, which answer most
+//! queries, come into lists of their own, and the many short ones, which answer few, into large ones. Measured with
+//! 20,000 vectors whose lengths were multiplied by `exp(s x normal)`, the share of the codes to be looked at for
+//! recall@10 of 0.95, and of the largest list:
 //!
 //! | lists by | sentences, s = 0 | s = 0.3 | s = 1 | clumps, s = 0 | s = 2 |
 //! |---|---|---|---|---|---|
@@ -78,8 +79,8 @@ pub(super) fn build(
     Ok(rows.counts())
 }
 
-/// Centroids of rows that do not ask, and the unit that rows are compared with them in: a power of two, so that products of rows of any length are
-/// within the range of `f32`.
+/// Centroids of rows that do not ask, and the unit that rows are compared with them in: a power of two, so that
+/// products of rows of any length are within the range of `f32`.
 fn fit(rows: &Rows<'_>, metric: Metric, asking: &[u32], draws: &mut ChaCha8Rng) -> Result<(Centroids, f64)> {
     let similarity = if metric == Metric::Cosine { Similarity::Direction } else { Similarity::Distance };
     let (count, dim) = (rows.records().len(), rows.dim());

@@ -1,4 +1,5 @@
-//! How much of the exact answer is in how many lists: asked by rows that no centroid was made of, and by queries that were given.
+//! How much of the exact answer is in how many lists: asked by rows that no centroid was made of, and by queries that
+//! were given.
 
 use super::{Nearest, Places, Rows};
 use crate::error::Result;

@@ -1,16 +1,18 @@
-//! IVF: plain vectors in lists, each of the rows nearest to one of some two times the root of n centroids. A search looks into the few
-//! lists whose centroids are nearest to the query.
+//! IVF: plain vectors in lists, each of the rows nearest to one of some two times the root of n centroids. A search
+//! looks into the few lists whose centroids are nearest to the query.
 //!
-//! The rows of a list lie one after the other as codes (a *position* is a row's place in the file), so a search reads runs of bytes, and an index
-//! larger than memory is searched at the speed of the disk. What is in the lists looked into is bounded and scored like the candidates of an exact
-//! scan: that nothing better lies in another list is not certain, and how often something does is measured while the lists are built, with rows
-//! that no centroid was made of.
+//! The rows of a list lie one after the other as codes (a *position* is a row's place in the file), so a search reads
+//! runs of bytes, and an index larger than memory is searched at the speed of the disk. What is in the lists looked
+//! into is bounded and scored like the candidates of an exact scan: that nothing better lies in another list is not
+//! certain, and how often something does is measured while the lists are built, with rows that no centroid was made of.
 //!
-//! `build.rs` makes lists, `measure.rs` asks them. A file has CODES, CODE_ENTRIES and ORDER as
-//! every [`Sq8Table`]; CENTROIDS, `lists x dim` numbers that queries are compared with; LIST_STARTS; CURVE. Its settings are numbers of lists.
+//! `build.rs` makes lists, `measure.rs` asks them. A file has CODES, CODE_ENTRIES and ORDER as every [`Sq8Table`];
+//! CENTROIDS, `lists x dim` numbers that queries are compared with; LIST_STARTS; CURVE. Its settings are numbers of
+//! lists.
 //!
-//! Costs: building `2 sqrt(n) x dim` multiplications for each row, most of them to find its list, and the curve; it holds 24 bytes a row, a sample of
-//! at most 64 MiB, centroids and their sums (at most 48 MiB), and 16 MiB of codes, however long rows are. In the file a byte a number and 20 bytes a row.
+//! Costs: building `2 sqrt(n) x dim` multiplications for each row, most of them to find its list, and the curve; it
+//! holds 24 bytes a row, a sample of at most 64 MiB, centroids and their sums (at most 48 MiB), and 16 MiB of codes,
+//! however long rows are. In the file a byte a number and 20 bytes a row.
 
 mod build;
 mod measure;
@@ -85,7 +87,8 @@ impl Ivf {
         self.choosing.of(self.halves.len() as f64) + self.table.scanning.of(codes.min(self.table.len() as f64))
     }
 
-    /// Builds lists of all records that have exactly one row, and measures them by some of these and by `queries` of one row.
+    /// Builds lists of all records that have exactly one row, and measures them by some of these and by `queries` of
+    /// one row.
     ///
     /// # Errors
     /// Those of reading rows and of writing.
@@ -108,9 +111,11 @@ struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    /// How a row sees the lists that begin at `starts`: the first `probes` of them in order, others when they are asked for.
+    /// How a row sees the lists that begin at `starts`: the first `probes` of them in order, others when they are asked
+    /// for.
     fn ask(&self, row: &[f32], starts: &'a [u64], probes: usize) -> Nearest<'a> {
-        // In a unit of its own, so that no product leaves the range of `f32`: by inner product and angle a length says nothing of the order.
+        // In a unit of its own, so that no product leaves the range of `f32`: by inner product and angle a length says
+        // nothing of the order.
         let norm = ordered::dot(row, row).sqrt();
         let unit = if self.metric == Metric::L2 || norm == 0.0 { 1.0 } else { power_of_two(1.0 / norm) };
         let scaled: Cow<'_, [f32]> = match unit == 1.0 {
@@ -172,8 +177,8 @@ impl Nearest<'_> {
         self.lists[..self.sorted.min(probes)].iter().flat_map(|&list| of(list)).collect()
     }
 
-    /// How near the query is to the nearest centroid, as [`nearness`](super::questions::nearness) counts it, and how much nearer than to the one
-    /// that an eighth of all are nearer than.
+    /// How near the query is to the nearest centroid, as [`nearness`](super::questions::nearness) counts it, and how
+    /// much nearer than to the one that an eighth of all are nearer than.
     pub(crate) fn signs(&self) -> Signs {
         self.signs
     }

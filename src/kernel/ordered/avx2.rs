@@ -1,5 +1,5 @@
-//! Four pairs to a vector. Terms are computed along the rows, four numbers of a pair at once; each block of four by four
-//! is transposed, so that its columns are added in the order of their indices.
+//! Four pairs to a vector. Terms are computed along the rows, four numbers of a pair at once; each block of four by
+//! four is transposed, so that its columns are added in the order of their indices.
 
 use super::{LANES, Pairs};
 use std::arch::x86_64::*;

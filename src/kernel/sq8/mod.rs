@@ -1,8 +1,8 @@
 //! Integer inner products of coded rows: one byte a number, exact sums.
 //!
-//! A record's number `c` in -127..=127 is kept as the byte `c + 128`, a query's as a signed byte: that is what `vpdpbusd`
-//! multiplies. The 128 is taken out once for each query, not once for each record. Rows are padded with codes of 0 to a multiple
-//! of [`STRIDE`] bytes. Sums are exact for any length.
+//! A record's number `c` in -127..=127 is kept as the byte `c + 128`, a query's as a signed byte: that is what
+//! `vpdpbusd` multiplies. The 128 is taken out once for each query, not once for each record. Rows are padded with
+//! codes of 0 to a multiple of [`STRIDE`] bytes. Sums are exact for any length.
 
 #![allow(unsafe_code)]
 
@@ -82,8 +82,8 @@ impl SignedCodes {
         raw4(&self.values, rows).map(|sum| sum - self.surplus)
     }
 
-    /// The inner products of two queries with eight rows, which are read once for both, side by side: memory brings several rows at a time
-    /// faster than one after the other.
+    /// The inner products of two queries with eight rows, which are read once for both, side by side: memory brings
+    /// several rows at a time faster than one after the other.
     ///
     /// # Panics
     /// When a row has another length than those that [`SignedCodes::dot`] of both queries takes.
@@ -145,8 +145,8 @@ fn scalar(query: &[i8], row: &[u8]) -> i64 {
     query.iter().zip(row).map(|(&query, &row)| i64::from(i32::from(query) * i32::from(row))).sum()
 }
 
-/// Asks the machine to bring these bytes into its second cache: it waits for many more lines there than in its first, and a walk through a
-/// graph asks for some hundred at a time (twice as fast on the machines measured).
+/// Asks the machine to bring these bytes into its second cache: it waits for many more lines there than in its first,
+/// and a walk through a graph asks for some hundred at a time (twice as fast on the machines measured).
 #[inline]
 pub fn prefetch<T>(values: &[T]) {
     #[cfg(target_arch = "x86_64")]

@@ -1,22 +1,23 @@
 //! What is made of a segment, and of a view over it, and can be made again: rows, codes, indexes, fields in columns.
 //!
 //! # Words
-//! An *artefact* is one such thing, of one [`Kind`]. Its *sections* are runs of bytes of which this room knows nothing but
-//! their sums; its own room says what they mean ([`Artefact::read`]). Its *file* may vanish or rot at any time, which costs
-//! time and never an answer: so it needs no sync, no manifest and no pin.
+//! An *artefact* is one such thing, of one [`Kind`]. Its *sections* are runs of bytes of which this room knows nothing
+//! but their sums; its own room says what they mean ([`Artefact::read`]). Its *file* may vanish or rot at any time,
+//! which costs time and never an answer: so it needs no sync, no manifest and no pin.
 //!
 //! # In and out
 //! ```text
 //! asked for -> remembered by the segment, else loaded, else built: into a file, or into memory
 //! ```
-//! A file is good if its sums fit, it names this segment's and this view's root, and its room finds nothing wrong with it;
-//! anything else is as if it were not there. It is checked in full when it is loaded, because an answer must not fail half-way
-//! for what can be made again. An artefact is built in memory where no file may be written (records in the log, a handle for
-//! reading), where writing one failed, and where it lacks something because of damage: a file could not say so.
+//! A file is good if its sums fit, it names this segment's and this view's root, and its room finds nothing wrong with
+//! it; anything else is as if it were not there. It is checked in full when it is loaded, because an answer must not
+//! fail half-way for what can be made again. An artefact is built in memory where no file may be written (records in
+//! the log, a handle for reading), where writing one failed, and where it lacks something because of damage: a file
+//! could not say so.
 //!
 //! # Costs
-//! Remembered, or remembered not to be there: one lock and one lookup. Loading: every byte once, at the speed of memory; with
-//! [`Access::Read`] it is copied. Building into a file: what the builder holds, and a buffer of 1 MiB.
+//! Remembered, or remembered not to be there: one lock and one lookup. Loading: every byte once, at the speed of
+//! memory; with [`Access::Read`] it is copied. Building into a file: what the builder holds, and a buffer of 1 MiB.
 
 mod rows;
 mod sections;
@@ -261,8 +262,8 @@ pub(crate) fn sections_of(kind: Kind, records: u32, make: &Make<'_>) -> Result<S
     build_in_memory(Path::new("memory"), &address, make)
 }
 
-/// Builds a file under a name of its own and gives it its right one when it is whole. `lasting` says whether others will
-/// see it.
+/// Builds a file under a name of its own and gives it its right one when it is whole. `lasting` says whether others
+/// will see it.
 fn build(files: &Files, address: &Address, make: &Make<'_>, lasting: bool) -> Result<()> {
     static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
     let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);

@@ -102,8 +102,8 @@ impl Artefact for DerivedRows {
     }
 }
 
-/// Writes the rows of all records, chunk after chunk, so that they never lie in the heap together on their way to a file.
-/// A record that cannot be read has none; that is noted in `damaged`, and is an error for what is to last.
+/// Writes the rows of all records, chunk after chunk, so that they never lie in the heap together on their way to a
+/// file. A record that cannot be read has none; that is noted in `damaged`, and is an error for what is to last.
 pub(super) fn write(
     out: &mut SectionsWriter<'_>,
     records: u32,

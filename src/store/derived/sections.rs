@@ -9,7 +9,8 @@ use crate::store::vfs::map::Region;
 use bytemuck::AnyBitPattern;
 use std::path::PathBuf;
 
-/// Version of the content of every section. What is laid out otherwise gets another, and is as if it were not there here.
+/// Version of the content of every section. What is laid out otherwise gets another, and is as if it were not there
+/// here.
 const VERSION: u32 = 1;
 
 /// Sections of an artefact whose sums were compared, mapped or in memory. Each begins at a multiple of 64 bytes.
@@ -92,8 +93,9 @@ impl<'a> SectionsWriter<'a> {
         SectionsWriter { out, lasting }
     }
 
-    /// Whether what is written will be in a file that outlasts this handle. What lacks something because a record cannot
-    /// be read must not: its builder gives the damage back as its error, and is called again to write into memory.
+    /// Whether what is written will be in a file that outlasts this handle. What lacks something because a record
+    /// cannot be read must not: its builder gives the damage back as its error, and is called again to write into
+    /// memory.
     pub(crate) fn is_lasting(&self) -> bool {
         self.lasting
     }

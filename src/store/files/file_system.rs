@@ -1,8 +1,8 @@
 //! What the store trusts a file system with.
 //!
-//! Of network file systems, and of those made by a program or unknown, nobody can say what locks and syncs are worth there,
-//! and mapped pages that cannot be fetched kill the process. So their files are read, not mapped, and a database is written
-//! there only when the caller says so.
+//! Of network file systems, and of those made by a program or unknown, nobody can say what locks and syncs are worth
+//! there, and mapped pages that cannot be fetched kill the process. So their files are read, not mapped, and a database
+//! is written there only when the caller says so.
 
 use crate::error::{Error, Result};
 use crate::store::Access;

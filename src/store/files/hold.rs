@@ -1,5 +1,5 @@
-//! Whether a directory is still what the handle has opened. Nothing says so but the identity of what is held open: a path may
-//! lead to another database by now, and a directory may have been emptied and filled with one.
+//! Whether a directory is still what the handle has opened. Nothing says so but the identity of what is held open: a
+//! path may lead to another database by now, and a directory may have been emptied and filled with one.
 
 use super::{DIRS, File, Files, LOCK, RESERVE, SEG, VIEW, retried};
 use crate::error::{Error, Result};
@@ -25,7 +25,8 @@ pub(crate) enum Holding {
 }
 
 impl Files {
-    /// Refuses to write where a name of the database is that of something through which bytes would go elsewhere, or nowhere.
+    /// Refuses to write where a name of the database is that of something through which bytes would go elsewhere, or
+    /// nowhere.
     pub(crate) fn check_kinds(&self) -> Result<()> {
         for name in [LOCK, RESERVE].into_iter().chain(DIRS) {
             let wanted = if DIRS.contains(&name) { Kind::Dir } else { Kind::File };

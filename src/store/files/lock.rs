@@ -1,5 +1,5 @@
-//! The writer's lock. The operating system decides who holds it. The text in the file tells people who that is, and the holder
-//! itself whether somebody else has written there since.
+//! The writer's lock. The operating system decides who holds it. The text in the file tells people who that is, and the
+//! holder itself whether somebody else has written there since.
 
 use super::hold::Holding;
 use super::{File, Files, LOCK, is_missing};
@@ -43,8 +43,8 @@ fn locked(files: &Files, file: &File) -> Error {
     Error::Locked { path: files.root().to_path_buf(), holder }
 }
 
-/// In words, asked by the process `own`. What the system names is the process that took the lock, though it may have closed the file since
-/// and only a child still has a copy.
+/// In words, asked by the process `own`. What the system names is the process that took the lock, though it may have
+/// closed the file since and only a child still has a copy.
 fn holder(text: &str, known: Option<(u32, u32)>, own: u32) -> String {
     let signed = |process: u32| text.starts_with(&format!("pid {process},"));
     match known {
@@ -98,8 +98,8 @@ fn host() -> String {
     name.map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned())
 }
 
-/// Seconds since 1970 as `2026-11-24T08:00:00Z`. Days are turned into a date by counting years from March on, so that the
-/// leap day comes last.
+/// Seconds since 1970 as `2026-11-24T08:00:00Z`. Days are turned into a date by counting years from March on, so that
+/// the leap day comes last.
 fn utc(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, day) = (days / 146_097, days % 146_097);

@@ -29,8 +29,8 @@ pub(crate) const RESERVE: &str = "RESERVE";
 /// End of names that mean nothing after a restart.
 pub(crate) const TEMPORARY: &str = ".tmp";
 
-/// The directory of a database on some file system, held open: wherever it is moved to and whatever its path comes to mean, this
-/// is the one that was opened. Clones share it.
+/// The directory of a database on some file system, held open: wherever it is moved to and whatever its path comes to
+/// mean, this is the one that was opened. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Files(pub(crate) Arc<Opened>);
 
@@ -289,8 +289,8 @@ impl Files {
         Ok(())
     }
 
-    /// Gives a file that is open the same name in the directory of another database on the same file system. False where that
-    /// cannot be, whatever is in the way: another device, a file system without, rights.
+    /// Gives a file that is open the same name in the directory of another database on the same file system. False
+    /// where that cannot be, whatever is in the way: another device, a file system without, rights.
     pub(crate) fn link(&self, name: &str, file: &File, target: &Files) -> Result<bool> {
         let (dir, last) = name.rsplit_once('/').unwrap_or(("", name));
         let link = || self.dir(dir)?.link(last, &*target.dir(dir)?);
@@ -381,8 +381,8 @@ impl File {
         self.inner.lock_holder()
     }
 
-    /// The first `bytes`, mapped; none where the system refuses, as it does when a process has 65,530 mappings or no address
-    /// space is left: then they can still be read.
+    /// The first `bytes`, mapped; none where the system refuses, as it does when a process has 65,530 mappings or no
+    /// address space is left: then they can still be read.
     pub(crate) fn map(&self, bytes: u64) -> Result<Option<Region>> {
         match retried(|| self.inner.map(bytes, Unchanging(()))) {
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Ok(None),

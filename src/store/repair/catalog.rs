@@ -156,8 +156,8 @@ impl Catalog {
         Ok(logged)
     }
 
-    /// What the log says of collections and views: those that come are known from here on. Gives the collections that go, and
-    /// views in order of their coming and going, each with its collection and name.
+    /// What the log says of collections and views: those that come are known from here on. Gives the collections that
+    /// go, and views in order of their coming and going, each with its collection and name.
     fn names_in_log(&mut self, report: &mut RepairReport) -> Result<(HashSet<u64>, Vec<LoggedView>)> {
         let (mut dropped, mut views) = (HashSet::new(), Vec::new());
         let commits = std::mem::take(&mut self.commits);
@@ -250,8 +250,8 @@ impl Catalog {
         })
     }
 
-    /// The records of a segment that are known to be deleted: by the set that the manifest names, where it may be trusted to
-    /// be the last one, else by the youngest that can be read.
+    /// The records of a segment that are known to be deleted: by the set that the manifest names, where it may be
+    /// trusted to be the last one, else by the youngest that can be read.
     fn deleted(
         &self,
         files: &Files,
@@ -303,8 +303,8 @@ impl Catalog {
         self.views.push(Saved { collection, file });
     }
 
-    /// A view that speaks for itself. It does not say which collection it belongs to; one whose rows fit must be the only
-    /// such one.
+    /// A view that speaks for itself. It does not say which collection it belongs to; one whose rows fit must be the
+    /// only such one.
     fn stray_view(&mut self, files: &Files, name: &str, report: &mut RepairReport) -> Result<()> {
         let mut known = None;
         let read = sealed(files, VIEW, name).and_then(|(file, _)| {

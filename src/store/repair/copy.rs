@@ -108,7 +108,8 @@ impl<'a> Salvage<'a> {
         Segment::open(self.files, Access::Read, self.catalog.database, &part.entry)
     }
 
-    /// First pass: which record of each id is the latest. Of two copies of one record that was deleted, one may not know.
+    /// First pass: which record of each id is the latest. Of two copies of one record that was deleted, one may not
+    /// know.
     fn resolve(&mut self, part: &Part, segment: &Segment) -> Result<()> {
         for number in 0..segment.records() {
             let (Ok(seq), Ok(id)) = (segment.seq(number), segment.id(number)) else { continue };
@@ -158,8 +159,8 @@ impl<'a> Salvage<'a> {
         if full { self.write(known) } else { Ok(()) }
     }
 
-    /// What the log says of this collection: each operation with the number of its commit. What cannot be read is in the
-    /// report already.
+    /// What the log says of this collection: each operation with the number of its commit. What cannot be read is in
+    /// the report already.
     fn logged(&self) -> impl Iterator<Item = (&'a Commit, Operation<'a>)> + use<'a> {
         let (mut current, wanted) = (None, self.collection);
         let commits = self.catalog.commits_of.get(&wanted).into_iter().flatten();

@@ -1,27 +1,27 @@
 //! Saving what is whole of a damaged database, into a new one.
 //!
 //! # Words
-//! The *base* is the newest manifest that can be read. While manifests newer than it are damaged, or when there is none,
-//! files speak for themselves: every segment says in its ABOUT section which collection it belongs to, a delete set by its
-//! name and header which segment, and every record bears the number of the commit that wrote it.
+//! The *base* is the newest manifest that can be read. While manifests newer than it are damaged, or when there is
+//! none, files speak for themselves: every segment says in its ABOUT section which collection it belongs to, a delete
+//! set by its name and header which segment, and every record bears the number of the commit that wrote it.
 //!
 //! # In and out
 //! ```text
 //! files -> Catalog (segments, delete sets, views, each from base or by itself) -> two passes over the records -> Store
 //! ```
 //! The first pass reads ids only and decides which record of an id counts: the one of the latest commit, and where that
-//! one is known to be deleted, none. The second copies those that can be read, a record at a time. What is lost is listed,
-//! never replaced: an older record does not stand in for a damaged newer one. Where a delete set is damaged its segment's
-//! records are kept, because too much is better than too little for an only copy; the report says so.
+//! one is known to be deleted, none. The second copies those that can be read, a record at a time. What is lost is
+//! listed, never replaced: an older record does not stand in for a damaged newer one. Where a delete set is damaged its
+//! segment's records are kept, because too much is better than too little for an only copy; the report says so.
 //!
 //! # Costs
 //! Every byte of every live record is read and written once. Memory: some 50 bytes for each record of the largest
 //! collection, the tables of one segment, and a batch of records.
 //!
 //! # What it does not do
-//! It never writes to the damaged database ([`repair_in_place`] does, and touches nothing that holds records). Records in
-//! the log enter the two passes like those of one more segment, with the numbers of their own commits; of a damaged log every
-//! whole commit counts that was durable.
+//! It never writes to the damaged database ([`repair_in_place`] does, and touches nothing that holds records). Records
+//! in the log enter the two passes like those of one more segment, with the numbers of their own commits; of a damaged
+//! log every whole commit counts that was durable.
 
 mod catalog;
 mod copy;
@@ -48,8 +48,8 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is no database, [`Error::Unusable`] when `out` is not empty or lies within `path`,
-/// [`Error::Version`] when it is of a newer format (that is no damage), [`Error::Io`] and [`Error::DiskFull`]. Damage is
-/// no error.
+/// [`Error::Version`] when it is of a newer format (that is no damage), [`Error::Io`] and [`Error::DiskFull`]. Damage
+/// is no error.
 pub fn repair_to(path: &Path, options: Options, out: &Path) -> Result<RepairReport> {
     let files = version::at(options.vfs.clone(), path)?;
     if files.contains(out)? {

@@ -27,7 +27,8 @@ enum Found {
     There(Arc<dyn Any + Send + Sync>),
 }
 
-/// Loading is short and building is not, so nobody who only looks whether there is an artefact waits for one to be built.
+/// Loading is short and building is not, so nobody who only looks whether there is an artefact waits for one to be
+/// built.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     load: Mutex<()>,

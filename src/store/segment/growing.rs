@@ -1,4 +1,5 @@
-//! Segment files while they grow: large matrices go straight to their place in one, and only their whereabouts to the log.
+//! Segment files while they grow: large matrices go straight to their place in one, and only their whereabouts to the
+//! log.
 //!
 //! A matrix once there never changes, so the part of the file that commits have named is as good as sealed: it may be
 //! mapped and read by this process and others.

@@ -1,7 +1,8 @@
 //! Finding a record by its id, also where damage is in the way.
 //!
 //! The table of ids is an aid: when a block of it is damaged, a table of the same shape is made in memory of the ids
-//! themselves. A record whose entry or id cannot be read is in neither, and then nobody can say that an id is *not* there.
+//! themselves. A record whose entry or id cannot be read is in neither, and then nobody can say that an id is *not*
+//! there.
 
 use super::sealed::Sealed;
 use super::{Segment, SegmentKind};
@@ -46,8 +47,8 @@ impl Segment {
     /// The number of the record with this id, deleted or not.
     ///
     /// # Errors
-    /// [`Error::Corrupt`](crate::Error::Corrupt) when it is not found and damage keeps anyone from saying that it is not
-    /// there.
+    /// [`Error::Corrupt`](crate::Error::Corrupt) when it is not found and damage keeps anyone from saying that it is
+    /// not there.
     pub fn find(&self, id: &str) -> Result<Option<u32>> {
         match self.lookup(id)? {
             Lookup::At(record) => Ok(Some(record)),
@@ -62,8 +63,8 @@ const GUESSES: u32 = 12;
 /// So few lines lie together: they are halved.
 const CLOSE: u32 = 16;
 
-/// The first of `lines` whose hash, which rise, is at least `hash`. Hashes are spread evenly, so where one stands can be
-/// guessed: of a million lines about five are read instead of twenty, and each is a miss of all caches.
+/// The first of `lines` whose hash, which rise, is at least `hash`. Hashes are spread evenly, so where one stands can
+/// be guessed: of a million lines about five are read instead of twenty, and each is a miss of all caches.
 fn first_line(hash: u64, lines: u32, line: impl Fn(u32) -> Result<u64>) -> Result<u32> {
     let (mut low, mut high) = (0, lines);
     let (mut least, mut most) = (0, u64::MAX);
@@ -102,8 +103,8 @@ impl Sealed {
         })
     }
 
-    /// Looks an id up in a table of `lines` lines in order of their hashes. Besides what it found it gives the damage in
-    /// ids of the same hash. An error is damage of the table.
+    /// Looks an id up in a table of `lines` lines in order of their hashes. Besides what it found it gives the damage
+    /// in ids of the same hash. An error is damage of the table.
     fn search(&self, id: &str, lines: u32, line: impl Fn(u32) -> Result<(u64, u32)>) -> Looked {
         let hash = xxh3_64(id.as_bytes());
         let mut low = first_line(hash, lines, |n| Ok(line(n)?.0))?;

@@ -27,8 +27,8 @@ impl Matches {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// The records that meet the filter and are not in `deleted`, and those that cannot be asked; `ask` finds both where
-    /// they are not remembered. Where there is damage nothing is, so that it is told each time.
+    /// The records that meet the filter and are not in `deleted`, and those that cannot be asked; `ask` finds both
+    /// where they are not remembered. Where there is damage nothing is, so that it is told each time.
     pub(crate) fn get(
         &self,
         filter: &Arc<str>,

@@ -83,7 +83,8 @@ impl Values {
     }
 }
 
-/// A run of records in memory, never changed once it is there. Later commits make later ones, and merge those that are small.
+/// A run of records in memory, never changed once it is there. Later commits make later ones, and merge those that are
+/// small.
 #[derive(Debug)]
 pub(crate) struct Memory {
     dim: usize,

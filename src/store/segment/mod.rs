@@ -3,8 +3,8 @@
 //! ```text
 //! header | matrices (64-byte aligned, no padding between rows) | fields (JSON) | ids | record entries | id table | ..
 //! ```
-//! A record's number is its place in the file. Reading one record touches its entry, its id, its JSON and its
-//! matrix and checks only the 64 KiB blocks that these lie in, so a damaged block costs the records in it and no others.
+//! A record's number is its place in the file. Reading one record touches its entry, its id, its JSON and its matrix
+//! and checks only the 64 KiB blocks that these lie in, so a damaged block costs the records in it and no others.
 //!
 //! - `sealed`: records in a finished file;
 //! - `memory`: records that so far stand only in the log, or in a file that is `growing`; readers need not know;

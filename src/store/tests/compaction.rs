@@ -40,7 +40,8 @@ fn sorted(store: &Store) -> Vec<(String, String, Vec<f32>)> {
     found
 }
 
-/// Records, rows, bytes of fields: tables that outweigh the matrices, the other way round, and a record that fills a segment.
+/// Records, rows, bytes of fields: tables that outweigh the matrices, the other way round, and a record that fills a
+/// segment.
 const SHAPES: [(usize, usize, usize); 5] = [(300, 1, 100), (300, 1, 0), (80, 0, 1_500), (20, 1, 5_000), (40, 60, 0)];
 
 #[test]
@@ -139,8 +140,8 @@ fn segments_that_went_whole_are_counted() {
     assert_eq!((done.segments, done.removed), (0, 0));
 }
 
-/// A segment that takes the place of others or is loaded beside the commits is read back like any other new file: a reading
-/// that fails is no damage to live with, because what looks like damage hides which ids are there.
+/// A segment that takes the place of others or is loaded beside the commits is read back like any other new file: a
+/// reading that fails is no damage to live with, because what looks like damage hides which ids are there.
 #[test]
 fn what_a_compaction_wrote_is_not_published_when_it_cannot_be_read() {
     let refused = AtomicUsize::new(0);

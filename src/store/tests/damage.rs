@@ -201,7 +201,8 @@ fn reseal(bytes: &mut [u8], sums_at: usize) -> layout::Sixteen {
 /// A byte to be changed: where, in which part of the file, and to what.
 type Altered = (u64, u8, u8);
 
-/// Changes bytes of a segment, a delete set, a view or a derived file, makes all sums right, and does everything with it.
+/// Changes bytes of a segment, a delete set, a view or a derived file, makes all sums right, and does everything with
+/// it.
 fn nonsense(which: usize, changes: Vec<Altered>) {
     thread_local!(static MADE: (MemoryVfs, Manifest) = one_of_each());
     let (vfs, mut manifest) = MADE.with(|(vfs, manifest)| (vfs.copy().unwrap(), manifest.clone()));

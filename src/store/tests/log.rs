@@ -156,8 +156,8 @@ fn what_a_thread_of_the_store_meets_is_told_once_by_the_next_flush() {
     assert_eq!(ids(&store, "c"), ["a"]);
 }
 
-/// Every 16 bytes something that looks like a frame reaching to the end, so that finding out that none is one would take the
-/// square of the log's length. The test ends in minutes or in a blink.
+/// Every 16 bytes something that looks like a frame reaching to the end, so that finding out that none is one would
+/// take the square of the log's length. The test ends in minutes or in a blink.
 #[test]
 fn a_log_of_nothing_but_beginnings_is_damage_before_long() {
     let vfs = MemoryVfs::default();

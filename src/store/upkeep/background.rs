@@ -1,6 +1,6 @@
-//! Threads of the store's own, begun when there is something for them to do and ended with the handle: one syncs commits that
-//! were only buffered, one compacts. What they meet is in [`Stat::trouble`](crate::store::Stat), is told by the next flush, and ends
-//! nothing else.
+//! Threads of the store's own, begun when there is something for them to do and ended with the handle: one syncs
+//! commits that were only buffered, one compacts. What they meet is in [`Stat::trouble`](crate::store::Stat), is told
+//! by the next flush, and ends nothing else.
 
 use super::compact;
 use crate::store::options::Durability;

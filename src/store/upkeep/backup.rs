@@ -2,16 +2,17 @@
 //!
 //! 1. One version is pinned: its files stay where they are, however long this takes and whatever the writer does.
 //! 2. The target gets `LOCK`, held until the end so that nobody makes a database of a half copy, and its directories.
-//! 3. Sealed files are linked where the file system can, else copied and synced; a reader also copies what it has read of
-//!    the log and of the segments that grow beside it. Then their directories are synced.
-//!    Sharing an inode is safe: nobody writes to a sealed file, and removing it removes one of its names.
+//! 3. Sealed files are linked where the file system can, else copied and synced; a reader also copies what it has read
+//!    of the log and of the segments that grow beside it. Then their directories are synced. Sharing an inode is safe:
+//!    nobody writes to a sealed file, and removing it removes one of its names.
 //! 4. The manifest comes last, as in a publish: written under another name, synced, renamed, directory synced. It is
 //!    never linked, because a lock on it is a pin, and those of two databases must not be one.
-//! 5. The copy is opened as a reader would and compared with the original. One that does not hold the same loses its manifest.
+//! 5. The copy is opened as a reader would and compared with the original. One that does not hold the same loses its
+//!    manifest.
 //!
-//! A cut before step 4 is durable leaves a directory without a manifest, in which nobody finds a database; after it, every
-//! file that the manifest names is there, because these were synced, names included, before. Derived files are left
-//! behind: whoever opens the copy makes them again.
+//! A cut before step 4 is durable leaves a directory without a manifest, in which nobody finds a database; after it,
+//! every file that the manifest names is there, because these were synced, names included, before. Derived files are
+//! left behind: whoever opens the copy makes them again.
 
 use crate::error::{Error, Result};
 use crate::store::Access;
@@ -48,13 +49,14 @@ pub struct BackedUp {
 }
 
 impl Shared {
-    /// Copies the newest version into the directory `dir`, which must be new or empty. `progress` gets the bytes done and
-    /// the bytes in all.
+    /// Copies the newest version into the directory `dir`, which must be new or empty. `progress` gets the bytes done
+    /// and the bytes in all.
     ///
     /// # Errors
-    /// [`Error::Unusable`] when the directory is not empty or lies in the database, [`Error::Corrupt`] when a file of the
-    /// database is no regular file, [`Error::Io`] and [`Error::DiskFull`] when one is missing or the backup cannot be written,
-    /// and again [`Error::Unusable`] when it does not hold the same in the end: there is no backup then. A writable handle also has those of [`Store::flush`].
+    /// [`Error::Unusable`] when the directory is not empty or lies in the database, [`Error::Corrupt`] when a file of
+    /// the database is no regular file, [`Error::Io`] and [`Error::DiskFull`] when one is missing or the backup cannot
+    /// be written, and again [`Error::Unusable`] when it does not hold the same in the end: there is no backup then. A
+    /// writable handle also has those of [`Store::flush`].
     pub(crate) fn backup_to(&self, dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<BackedUp> {
         let files = &self.files;
         if files.contains(dir)? {
@@ -131,8 +133,8 @@ fn check_empty(target: &Files) -> Result<()> {
     }
 }
 
-/// Opens the copy, which checks the length and the root of every file, delete sets and views in full, and the log. What is
-/// damaged in the original may be so in the copy.
+/// Opens the copy, which checks the length and the root of every file, delete sets and views in full, and the log. What
+/// is damaged in the original may be so in the copy.
 fn compare(copy: &Files, version: &Version) -> Result<()> {
     let (found, _) = version::newest_of(copy, Access::Read, None)?;
     let records = |version: &Version| version.collections.values().map(|collection| collection.records).sum::<u64>();
@@ -155,7 +157,8 @@ struct Source {
 }
 
 impl Shared {
-    /// Everything that is committed. A writer has it in sealed files; a reader takes the log along, as far as it has read it.
+    /// Everything that is committed. A writer has it in sealed files; a reader takes the log along, as far as it has
+    /// read it.
     fn to_copy(&self) -> Result<Source> {
         let Some(replay) = &self.replay else {
             self.flush()?;

@@ -1,12 +1,12 @@
 //! Compaction: live records of segments that hold much that is deleted, or are small, move into new segments.
 //!
-//! The new segments are written from a pinned version while commits go on; only at the end, when one publish puts them in the
-//! place of the old ones, the writer is held up. What was deleted meanwhile is deleted in the new segments too. A crash
-//! leaves either the old ones, and files that nothing names, or the new ones. Segments of many collections go with one
-//! publish. When all is done the manifests before the newest go, so that the space is back at once.
+//! The new segments are written from a pinned version while commits go on; only at the end, when one publish puts them
+//! in the place of the old ones, the writer is held up. What was deleted meanwhile is deleted in the new segments too.
+//! A crash leaves either the old ones, and files that nothing names, or the new ones. Segments of many collections go
+//! with one publish. When all is done the manifests before the newest go, so that the space is back at once.
 //!
-//! It ends: what is joined becomes fewer segments, what is rewritten leaves what was dead behind, and what is committed after
-//! it began is left to the next one.
+//! It ends: what is joined becomes fewer segments, what is rewritten leaves what was dead behind, and what is committed
+//! after it began is left to the next one.
 
 use crate::error::{Error, Result};
 use crate::store::files::SEG;
@@ -48,8 +48,8 @@ pub struct Compacted {
 const DEAD_PART: f64 = 0.3;
 /// Segments below this are joined, ..
 const SMALL: u64 = LARGEST / 16;
-/// .. if their tables are below this part of what ends a segment: so any two or more of them become fewer. One that is full of
-/// tables is as large as a segment gets, however little its file takes.
+/// .. if their tables are below this part of what ends a segment: so any two or more of them become fewer. One that is
+/// full of tables is as large as a segment gets, however little its file takes.
 const SMALL_TABLES: u64 = 2;
 /// Records copied between two questions whether to go on.
 const PATIENCE: u32 = 16;
@@ -244,7 +244,8 @@ impl Shared {
         Ok(round)
     }
 
-    /// Puts new segments in the place of the old ones, and says of which jobs: not where the old ones are no longer there.
+    /// Puts new segments in the place of the old ones, and says of which jobs: not where the old ones are no longer
+    /// there.
     fn exchange(&self, written: &mut [(Job, StagedSegments)]) -> Attempt<Vec<bool>> {
         if written.is_empty() {
             return Ok(Vec::new());
@@ -277,8 +278,8 @@ impl Shared {
         done.map(|()| exchanged)
     }
 
-    /// Notes which segments hold matrices that no record names: of commits that failed, and of records that were replaced
-    /// before their segment was sealed.
+    /// Notes which segments hold matrices that no record names: of commits that failed, and of records that were
+    /// replaced before their segment was sealed.
     fn look_for_strays(&self, known: &mut Known) -> Result<()> {
         for part in self.version().segments() {
             let Some(entry) = part.segment.entry() else { continue };
@@ -294,7 +295,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Removes every manifest but the newest, if nobody has it pinned, and what only they need. Says how many are pinned.
+    /// Removes every manifest but the newest, if nobody has it pinned, and what only they need. Says how many are
+    /// pinned.
     fn reclaim(&self, reason: Reason, known: &Known, done: &mut Compacted) -> Result<u64> {
         let mut writer = self.writer()?;
         let files = &self.files;

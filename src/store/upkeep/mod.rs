@@ -1,4 +1,5 @@
-//! Looking after a database that is there: giving space back, looking for damage, saving what is whole, copying, counting.
+//! Looking after a database that is there: giving space back, looking for damage, saving what is whole, copying,
+//! counting.
 
 pub(crate) mod background;
 pub(crate) mod backup;

@@ -1,7 +1,7 @@
 //! Looking for damage, everywhere, without stopping at the first.
 //!
-//! Works on the files alone, read and never mapped, beside a running writer: every manifest is pinned while its files are
-//! looked at. What no manifest names is listed, not judged.
+//! Works on the files alone, read and never mapped, beside a running writer: every manifest is pinned while its files
+//! are looked at. What no manifest names is listed, not judged.
 
 use crate::error::{Error, Result};
 use crate::matrix::MatrixView;
@@ -43,8 +43,8 @@ pub struct Finding {
     pub offset: Option<u64>,
     /// What is wrong there.
     pub what: String,
-    /// Whether it does no harm: a derived file that nobody will believe, and that is rebuilt when it is next needed. (One
-    /// that would be believed and holds wrong rows does harm.)
+    /// Whether it does no harm: a derived file that nobody will believe, and that is rebuilt when it is next needed.
+    /// (One that would be believed and holds wrong rows does harm.)
     pub derived: bool,
 }
 

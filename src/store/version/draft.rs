@@ -48,7 +48,8 @@ pub(crate) struct Draft {
     pub structural: bool,
 }
 
-/// Ids that the changes of a commit name in one collection, as far as they could be numbers given to records without one.
+/// Ids that the changes of a commit name in one collection, as far as they could be numbers given to records without
+/// one.
 #[derive(Debug, Default)]
 struct Named {
     /// Above all of them, up to where counting goes on from a named number.
@@ -96,7 +97,8 @@ impl Draft {
         self.next_no - 1
     }
 
-    /// Applies all changes of a commit. `reserved` are the numbers of records that loads going on have named, by collection.
+    /// Applies all changes of a commit. `reserved` are the numbers of records that loads going on have named, by
+    /// collection.
     pub(crate) fn apply(&mut self, changes: Vec<Change>, reserved: &BTreeMap<u64, u64>) -> Result<()> {
         let mut named: HashMap<String, Named> = HashMap::new();
         for change in &changes {
@@ -126,8 +128,9 @@ impl Draft {
         Ok(())
     }
 
-    /// Refuses what could be acknowledged but not be published: whatever the log holds must fit the next manifest, whose
-    /// names are at most `room` bytes and whose counters end somewhere. What needs no more than there is may go on.
+    /// Refuses what could be acknowledged but not be published: whatever the log holds must fit the next manifest,
+    /// whose names are at most `room` bytes and whose counters end somewhere. What needs no more than there is may go
+    /// on.
     pub(crate) fn check_room(&self, room: u64, left: usize) -> Result<()> {
         let records = self.staged.iter().filter(|(_, staged)| staged.pending.iter().any(Option::is_some));
         let records = records.filter_map(|(id, _)| self.collections.of_number(*id));
@@ -381,7 +384,8 @@ impl Draft {
         Ok(())
     }
 
-    /// Puts segments with the same live records in the place of others; the caller sees to it that no records are staged.
+    /// Puts segments with the same live records in the place of others; the caller sees to it that no records are
+    /// staged.
     pub(crate) fn replace_segments(&mut self, name: &str, old: &HashSet<Sixteen>, new: Vec<SegmentRef>) {
         let Some(collection) = self.collections.get(name) else { return };
         let mut changed = CollectionVersion::clone(collection);

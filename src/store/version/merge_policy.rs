@@ -1,12 +1,12 @@
 //! Folding small segments into the one that a commit writes, so that thousands of small commits leave few segments.
 //!
-//! Sizes fall into classes, each eight times the last. Before a commit writes its segment, the segments at the end of the
-//! collection that are in the new one's class or smaller are counted; when there are seven or more they are rewritten with
-//! it, and the question is asked again for the larger result. So of each class at most seven stay in a row, and for commits
-//! of like size a record is written once and then once for each factor of eight up to 64 MiB:
-//! `1 + log8(64 MiB / bytes of a commit)` times (1.5 KB: at most 6.2; 0.5 MB: 3.4; from 9 MiB on: 1). Where big and tiny commits
-//! alternate the factor can reach seven for each class. With every 256 segments in a
-//! collection the 64 MiB double, so that a large one has at most some thousands, and pays with rare commits that copy more.
+//! Sizes fall into classes, each eight times the last. Before a commit writes its segment, the segments at the end of
+//! the collection that are in the new one's class or smaller are counted; when there are seven or more they are
+//! rewritten with it, and the question is asked again for the larger result. So of each class at most seven stay in a
+//! row, and for commits of like size a record is written once and then once for each factor of eight up to 64 MiB: `1 +
+//! log8(64 MiB / bytes of a commit)` times (1.5 KB: at most 6.2; 0.5 MB: 3.4; from 9 MiB on: 1). Where big and tiny
+//! commits alternate the factor can reach seven for each class. With every 256 segments in a collection the 64 MiB
+//! double, so that a large one has at most some thousands, and pays with rare commits that copy more.
 
 use super::SegmentRef;
 use crate::limits;
@@ -39,7 +39,8 @@ fn class(weight: u64) -> u32 {
     weight.max(1).ilog2() / FAN_IN.ilog2()
 }
 
-/// A size that doubles with every so many segments there are. Records of so many bytes in all can be numbered in one segment.
+/// A size that doubles with every so many segments there are. Records of so many bytes in all can be numbered in one
+/// segment.
 pub(crate) fn crowded(bytes: u64, segments: usize) -> u64 {
     (bytes << (segments / CROWD).min(16)).min(RECORD_BYTES * limits::SEGMENT_RECORDS as u64)
 }

@@ -1,7 +1,7 @@
 //! A version: everything one manifest names, open for reading, and the pin that keeps it on disk.
 //!
-//! A version is made of a manifest and of what the log holds since (`replay`); a `draft` is the next one, thought out in memory from
-//! changes. `snapshot` is what readers get of it.
+//! A version is made of a manifest and of what the log holds since (`replay`); a `draft` is the next one, thought out
+//! in memory from changes. `snapshot` is what readers get of it.
 
 pub(crate) mod change;
 pub(crate) mod collections;
@@ -143,8 +143,8 @@ impl CollectionVersion {
         }
     }
 
-    /// Bytes that it takes in the next manifest at most. Records in memory become two segments: those in an open file, and the
-    /// others.
+    /// Bytes that it takes in the next manifest at most. Records in memory become two segments: those in an open file,
+    /// and the others.
     pub(crate) fn room(&self) -> u64 {
         let sealed = self.segments.iter().filter(|part| part.segment.is_sealed()).count();
         let segments = sealed + if sealed < self.segments.len() { NEW_SEGMENTS } else { 0 };

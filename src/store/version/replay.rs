@@ -75,8 +75,8 @@ impl Replay {
         self.growing.values().map(|growing| growing.name())
     }
 
-    /// Whether all matrices of a commit that lie elsewhere are there. Those of a commit known to be durable are taken as
-    /// there: damage in them costs one record, and is found when it is read.
+    /// Whether all matrices of a commit that lie elsewhere are there. Those of a commit known to be durable are taken
+    /// as there: damage in them costs one record, and is found when it is read.
     fn is_whole(&mut self, files: &Files, commit: &Commit) -> Result<bool> {
         if commit.seq <= self.cursor.durable {
             return Ok(true);

@@ -32,8 +32,8 @@ impl Snapshot {
         Ok(Snapshot { derived: Arc::clone(derived), version, collection })
     }
 
-    /// Number of the manifest that the version is based on. It grows whenever commits are written out into files, not with each commit:
-    /// two snapshots of the same generation may differ.
+    /// Number of the manifest that the version is based on. It grows whenever commits are written out into files, not
+    /// with each commit: two snapshots of the same generation may differ.
     pub fn generation(&self) -> u64 {
         self.version.generation
     }
@@ -87,14 +87,15 @@ impl Snapshot {
         self.derived.rows(segment, view, build)
     }
 
-    /// An artefact of a segment and, where it needs one, a view: remembered, or loaded from its file. Cheap enough to ask in
-    /// every query, also when there is none, which is remembered until it is built here or a new manifest is read.
+    /// An artefact of a segment and, where it needs one, a view: remembered, or loaded from its file. Cheap enough to
+    /// ask in every query, also when there is none, which is remembered until it is built here or a new manifest is
+    /// read.
     pub(crate) fn artefact<A: Artefact>(&self, segment: &Segment, view: Option<&ViewFile>) -> Option<Arc<A>> {
         self.derived.get(segment, view)
     }
 
-    /// The same, built where there is none: into a file, or in memory where none can be written. `make` must not ask for
-    /// the same artefact; it may be called twice.
+    /// The same, built where there is none: into a file, or in memory where none can be written. `make` must not ask
+    /// for the same artefact; it may be called twice.
     ///
     /// # Errors
     /// Those of `make`, and [`Error::Corrupt`] when [`Artefact::read`] refuses what it made.

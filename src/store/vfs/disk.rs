@@ -13,7 +13,8 @@ use std::thread;
 /// Most threads that sync at the same time.
 const SYNC_THREADS: usize = 8;
 
-/// Files of the operating system. What differs between systems is in this file, in `unix.rs` or `paths.rs`, and in `kind.rs`.
+/// Files of the operating system. What differs between systems is in this file, in `unix.rs` or `paths.rs`, and in
+/// `kind.rs`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DiskVfs;
 
@@ -26,8 +27,8 @@ impl Vfs for DiskVfs {
         system::open(path)
     }
 
-    /// At the same time, because a file system's journal then often makes all of them durable in one go: two files of one
-    /// commit take hardly longer than one.
+    /// At the same time, because a file system's journal then often makes all of them durable in one go: two files of
+    /// one commit take hardly longer than one.
     fn sync_files(&self, files: &[&dyn VfsFile]) -> Result<(), (usize, io::Error)> {
         let share = files.len().div_ceil(SYNC_THREADS).max(1);
         let sync = |number: usize, part: &[&dyn VfsFile]| {
@@ -79,9 +80,9 @@ impl VfsFile for File {
         return std::os::windows::fs::FileExt::seek_write(self, bytes, offset);
     }
 
-    /// Linux: `fdatasync`, which leaves out times and modes and writes the length, because without it the bytes could not be
-    /// read back. On ext4 it takes 0.12 ms for 1.5 KB appended, as `fsync` does, and 10 ms for 16 MB instead of 11. Elsewhere
-    /// `fsync`: some manuals promise less of `fdatasync`; on Apple's systems both are `F_FULLFSYNC`.
+    /// Linux: `fdatasync`, which leaves out times and modes and writes the length, because without it the bytes could
+    /// not be read back. On ext4 it takes 0.12 ms for 1.5 KB appended, as `fsync` does, and 10 ms for 16 MB instead of
+    /// 11. Elsewhere `fsync`: some manuals promise less of `fdatasync`; on Apple's systems both are `F_FULLFSYNC`.
     fn sync(&self) -> io::Result<()> {
         if cfg!(any(target_os = "linux", target_os = "android")) { self.sync_data() } else { self.sync_all() }
     }
@@ -123,8 +124,8 @@ impl VfsFile for File {
         Region::map(self, bytes)
     }
 
-    /// A read-only file cannot be removed on Windows, and there is no mode to set: so only where modes exist. Who may read it
-    /// was decided when it was made.
+    /// A read-only file cannot be removed on Windows, and there is no mode to set: so only where modes exist. Who may
+    /// read it was decided when it was made.
     fn protect(&self) -> io::Result<()> {
         #[cfg(unix)]
         {

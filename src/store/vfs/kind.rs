@@ -1,7 +1,7 @@
 //! Which file systems of the operating system are local.
 //!
-//! Folders that a virtual machine shares with its host are not: they are virtiofs (which calls itself FUSE), 9p, vboxsf or
-//! vmhgfs on Linux. The root of a container is: an overlay writes to a layer that the kernel wants to be local.
+//! Folders that a virtual machine shares with its host are not: they are virtiofs (which calls itself FUSE), 9p, vboxsf
+//! or vmhgfs on Linux. The root of a container is: an overlay writes to a layer that the kernel wants to be local.
 
 use super::FileSystem;
 use std::path::Path;

@@ -59,8 +59,8 @@ impl Words {
     }
 }
 
-/// Leave to map a file, which only the store has: it alone knows which files will not change any more, and a slice of one
-/// that does would change under whoever holds it.
+/// Leave to map a file, which only the store has: it alone knows which files will not change any more, and a slice of
+/// one that does would change under whoever holds it.
 #[derive(Clone, Copy, Debug)]
 pub struct Unchanging(pub(crate) ());
 

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use xxhash_rust::xxh3::Xxh3;
 
-/// A change to a file system, as [`MemoryVfs::recording`] writes it down. Directories and files go by their numbers; the
-/// topmost directory has 0.
+/// A change to a file system, as [`MemoryVfs::recording`] writes it down. Directories and files go by their numbers;
+/// the topmost directory has 0.
 #[derive(Clone, Debug)]
 pub enum Operation {
     /// In a directory another of that name was made and got a number.
@@ -31,8 +31,8 @@ pub enum Operation {
 }
 
 /// A file system in memory, for databases that need not survive and for tests. Clones share their files, and stand for
-/// the same process. Everything that takes a path is what somebody else does to the files: opened directories and files stay
-/// what they are.
+/// the same process. Everything that takes a path is what somebody else does to the files: opened directories and files
+/// stay what they are.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryVfs {
     state: Arc<Mutex<State>>,
@@ -170,8 +170,8 @@ impl MemoryVfs {
         }
     }
 
-    /// Puts a new file with these bytes in the place of what has the path, if anything has, and makes the directories above
-    /// it. Not recorded; for tests that build or damage a file system, as are the methods that follow.
+    /// Puts a new file with these bytes in the place of what has the path, if anything has, and makes the directories
+    /// above it. Not recorded; for tests that build or damage a file system, as are the methods that follow.
     ///
     /// # Errors
     /// [`io::ErrorKind::OutOfMemory`], [`io::ErrorKind::NotADirectory`].

@@ -1,9 +1,9 @@
 //! The seam between the store and whatever keeps its bytes.
 //!
-//! [`Vfs`], [`VfsDir`] and [`VfsFile`] are the few operations a database needs of a file system. [`DiskVfs`] is the real
-//! one, [`MemoryVfs`] keeps files in memory and can tell what a power cut would leave of them ([`PowerCut`]), and [`FaultyVfs`]
-//! fails the n-th operation. All I/O is positional: there is no cursor that two threads could fight over. Implementations
-//! do not retry; the store does ([`io::ErrorKind::Interrupted`], short reads and writes).
+//! [`Vfs`], [`VfsDir`] and [`VfsFile`] are the few operations a database needs of a file system. [`DiskVfs`] is the
+//! real one, [`MemoryVfs`] keeps files in memory and can tell what a power cut would leave of them ([`PowerCut`]), and
+//! [`FaultyVfs`] fails the n-th operation. All I/O is positional: there is no cursor that two threads could fight over.
+//! Implementations do not retry; the store does ([`io::ErrorKind::Interrupted`], short reads and writes).
 //!
 //! What an implementation promises:
 //! 1. after [`VfsFile::sync`] the file's bytes and length survive a power cut; its *name* does so only after
@@ -13,8 +13,8 @@
 //!    process) releases them;
 //! 4. a removed file stays readable for those who have it open or mapped;
 //! 5. an open directory stays the one that was opened, wherever it is moved to and whatever takes its name;
-//! 6. only regular files and real directories are opened inside a directory: no link is followed and nothing waits, neither for
-//!    the other end of a FIFO nor for a device ([`WrongKind`]).
+//! 6. only regular files and real directories are opened inside a directory: no link is followed and nothing waits,
+//!    neither for the other end of a FIFO nor for a device ([`WrongKind`]).
 
 mod disk;
 #[cfg(any(test, feature = "testing"))]
@@ -125,8 +125,8 @@ pub trait VfsDir: Any + Debug + Send + Sync {
     /// What the system says.
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// Gives a file that will not change any more the same name in another directory; its bytes are shared from then on, and
-    /// each name is removed by itself. The new name is durable after [`VfsDir::sync`], the bytes as they were.
+    /// Gives a file that will not change any more the same name in another directory; its bytes are shared from then
+    /// on, and each name is removed by itself. The new name is durable after [`VfsDir::sync`], the bytes as they were.
     ///
     /// # Errors
     /// [`io::ErrorKind::Unsupported`] where there is no such thing, as here unless overridden, or what the system says:
@@ -166,8 +166,8 @@ pub trait VfsDir: Any + Debug + Send + Sync {
     fn lineage(&self) -> io::Result<Vec<FileId>>;
 }
 
-/// Which file or directory something is, whatever its name. No two that exist at the same time are equal; one that is held open
-/// counts as existing.
+/// Which file or directory something is, whatever its name. No two that exist at the same time are equal; one that is
+/// held open counts as existing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileId {
     /// Number of the file system.
@@ -233,8 +233,8 @@ impl From<WrongKind> for io::Error {
 pub enum FileSystem {
     /// A disk of this machine, or its memory.
     Local,
-    /// Another machine, the host of a virtual machine, or a program (FUSE), by its name: nobody knows what its locks and
-    /// syncs are worth, and a mapped page that cannot be fetched kills the process.
+    /// Another machine, the host of a virtual machine, or a program (FUSE), by its name: nobody knows what its locks
+    /// and syncs are worth, and a mapped page that cannot be fetched kills the process.
     Network(String),
     /// One that nobody has looked at, by what is known of it.
     Unknown(String),

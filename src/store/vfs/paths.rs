@@ -1,5 +1,6 @@
-//! Directories of systems without names relative to an open directory: by absolute paths without links. Windows renames and
-//! removes no directory, nor one above it, that is held open by somebody who does not share that right; so none is shared.
+//! Directories of systems without names relative to an open directory: by absolute paths without links. Windows renames
+//! and removes no directory, nor one above it, that is held open by somebody who does not share that right; so none is
+//! shared.
 
 use super::{FileId, Found, Kind, VfsDir, VfsFile, WrongKind};
 use std::any::Any;

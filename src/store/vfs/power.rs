@@ -1,7 +1,7 @@
 //! What a power cut can leave of a file system.
 //!
-//! Bytes and names that were synced are there. Everything else may have reached the disk or not, independently and in any
-//! order: each write wholly, in part or as zeros with the new length; each creation, removal and renaming of a name
+//! Bytes and names that were synced are there. Everything else may have reached the disk or not, independently and in
+//! any order: each write wholly, in part or as zeros with the new length; each creation, removal and renaming of a name
 //! wholly. That is more than any one real file system does, on purpose.
 
 use super::memory::Seen;

@@ -14,8 +14,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Records on their way into segments of their own; see [`Collection::bulk_load`](crate::Collection::bulk_load). Dropped
-/// before [`BulkLoad::finish`] it leaves nothing.
+/// Records on their way into segments of their own; see [`Collection::bulk_load`](crate::Collection::bulk_load).
+/// Dropped before [`BulkLoad::finish`] it leaves nothing.
 ///
 /// Heap: 1 MiB, and ids, fields and 80 bytes for each record of the segment being written, at most 32 MiB.
 #[must_use = "nothing is there before `finish`"]

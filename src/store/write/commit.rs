@@ -1,8 +1,8 @@
 //! Commits, and waiting for them to be durable.
 //!
-//! A commit is written while the writer's mutex is held, and waited for while it is not: whoever comes first syncs for all that
-//! have written by then (*group commit*). So there are two newest versions: the writer's, with everything written, and the one
-//! that readers get, with everything that was acknowledged.
+//! A commit is written while the writer's mutex is held, and waited for while it is not: whoever comes first syncs for
+//! all that have written by then (*group commit*). So there are two newest versions: the writer's, with everything
+//! written, and the one that readers get, with everything that was acknowledged.
 
 use super::publish::{Attempt, Stop};
 use super::writer::{Writer, is_large, largest_frame};
@@ -32,8 +32,8 @@ impl Shared {
         }
     }
 
-    /// What the caller is told of a stop outside of the mutex. One that poisons must not be forgotten because something else
-    /// is wrong as well.
+    /// What the caller is told of a stop outside of the mutex. One that poisons must not be forgotten because something
+    /// else is wrong as well.
     pub(crate) fn stopped(&self, stop: Stop) -> Error {
         match self.unchecked_writer() {
             Ok(mut writer) => writer.stopped(stop),

@@ -1,10 +1,10 @@
 //! Removing files that no kept manifest reaches.
 //!
-//! Kept are the two newest manifests (after a compaction that was asked for the newest) and every older one that somebody has
-//! pinned. A manifest goes first, under its
-//! exclusive lock, and its removal is made durable before the first of its files goes: so no manifest ever names a file
-//! that is not there. A publish removes manifests just before it renames its own, so that one sync of the directory serves
-//! both; without the renaming the generation before is still there. Only names of the store's own making are touched.
+//! Kept are the two newest manifests (after a compaction that was asked for the newest) and every older one that
+//! somebody has pinned. A manifest goes first, under its exclusive lock, and its removal is made durable before the
+//! first of its files goes: so no manifest ever names a file that is not there. A publish removes manifests just before
+//! it renames its own, so that one sync of the directory serves both; without the renaming the generation before is
+//! still there. Only names of the store's own making are touched.
 
 use crate::error::Result;
 use crate::store::derived;

@@ -1,7 +1,8 @@
 //! Writing: commits into the log, from time to time everything into files, and segments staged beside the commits.
 //!
-//! `commit` says when, `writer` does it, `publish` makes files and the manifest that names them, `gc` removes what no manifest needs.
-//! `staged_segments` are written while commits go on and take their places in one publish: those of `bulk` loads, and of compactions.
+//! `commit` says when, `writer` does it, `publish` makes files and the manifest that names them, `gc` removes what no
+//! manifest needs. `staged_segments` are written while commits go on and take their places in one publish: those of
+//! `bulk` loads, and of compactions.
 
 pub(crate) mod bulk;
 mod commit;

@@ -1,13 +1,13 @@
 //! A publish: files first, then the manifest that names them.
 //!
-//! 1. Records that so far stand in the log go into segments, delete sets and view files are written; all under names of their
-//!    own, each synced, then their directories.
+//! 1. Records that so far stand in the log go into segments, delete sets and view files are written; all under names of
+//!    their own, each synced, then their directories.
 //! 2. `manifest-<g+1>.tmp` is written and synced, renamed to `manifest-<g+1>`, and the directory is synced: the commit.
 //!    Manifests that are no longer needed lose their names by the same sync.
 //!
-//! A cut before the renaming is durable leaves generation g with its log, and files that nothing names; after it, g+1 and every
-//! file it names, because these were synced, names included, before. Everything that could fail for another reason (opening the
-//! new files, pinning) is done before the renaming.
+//! A cut before the renaming is durable leaves generation g with its log, and files that nothing names; after it, g+1
+//! and every file it names, because these were synced, names included, before. Everything that could fail for another
+//! reason (opening the new files, pinning) is done before the renaming.
 
 use super::gc;
 use crate::error::{Error, Result};

@@ -1,5 +1,5 @@
-//! Segments written beside the commits, for a publish that will name them: by compaction and by bulk loading. Until then
-//! nothing names them, and what is not named is not there.
+//! Segments written beside the commits, for a publish that will name them: by compaction and by bulk loading. Until
+//! then nothing names them, and what is not named is not there.
 
 use super::publish::{Attempt, Stop, read_back, seal, segment_about, segment_entry};
 use crate::random::{unique, unique_bytes};
@@ -87,7 +87,8 @@ impl StagedSegments {
         self.read_back()
     }
 
-    /// Opens the finished segments after a look at every byte: nothing takes the place of a record before it was read back.
+    /// Opens the finished segments after a look at every byte: nothing takes the place of a record before it was read
+    /// back.
     pub(crate) fn read_back(&self) -> Attempt<Vec<Arc<Segment>>> {
         let (files, access) = (&self.shared.files, self.shared.access);
         let database = self.shared.version().manifest.database;

@@ -21,13 +21,13 @@ use std::time::Instant;
 
 /// What a record in memory takes beside its id, fields and values, about: what bounds the heap where these are tiny.
 const RECORD_BYTES: u64 = 128;
-/// What a commit counts at least of the bytes at which a log is written out, so that whoever opens the database beside it has
-/// no more than 65,536 commits to follow.
+/// What a commit counts at least of the bytes at which a log is written out, so that whoever opens the database beside
+/// it has no more than 65,536 commits to follow.
 const COMMIT_BYTES: u64 = 1 << 10;
 /// Frames are at most this part of a log.
 const LARGE_PART: u64 = 8;
-/// Most segments that are open at a time: each takes two descriptors, of which a process often has 1,024. Large matrices of
-/// further collections stand in the log until it is written out.
+/// Most segments that are open at a time: each takes two descriptors, of which a process often has 1,024. Large
+/// matrices of further collections stand in the log until it is written out.
 const OPEN_SEGMENTS: usize = 64;
 
 /// What a writer works with.
@@ -174,8 +174,8 @@ impl Writer {
             || self.open.iter().any(|(id, open)| open.bytes() >= largest(id))
     }
 
-    /// Puts a small commit into the log, its large matrices into open segments. Nothing is synced, unless it turns out too large
-    /// for the log and is published. Gives the version then.
+    /// Puts a small commit into the log, its large matrices into open segments. Nothing is synced, unless it turns out
+    /// too large for the log and is published. Gives the version then.
     pub(crate) fn append(&mut self, mut draft: Draft) -> Attempt<Option<Arc<Version>>> {
         self.append_matrices(&mut draft)?;
         let payload = draft.payload()?;
@@ -204,8 +204,8 @@ impl Writer {
         Ok(None)
     }
 
-    /// Writes large matrices of a draft to the open segments of their collections, and their places into the draft. After an
-    /// error nothing more goes into that file, because where it ends is unknown; what it holds stays there.
+    /// Writes large matrices of a draft to the open segments of their collections, and their places into the draft.
+    /// After an error nothing more goes into that file, because where it ends is unknown; what it holds stays there.
     fn append_matrices(&mut self, draft: &mut Draft) -> Attempt<()> {
         let least = self.environment.tuning.direct_bytes;
         let large = draft.new_records().filter(|(_, record)| is_large(&record.values, least));
@@ -253,8 +253,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Appends nothing more to the open segment of a collection. What it holds is synced with the next commit all the same:
-    /// one whose matrices are lost would take all later ones with it.
+    /// Appends nothing more to the open segment of a collection. What it holds is synced with the next commit all the
+    /// same: one whose matrices are lost would take all later ones with it.
     fn close_segment(&mut self, id: u64) {
         self.closed.extend(self.open.remove(&id).and_then(|mut open| open.take_dirty()));
     }
@@ -288,14 +288,15 @@ impl Writer {
         draft.next_no = draft.next_no.max(self.next_no);
         let newest = self.newest.clone();
         newest.check_place(&files)?;
-        // A log that was removed takes nothing along, because what it held is in memory; one that was replaced is another's.
+        // A log that was removed takes nothing along, because what it held is in memory; one that was replaced is
+        // another's.
         if let Some(file) = self.log.as_ref().map(Log::file)
             && files.holding(file.name(), file)? == Holding::Other
         {
             return Err(Stop::Poison(files.lost(file.name(), true)));
         }
-        // Whatever comes of it, nothing more is appended to these files. Until it has come to something the log stands, and a
-        // sync must reach what it names in them. What was put into one that lost its name is written anew.
+        // Whatever comes of it, nothing more is appended to these files. Until it has come to something the log stands,
+        // and a sync must reach what it names in them. What was put into one that lost its name is written anew.
         let mut open = std::mem::take(&mut self.open);
         self.closed.extend(open.values_mut().filter_map(OpenSegment::take_dirty));
         open.retain(|_, open| {

@@ -1,4 +1,5 @@
-//! `dataset fetch`: ESC-50 from the network. `dataset prepare`: a set of sounds in the folders that training scripts expect.
+//! `dataset fetch`: ESC-50 from the network. `dataset prepare`: a set of sounds in the folders that training scripts
+//! expect.
 
 use super::exit::Failure;
 use super::output::Output;

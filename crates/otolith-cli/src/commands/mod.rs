@@ -142,8 +142,8 @@ pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(help_or_error) => {
-            // A closed pipe behind `--help` is no failure. What is wrong with the arguments is told with parts of them, which
-            // may be names from outside.
+            // A closed pipe behind `--help` is no failure. What is wrong with the arguments is told with parts of them,
+            // which may be names from outside.
             let plain = help_or_error.render().to_string();
             let _ = match shown_lines(&plain) {
                 Cow::Borrowed(_) => help_or_error.print(),

@@ -16,9 +16,9 @@ pub(super) struct ModelArgs {
     /// `owner/name@revision`), which is downloaded into the hub's cache
     #[arg(long, value_name = "mini|logmel|DIR|HUB-ID", default_value = embed::DEFAULT)]
     pub(super) model: String,
-    /// Which rows of a checkpoint: `features` (conv encoder; unless given; of the miniature `mean` is), `projected`, a layer's number, or `mean` of all
-    /// layers; Whisper has `last`. Of a sound of more than 30 seconds `features` and `projected` are those of the whole at once;
-    /// the layers see it in equal windows of up to 30 seconds each
+    /// Which rows of a checkpoint: `features` (conv encoder; unless given; of the miniature `mean` is), `projected`, a
+    /// layer's number, or `mean` of all layers; Whisper has `last`. Of a sound of more than 30 seconds `features` and
+    /// `projected` are those of the whole at once; the layers see it in equal windows of up to 30 seconds each
     #[arg(long, value_name = "features|projected|mean|N|last")]
     pub(super) layer: Option<String>,
 }

@@ -61,8 +61,8 @@ impl Output {
         tell(&format!("error: {problem}"));
     }
 
-    /// Tells of damage met on the way, the first places of it one by one, as the failure that a command ends with after it
-    /// has done what it could; none when there was none.
+    /// Tells of damage met on the way, the first places of it one by one, as the failure that a command ends with after
+    /// it has done what it could; none when there was none.
     pub(super) fn damage<D: Display>(&self, damage: &[D], records: u64) -> Result<(), Failure> {
         if damage.is_empty() {
             return Ok(());

@@ -1,9 +1,10 @@
-//! What came from outside, as it goes to a terminal: ids, fields, names and messages with nothing in them that a terminal obeys.
+//! What came from outside, as it goes to a terminal: ids, fields, names and messages with nothing in them that a
+//! terminal obeys.
 //!
-//! Escaped are control characters (C0, DEL, C1, line breaks among them), what turns the direction of writing, and what takes no
-//! room and joins no letters: U+061C, U+200B, U+200E, U+200F, U+2028 to U+202E, U+2060 to U+206F, U+FEFF, U+FFF9 to U+FFFB. The joiners
-//! U+200C and U+200D stay, which Persian and emoji need. Escapes are those of a filter's texts, so that one can be pasted there;
-//! a backslash stays as it is: with `--json` every id is exact.
+//! Escaped are control characters (C0, DEL, C1, line breaks among them), what turns the direction of writing, and what
+//! takes no room and joins no letters: U+061C, U+200B, U+200E, U+200F, U+2028 to U+202E, U+2060 to U+206F, U+FEFF,
+//! U+FFF9 to U+FFFB. The joiners U+200C and U+200D stay, which Persian and emoji need. Escapes are those of a filter's
+//! texts, so that one can be pasted there; a backslash stays as it is: with `--json` every id is exact.
 
 use std::borrow::Cow;
 use std::io::{self, Write};

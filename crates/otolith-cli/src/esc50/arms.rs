@@ -150,7 +150,8 @@ impl Arm {
         matches!(self, Arm::MeanStd | Arm::MaxSimWhite | Arm::Codes | Arm::Adapted) || self.is_trained()
     }
 
-    /// The view that it searches; `None` where that is the raw rows or those of its [`Arm::parts`]. (Of the classifier: the view that it learns on.)
+    /// The view that it searches; `None` where that is the raw rows or those of its [`Arm::parts`]. (Of the classifier:
+    /// the view that it learns on.)
     pub fn view(self, frames: &Frames) -> Option<View> {
         let view = match self {
             Arm::Concat64 => one_row(64),

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 /// The records of a round as one query ranks them, best first: clips with their scores.
 pub(super) type Ranking = Vec<(usize, f64)>;
 
-/// All records by the weighted sum of their scores, each ranking's in standard deviations over its records; ties by name.
+/// All records by the weighted sum of their scores, each ranking's in standard deviations over its records; ties by
+/// name.
 ///
 /// The rankings must be of the same records: the fusion of [`otolith::query::Fusion::StandardScore`], but without ids.
 pub(super) fn fuse<'a, 'n>(
@@ -25,9 +26,9 @@ pub(super) fn fuse<'a, 'n>(
     fused
 }
 
-/// Classes, most likely first, by a vote of the `k` nearest records: each counts by how much nearer it is than the first that
-/// has no vote, 1 for the nearest (Dudani, *The distance-weighted k-nearest-neighbor rule*, 1976). Classes without a vote follow in order
-/// of their nearest record.
+/// Classes, most likely first, by a vote of the `k` nearest records: each counts by how much nearer it is than the
+/// first that has no vote, 1 for the nearest (Dudani, *The distance-weighted k-nearest-neighbor rule*, 1976). Classes
+/// without a vote follow in order of their nearest record.
 pub(super) fn vote(ranking: &[(usize, f64)], class: impl Fn(usize) -> usize, k: usize) -> Vec<usize> {
     let mut votes: Vec<(usize, f64)> = Vec::new(); // in order of each class's nearest record
     let nearest = ranking.first().map_or(0.0, |&(_, score)| score);

@@ -154,8 +154,8 @@ impl Bench<'_> {
         }
     }
 
-    /// Runs every arm but the classifiers that see no records. Round by round, so that a view is fitted and searched once
-    /// for all arms that need its scores, and only those of one round are held.
+    /// Runs every arm but the classifiers that see no records. Round by round, so that a view is fitted and searched
+    /// once for all arms that need its scores, and only those of one round are held.
     fn search_all(&self, arms: &[Arm], progress: Report<'_>) -> Result<HashMap<Arm, Tally>> {
         let wanted = |arm: &Arm| {
             arms.contains(arm) || arms.iter().any(|other| other.parts().iter().any(|(part, _)| part == arm))
@@ -195,7 +195,8 @@ impl Bench<'_> {
         Ok(tallies)
     }
 
-    /// Makes the arm's view, anew where it learns from other records than in the round before, and asks every query of the round in it.
+    /// Makes the arm's view, anew where it learns from other records than in the round before, and asks every query of
+    /// the round in it.
     fn search(&self, arm: Arm, number: usize, tally: &mut Tally, progress: Report<'_>) -> Result<Vec<Ranking>> {
         let (round, before) = (&self.rounds[number], number.checked_sub(1).map(|before| &self.rounds[before]));
         progress(Progress::Begin { what: &format!("{}, {}", arm.name(), round.name), steps: round.queries.len() });

@@ -1,8 +1,10 @@
-//! Fetching ESC-50: its archive from the network, unpacked into its own layout and looked through before it gets its name.
+//! Fetching ESC-50: its archive from the network, unpacked into its own layout and looked through before it gets its
+//! name.
 //!
-//! Everything happens in `DIR.part` beside the folder asked for: the archive, which an interrupted download leaves and the next one
-//! goes on with, and the unpacked set, which becomes `DIR` by one renaming. The service that makes the archive
-//! promises no checksum for it, so the content is looked at instead: every row of the table, and every sound that it names.
+//! Everything happens in `DIR.part` beside the folder asked for: the archive, which an interrupted download leaves and
+//! the next one goes on with, and the unpacked set, which becomes `DIR` by one renaming. The service that makes the
+//! archive promises no checksum for it, so the content is looked at instead: every row of the table, and every sound
+//! that it names.
 
 use super::DataSet;
 use super::data_set::TABLE;
@@ -54,8 +56,8 @@ pub struct Fetched {
 /// Fetches the set into `folder`. A complete one that is there already is left alone.
 ///
 /// # Errors
-/// [`Error::Download`]; [`Error::Unusable`] when `folder` holds something else, or the archive is damaged or lacks something
-/// (the message says what; the archive is removed then); [`Error::Io`], [`Error::DiskFull`].
+/// [`Error::Download`]; [`Error::Unusable`] when `folder` holds something else, or the archive is damaged or lacks
+/// something (the message says what; the archive is removed then); [`Error::Io`], [`Error::DiskFull`].
 pub fn fetch(source: &Source<'_>, folder: &Path, on_progress: &dyn Fn(Progress<'_>)) -> Result<Fetched> {
     if let Some(set) = present(folder)? {
         return Ok(Fetched { set, was_there: true });
@@ -149,8 +151,8 @@ fn complete(folder: &Path) -> Result<DataSet> {
     }
 }
 
-/// Unpacks what belongs to the set: the table, the sounds, licence and description. Names that lead anywhere else are not
-/// looked at.
+/// Unpacks what belongs to the set: the table, the sounds, licence and description. Names that lead anywhere else are
+/// not looked at.
 fn unpack(archive: &Path, folder: &Path, on_progress: &dyn Fn(Progress<'_>)) -> Result<()> {
     let file = outside::open(archive)?;
     let refuse = |why: String| Error::unusable(archive, why);

@@ -24,8 +24,8 @@ pub const CLIP_SECONDS: f64 = 5.0;
 /// Clips embedded and committed together.
 const BATCH: usize = 100;
 
-/// Brings the collection of a database into line with a data set: embeds the clips that are new or changed, deletes those
-/// that are gone, and starts anew when the rows were made by another embedder.
+/// Brings the collection of a database into line with a data set: embeds the clips that are new or changed, deletes
+/// those that are gone, and starts anew when the rows were made by another embedder.
 ///
 /// # Errors
 /// Those of reading, embedding and writing.

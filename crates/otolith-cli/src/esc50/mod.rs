@@ -2,7 +2,8 @@
 //!
 //! Words: a *clip* is a sound file of a known class; the *source* of a clip is the recording it was cut from; a
 //! *protocol* turns a data set into *rounds*, each a list of queries and a list of records that they are searched in;
-//! an *arm* is one way of answering (a view searched, or a classifier); an *outcome* is what one arm answered to one query.
+//! an *arm* is one way of answering (a view searched, or a classifier); an *outcome* is what one arm answered to one
+//! query.
 //!
 //! ```text
 //! folder or seed -> DataSet -> Protocol -> Rounds -> (an arm) -> Outcomes -> Evaluation -> Comparison -> table, JSON, HTML

@@ -1,4 +1,5 @@
-//! Arrays that lie column by column (Fortran order), read as rows: a block of rows at a time, from each column its part.
+//! Arrays that lie column by column (Fortran order), read as rows: a block of rows at a time, from each column its
+//! part.
 
 use super::npy::SeekRead;
 use super::numbers::{Number, Unread};
@@ -30,8 +31,8 @@ impl Columns {
         Columns { source, number, start, rows, columns, next: 0, block: Vec::new(), first: 0 }
     }
 
-    /// The numbers of the next record, row after row: of one row of the array, whose second axis is the record's rows where
-    /// there are three; or of all of it, where the record has as many rows as the array.
+    /// The numbers of the next record, row after row: of one row of the array, whose second axis is the record's rows
+    /// where there are three; or of all of it, where the record has as many rows as the array.
     pub(crate) fn next_record(&mut self, rows: usize, dim: usize) -> Result<Vec<f32>, Unread> {
         let mut numbers = Vec::new();
         numbers.try_reserve_exact(rows * dim).map_err(|_| Unread::Memory(rows * dim * size_of::<f32>()))?;

@@ -1,5 +1,5 @@
-//! Files that are written for other programs: under a name that nobody knew, then renamed, so that nobody takes half for the
-//! whole and no link is followed that somebody has laid.
+//! Files that are written for other programs: under a name that nobody knew, then renamed, so that nobody takes half
+//! for the whole and no link is followed that somebody has laid.
 
 use otolith::{Error, Result};
 use std::fs::{self, File};
@@ -13,7 +13,8 @@ const PARTIAL: (&str, &str) = (".otolith-", ".partial");
 /// Makes a file, in the place of the one of its name.
 ///
 /// # Errors
-/// Those of `write`; [`Error::Invalid`] for a place in a database, [`Error::Io`], [`Error::DiskFull`]. Then all is as it was.
+/// Those of `write`; [`Error::Invalid`] for a place in a database, [`Error::Io`], [`Error::DiskFull`]. Then all is as
+/// it was.
 pub(crate) fn create_whole(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> Result<()>) -> Result<()> {
     Unnamed::write(path, write)?.name()
 }
@@ -54,8 +55,8 @@ impl Unnamed {
         self.file.persist(&self.path).map(drop).map_err(|error| Error::io(&self.path, "rename", error.error))
     }
 
-    /// Gives two files that belong together their names. Whenever that is cut off, there is no old one beside a new one: of the
-    /// second there is none.
+    /// Gives two files that belong together their names. Whenever that is cut off, there is no old one beside a new
+    /// one: of the second there is none.
     pub(crate) fn name_both(self, second: Unnamed) -> Result<()> {
         match fs::remove_file(&second.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -1,5 +1,5 @@
-//! A directory: every `.npy` in it a record, named by `records.jsonl` there or else by its file. The one format that keeps
-//! everything: ids, fields, matrices of any number of rows.
+//! A directory: every `.npy` in it a record, named by `records.jsonl` there or else by its file. The one format that
+//! keeps everything: ids, fields, matrices of any number of rows.
 
 use super::create::{create_folder, create_whole, is_partial};
 use super::npy::{self, ArrayReader};
@@ -61,8 +61,9 @@ impl Folder {
     }
 }
 
-/// The records that the table names, in its order; one line of it is in memory at a time, and the ids so far. All of it is read
-/// before the first record is given away, so that what is wrong with a line is told before anything is made of the others.
+/// The records that the table names, in its order; one line of it is in memory at a time, and the ids so far. All of it
+/// is read before the first record is given away, so that what is wrong with a line is told before anything is made of
+/// the others.
 fn listed(folder: Folder, table: PathBuf) -> Result<Input> {
     let place = table.display().to_string();
     let (mut count, mut first) = (0, None);

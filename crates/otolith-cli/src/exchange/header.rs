@@ -1,5 +1,5 @@
-//! The header of a `.npy` array in the words that numpy writes today. It reads more: lengths as Python 2 wrote them (`5L`), and every
-//! name that it has for a type (`float32`, `=f4`, `?`).
+//! The header of a `.npy` array in the words that numpy writes today. It reads more: lengths as Python 2 wrote them
+//! (`5L`), and every name that it has for a type (`float32`, `=f4`, `?`).
 
 use std::borrow::Cow;
 
@@ -51,7 +51,8 @@ fn in_usual_words(text: &str) -> Option<String> {
     Some(usual)
 }
 
-/// A type of numbers by one of its names: byte order, kind, width. Without an order it is that of this machine, little-endian.
+/// A type of numbers by one of its names: byte order, kind, width. Without an order it is that of this machine,
+/// little-endian.
 fn type_of(name: &str) -> Option<String> {
     let order = name.chars().next().filter(|c| "<>=|".contains(*c));
     let kind = match &name[order.map_or(0, char::len_utf8)..] {

@@ -20,8 +20,8 @@ pub(crate) fn file_of(vectors: &Path) -> PathBuf {
     beside(vectors, ENDING)
 }
 
-/// The file of ids that was asked for. Under the name that earlier versions gave, `v.ids.txt` beside `v.npy`, the one is found that
-/// is written now.
+/// The file of ids that was asked for. Under the name that earlier versions gave, `v.ids.txt` beside `v.npy`, the one
+/// is found that is written now.
 pub(crate) fn asked(vectors: &Path, ids: &Path) -> PathBuf {
     let now = file_of(vectors);
     let was_called = vectors.with_extension(&ENDING[1..]);

@@ -1,18 +1,18 @@
 //! Arrays and vectors of other programs, in and out: one file a format.
 //!
 //! # Words
-//! An *input* is where an import's records come from, an *ending* (`.npy`) names a format. In a *stack* all records have
-//! equally many rows and no names, so ids come from a file beside it, a line each.
+//! An *input* is where an import's records come from, an *ending* (`.npy`) names a format. In a *stack* all records
+//! have equally many rows and no names, so ids come from a file beside it, a line each.
 //!
 //! # In and out
 //! ```text
 //! file -> Input (records, one by one) -> batches of one commit each          Snapshot -> entries, one by one -> file
 //! ```
 //! # Costs
-//! One record at a time is in memory, and what names records: the file of ids, the directory of an archive, the list of a
-//! folder's files. Lengths in files are checked against the file before anything is made of them, and memory is asked for as
-//! bytes arrive (`numbers.rs`): what lies is an error. Files come through [`outside`](otolith::outside), regular ones only. A file
-//! that is written gets its name when it is whole (`create.rs`).
+//! One record at a time is in memory, and what names records: the file of ids, the directory of an archive, the list of
+//! a folder's files. Lengths in files are checked against the file before anything is made of them, and memory is asked
+//! for as bytes arrive (`numbers.rs`): what lies is an error. Files come through [`outside`](otolith::outside), regular
+//! ones only. A file that is written gets its name when it is whole (`create.rs`).
 
 mod columns;
 mod create;

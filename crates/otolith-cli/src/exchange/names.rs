@@ -1,5 +1,5 @@
-//! Names of arrays in an archive. A record's id is one where that is safe on every system that may unpack it; other records get a
-//! number, and `records.jsonl` in the archive says which is which.
+//! Names of arrays in an archive. A record's id is one where that is safe on every system that may unpack it; other
+//! records get a number, and `records.jsonl` in the archive says which is which.
 
 use std::collections::HashSet;
 
@@ -64,10 +64,11 @@ fn is_safe_part(part: &str) -> bool {
         && !part.chars().any(|c| c.is_control() || is_written_twice(c))
 }
 
-/// Whether some file systems may write a character in another way, or take what it stands in for the same as something else: `e` and
-/// an accent for `é`, the sign of ohm for omega. Names without any such are told apart everywhere.
+/// Whether some file systems may write a character in another way, or take what it stands in for the same as something
+/// else: `e` and an accent for `é`, the sign of ohm for omega. Names without any such are told apart everywhere.
 fn is_written_twice(c: char) -> bool {
-    // What is put upon other letters is what is escaped here (and what cannot be seen); the vowels of Hangul; signs that are other letters.
+    // What is put upon other letters is what is escaped here (and what cannot be seen); the vowels of Hangul; signs
+    // that are other letters.
     c.escape_debug().nth(1) == Some('u')
         || matches!(c,
             '\u{1160}'..='\u{11ff}' | '\u{374}' | '\u{37e}' | '\u{387}' | '\u{1f70}'..='\u{1fff}' | '\u{2126}'

@@ -1,6 +1,6 @@
-//! `.npz`: a zip archive of `.npy` arrays, as `numpy.savez` and `savez_compressed` write it. Each array is a record, named by
-//! the array or by `records.jsonl` in the archive; one array that is a stack is read as that stack, and so are two of which one
-//! holds the ids.
+//! `.npz`: a zip archive of `.npy` arrays, as `numpy.savez` and `savez_compressed` write it. Each array is a record,
+//! named by the array or by `records.jsonl` in the archive; one array that is a stack is read as that stack, and so are
+//! two of which one holds the ids.
 //!
 //! Each array is read through a handle of its own (`zipped.rs`), so that records stream whatever the archive's size.
 
@@ -198,7 +198,8 @@ impl Archive {
     }
 }
 
-/// Writes every record as an array of the name of its id, stored without compression; with a table where not all ids can be names.
+/// Writes every record as an array of the name of its id, stored without compression; with a table where not all ids
+/// can be names.
 pub(crate) fn write(snapshot: &Snapshot, path: &Path, bar: &ProgressBar) -> Result<()> {
     let zip_failed = |error: zip::result::ZipError| match error {
         zip::result::ZipError::Io(error) => Error::io(path, "write", error),

@@ -1,5 +1,5 @@
-//! Numbers of any width and kind as `f32`, read piece by piece: memory is asked for as they arrive, never for what a header says,
-//! and where there is none that is an error.
+//! Numbers of any width and kind as `f32`, read piece by piece: memory is asked for as they arrive, never for what a
+//! header says, and where there is none that is an error.
 
 use npyz::{DType, Endianness, TypeChar};
 use std::io::{self, Read};

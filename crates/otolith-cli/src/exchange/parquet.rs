@@ -1,8 +1,8 @@
-//! `.parquet`: every row a record. One column holds lists of numbers (vectors) or lists of such lists (matrices), one may
-//! hold ids, and those of text, numbers and truth values become fields. Other columns are not read.
+//! `.parquet`: every row a record. One column holds lists of numbers (vectors) or lists of such lists (matrices), one
+//! may hold ids, and those of text, numbers and truth values become fields. Other columns are not read.
 //!
-//! The `parquet` crate panics on some damaged files (7 of 2,256 with one bit flipped), so each call into it is guarded. Most
-//! writers put no sums into such files: a bit flipped in a value is not noticed by anyone.
+//! The `parquet` crate panics on some damaged files (7 of 2,256 with one bit flipped), so each call into it is guarded.
+//! Most writers put no sums into such files: a bit flipped in a value is not noticed by anyone.
 
 use super::{Input, Naming};
 use otolith::Record;

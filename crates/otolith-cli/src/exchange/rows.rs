@@ -1,5 +1,5 @@
-//! Plain vectors, one row a record: `.fvecs` and `.bvecs` (each vector behind its length), `.fbin`, `.u8bin` and `.i8bin`
-//! (count and length once, then all vectors).
+//! Plain vectors, one row a record: `.fvecs` and `.bvecs` (each vector behind its length), `.fbin`, `.u8bin` and
+//! `.i8bin` (count and length once, then all vectors).
 //!
 //! ```text
 //! vecs   dim i32 | values | dim i32 | values | ..

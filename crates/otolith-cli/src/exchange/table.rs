@@ -1,4 +1,5 @@
-//! `records.jsonl`: a line of JSON for every record, `{"id", "file", "fields"}`, in a directory or an archive of arrays.
+//! `records.jsonl`: a line of JSON for every record, `{"id", "file", "fields"}`, in a directory or an archive of
+//! arrays.
 
 use super::ids::BYTE_ORDER_MARK;
 use otolith::limits;

@@ -1,8 +1,8 @@
 //! How the first convolution begins: as band-pass filters, four phases a band.
 //!
-//! GELU lets through the upper half of a wave, so the four phases (0, 90, 180, 270 degrees) of a band together follow its
-//! envelope, and the layers above can be anything that a spectrogram's reader can be. Random filters of this length find no
-//! bands in an hour.
+//! GELU lets through the upper half of a wave, so the four phases (0, 90, 180, 270 degrees) of a band together follow
+//! its envelope, and the layers above can be anything that a spectrogram's reader can be. Random filters of this length
+//! find no bands in an hour.
 
 use otolith::Result;
 use otolith::testing::embed::wav2vec2::Trainable;
@@ -24,8 +24,8 @@ pub(crate) fn set(network: &Trainable) -> Result<()> {
     Ok(())
 }
 
-/// `bands * 4` filters of `taps` numbers: Hann windows, as long as ten periods but no longer than the filter, around its
-/// middle; centres evenly spaced on the mel scale.
+/// `bands * 4` filters of `taps` numbers: Hann windows, as long as ten periods but no longer than the filter, around
+/// its middle; centres evenly spaced on the mel scale.
 fn filters(bands: usize, taps: usize) -> Vec<f32> {
     let mel = |f: f64| 2595.0 * (1.0 + f / 700.0).log10();
     let (low, high) = (mel(RANGE.0), mel(RANGE.1));

@@ -1,5 +1,6 @@
-//! The loss of a batch and its gradients. The contrastive part compares all sounds of a batch, while the shards of the batch
-//! run side by side: their outputs are gathered, the loss's slope at each output is found, and handed back to the shards.
+//! The loss of a batch and its gradients. The contrastive part compares all sounds of a batch, while the shards of the
+//! batch run side by side: their outputs are gathered, the loss's slope at each output is found, and handed back to the
+//! shards.
 
 use crate::{Found, tensors};
 use candle_core::{D, Device, Result as Computed, Tensor, Var};

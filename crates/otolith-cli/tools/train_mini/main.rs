@@ -1,4 +1,5 @@
-//! Trains the bundled miniature: a wav2vec2 of the real architecture, from nothing, on procedurally generated sound alone.
+//! Trains the bundled miniature: a wav2vec2 of the real architecture, from nothing, on procedurally generated sound
+//! alone.
 //!
 //! ```text
 //! cargo run --release --example train_mini -- train mini/          # the bundled one took the steps its card gives
@@ -78,8 +79,8 @@ const SHARD: usize = 8;
 /// Steps between two lines of progress, and between two checkpoints.
 const REPORT: usize = 50;
 
-/// The network: one frame every 640 samples (25 a second). The first convolution is as wide as a frame of a spectrogram and
-/// begins as a bank of band-pass filters; training moves it.
+/// The network: one frame every 640 samples (25 a second). The first convolution is as wide as a frame of a spectrogram
+/// and begins as a bank of band-pass filters; training moves it.
 fn config() -> Value {
     json!({
         "model_type": "wav2vec2",

@@ -4,8 +4,8 @@ use super::{Values, contiguous, tensor};
 use crate::kernel::{self, Strided};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
-/// Attention by heads. Scores exist for a block of query rows at a time, so they stay in the cache and their memory does
-/// not grow with the square of the clip; the backward pass computes them again.
+/// Attention by heads. Scores exist for a block of query rows at a time, so they stay in the cache and their memory
+/// does not grow with the square of the clip; the backward pass computes them again.
 struct Attention {
     heads: usize,
     /// How many of each clip's rows are keys; `None` for all.
@@ -125,8 +125,8 @@ impl CustomOp3 for Attention {
         Ok((CpuStorage::F32(out), l1.shape().clone()))
     }
 
-    /// With `P` the weights, `M` the factors, `W = P M` and `O = W v`: `dv = W^T dO`, `dP = M (dO v^T)`, and through the
-    /// softmax `dS = P (dP - sum(P dP))`, so `dq = dS k` and `dk = dS^T q`.
+    /// With `P` the weights, `M` the factors, `W = P M` and `O = W v`: `dv = W^T dO`, `dP = M (dO v^T)`, and through
+    /// the softmax `dS = P (dP - sum(P dP))`, so `dq = dS k` and `dk = dS^T q`.
     fn bwd(
         &self,
         q: &Tensor,
@@ -167,9 +167,9 @@ impl CustomOp3 for Attention {
     }
 }
 
-/// Of every head the values `v` weighed by `softmax(q k^T)`, heads side by side; all `[batch, rows, width]`. Of clip `i`
-/// only the first `kept[i]` rows are keys, one at least: the others weigh exactly 0. Each weight is multiplied by its
-/// factor, `[batch, heads, rows, rows]`, where there are any.
+/// Of every head the values `v` weighed by `softmax(q k^T)`, heads side by side; all `[batch, rows, width]`. Of clip
+/// `i` only the first `kept[i]` rows are keys, one at least: the others weigh exactly 0. Each weight is multiplied by
+/// its factor, `[batch, heads, rows, rows]`, where there are any.
 pub(in super::super) fn attention(
     q: &Tensor,
     k: &Tensor,

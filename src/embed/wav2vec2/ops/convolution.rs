@@ -75,7 +75,8 @@ impl CustomOp2 for Convolution {
     }
 }
 
-/// `x` `[batch, length, inputs]` by `weight` `[taps, inputs, outputs]`: `[batch, (length - taps) / stride + 1, outputs]`.
+/// `x` `[batch, length, inputs]` by `weight` `[taps, inputs, outputs]`: `[batch, (length - taps) / stride + 1,
+/// outputs]`.
 pub(in super::super) fn convolution(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor> {
     x.apply_op2(weight, Convolution { stride })
 }

@@ -17,8 +17,8 @@ fn numbers(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// The gradient of a random weighing of what `of` makes of `arguments`, against central differences of every argument's every
-/// number. A step of 1/64 leaves a rounding error of some 1e-5 and an error of the third order below 1e-4.
+/// The gradient of a random weighing of what `of` makes of `arguments`, against central differences of every argument's
+/// every number. A step of 1/64 leaves a rounding error of some 1e-5 and an error of the third order below 1e-4.
 fn check(name: &str, shapes: &[&[usize]], of: impl Fn(&[Tensor]) -> Result<Tensor>) {
     const STEP: f32 = 1.0 / 64.0;
     let vars: Vec<Var> =

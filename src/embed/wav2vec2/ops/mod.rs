@@ -1,8 +1,9 @@
 //! The operations of the network as candle operations on `kernel`, forwards and backwards.
 //!
-//! candle's own product splits each call over all cores, which helps nobody when callers embed or train on one clip a core;
-//! its fused layer norm and softmax drop gradients without a word, and its convolution's are wrong for batches. These run
-//! on the calling thread, each with its own backward pass; `gradients.rs` holds every one against central differences.
+//! candle's own product splits each call over all cores, which helps nobody when callers embed or train on one clip a
+//! core; its fused layer norm and softmax drop gradients without a word, and its convolution's are wrong for batches.
+//! These run on the calling thread, each with its own backward pass; `gradients.rs` holds every one against central
+//! differences.
 
 mod attention;
 mod convolution;

@@ -1,6 +1,7 @@
 //! Norms: over the channels of a row, and of a channel over the rows of a clip.
 //!
-//! With `n` the normed value and `g` the gradient times the scale, both go back as `(g - mean(g) - n mean(g n)) / deviation`.
+//! With `n` the normed value and `g` the gradient times the scale, both go back as `(g - mean(g) - n mean(g n)) /
+//! deviation`.
 
 use super::{Values, contiguous, tensor};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};

@@ -4,9 +4,9 @@
 //! header 4,096 B | sections, gaps of zeros | CRC-32 of each 64 KiB before here | directory | footer 256 B
 //! ```
 //!
-//! The *root*, an XXH3-128 sum over header, block sums, directory and footer, stands in the footer and in whatever names
-//! the file; it is checked when the file is opened, which costs 4 bytes read per 64 KiB of file. The blocks are checked when
-//! they are first touched. So every byte of a file is under a sum.
+//! The *root*, an XXH3-128 sum over header, block sums, directory and footer, stands in the footer and in whatever
+//! names the file; it is checked when the file is opened, which costs 4 bytes read per 64 KiB of file. The blocks are
+//! checked when they are first touched. So every byte of a file is under a sum.
 
 mod pool;
 mod reader;

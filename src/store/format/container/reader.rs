@@ -52,7 +52,8 @@ enum Backing {
 impl Container {
     /// Opens a file and checks its header, footer, sums of both and root; no data is read.
     ///
-    /// With [`Access::Read`], in small files and in those that cannot be mapped, sections of kind `resident` and those behind it are kept in memory after first use.
+    /// With [`Access::Read`], in small files and in those that cannot be mapped, sections of kind `resident` and those
+    /// behind it are kept in memory after first use.
     pub(crate) fn open(
         files: &Files,
         name: &str,

@@ -1,8 +1,8 @@
 //! Frames in the bytes of a log, found in time and memory that its length bounds, whatever the bytes say.
 //!
-//! A frame's sum covers its payload, so a place that only looks like a frame costs as many bytes as it claims. Bytes that are
-//! no frames may claim that at every step: so what is summed in vain is limited to a few times the length of the log. No log
-//! that a crash or rot left comes near that, and one that does is damage, said in so many words.
+//! A frame's sum covers its payload, so a place that only looks like a frame costs as many bytes as it claims. Bytes
+//! that are no frames may claim that at every step: so what is summed in vain is limited to a few times the length of
+//! the log. No log that a crash or rot left comes near that, and one that does is damage, said in so many words.
 
 use super::sum_of;
 use crate::error::{Error, Result};

@@ -3,10 +3,10 @@
 //! ```text
 //! wal-<number>: header 64 | frame 48 + payload | frame .. | nothing, or what a crash left of one more frame
 //! ```
-//! Every frame carries the sum of the one before (a *chain*), so a frame counts only if all before it do, and
-//! the number of the last commit known to be durable when it was written: that is how a frame that rotted is told from one
-//! that a power cut tore. A log is only appended to and never used again. After a failed write it gets no further frame;
-//! the next one goes to a new file, whose header carries the chain on.
+//! Every frame carries the sum of the one before (a *chain*), so a frame counts only if all before it do, and the
+//! number of the last commit known to be durable when it was written: that is how a frame that rotted is told from one
+//! that a power cut tore. A log is only appended to and never used again. After a failed write it gets no further
+//! frame; the next one goes to a new file, whose header carries the chain on.
 //!
 //! - `operation`: what a frame's payload says, written and read;
 //! - `writer`: appending frames;

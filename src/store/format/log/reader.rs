@@ -171,8 +171,9 @@ impl Cursor {
     }
 }
 
-/// What can be saved of a log after commit `seq`, for repair: its whole frames, whatever is wrong with those between. Where a
-/// frame is missing that a later one says was durable, that is damage, and the later ones count; else the log ends there.
+/// What can be saved of a log after commit `seq`, for repair: its whole frames, whatever is wrong with those between.
+/// Where a frame is missing that a later one says was durable, that is damage, and the later ones count; else the log
+/// ends there.
 pub(crate) fn salvage(
     files: &Files,
     database: &Sixteen,

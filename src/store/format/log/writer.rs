@@ -19,8 +19,8 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Makes a log whose first frame follows `after`; of the first log of a generation nothing comes before it. Its name
-    /// and header become durable when the caller syncs the directory and the file.
+    /// Makes a log whose first frame follows `after`; of the first log of a generation nothing comes before it. Its
+    /// name and header become durable when the caller syncs the directory and the file.
     pub(crate) fn create(files: &Files, database: &Sixteen, number: u64, after: Option<&Log>) -> Result<Log> {
         let chain = after.map_or(START, |log| log.chain);
         let file = Arc::new(files.create(&name_of(number))?);

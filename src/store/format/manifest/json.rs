@@ -1,5 +1,5 @@
-//! The JSON in a manifest, straight from and into what it says, so that a large one takes no more memory than its content.
-//! Reading trusts nothing: it may be well summed and still come from elsewhere.
+//! The JSON in a manifest, straight from and into what it says, so that a large one takes no more memory than its
+//! content. Reading trusts nothing: it may be well summed and still come from elsewhere.
 
 use super::{CollectionEntry, Manifest};
 use crate::limits;

@@ -1,7 +1,8 @@
 //! The manifest: which files make up the database, and what they are to each other.
 //!
-//! One file per publish, named by its generation, never changed. A binary header with sums, then JSON, so that additions
-//! stay readable by old code and people can look inside. Only names, numbers and settings: no fitted number, no row.
+//! One file per publish, named by its generation, never changed. A binary header with sums, then JSON, so that
+//! additions stay readable by old code and people can look inside. Only names, numbers and settings: no fitted number,
+//! no row.
 
 mod json;
 
@@ -114,7 +115,8 @@ pub(crate) fn view_room(name: &str) -> u64 {
     VIEW_ROOM + 2 * name.len() as u64
 }
 
-/// Bytes that a collection takes at most, without segments and views. An embedder's name may hold anything: six bytes of one.
+/// Bytes that a collection takes at most, without segments and views. An embedder's name may hold anything: six bytes
+/// of one.
 pub(crate) fn collection_room(name: &str, schema: &Schema) -> u64 {
     COLLECTION_ROOM + 2 * name.len() as u64 + 6 * schema.embedder.as_ref().map_or(0, String::len) as u64
 }
@@ -198,8 +200,9 @@ impl Manifest {
         self.wal_first.unwrap_or(self.next_no)
     }
 
-    /// Whether a commit may go into the log of this generation: `names` says that collections or views come or go in it.
-    /// A release that does not know of such logs must not overlook it, so the manifest says first that there may be one.
+    /// Whether a commit may go into the log of this generation: `names` says that collections or views come or go in
+    /// it. A release that does not know of such logs must not overlook it, so the manifest says first that there may be
+    /// one.
     pub(crate) fn can_log(&self, names: bool) -> bool {
         self.wal_first.is_some() && (self.logs_names || !names)
     }
@@ -229,8 +232,8 @@ impl Manifest {
         bytes
     }
 
-    /// Gives the bytes of a manifest its name in a directory where there is none yet: under another name first, each step
-    /// durable before the next.
+    /// Gives the bytes of a manifest its name in a directory where there is none yet: under another name first, each
+    /// step durable before the next.
     pub(crate) fn place(files: &Files, generation: u64, bytes: &[u8]) -> Result<()> {
         let name = name_of(generation);
         let temporary = format!("{name}{TEMPORARY}");

@@ -2,8 +2,9 @@
 //!
 //! 1. The data goes into a database, the queries stay outside (`subject.rs`).
 //! 2. The exact scan is timed. What it finds is the truth that all others are measured by (`asking.rs`).
-//! 3. For each kind of index a database of its own, which shares the records with the first by hard links, so that nothing is
-//!    stored twice and no index is in another's way: built, then tried from its cheapest setting to the one that finds nearly all.
+//! 3. For each kind of index a database of its own, which shares the records with the first by hard links, so that
+//!    nothing is stored twice and no index is in another's way: built, then tried from its cheapest setting to the one
+//!    that finds nearly all.
 //! 4. What a user would say instead of a setting is tried as well: the recall wanted.
 //!
 //! Searching is done on one thread, one query after another; building on all threads of the command.

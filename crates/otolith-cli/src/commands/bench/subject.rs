@@ -26,7 +26,8 @@ pub(super) struct Question {
 }
 
 impl Subject {
-    /// Puts the records of a file into a new database, without those that are to be asked for when there are no `queries`.
+    /// Puts the records of a file into a new database, without those that are to be asked for when there are no
+    /// `queries`.
     pub(super) fn load(
         input: &Path,
         metric: Metric,
@@ -93,7 +94,8 @@ impl Subject {
     }
 }
 
-/// Whether this of `count` records is one of the `wanted`, which are drawn at equal distances: files are often in order.
+/// Whether this of `count` records is one of the `wanted`, which are drawn at equal distances: files are often in
+/// order.
 fn is_drawn(number: u64, count: u64, wanted: u64) -> bool {
     number * wanted / count != (number + 1) * wanted / count
 }

@@ -1,12 +1,13 @@
-//! A data set made by the program itself, for machines that have none: ten classes of forty clips in ESC-50's own layout.
+//! A data set made by the program itself, for machines that have none: ten classes of forty clips in ESC-50's own
+//! layout.
 //!
-//! Each clip is synthesised from a model of the sound's physics (ringing modes, filtered noise, grains, gliding tones) and
-//! then put into a scene: distance, room, microphone, background, sometimes padded silence. Of a *source*, which stands
-//! for one recording, one to three *takes* are cut; they share the parameters and the scene and lie in one fold. Classes
-//! vary within and overlap, so that no way of searching is near perfect and better ones rank higher.
+//! Each clip is synthesised from a model of the sound's physics (ringing modes, filtered noise, grains, gliding tones)
+//! and then put into a scene: distance, room, microphone, background, sometimes padded silence. Of a *source*, which
+//! stands for one recording, one to three *takes* are cut; they share the parameters and the scene and lie in one fold.
+//! Classes vary within and overlap, so that no way of searching is near perfect and better ones rank higher.
 //!
-//! The bytes depend on the seed, and on the last bits of the machine's sine. The whole set takes some seconds of one core
-//! and 64 MB of disk.
+//! The bytes depend on the seed, and on the last bits of the machine's sine. The whole set takes some seconds of one
+//! core and 64 MB of disk.
 
 mod dice;
 mod dsp;

@@ -100,8 +100,8 @@ fn loudest(sound: &[f32]) -> f32 {
     sound.chunks(sample(0.25)).map(rms).fold(0.0, f32::max)
 }
 
-/// Leaves one to four seconds around the loudest moment and pads with digital silence, as short recordings are padded in
-/// ESC-50.
+/// Leaves one to four seconds around the loudest moment and pads with digital silence, as short recordings are padded
+/// in ESC-50.
 fn cut(dice: &mut Dice, sound: &mut Vec<f32>) {
     let moment = sample(0.25);
     let powers = sound.chunks(moment).map(rms).enumerate();

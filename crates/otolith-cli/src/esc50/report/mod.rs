@@ -1,7 +1,7 @@
 //! A comparison as one page of HTML that needs nothing else: no script, no other file, no network.
 //!
-//! The page is a function of the comparison and the data set (it bears no date), so the same input gives the same bytes.
-//! Everything that comes from outside (names of files, classes, arms) is escaped. Clips are embedded until
+//! The page is a function of the comparison and the data set (it bears no date), so the same input gives the same
+//! bytes. Everything that comes from outside (names of files, classes, arms) is escaped. Clips are embedded until
 //! [`SOUND_BYTES`] are spent, which bounds the page to about 8 MB.
 
 mod charts;
