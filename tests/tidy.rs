@@ -181,6 +181,19 @@ fn every_file_opens_with_its_story_and_keeps_to_one() {
     }
 }
 
+#[test]
+fn no_comment_is_wider_than_a_screen() {
+    const COLUMNS: usize = 120;
+    // Tables and pictures keep their shape.
+    let is_free = |line: &str| line.contains(" | ") || line.contains("->");
+    let comment = |line: &&str| line.trim_start().starts_with("//") && !is_free(line);
+    for (name, text) in sources() {
+        for line in text.lines().filter(comment) {
+            assert!(line.chars().count() <= COLUMNS, "{name}: `{line}`");
+        }
+    }
+}
+
 /// The licences that `deny.toml` allows.
 fn allowed_licences() -> Vec<String> {
     let deny = fs::read_to_string(root().join("deny.toml")).unwrap();

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// Fewest records of a segment that get an index: fewer are scanned before a walk through a graph would have begun.
 const WORTH: u32 = 1_000;
 
-/// A kind of index.
+/// A kind of index, and so which queries it serves: those of one row, or of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IndexKind {
@@ -37,13 +37,13 @@ pub enum IndexKind {
 pub struct IndexInfo {
     /// Number of the segment among those of the collection.
     pub segment: u32,
-    /// What it is.
+    /// Which kind of index it is, and so which queries it serves.
     pub kind: IndexKind,
     /// Records in the segment, deleted ones included.
     pub records: u32,
     /// Records that the index knows: those of exactly one row, of candidates those of any.
     pub rows: usize,
-    /// Bytes of its file.
+    /// Bytes of its file in `derived/`.
     pub bytes: u64,
     /// The recall that it measured of itself when it was built.
     pub curve: Curve,
@@ -52,7 +52,7 @@ pub struct IndexInfo {
 }
 
 impl IndexKind {
-    /// All kinds.
+    /// All kinds, in the order in which they are listed.
     pub const ALL: [IndexKind; 3] = [IndexKind::Hnsw, IndexKind::Ivf, IndexKind::Candidates];
 
     /// Its name: `hnsw`, `ivf`, `candidates`.

@@ -43,7 +43,7 @@ pub enum CurveSource {
     Records,
     /// Queries that were given ([`build_index_with`](crate::Collection::build_index_with)).
     Queries,
-    /// Pieces of records, shorter or less varied than records are (of [candidates](super::Candidates)). They tell of
+    /// Pieces of records, shorter or less varied than records are (of [candidates](crate::IndexKind::Candidates)). They tell of
     /// queries like them alone.
     Pieces,
     /// Queries that were answered exactly as well ([`Query::recheck`](crate::Query::recheck)), since the index was
@@ -73,17 +73,17 @@ impl CurveSource {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CurveEntry {
-    /// Whose queries measured it.
+    /// Whose queries it was measured by.
     pub source: CurveSource,
-    /// Hits wanted: recall@k.
+    /// How many hits were wanted: this is recall at `k`.
     pub k: u64,
-    /// The index's knob.
+    /// The index's effort: `ef`, `nprobe`, or the number of candidates.
     pub setting: u64,
     /// Mean recall, from 0 to 1.
     pub mean: f64,
     /// Its standard deviation from query to query.
     pub deviation: f64,
-    /// Queries measured.
+    /// How many queries it was measured by.
     pub queries: u64,
     /// Comparisons of the index's own kind that a query took, in the mean.
     pub compared: f64,

@@ -22,9 +22,9 @@ pub struct SegmentPlan {
     pub segment: u32,
     /// Records in it that are live and meet the filter.
     pub records: u64,
-    /// What was done.
+    /// How the segment was searched.
     pub way: Way,
-    /// Why that, in words.
+    /// Why in that way, for people to read.
     pub why: Cow<'static, str>,
 }
 

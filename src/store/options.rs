@@ -35,8 +35,8 @@ pub enum Durability {
     /// A power cut: it is synced, with everything committed before it.
     #[default]
     Sync,
-    /// The death of the process. A power cut may take the last commits, newest first; those older than
-    /// [`Tuning::buffered_for`] or [`Tuning::buffered_bytes`] are synced by the store itself.
+    /// The death of the process. A power cut may take the last commits, newest first; the store syncs by itself what has
+    /// waited for a second, or 64 MiB together.
     Buffered,
 }
 

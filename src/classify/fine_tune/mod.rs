@@ -67,7 +67,7 @@ pub struct Settings {
     pub clip: f64,
     /// Seed of the orders of clips and of all noise.
     pub seed: u64,
-    /// Which weights to keep.
+    /// Which weights the network has in the end.
     pub keep: Keep,
 }
 
@@ -124,7 +124,7 @@ pub enum Progress<'a> {
         /// Steps of it that an earlier run has done.
         first: usize,
     },
-    /// A step is done.
+    /// A step of the optimiser is done.
     Step(TrainingStep),
     /// Some more clips have been evaluated.
     Evaluated {

@@ -64,7 +64,7 @@ impl Gradients {
 pub struct TrainingStep {
     /// The learning rate that it used.
     pub rate: f64,
-    /// Mean loss of its batches.
+    /// Mean loss over the batches of the step.
     pub loss: f64,
     /// Length of the gradient before clipping.
     pub norm: f64,

@@ -188,7 +188,7 @@ impl Wav2Vec2 {
         &self.preprocessor
     }
 
-    /// Where the rows are taken.
+    /// Which layer of the network the rows are taken from.
     pub fn layer(&self) -> Layer {
         self.layer
     }

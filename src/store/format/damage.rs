@@ -53,13 +53,13 @@ impl TryFrom<Error> for Damage {
 pub struct Unreadable {
     /// The id, where that much can be read of a single record.
     pub id: Option<String>,
-    /// How many records.
+    /// How many records could not be read.
     pub records: u64,
-    /// The damaged file.
+    /// Path of the damaged file.
     pub path: PathBuf,
     /// Where in it, in bytes from its start, when that is known.
     pub offset: Option<u64>,
-    /// What is wrong there.
+    /// What is wrong with the bytes there, for people to read.
     pub what: String,
 }
 

@@ -21,7 +21,7 @@ pub struct RepairReport {
     pub records: Vec<LostRecord>,
     /// Segments that are lost with all their records.
     pub segments: Vec<LostSegment>,
-    /// Views that are lost.
+    /// Views whose file or parameters could not be saved.
     pub views: Vec<LostView>,
     /// Segments of which it is not known which records were deleted.
     pub revived: Vec<Revived>,
@@ -31,13 +31,13 @@ pub struct RepairReport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SavedCollection {
-    /// Its name.
+    /// Name of the collection in the new database.
     pub name: String,
     /// Its name before, if another has taken it since.
     pub was: Option<String>,
-    /// Records saved.
+    /// How many records were saved.
     pub records: u64,
-    /// Views saved.
+    /// Names of the views that were saved.
     pub views: Vec<String>,
 }
 
@@ -45,13 +45,13 @@ pub struct SavedCollection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LostRecord {
-    /// Its collection.
+    /// Name of the collection that it was in.
     pub collection: String,
     /// Its id, where that can be read.
     pub id: Option<String>,
     /// Its number in the segment, counted from 0; none for a record in the log.
     pub number: Option<u32>,
-    /// The damage in the segment.
+    /// The place in the segment that keeps it from being read.
     pub damage: Finding,
 }
 
@@ -63,7 +63,7 @@ pub struct LostSegment {
     pub collection: Option<String>,
     /// Live records that the manifest said it had.
     pub records: Option<u64>,
-    /// The damage in it.
+    /// The place in it that keeps it from being read.
     pub damage: Finding,
 }
 
@@ -73,9 +73,9 @@ pub struct LostSegment {
 pub struct LostView {
     /// Its collection, if that is known.
     pub collection: Option<String>,
-    /// Its name, if that is known.
+    /// Name of the view, where that is known.
     pub name: Option<String>,
-    /// The damage in it.
+    /// The place in it that keeps it from being read.
     pub damage: Finding,
 }
 
@@ -83,9 +83,9 @@ pub struct LostView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Revived {
-    /// Its collection.
+    /// Name of the collection that it was in.
     pub collection: String,
-    /// The segment.
+    /// Path of the segment.
     pub segment: PathBuf,
     /// How many of its records the manifest said were deleted.
     pub deleted: Option<u64>,

@@ -36,13 +36,13 @@ const PIECE_BYTES: u64 = 1 << 20;
 pub struct BackedUp {
     /// The generation that was copied.
     pub generation: u64,
-    /// Live records in it.
+    /// How many records the backup holds.
     pub records: u64,
     /// Files that share their bytes with the original.
     pub linked_files: u64,
     /// Files that were written anew, the manifest among them.
     pub copied_files: u64,
-    /// Bytes that were written.
+    /// Bytes that were written, those of the manifest too.
     pub copied_bytes: u64,
     /// Bytes of the backup, shared ones too.
     pub bytes: u64,

@@ -32,11 +32,11 @@ pub struct Compacted {
     pub segments: u64,
     /// Segments that went without being rewritten: nothing in them was live any more.
     pub removed: u64,
-    /// Bytes of segments written.
+    /// Bytes of the segments that were written.
     pub written_bytes: u64,
     /// Bytes of segments and delete sets that are no longer needed, once nobody has them pinned.
     pub freed_bytes: u64,
-    /// Whether it came to its end.
+    /// Whether it came to its end, and was not stopped before.
     pub finished: bool,
     /// Segments with deleted records that were left as they are, because a record in them cannot be read.
     pub damaged: u64,

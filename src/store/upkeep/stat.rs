@@ -14,31 +14,31 @@ use crate::store::version::generations;
 pub struct Stat {
     /// Version of the format, major and minor.
     pub format: (u16, u16),
-    /// The current generation.
+    /// Number of the newest manifest.
     pub generation: u64,
     /// Older generations whose files are still there: the one before, and what somebody has pinned.
     pub older_generations: Vec<u64>,
     /// Segments of the current version.
     pub segments: u64,
-    /// Records that can be found.
+    /// How many records there are to be found.
     pub live_records: u64,
-    /// Rows of live records.
+    /// How many rows these have together.
     pub live_rows: u64,
     /// Records that are deleted or replaced, but still take space.
     pub dead_records: u64,
-    /// Rows of dead records.
+    /// How many rows of deleted and replaced records are still in files.
     pub dead_rows: u64,
     /// Bytes of matrices, fields and ids of dead records; what a compaction can free.
     pub dead_bytes: u64,
-    /// Bytes of manifests.
+    /// Bytes of manifests and the lock file.
     pub manifest_bytes: u64,
-    /// Bytes of logs.
+    /// Bytes of the write-ahead logs.
     pub log_bytes: u64,
     /// Bytes of segments, older generations' included.
     pub segment_bytes: u64,
-    /// Bytes of delete sets.
+    /// Bytes of the files that say which records are deleted.
     pub delete_bytes: u64,
-    /// Bytes of view files.
+    /// Bytes of the files that hold fitted views.
     pub view_bytes: u64,
     /// Bytes of what can be rebuilt.
     pub derived_bytes: u64,
@@ -47,7 +47,7 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Bytes on disk in all.
+    /// Bytes on disk of everything, derived files too.
     pub fn bytes(&self) -> u64 {
         self.manifest_bytes
             + self.log_bytes

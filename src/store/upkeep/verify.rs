@@ -37,11 +37,11 @@ pub enum Depth {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
     /// Where in it, in bytes from its start, when that is known.
     pub offset: Option<u64>,
-    /// What is wrong there.
+    /// What is wrong with it there, for people to read.
     pub what: String,
     /// Whether it does no harm: a derived file that nobody will believe, and that is rebuilt when it is next needed.
     /// (One that would be believed and holds wrong rows does harm.)
@@ -52,11 +52,11 @@ pub struct Finding {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verification {
-    /// Every damaged place.
+    /// Every damaged place that was found; none in a sound database.
     pub findings: Vec<Finding>,
-    /// Files looked at.
+    /// How many files were looked at.
     pub files: u64,
-    /// Their length together.
+    /// How many bytes these have together.
     pub bytes: u64,
     /// Live records of the newest version that were looked at.
     pub records: u64,

@@ -38,12 +38,12 @@ impl Snapshot {
         self.version.generation
     }
 
-    /// What all records share.
+    /// Dimension, metric and precision of all records, and what made their rows.
     pub fn schema(&self) -> &Schema {
         &self.collection.schema
     }
 
-    /// Number of records.
+    /// How many records there are.
     pub fn len(&self) -> usize {
         self.collection.records as usize
     }
