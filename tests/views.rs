@@ -113,6 +113,11 @@ fn a_view_is_fitted_on_the_records_that_its_filter_names_and_no_other() {
         .unwrap();
     clips.create_view("again", &white().fitted_on("fold != 1")).unwrap();
     assert_eq!(clips.apply_view("again", &rows).unwrap(), before);
+    assert_eq!(clips.apply_view("raw", &rows).unwrap(), rows);
+    let narrow = otolith::Matrix::from_rows(1, rows.dim() - 1, vec![0.5; rows.dim() - 1]).unwrap();
+    for view in ["raw", "again"] {
+        assert!(matches!(clips.apply_view(view, &narrow), Err(otolith::Error::Mismatch { .. })), "{view}");
+    }
     clips.create_view("all", &white()).unwrap();
     assert_ne!(clips.apply_view("all", &rows).unwrap(), before);
     assert_eq!(clips.view("others").unwrap().fitted_on.as_deref(), Some("fold != 1"));

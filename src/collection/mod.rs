@@ -315,7 +315,14 @@ impl Collection {
     /// view, [`Error::Corrupt`] when its parameters are damaged.
     pub fn apply_view<'r>(&self, name: &str, rows: impl Into<MatrixView<'r>>) -> Result<Matrix> {
         let (snapshot, rows) = (self.snapshot()?, rows.into());
-        if name == RAW { Ok(rows.to_matrix()) } else { snapshot.view(name)?.pipeline()?.apply(rows) }
+        if name != RAW {
+            return snapshot.view(name)?.pipeline()?.apply(rows);
+        }
+        let dim = snapshot.schema().dim;
+        if rows.dim() != dim {
+            return Err(Error::mismatch("dimension", dim, rows.dim()));
+        }
+        Ok(rows.to_matrix())
     }
 
     /// Drops a view: its parameters, its derived rows and the indexes over them.

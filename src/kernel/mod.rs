@@ -23,7 +23,7 @@ pub use dot::{dot, roundings};
 #[cfg(any(test, feature = "testing", feature = "models"))]
 pub use gelu::{gelu, gelu_backward};
 pub use level::Level;
-#[cfg(any(test, feature = "testing", feature = "fit", feature = "audio"))]
+#[cfg(any(feature = "testing", feature = "fit", feature = "audio"))]
 pub use product::product_f64;
 pub use product::{Strided, product};
 pub use softmax::softmax;

@@ -1,4 +1,4 @@
-//! Matrix products over strided views, by the `gemm` crate.
+//! Matrix products over strided views, by the kernels of the `gemm` crate.
 //!
 //! A [`Strided`] names `rows x cols` values anywhere in a slice by two strides. Rows may overlap, so a convolution over
 //! channels-last samples is one product without a copy: row `t` starts at `t * stride * channels`.
@@ -57,7 +57,7 @@ impl<'a, T> Strided<'a, T> {
 }
 
 macro_rules! define_product {
-    ($name:ident, $t:ty) => {
+    ($name:ident, $t:ident, $kernel:ident) => {
         /// `out = left * right`, or `out += left * right` with `accumulate`; `out` is row-major `left.rows x
         /// right.cols`. One thread: callers share work out by rows or by items.
         ///
@@ -78,39 +78,45 @@ macro_rules! define_product {
                 return;
             }
             let (left, right) = (left.plain(), right.plain());
-            // SAFETY: `out` holds m x n elements with strides (n, 1); `fits` has checked that the largest index of
+            // The kernels are fastest where columns of the result lie together, so they get it transposed: with its operands
+            // in the other order, and rows for columns. A result of one column is both.
+            let (m, n, column, first, second) = match n {
+                1 => (m, n, 1, left, right),
+                _ => (n, m, n, right.transposed(), left.transposed()),
+            };
+            // SAFETY: `out` holds m x n elements with strides (1, `column`); `fits` has checked that the largest index of
             // either operand is inside its slice, and its strides are at most that index or 1, and so below
             // `isize::MAX`.
             unsafe {
-                gemm::gemm(
+                $kernel::gemm::$t::get_gemm_fn()(
                     m,
                     n,
                     k,
                     out.as_mut_ptr(),
+                    column as isize,
                     1,
-                    n as isize,
                     accumulate,
-                    left.values.as_ptr(),
-                    left.col_stride as isize,
-                    left.row_stride as isize,
-                    right.values.as_ptr(),
-                    right.col_stride as isize,
-                    right.row_stride as isize,
+                    first.values.as_ptr(),
+                    first.col_stride as isize,
+                    first.row_stride as isize,
+                    second.values.as_ptr(),
+                    second.col_stride as isize,
+                    second.row_stride as isize,
                     1.0,
                     1.0,
                     false,
                     false,
                     false,
-                    gemm::Parallelism::None,
+                    gemm_common::Parallelism::None,
                 );
             }
         }
     };
 }
 
-define_product!(product, f32);
-#[cfg(any(test, feature = "testing", feature = "fit", feature = "audio"))]
-define_product!(product_f64, f64);
+define_product!(product, f32, gemm_f32);
+#[cfg(any(feature = "testing", feature = "fit", feature = "audio"))]
+define_product!(product_f64, f64, gemm_f64);
 
 #[cfg(test)]
 mod tests {
