@@ -165,7 +165,8 @@ fn queries_that_are_given_teach_an_index_what_queries_are_like() {
         let exact = ask(&world, asked, None);
         let before = ask(&world, asked, Some(0.9));
         assert!(before.iter().all(|hits| hits.certificate.is_exact() && hits.plan.to_string().contains("unlike")));
-        let by_hand = world.records.query(&asked[0]).ef(20).run().unwrap().certificate.approximation.unwrap();
+        let by_hand =
+            world.records.query(&asked[0]).ef(20).nprobe(20).run().unwrap().certificate.approximation.unwrap();
         assert!(!by_hand.like && by_hand.low == 0.0 && by_hand.high == 1.0, "nothing is promised: {by_hand:?}");
         // Built anew where there was one.
         world.records.build_index_with("raw", kind, &given).unwrap();
