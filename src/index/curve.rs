@@ -43,8 +43,8 @@ pub enum CurveSource {
     Records,
     /// Queries that were given ([`build_index_with`](crate::Collection::build_index_with)).
     Queries,
-    /// Pieces of records, shorter or less varied than records are (of [candidates](crate::IndexKind::Candidates)). They tell of
-    /// queries like them alone.
+    /// Pieces of records, shorter or less varied than records are (of [candidates](crate::IndexKind::Candidates)). They
+    /// tell of queries like them alone.
     Pieces,
     /// Queries that were answered exactly as well ([`Query::recheck`](crate::Query::recheck)), since the index was
     /// loaded.

@@ -78,14 +78,14 @@ macro_rules! define_product {
                 return;
             }
             let (left, right) = (left.plain(), right.plain());
-            // The kernels are fastest where columns of the result lie together, so they get it transposed: with its operands
-            // in the other order, and rows for columns. A result of one column is both.
+            // The kernels are fastest where columns of the result lie together, so they get it transposed: with its
+            // operands in the other order, and rows for columns. A result of one column is both.
             let (m, n, column, first, second) = match n {
                 1 => (m, n, 1, left, right),
                 _ => (n, m, n, right.transposed(), left.transposed()),
             };
-            // SAFETY: `out` holds m x n elements with strides (1, `column`); `fits` has checked that the largest index of
-            // either operand is inside its slice, and its strides are at most that index or 1, and so below
+            // SAFETY: `out` holds m x n elements with strides (1, `column`); `fits` has checked that the largest index
+            // of either operand is inside its slice, and its strides are at most that index or 1, and so below
             // `isize::MAX`.
             unsafe {
                 $kernel::gemm::$t::get_gemm_fn()(

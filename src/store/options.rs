@@ -35,8 +35,8 @@ pub enum Durability {
     /// A power cut: it is synced, with everything committed before it.
     #[default]
     Sync,
-    /// The death of the process. A power cut may take the last commits, newest first; the store syncs by itself what has
-    /// waited for a second, or 64 MiB together.
+    /// The death of the process. A power cut may take the last commits, newest first; the store syncs by itself what
+    /// has waited for a second, or 64 MiB together.
     Buffered,
 }
 

@@ -56,6 +56,7 @@ fn hint(error: &Error) -> &'static str {
     match error {
         Error::Corrupt { .. } => " (`otolith verify`, `otolith repair`)",
         Error::Mismatch { what, .. } if what == "model" => ": choose it with --model and --layer",
+        Error::Invalid { what, .. } if what.starts_with("the run in ") => " (--out)",
         _ => "",
     }
 }
