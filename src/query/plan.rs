@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn the_cheapest_index_that_is_sure_enough_is_chosen_or_none() {
         let by_hand = |ef, nprobe| Effort::ByHand(ByHand { ef, nprobe, candidates: None });
-        let (hnsw, ivf) = (curve(&[(16, 90), (64, 100)], &[200.0, 800.0]), curve(&[(4, 100)], &[1_900.0]));
+        let (hnsw, ivf) = (curve(&[(16, 90), (64, 97)], &[200.0, 800.0]), curve(&[(4, 98)], &[1_900.0]));
         let (walk, lists) = (|rows: f64| 10.0 * rows, |rows: f64| rows);
         let offers = [
             Offer { kind: Kind::Hnsw, curve: &hnsw, rows: 10_000, without_bound: 0, cost: &walk },
