@@ -1,9 +1,9 @@
 //! Rows in one byte a number, and what that proves about their scores.
 //!
 //! A row `x` is kept as `scale * c`, with whole numbers `c` from -127 to 127 and `scale` the largest of `x` over 127.
-//! By cosine it is scaled to length one first. Written in the terms of [`crate::score`]'s fast values, with `d^ = scale
-//! * c`, `E = |d - d^|` and `M = |d^|`, both measured in `f64` and rounded up, and likewise `q^` and `e = |q - q^|` of
-//! the query:
+//! By cosine it is scaled to length one first. Written in the terms of [`crate::score`]'s fast values, with
+//! `d^ = scale * c`, `E = |d - d^|` and `M = |d^|`, both measured in `f64` and rounded up, and likewise `q^` and
+//! `e = |q - q^|` of the query:
 //!
 //! ```text
 //! <q,d> = <q^,d^> + <q,d - d^> + <q - q^,d^>      so      |<q,d> - <q^,d^>| <= |q| E + e M      (Cauchy-Schwarz)
