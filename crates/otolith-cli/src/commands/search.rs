@@ -24,15 +24,19 @@ Examples:
   otolith search sounds.otolith bark.wav --view white --min-score 120
   otolith search sounds.otolith bark.wav --view white --recall 0.95 --plan
 
-The answer is exact unless --recall (or by hand --ef, --nprobe, --candidates) asks for less and there is an index (see `otolith index`). Scores are exact in any case.
+The answer is exact unless --recall (or by hand --ef, --nprobe, --candidates) asks for less and there is an index (see
+`otolith index`). Scores are exact in any case.
 
-With --json: {\"hits\": [{\"id\", \"score\", \"score_per_row\", \"fields\", \"runs\", \"alignment\"}], \"certificate\": {\"exact\", \"standing\",
-\"kth_score\", \"best_excluded\", \"unread\", \"tiers\", \"approximation\"}, \"plan\", \"unreadable\", \"milliseconds\"}. `approximation` is null where every
-record was looked at, else {\"target\", \"low\", \"high\", \"like\"}: the recall asked for (null by hand), and between which its mean lies nine times of ten,
-as the indexes measured with queries like this one (`like`; by hand it may be unlike them, then from 0 to 1 and `standing` is \"unknown\"; with
---recall such a query is answered exactly). `standing`: \"exact\", \"recall\", \"unknown\", or \"readable\" where records could not be read. `plan` tells of each segment what was done and why: [{\"segment\", \"records\", \"way\", \"why\"}]. With --explain, `runs` tell which rows matched which (query_rows,
-record_rows, query_seconds, record_seconds, score, share), `alignment` where the query as a whole lies (record_rows,
-record_seconds, similarity); seconds are null where rows are no moments.
+With --json: {\"hits\": [{\"id\", \"score\", \"score_per_row\", \"fields\", \"runs\", \"alignment\"}],
+\"certificate\": {\"exact\", \"standing\", \"kth_score\", \"best_excluded\", \"unread\", \"tiers\", \"approximation\"},
+\"plan\", \"unreadable\", \"milliseconds\"}. `approximation` is null where every record was looked at, else
+{\"target\", \"low\", \"high\", \"like\"}: the recall asked for (null by hand), and between which its mean lies nine times
+of ten, as the indexes measured with queries like this one (`like`; by hand it may be unlike them, then from 0 to 1 and
+`standing` is \"unknown\"; with --recall such a query is answered exactly). `standing`: \"exact\", \"recall\", \"unknown\",
+or \"readable\" where records could not be read. `plan` tells of each segment what was done and why: [{\"segment\",
+\"records\", \"way\", \"why\"}]. With --explain, `runs` tell which rows matched which (query_rows, record_rows,
+query_seconds, record_seconds, score, share), `alignment` where the query as a whole lies (record_rows, record_seconds,
+similarity); seconds are null where rows are no moments.
 
 Exit code 3: the hits are right, but records that might belong among them are damaged and could not be read. They are told
 on stderr and in `unreadable` ([{\"id\", \"records\", \"file\", \"offset\", \"what\"}], one entry a record, or one for all records of a
