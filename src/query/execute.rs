@@ -11,7 +11,7 @@ use crate::index::plain::{Asking, PlainIndex, PlainQuery};
 use crate::index::questions::{NO_CONTRAST, Signs, Verdict, nearness};
 use crate::index::sq8::Sq8Query;
 use crate::index::table::Sq8Table;
-use crate::index::{Place, Selected, Selection};
+use crate::index::{Curve, Place, Selected, Selection};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
@@ -128,18 +128,6 @@ impl Search<'_> {
 
     /// What the planner says of a segment.
     fn choose(&self, means: &Means, selected: &Selected) -> Result<(Approach, Cow<'static, str>), Cow<'static, str>> {
-        let curves: Vec<_> = means.indexes().iter().map(|index| index.recall().curve()).collect();
-        let costs: Vec<_> = means.indexes().iter().map(|index| |compared| index.cost(compared)).collect();
-        let offers = means.indexes().iter().zip(&curves).zip(&costs);
-        let offers: Vec<Offer<'_>> = offers
-            .map(|((index, curve), cost)| Offer {
-                kind: kind(index),
-                curve,
-                rows: index.table().len() as u64,
-                without_bound: index.table().without_bound.len() as u64,
-                cost,
-            })
-            .collect();
         let asked = Asked {
             k: self.k.map(|k| k as u64),
             effort: self.effort,
@@ -147,7 +135,7 @@ impl Search<'_> {
             is_all: selected.is_all(),
             scan: means.table().scanning.of(selected.count() as f64),
         };
-        plan::choose(&asked, &offers)
+        plan::choose(&asked, means.indexes())
     }
 
     /// Asks an index with as much effort as queries like this one take, or says why none is enough.
@@ -187,7 +175,7 @@ impl Search<'_> {
             }
             setting = next;
         };
-        let way = kind(index).way(approach.scaled(setting));
+        let way = index.kind().way(approach.scaled(setting));
         let table = index.table();
         if !table.without_bound.is_empty() {
             positions.extend(&table.without_bound);
@@ -288,9 +276,27 @@ impl Search<'_> {
     }
 }
 
-fn kind(index: &PlainIndex) -> Kind {
-    match index {
-        PlainIndex::Hnsw(_) => Kind::Hnsw,
-        PlainIndex::Ivf(_) => Kind::Ivf,
+impl Offer for PlainIndex {
+    fn kind(&self) -> Kind {
+        match self {
+            PlainIndex::Hnsw(_) => Kind::Hnsw,
+            PlainIndex::Ivf(_) => Kind::Ivf,
+        }
+    }
+
+    fn curve(&self) -> Arc<Curve> {
+        self.recall().curve()
+    }
+
+    fn rows(&self) -> u64 {
+        self.table().len() as u64
+    }
+
+    fn without_bound(&self) -> u64 {
+        self.table().without_bound.len() as u64
+    }
+
+    fn cost(&self, compared: f64) -> f64 {
+        PlainIndex::cost(self, compared)
     }
 }

@@ -5,6 +5,7 @@ use super::{ByHand, Effort};
 use crate::index::Curve;
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 /// How an answer was found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -113,17 +114,17 @@ impl Kind {
     }
 }
 
-/// What an index of a segment offers.
-pub(super) struct Offer<'i> {
-    pub(super) kind: Kind,
+/// What an index of a segment offers. It is asked only where an index may answer at all.
+pub(super) trait Offer {
+    fn kind(&self) -> Kind;
     /// What it measured of its recall.
-    pub(super) curve: &'i Curve,
+    fn curve(&self) -> Arc<Curve>;
     /// Rows that it holds.
-    pub(super) rows: u64,
+    fn rows(&self) -> u64;
     /// Rows that every search looks at beside those that the index leads to.
-    pub(super) without_bound: u64,
+    fn without_bound(&self) -> u64;
     /// Nanoseconds that a search takes which compares with so many rows.
-    pub(super) cost: &'i dyn Fn(f64) -> f64,
+    fn cost(&self, compared: f64) -> f64;
 }
 
 /// What is asked of a segment.
@@ -165,7 +166,10 @@ impl Approach {
 }
 
 /// The cheapest index that is sure enough, if it is cheaper than looking at all codes; and why, or why not.
-pub(super) fn choose(asked: &Asked, offers: &[Offer<'_>]) -> Result<(Approach, Cow<'static, str>), Cow<'static, str>> {
+pub(super) fn choose<O: Offer>(
+    asked: &Asked,
+    offers: &[O],
+) -> Result<(Approach, Cow<'static, str>), Cow<'static, str>> {
     let Some(k) = asked.k else { return Err("every record above a score".into()) };
     if asked.effort.is_exact() {
         return Err("exact".into());
@@ -188,27 +192,28 @@ pub(super) fn choose(asked: &Asked, offers: &[Offer<'_>]) -> Result<(Approach, C
 }
 
 /// How an index would be asked; nothing when no setting that it measured is sure enough.
-fn approach(index: usize, offer: &Offer<'_>, k: u64, asked: &Asked) -> Option<Approach> {
+fn approach(index: usize, offer: &impl Offer, k: u64, asked: &Asked) -> Option<Approach> {
+    let (curve, kind) = (offer.curve(), offer.kind());
     let setting = match asked.effort {
         Effort::Exact => return None,
-        Effort::ByHand(ByHand { ef, nprobe, .. }) => match offer.kind {
+        Effort::ByHand(ByHand { ef, nprobe, .. }) => match kind {
             Kind::Hnsw => ef? as u64,
             Kind::Ivf => nprobe? as u64,
         },
-        Effort::Recall(target) => offer.curve.setting(k, target)?,
+        Effort::Recall(target) => curve.setting(k, target)?,
     };
     // `ef` is a number of rows, which should include the hits. With lists it is what they hold in the mean, of which
     // few can be far less.
-    let (setting, wanted) = match offer.kind {
+    let (setting, wanted) = match kind {
         Kind::Hnsw => (setting.max(k), (setting / 2).max(k)),
         Kind::Ivf if asked.is_all => (setting.max(1), k),
-        Kind::Ivf => (setting.max(1), (offer.curve.compared(setting) / 2.0) as u64),
+        Kind::Ivf => (setting.max(1), (curve.compared(setting) / 2.0) as u64),
     };
     // Among all rows it must lead to as many that are selected as it would lead to rows if all were.
-    let share = (asked.selected as f64 / offer.rows.max(1) as f64).min(1.0);
+    let share = (asked.selected as f64 / offer.rows().max(1) as f64).min(1.0);
     // Rows whose codes prove nothing are looked at in any case.
-    let cost = (offer.cost)(offer.curve.compared(setting) / share + offer.without_bound as f64);
-    let (recall, wanted) = (offer.curve.interval(k, setting), wanted.max(k).min(asked.selected));
+    let cost = offer.cost(curve.compared(setting) / share + offer.without_bound() as f64);
+    let (recall, wanted) = (curve.interval(k, setting), wanted.max(k).min(asked.selected));
     Some(Approach { index, setting, share, cost, recall, wanted })
 }
 
@@ -231,6 +236,31 @@ mod tests {
     use crate::index::CurveSource;
     use crate::index::questions::{NO_CONTRAST, Questions};
 
+    /// An index of ten thousand rows that takes so many nanoseconds a row.
+    struct Made(Kind, Arc<Curve>, f64);
+
+    impl Offer for Made {
+        fn kind(&self) -> Kind {
+            self.0
+        }
+
+        fn curve(&self) -> Arc<Curve> {
+            Arc::clone(&self.1)
+        }
+
+        fn rows(&self) -> u64 {
+            10_000
+        }
+
+        fn without_bound(&self) -> u64 {
+            0
+        }
+
+        fn cost(&self, compared: f64) -> f64 {
+            self.2 * compared
+        }
+    }
+
     /// Of a hundred queries for ten hits these many were answered in full at each setting, the others by nothing.
     fn curve(settings: &[(u64, usize)], compared: &[f64]) -> Curve {
         let found = |at: usize| settings.iter().map(|&(_, full)| if at < full { 10 } else { 0 }).collect();
@@ -243,19 +273,15 @@ mod tests {
     fn the_cheapest_index_that_is_sure_enough_is_chosen_or_none() {
         let by_hand = |ef, nprobe| Effort::ByHand(ByHand { ef, nprobe, candidates: None });
         let (hnsw, ivf) = (curve(&[(16, 90), (64, 97)], &[200.0, 800.0]), curve(&[(4, 98)], &[1_900.0]));
-        let (walk, lists) = (|rows: f64| 10.0 * rows, |rows: f64| rows);
-        let offers = [
-            Offer { kind: Kind::Hnsw, curve: &hnsw, rows: 10_000, without_bound: 0, cost: &walk },
-            Offer { kind: Kind::Ivf, curve: &ivf, rows: 10_000, without_bound: 0, cost: &lists },
-        ];
+        let offers = [Made(Kind::Hnsw, Arc::new(hnsw), 10.0), Made(Kind::Ivf, Arc::new(ivf), 1.0)];
         let asked = Asked { k: Some(10), effort: Effort::Recall(0.8), selected: 10_000, is_all: true, scan: 10_000.0 };
         let few = Asked { selected: 1_000, is_all: false, scan: 1_000.0, ..asked };
-        let chosen = |asked: Asked, offers: &[Offer<'_>]| match choose(&asked, offers) {
-            Ok((approach, _)) => format!("{}", offers[approach.index].kind.way(approach.scaled(approach.setting))),
+        let chosen = |asked: Asked, offers: &[Made]| match choose(&asked, offers) {
+            Ok((approach, _)) => format!("{}", offers[approach.index].kind().way(approach.scaled(approach.setting))),
             Err(why) => why.into_owned(),
         };
         // What is asked, what there is, and what is decided.
-        let cases: [(Asked, &[Offer<'_>], &str); 10] = [
+        let cases: [(Asked, &[Made], &str); 10] = [
             (asked, &offers, "ivf, nprobe 4"),
             (asked, &offers[..1], "hnsw, ef 16"),
             (Asked { scan: 1_500.0, ..asked }, &offers, "recall 0."),
