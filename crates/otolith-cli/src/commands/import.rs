@@ -44,7 +44,7 @@ that a collection has given (20 digits) may mean another record there: where it 
 
 Examples:
   otolith import vectors.otolith base.fvecs --metric l2
-  otolith import vectors.otolith base.npy --ids names.txt --precision f16
+  otolith import halves.otolith base.npy --ids names.txt --precision f16
   otolith import sounds.otolith frames.npz
   otolith import copy.otolith exported/
 
