@@ -31,8 +31,8 @@ use std::sync::Arc;
 /// all work.
 ///
 /// A child that is forked without `exec` has none of its parent's threads: it searches alone, and should open the
-/// database anew, for reading. It must drop the handles that it inherits: the parent's lock stays taken until both
-/// let go of it.
+/// database anew, for reading. It must drop the handles that it inherits: the parent's lock is released only when both
+/// processes have dropped theirs.
 ///
 /// # Examples
 ///
@@ -243,8 +243,8 @@ impl Database {
     /// It does not reach files that a [`Snapshot`](crate::Snapshot) or another process still reads
     /// ([`Compacted::pinned`] counts their generations: call it again when they are gone), segments with damage
     /// ([`Compacted::damaged`]), backups, and what the disk itself keeps of removed files. Nor does it change the
-    /// parameters of a fitted view, which were learnt from many records, though a centroid may be a single one: drop
-    /// the view and create it again before the call.
+    /// parameters of a fitted view, which were learnt from many records, though a centroid may be a single record's
+    /// row: drop the view and create it again before the call.
     ///
     /// # Errors
     /// Those of [`Collection::upsert`], and [`Error::Io`] when a file could not be removed.
@@ -280,11 +280,11 @@ impl Database {
     /// Copies one committed version of the database, whole, into the directory `dir`, which must be new or empty,
     /// while this and other processes go on reading and writing.
     ///
-    /// A writing handle copies everything it has committed, a read-only handle everything that anyone has. On the
-    /// file system of the original the copy shares its sealed files by hard links. That takes no space and is safe,
-    /// because sealed files never change, but it does not guard against a disk that fails: for that, back up to
-    /// another disk. When the call or the machine is cut off, `dir` holds no database and may be removed. To restore,
-    /// copy the backup back, or open it.
+    /// A writing handle copies everything it has committed, a read-only handle everything that any process has
+    /// committed. On the file system of the original the copy shares its sealed files by hard links. That takes no
+    /// space and is safe, because sealed files never change, but it does not guard against a disk that fails: for that,
+    /// back up to another disk. When the call or the machine is cut off, `dir` holds no database and may be removed. To
+    /// restore, copy the backup back, or open it.
     ///
     /// # Errors
     /// [`Error::Unusable`] when `dir` is not empty, [`Error::Io`], [`Error::DiskFull`], and those of
@@ -306,8 +306,8 @@ impl Database {
         self.backup_with(dir, &|_, _| ())
     }
 
-    /// Does what [`Database::backup_to`] does and calls `progress` as it goes on, with the bytes done and the bytes
-    /// in all.
+    /// Does what [`Database::backup_to`] does and calls `progress` as it goes on, with the bytes done and the bytes in
+    /// total.
     ///
     /// # Errors
     /// Those of [`Database::backup_to`].
@@ -319,7 +319,8 @@ impl Database {
     /// Looks for damage, as closely as `depth` says, and names every damaged place. May run beside a writer.
     ///
     /// # Errors
-    /// [`Error::Io`] when the files could not be looked at. Damage is no error but a [`Finding`](crate::Finding).
+    /// [`Error::Io`] when the files could not be looked at. Damage is not an error: each damaged place is a
+    /// [`Finding`](crate::Finding).
     ///
     /// # Examples
     ///
@@ -391,7 +392,7 @@ impl DatabaseOptions {
         self
     }
 
-    /// Sets the sizes at which the store acts by itself, such as that of a log which is written out.
+    /// Sets the sizes at which the store acts by itself, such as the size at which the log is written out.
     #[cfg(any(test, feature = "testing"))]
     #[doc(hidden)]
     pub fn tuning(mut self, tuning: Tuning) -> Self {
@@ -420,18 +421,18 @@ impl DatabaseOptions {
     }
 
     /// Writes everything that is whole in the database at `path` into a new one at `out`, and reports what is not.
-    /// Nothing at `path` is changed. What was written to `out` before an error is no database to be used.
+    /// Nothing at `path` is changed. After an error, do not use what was written to `out`.
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is no database, [`Error::Unusable`] when `out` is not empty or lies within
-    /// `path`, [`Error::Version`] when it is of a newer format (which is no damage), [`Error::Io`] and
-    /// [`Error::DiskFull`]. Damage is no error: it is in the report.
+    /// `path`, [`Error::Version`] when it is of a newer format (which is not damage), [`Error::Io`] and
+    /// [`Error::DiskFull`]. Damage is not an error: the report lists it.
     pub fn repair_to(self, path: impl AsRef<Path>, out: impl AsRef<Path>) -> Result<RepairReport> {
         store::repair_to(path.as_ref(), self.of_store(), out.as_ref())
     }
 
-    /// Removes from the database at `path` what commits that never took place have left behind, and derived files
-    /// that are damaged or wrong, and returns the paths of what it removed. Nothing that holds records is changed.
+    /// Removes from the database at `path` the leftovers of commits that never took place, and derived files that are
+    /// damaged or wrong, and returns the paths of what it removed. Nothing that holds records is changed.
     ///
     /// # Errors
     /// As [`Database::open`], and [`Error::Io`] when a file cannot be removed.
@@ -461,14 +462,14 @@ impl Transaction {
         self
     }
 
-    /// Adds ids to be deleted from `collection`. Ids that are not there are passed over.
+    /// Adds ids to be deleted from `collection`. Ids that do not exist are ignored.
     pub fn delete<I: Into<String>>(&mut self, collection: &str, ids: impl IntoIterator<Item = I>) -> &mut Self {
         let ids = ids.into_iter().map(Into::into).collect();
         self.changes.push(Change::Delete { collection: collection.to_owned(), ids });
         self
     }
 
-    /// Writes all changes in one commit: all there or none, and on disk when the call returns.
+    /// Writes all changes in one commit: all of them or none, and on disk when the call returns.
     ///
     /// # Errors
     /// As [`Collection::upsert`]; [`Error::NotFound`] for a collection that does not exist. Nothing is written then.

@@ -1,8 +1,8 @@
 //! The one error type of the library, with variants grouped by who has to act.
 //!
-//! There are three families, see [`ErrorKind`]: the *caller* asked for something impossible, the *environment*
-//! refused (disk, lock, permissions), or *damage* was found in a database. Messages say what failed, where, and what
-//! to do. Bytes from disk and text from users never panic: they end here.
+//! There are three families, see [`ErrorKind`]: the *caller* asked for something impossible, the *environment* refused
+//! (disk, lock, permissions), or *damage* was found in a database. Messages say what failed, where, and what to do. Bad
+//! bytes from disk and bad text from users never cause a panic: they become an [`Error`].
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -76,7 +76,7 @@ pub enum Error {
         what: &'static str,
         /// The name that was asked for.
         name: String,
-        /// The end of the message: names that do exist, say. May be empty.
+        /// The end of the message, such as names that do exist. May be empty.
         hint: String,
     },
     /// A name is taken already.
@@ -127,8 +127,8 @@ pub enum Error {
         /// What the lock file says about its holder.
         holder: String,
     },
-    /// This handle writes no more: an earlier failure left it unknown what is on disk, or the directory is not the
-    /// one that was opened any more. Reading goes on.
+    /// This handle no longer writes: after an earlier failure it is unknown what is on disk, or the directory is no
+    /// longer the one that was opened. Reading still works.
     #[error("{}: nothing more is written ({cause}): close the database and open it again", path.display())]
     Poisoned {
         /// The directory of the database.
@@ -136,7 +136,7 @@ pub enum Error {
         /// What happened.
         cause: String,
     },
-    /// The disk is full. Nothing of the commit was kept; reading goes on, and so does writing once there is space.
+    /// The disk is full. Nothing of the commit was kept; reading still works, and writing does once there is space.
     #[error("{}: disk full: free some space and try again", path.display())]
     DiskFull {
         /// The file that could not grow.
@@ -160,7 +160,7 @@ pub enum Error {
         /// What is wrong there.
         what: String,
     },
-    /// A file was written by a release that this one does not understand.
+    /// A file was written in a format that this release does not read.
     #[error("{}: format {found}, this release reads {supported}: use a newer otolith", path.display())]
     Version {
         /// The path of the file.
@@ -172,7 +172,7 @@ pub enum Error {
     },
 }
 
-/// Shows an id on one line, as much of it as helps to find the record.
+/// Shows an id on one line: its first 60 characters, escaped.
 struct Shown<'a>(&'a str);
 
 impl std::fmt::Display for Shown<'_> {
@@ -239,7 +239,7 @@ impl Error {
         Error::Invalid { what: what.into(), why: why.into() }
     }
 
-    /// Says in the message which record of a batch an error is about, by its id and its place counted from 0.
+    /// Adds to the message which record of a batch an error is about: its id and its place, counted from 0.
     pub(crate) fn of_record(self, at: usize, id: Option<&str>) -> Error {
         let record = match id {
             Some(id) => format!("record `{}` (number {at} of the batch, from 0)", Shown(id)),

@@ -1,11 +1,11 @@
-//! Sound files into a collection: found, embedded in parallel, committed in batches.
+//! Adds sound files to a collection: finds them, embeds them in parallel and commits them in batches.
 //!
 //! A record's id is the file's path below the argument under which it was found, with `/` between folders; its fields
-//! say what the file is (`file`, `seconds`, `sample_rate`, `rows_per_second`, `hash`, `model`, and `class` or
-//! `channel` where they are wanted). A file whose record is there already, with the same samples, channel and class,
-//! is not embedded again, wherever it lies now. A file that has changed replaces its record. A file whose id is that
-//! of another file with another sound is refused, unless [`Ingest::replace`] allows it. A file that cannot be used is
-//! reported, and the others go in.
+//! say what the file is (`file`, `seconds`, `sample_rate`, `rows_per_second`, `hash`, `model`, and `class` or `channel`
+//! where they are wanted). A file whose record is there already, with the same samples, channel and class, is not
+//! embedded again, even if it lies elsewhere now. A file that has changed replaces its record. A file whose id belongs
+//! to another file with another sound is refused, unless [`Ingest::replace`] allows it. A file that cannot be used is
+//! reported, and the others are added.
 //!
 //! # Examples
 //!
@@ -50,7 +50,7 @@ use std::path::{self, Path};
 
 pub use crate::audio::folder::{Found, LeftOut, SoundFile, find as find_sounds};
 
-/// The most files that are embedded side by side and committed together.
+/// The most files that are embedded in parallel and committed together.
 const BATCH: usize = 32;
 
 /// The most bytes of files in a batch, unless one file alone has more: an hour of MP3. Their rows are held in memory.
@@ -88,11 +88,11 @@ pub fn check_same(schema: &Schema, embedder: &dyn Embedder) -> Result<()> {
 
 /// Something that happened while files were added; see [`Ingest::run`].
 pub enum Event<'a> {
-    /// One more file is done, whatever became of it.
+    /// A file is done, whether it was added, skipped or failed.
     Done,
-    /// A file could not be used, for this reason. The others go on.
+    /// A file could not be used, for this reason. The others are still added.
     Failed(&'a Error),
-    /// The file at this path was used, but its user should read this sentence.
+    /// The file at this path was used, but its user should read this remark.
     Remark(&'a Path, &'a str),
 }
 
@@ -110,7 +110,7 @@ pub struct Ingest<'a> {
     replace: bool,
 }
 
-/// Counts what became of the files.
+/// Counts the files by what became of them.
 #[derive(Debug, Default)]
 pub struct Ingested {
     /// Files whose records are new.
@@ -121,38 +121,39 @@ pub struct Ingested {
     pub skipped: usize,
     /// Files that could not be used: path and reason.
     pub failed: Vec<(String, String)>,
-    /// Files that were used but about which there is something to say: path and sentence.
+    /// Files that were used, but with a remark: path and remark.
     pub remarks: Vec<(String, String)>,
 }
 
 /// The record made of a file, and what goes with it.
 struct Made {
     record: Record,
-    /// Sentences that the file's user should read.
+    /// Remarks that the file's user should read.
     remarks: Vec<String>,
     /// Whether it takes the place of another record.
     replaces: bool,
 }
 
 impl<'a> Ingest<'a> {
-    /// Into this collection, by this embedder: without classes, several channels mixed, nothing replaced.
+    /// Prepares to add to `collection` with rows made by `embedder`: no classes, channels mixed into one, nothing
+    /// replaced.
     pub fn new(collection: &'a Collection, embedder: &'a dyn Embedder) -> Ingest<'a> {
         Ingest { collection, embedder, class_from_folder: false, mix: Mix::default(), replace: false }
     }
 
-    /// Whether the name of a file's folder becomes its field `class`.
+    /// Sets whether the name of a file's folder becomes its field `class`.
     pub fn class_from_folder(mut self, wanted: bool) -> Self {
         self.class_from_folder = wanted;
         self
     }
 
-    /// What to take of a sound of several channels.
+    /// Sets what is used of a sound with several channels.
     pub fn mix(mut self, mix: Mix) -> Self {
         self.mix = mix;
         self
     }
 
-    /// Whether a file takes the place of a record with the same id that is another file's sound.
+    /// Sets whether a file may replace the record of another file's sound that has the same id.
     pub fn replace(mut self, allowed: bool) -> Self {
         self.replace = allowed;
         self
@@ -164,7 +165,7 @@ impl Ingest<'_> {
     /// each event.
     ///
     /// # Errors
-    /// Those of writing. A file that cannot be used is no error: it is in the report.
+    /// Those of writing. A file that cannot be used is not an error: it is in the report.
     pub fn run(&self, sounds: &[SoundFile], tell: &(dyn Fn(Event<'_>) + Sync)) -> Result<Ingested> {
         threads::ready();
         let mut report = Ingested::default();
@@ -242,7 +243,7 @@ impl Ingest<'_> {
         Ok(Some(Made { record, remarks: embedded.remarks, replaces: old.is_some() }))
     }
 
-    /// Returns the value of the field `channel`, which is set only where channels are not mixed as usual.
+    /// Returns the value of the field `channel`, which is set only when channels are not mixed by [`Mix::Mean`].
     fn channel(&self) -> Option<String> {
         (self.mix != Mix::Mean).then(|| self.mix.to_string())
     }
@@ -254,7 +255,7 @@ fn is_same_file(known: Option<&str>, place: &str) -> bool {
     known.is_some_and(|known| known == place || leads_to(known).is_some_and(|real| Some(real) == leads_to(place)))
 }
 
-/// Makes the error of a file whose id is that of a record with another sound.
+/// Makes the error for a file whose id belongs to a record with another sound.
 fn taken(file: &SoundFile, by: Option<&str>) -> Error {
     let by = by.map_or_else(|| "a record that names no file".to_owned(), |by| format!("the sound of {by}"));
     let why = format!(

@@ -125,7 +125,7 @@
 //!
 //! # Features
 //!
-//! None is on unless it is named; what is above needs none.
+//! No feature is on by default; everything above works without any.
 //!
 //! | feature | brings |
 //! |---|---|
@@ -136,7 +136,7 @@
 //! | `whisper` | Whisper's encoder for `embed` |
 //! | `hub` | module `download`: checkpoints by their name on the Hugging Face hub; the only use of the network |
 
-// Private rooms are public to `testing`.
+// Items of private rooms are `pub` for `testing`, which exports them.
 #![cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
 
 // engine
@@ -192,7 +192,7 @@ pub use threads::use_threads;
 #[cfg(target_endian = "big")]
 compile_error!("otolith maps little-endian files and is not built for big-endian machines");
 
-// The Rust of README and docs/ is compiled and run with the examples of this page.
+// Compiles and runs the Rust examples of README and docs/ together with those of this page.
 #[cfg(doctest)]
 mod pages {
     #[doc = include_str!("../README.md")]

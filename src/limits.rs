@@ -32,15 +32,15 @@ pub const FRAME_BYTES: u64 = 1 << 30;
 /// step.
 pub const SECTIONS: u64 = 4_096;
 
-/// Largest counter in a file. Counting never gets there; beyond it an addition could begin again at 0.
+/// Largest counter in a file. Counting never gets there; beyond it an addition could wrap around to 0.
 pub const COUNTER: u64 = 1 << 62;
 
-/// How far below [`COUNTER`] a counter may get before nothing more is acknowledged, so that what was can still be
-/// written out.
+/// How close to [`COUNTER`] a counter may come before commits are refused, so that those acknowledged before can still
+/// be written out.
 pub const LAST_COUNTS: u64 = 1 << 40;
 
-/// Ids of 20 digits below this number move the count by which records without an id are named; larger ones do not, so
-/// that naming one record by a huge number does not use up the numbers that are left.
+/// Records without an id are named by a count. An id of 20 digits below this number moves the count past it; a larger
+/// one does not, so that one huge number does not use up the numbers that are left.
 pub const NUMBERED: u64 = 1 << 61;
 
 /// Deepest nesting of a filter expression: it is read by recursion, and this keeps it far from the end of the stack.

@@ -1,5 +1,5 @@
-//! Files where others may have been: only regular ones are opened, no more is read than asked for, and nothing is
-//! written through a link.
+//! Opens files in places that other programs can write to: only regular files are opened, no more is read than asked
+//! for, and nothing is written through a symbolic link.
 
 use crate::error::{Error, Result};
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -8,24 +8,25 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Opens a regular file for reading, through links where the path has some. Neither a pipe without a writer makes this
-/// wait nor is a device touched.
+/// Opens a regular file for reading; links in the path are followed. It neither waits for the writer of a pipe nor
+/// touches a device.
 ///
 /// # Errors
 /// [`Error::Unusable`] when it is anything but a regular file, [`Error::Io`] when it cannot be opened.
 pub fn open(path: &Path) -> Result<File> {
     let failed = |source| Error::io(path, "open", source);
-    // Once before, because opening a device can do things; and once behind, because a file may be exchanged in between.
+    // Checked before opening, because opening a device can have effects, and again after, because the file may be
+    // swapped in between.
     check(path, &fs::metadata(path).map_err(failed)?)?;
     let file = options().open(path).map_err(failed)?;
     check(path, &file.metadata().map_err(failed)?)?;
     Ok(file)
 }
 
-/// All bytes of a regular file that has at most `limit`.
+/// Returns all bytes of a regular file of at most `limit` bytes.
 ///
 /// # Errors
-/// Those of [`open`]; [`Error::Unusable`] when it has more, before they are read.
+/// Those of [`open`]; [`Error::Unusable`] when it is longer, without reading it whole.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let failed = |source| Error::io(path, "read", source);
     let too_long = |bytes| Error::unusable(path, format!("{bytes} bytes, and such a file may have {limit}"));
@@ -42,7 +43,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     }
 }
 
-/// Makes a file of its own in place of whatever bears the name; a link is replaced, not followed.
+/// Creates a new file at `path` in place of any file there; a link is replaced, not followed.
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::DiskFull`].
@@ -55,7 +56,7 @@ pub fn create(path: &Path) -> Result<File> {
     File::options().write(true).create_new(true).open(path).map_err(failed)
 }
 
-/// Opens a regular file of the program's own for writing, as `options` say; a link of the name is an error.
+/// Opens one of the program's own regular files for writing, as `options` say; a link at `path` is an error.
 ///
 /// # Errors
 /// [`Error::Unusable`] when it is anything but a regular file, [`Error::Io`] when it cannot be opened.
@@ -80,7 +81,7 @@ fn check(path: &Path, about: &Metadata) -> Result<()> {
     }
 }
 
-/// On regular files none of these flags means anything.
+/// Options for reading. The flags keep pipes and terminals from doing harm, and mean nothing for regular files.
 #[cfg(unix)]
 fn options() -> OpenOptions {
     use rustix::fs::OFlags;
@@ -138,7 +139,7 @@ mod tests {
             assert_eq!(read(&at(name), 5).unwrap(), b"");
         }
         assert_eq!(read(&at("file"), 5).unwrap(), b"12345");
-        // A file whose length the system states as 0, and which has bytes.
+        // A file whose length the system reports as 0 although it has bytes.
         if let Ok(bytes) = fs::read("/proc/self/status") {
             assert!(!bytes.is_empty() && read(Path::new("/proc/self/status"), 8).is_err());
         }

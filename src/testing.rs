@@ -1,8 +1,8 @@
-//! The inside of the library for its own tests, benches, tools and fuzz targets: no promise, and nothing for anybody
-//! else.
+//! Opens the library's private rooms to its own tests, benches, tools and fuzz targets. Not for anybody else: it may
+//! change at any time.
 #![allow(missing_docs)]
 
-/// Rooms that are private to everybody else, whole.
+/// Exports whole rooms that are private to everybody else.
 macro_rules! rooms {
     ($($room:ident)*) => {
         $(pub mod $room {

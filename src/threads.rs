@@ -7,16 +7,16 @@ use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::{env, process, thread};
 
-/// What the process began with.
+/// The process that first asked for threads, and what it got.
 #[derive(Debug)]
 struct Begun {
     process: u32,
-    /// Whether it got threads.
+    /// Whether the operating system gave it threads.
     has_threads: bool,
 }
 
 impl Begun {
-    /// Returns whether the process with this number has threads that take its work.
+    /// Returns whether the process with this id has threads to share its work with.
     fn shares_out(&self, process: u32) -> bool {
         self.has_threads && self.process == process
     }
@@ -31,8 +31,8 @@ pub(crate) fn ready() {
 }
 
 /// Makes the threads among which this library shares its work: `wanted` of them, or with `None` as many as there are
-/// cores (or as `RAYON_NUM_THREADS` says). They are rayon's global pool, which can be made once: the first call in a
-/// process decides, and opening a database is one. So call it first, or not at all.
+/// cores (or as `RAYON_NUM_THREADS` says). They are rayon's global pool, which can be made only once: the first call in
+/// a process decides, and opening a database makes that call. So call this before, or not at all.
 ///
 /// Returns false when the operating system gives no threads; each calling thread then does all its work itself.
 ///
@@ -61,21 +61,21 @@ pub fn use_threads(wanted: Option<usize>) -> bool {
     shares_out
 }
 
-/// Makes the calling thread a pool of its own, for the rest of its life: it waits for no other thread, and none for
-/// it.
+/// Makes the calling thread a pool of its own for the rest of its life: it does all its work itself and waits for no
+/// other thread.
 fn alone() {
     // The thread is in no pool yet, as `use_threads` has checked, so this cannot fail for that reason.
     let _ = ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
 }
 
-/// Returns how many threads rayon would take.
+/// Returns how many threads rayon would start.
 fn usual() -> usize {
     let asked = env::var("RAYON_NUM_THREADS").ok().and_then(|count| count.parse().ok()).filter(|count| *count > 0);
     asked.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// Makes the pool with this many threads; returns false, and makes nothing, when they cannot be had. Rayon's pool can
-/// be made only once, even if that fails, so the threads are started before it.
+/// Makes rayon's global pool of `count` threads; returns false, and makes nothing, when the system refuses them.
+/// Rayon's pool can be made only once, even if that fails, so the threads are started before it.
 fn make(count: usize) -> bool {
     let (give, take) = mpsc::channel::<rayon::ThreadBuilder>();
     let take = Arc::new(Mutex::new(take));
@@ -123,7 +123,7 @@ mod tests {
             assert_eq!(rayon::current_num_threads(), 1);
             (0..1_000).into_par_iter().all(|_| thread::current().id() == own)
         };
-        // Each of them: none is the other's pool.
+        // Two threads, each alone: neither belongs to the other's pool.
         let threads = [thread::spawn(work), thread::spawn(work)];
         assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
     }

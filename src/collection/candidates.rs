@@ -8,8 +8,8 @@ use crate::store::{SectionsWriter, Segment, Snapshot, ViewFile};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Fewest records of a segment that get candidates: of fewer an exact scan takes moments, and those needed are half of
-/// them.
+/// Fewest records of a segment that gets candidates: of fewer an exact scan takes moments, and half of them would be
+/// needed.
 const WORTH: u32 = 200;
 
 /// Builds candidates over each segment of enough records, where there are none yet.
@@ -29,7 +29,7 @@ pub(super) fn build(snapshot: &Snapshot, rows: &ViewRows<'_>, queries: &[StoredM
     worthy(snapshot, WORTH).map(one).collect()
 }
 
-/// The candidates that there are over a view.
+/// Returns the candidates that exist over a view.
 pub(super) fn known(snapshot: &Snapshot, view: Option<&ViewFile>) -> impl Iterator<Item = IndexInfo> {
     worthy(snapshot, WORTH).filter_map(move |(number, segment)| {
         let candidates: Arc<Candidates> = snapshot.artefact(segment, view)?;

@@ -15,7 +15,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Fewest records of a segment that get an index: fewer are scanned before a walk through a graph would have begun.
+/// Fewest records of a segment that gets an index: fewer are scanned before a walk through a graph would have begun.
 const WORTH: u32 = 1_000;
 
 /// A kind of index, and so which queries it serves: those of one row, or of several.
@@ -41,13 +41,13 @@ pub struct IndexInfo {
     pub kind: IndexKind,
     /// Records in the segment, deleted ones included.
     pub records: u32,
-    /// Records that the index knows: those of exactly one row, of candidates those of any.
+    /// Records that the index knows: those of exactly one row; for candidates those of one row or more.
     pub rows: usize,
     /// Bytes of its file in `derived/`.
     pub bytes: u64,
     /// The recall that it measured of itself when it was built.
     pub curve: Curve,
-    /// How long building took; nothing when it was there already.
+    /// How long building took; `None` when it was there already.
     pub built: Option<Duration>,
 }
 
@@ -55,7 +55,7 @@ impl IndexKind {
     /// All kinds, in the order in which they are listed.
     pub const ALL: [IndexKind; 3] = [IndexKind::Hnsw, IndexKind::Ivf, IndexKind::Candidates];
 
-    /// Its name: `hnsw`, `ivf`, `candidates`.
+    /// Returns its name: `hnsw`, `ivf`, `candidates`.
     pub fn name(self) -> &'static str {
         match self {
             IndexKind::Hnsw => "hnsw",
@@ -64,7 +64,7 @@ impl IndexKind {
         }
     }
 
-    /// The index of this kind over plain vectors that a segment has.
+    /// Returns the index of this kind over plain vectors that a segment has.
     fn plain(self, snapshot: &Snapshot, segment: &Segment, view: Option<&ViewFile>) -> Option<PlainIndex> {
         match self {
             IndexKind::Hnsw => snapshot.artefact::<Hnsw>(segment, view).map(PlainIndex::Hnsw),
@@ -93,13 +93,13 @@ impl FromStr for IndexKind {
 impl Collection {
     /// Builds an index over each segment of enough records, where there is none yet. Records that are still in the log
     /// are written out first. Queries that ask for a [recall](crate::Query::recall) then use it: those of one row a
-    /// graph, which knows the records of exactly one row (others are scanned beside it), and those of several rows
-    /// candidates.
+    /// graph or lists, which know the records of exactly one row (others are scanned beside them), and those of several
+    /// rows candidates.
     ///
     /// It lasts as long as the segment. [`Database::compact`](crate::Database::compact) builds it again for what it
     /// wrote; when the store by itself joins small segments or writes out the log, the new segments are scanned until
-    /// this is called again. Time, of one core, for each record of 384 numbers: some 0.4 ms ([`IndexKind::Hnsw`]) or
-    /// 0.06 ms ([`IndexKind::Ivf`]), by all threads of the rayon pool.
+    /// this is called again. Building takes, for each record of 384 numbers, some 0.4 ms ([`IndexKind::Hnsw`]) or 0.06
+    /// ms ([`IndexKind::Ivf`]) of one core, shared among all threads of the rayon pool.
     ///
     /// # Errors
     /// [`Error::Invalid`] when this kind is for other records than the view has. [`Error::NotFound`] for an unknown
@@ -109,17 +109,19 @@ impl Collection {
         self.build_index_with(view, kind, &[])
     }
 
-    /// The same, measured also by these queries, given as raw rows as they would be to [`Collection::query`]. What an
-    /// index measured by its records says nothing of queries that come from elsewhere, texts that ask for pictures say:
-    /// such a query is recognised and answered exactly, unless queries like it were among those given here. Some
-    /// hundred of them are enough, and other ones than will be measured with afterwards.
+    /// Does what [`Collection::build_index`] does, and measures recall also with these queries, given as raw rows as
+    /// they would be to [`Collection::query`]. What an index measured with its records says nothing about queries that
+    /// come from elsewhere, such as texts that ask for pictures: such a query is recognised and answered exactly,
+    /// unless queries like it were among those given here. Some hundred of them are enough; measure with other ones
+    /// afterwards.
     ///
-    /// With queries, indexes that are there are built anew. Those that a compaction builds are measured by records
-    /// alone.
+    /// With queries, indexes that exist already are built anew. Those that a compaction builds are measured with
+    /// records alone.
     ///
     /// # Errors
     /// As [`Collection::build_index`]; [`Error::Mismatch`] when rows do not fit the collection, [`Error::Invalid`] when
-    /// an index is for queries of one row (in the view) and one has others, or for several and one has none.
+    /// the index serves queries of one row (in the view) and one has another number, or serves several and one has
+    /// none.
     pub fn build_index_with(&self, view: &str, kind: IndexKind, queries: &[Matrix]) -> Result<Vec<IndexInfo>> {
         if self.store.is_writable() {
             self.store.flush()?;
@@ -145,7 +147,7 @@ impl Collection {
         }
     }
 
-    /// The views, `raw` among them, over which there are indexes, and their kinds. A damaged view has none.
+    /// Returns the views, `raw` among them, that have indexes, and the kinds of these. A damaged view has none.
     pub(crate) fn indexed(&self) -> Vec<(String, IndexKind)> {
         let views: Vec<String> = match self.snapshot() {
             Ok(snapshot) => std::iter::once(RAW).chain(snapshot.view_names()).map(str::to_owned).collect(),
@@ -162,15 +164,15 @@ impl Collection {
         indexed
     }
 
-    /// Builds such indexes where there are none. One that cannot be built costs speed and no answer, so nobody needs to
-    /// hear of it here.
+    /// Builds these indexes where there are none. One that cannot be built costs speed but no answer, so its error is
+    /// dropped.
     pub(crate) fn index_again(&self, indexed: &[(String, IndexKind)], keep_going: &dyn Fn() -> bool) {
         for (view, kind) in indexed.iter().take_while(|_| keep_going()) {
             let _ = self.build_missing(view, *kind, &[]);
         }
     }
 
-    /// The indexes that there are over a view.
+    /// Returns the indexes that exist over a view.
     ///
     /// # Errors
     /// As [`Collection::build_index`].
@@ -185,7 +187,7 @@ impl Collection {
     }
 }
 
-/// An artefact that is built where there is none, or `anew`.
+/// Returns an artefact, built if there is none, or `anew` in any case.
 pub(super) fn made<A: Artefact>(
     snapshot: &Snapshot,
     segment: &Segment,
@@ -197,7 +199,7 @@ pub(super) fn made<A: Artefact>(
 }
 
 impl IndexKind {
-    /// Queries as rows of the view.
+    /// Turns queries into rows of the view; refuses those that this kind does not serve.
     fn queries<'q>(
         self,
         snapshot: &Snapshot,
@@ -248,7 +250,7 @@ impl IndexKind {
     }
 }
 
-/// Has an index over plain vectors built for each segment that is to have one and has none.
+/// Builds an index over plain vectors for each segment that is to have one and has none; for all of them if `anew`.
 fn build_plain(
     snapshot: &Snapshot,
     rows: &ViewRows<'_>,
@@ -271,7 +273,7 @@ fn build_plain(
     Ok(infos)
 }
 
-/// The segments that may have an index over so many records at least.
+/// Returns the segments that may have an index: those in a file, undamaged, of at least so many records.
 pub(super) fn worthy(snapshot: &Snapshot, records: u32) -> impl Iterator<Item = (u32, &Segment)> {
     let segments = (0..).zip(snapshot.segments()).map(|(number, part)| (number, &*part.segment));
     segments.filter(move |(_, part)| part.is_sealed() && part.damage().is_none() && part.records() >= records)

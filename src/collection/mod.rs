@@ -175,8 +175,8 @@ impl Collection {
         self.store.bulk_load(&self.name)
     }
 
-    /// Deletes the records of these ids in one commit and returns how many of them there were. Their space is freed
-    /// by compaction, and erased for good by [`Database::purge`](crate::Database::purge).
+    /// Deletes the records of these ids in one commit and returns how many of them existed. Their space is freed by
+    /// compaction, and erased for good by [`Database::purge`](crate::Database::purge).
     ///
     /// # Errors
     /// As [`Collection::upsert`]; [`Error::Corrupt`] when an id is not found but may lie in a damaged place: then

@@ -57,7 +57,7 @@ impl View {
         &self.steps
     }
 
-    /// The settings that are stored beside the fitted numbers.
+    /// Returns the settings that are stored beside the fitted numbers.
     pub(super) fn settings(&self, schema: &Schema, pipeline: &Pipeline) -> Value {
         json!({
             "metric": self.metric.unwrap_or(schema.metric).name(),

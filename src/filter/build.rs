@@ -1,5 +1,5 @@
-//! Building a [field index](super::field_index): runs of records are sorted beside each other, then the runs of each
-//! field are merged. What comes out depends on the records alone.
+//! Builds a [field index](super::field_index): runs of records are sorted in parallel, then the runs of each field are
+//! merged. What comes out depends on the records alone.
 
 use super::scalar::Scalar;
 use crate::error::Result;
@@ -14,11 +14,11 @@ const RUN_RECORDS: u32 = 1 << 16;
 
 /// The values of one field in a run of records.
 struct Run {
-    /// Distinct values in order, a text as its end among the texts; each with the end of its records.
+    /// Distinct values in order, a text as where it ends in `texts`; each with where its records end in `records`.
     values: Vec<(Scalar<usize>, usize)>,
-    /// Side by side, because merging looks at each several times.
+    /// All texts side by side, because merging looks at each several times.
     texts: Vec<u8>,
-    /// By value, then by number.
+    /// The numbers of the records, by value, then rising.
     records: Vec<u32>,
 }
 
@@ -30,10 +30,10 @@ struct Column {
     records: Vec<u32>,
 }
 
-/// Writes the index of a segment of `records` records, of which `fields` gives the fields.
+/// Writes the index of a segment of `records` records; `fields` returns the fields of one.
 ///
 /// # Errors
-/// The first of `fields`, and those of writing.
+/// The first error of `fields`, and those of writing.
 pub(super) fn write(
     records: u32,
     fields: &(dyn Fn(u32) -> Result<Fields> + Sync),
@@ -84,7 +84,7 @@ fn read_run(
 }
 
 fn sort(mut found: Vec<(Scalar<String>, u32)>) -> Run {
-    // The stable one: it keeps records in order, and is fast where values are few or ordered already.
+    // The stable sort: it keeps records in order, and is fast where values are few or ordered already.
     found.sort_by(|(a, _), (b, _)| a.cmp(b));
     let mut run = Run { values: Vec::new(), texts: Vec::new(), records: Vec::with_capacity(found.len()) };
     for same in found.chunk_by(|(a, _), (b, _)| a == b) {
@@ -98,7 +98,7 @@ fn sort(mut found: Vec<(Scalar<String>, u32)>) -> Run {
     run
 }
 
-/// Merges runs, which come in order of their records.
+/// Merges the runs of a field, which come in order of their records.
 fn merge(runs: &[Run]) -> Column {
     let mut values: Vec<(Scalar<&[u8]>, &[u32])> = Vec::with_capacity(runs.iter().map(|run| run.values.len()).sum());
     for run in runs {
@@ -119,7 +119,7 @@ fn merge(runs: &[Run]) -> Column {
 }
 
 impl Column {
-    /// Appends a value whose records were appended.
+    /// Appends the entry of a value, after its records.
     fn push(&mut self, value: Scalar<&[u8]>) {
         let mut entry = [0; value_entry::BYTES];
         let (content, rest) = match value {

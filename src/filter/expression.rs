@@ -18,7 +18,7 @@ pub(super) enum Expression {
     And(Vec<Expression>),
     Not(Box<Expression>),
     Exists(String),
-    /// Rising values, no two of them equal, not just one.
+    /// Any number of values but one, rising, no two of them equal.
     In(Subject, Vec<Value>),
     Compare(Subject, Operator, Value),
 }
@@ -33,9 +33,9 @@ pub(super) enum Subject {
 
 /// The ids of the records of a segment, by their numbers.
 pub(crate) trait Ids {
-    /// How many records there are.
+    /// Returns the number of records.
     fn records(&self) -> u32;
-    /// The record of that id; an error where damage keeps anyone from saying that there is none.
+    /// Returns the record with this id; an error where damage leaves open whether there is one.
     fn find(&self, id: &str) -> Result<Option<u32>>;
     fn id(&self, record: u32) -> Result<&str>;
 }
@@ -88,24 +88,24 @@ impl Operator {
     }
 }
 
-/// Words of the language, which are no bare field names.
+/// Words of the language: a field of such a name needs backticks.
 pub(super) const WORDS: [&str; 8] = ["and", "or", "not", "in", "exists", "true", "false", "null"];
 
-/// What stands for the record's id; unlike [`WORDS`] in small letters only.
+/// The word for the record's id; unlike [`WORDS`] in small letters only.
 pub(super) const ID: &str = "id";
 
-/// Whether a name can begin with this.
+/// Returns whether a field name without backticks can begin with this.
 pub(super) fn begins_name(c: char) -> bool {
     c.is_ascii_alphabetic() || c == '_'
 }
 
-/// Whether a name can go on with this.
+/// Returns whether a field name without backticks can go on with this.
 pub(super) fn continues_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
 }
 
 impl Subject {
-    /// Its value in a record; none where it has no such field.
+    /// Returns its value in a record; `None` where the record has no such field.
     fn of<'a>(&self, id: &'a str, fields: &'a Fields) -> Option<Scalar<&'a [u8]>> {
         match self {
             Subject::Id => Some(Scalar::Text(id.as_bytes())),
@@ -115,7 +115,7 @@ impl Subject {
 }
 
 impl Expression {
-    /// Whether the subject equals one of these values.
+    /// Makes the expression that the subject equals one of these values.
     pub(super) fn any_of(subject: Subject, mut values: Vec<Value>) -> Expression {
         values.sort_by(|a, b| Scalar::from(a).cmp(&Scalar::from(b)));
         values.dedup_by(|a, b| Scalar::from(&*a) == Scalar::from(&*b));
@@ -139,7 +139,7 @@ impl Expression {
         }
     }
 
-    /// Whether ids, and whether fields are asked for.
+    /// Returns whether the expression reads ids, and whether it reads fields.
     pub(super) fn asks(&self) -> (bool, bool) {
         match self {
             Expression::Or(operands) | Expression::And(operands) => {
@@ -154,7 +154,7 @@ impl Expression {
         }
     }
 
-    /// The records that [`Expression::matches`] is true of. `index` may be none where no field is asked for.
+    /// Returns the records that [`Expression::matches`] is true of. `index` may be `None` when no field is read.
     pub(super) fn select(&self, ids: &dyn Ids, index: Option<&FieldIndex>) -> Result<RoaringBitmap> {
         let all = || {
             let mut all = RoaringBitmap::new();
@@ -187,12 +187,12 @@ impl Expression {
     }
 }
 
-/// Whether a value equals one of rising values.
+/// Returns whether a value equals one of `values`, which are rising.
 fn is_among(found: Scalar<&[u8]>, values: &[Value]) -> bool {
     values.binary_search_by(|value| Scalar::from(value).cmp(&found)).is_ok()
 }
 
-/// The record whose id is this value.
+/// Returns the record whose id is this value.
 fn find(ids: &dyn Ids, value: &Value) -> Result<Option<u32>> {
     value.as_str().map_or(Ok(None), |id| ids.find(id))
 }

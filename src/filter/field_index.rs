@@ -6,8 +6,9 @@
 //! values   value entry .. value entry, texts | value entry .. | ..    of each field, by value
 //! records  numbers of 4 bytes                                         of each field, by value, then by number
 //! ```
-//! So what a comparison finds lies together, except for `!=` with its two sides. It is read where it lies: opening it
-//! takes time in proportion to the fields, a comparison to the logarithm of the values and to what it finds.
+//! So what a comparison finds lies together, except for `!=` with its two sides. The index is read where it lies:
+//! opening it takes time in proportion to the number of fields, a comparison to the logarithm of the number of values
+//! and to what it finds.
 
 use super::expression::Operator;
 use super::scalar::{Exact, Scalar, Type};
@@ -19,18 +20,18 @@ use serde_json::Value;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-/// Records of a segment that is worth an index: fewer are asked in less time than its file takes to be written. Bits up
-/// to any of these numbers can be counted in 32 bits.
+/// How many records a segment has that is worth an index: fewer are checked one by one in less time than its file takes
+/// to be written. Bits up to any of these numbers can be counted in 32 bits.
 const RECORDS: RangeInclusive<u32> = 1_024..=1 << 31;
-/// Where one in so many records or fewer is found, sorting their numbers is faster than setting bits.
+/// Where no more than one in so many records is found, sorting their numbers is faster than setting bits.
 const SPARSE: usize = 1_024;
 
-/// The fields of the records of one segment by their values.
+/// The records of one segment by the values of their fields.
 #[derive(Debug)]
 pub(crate) struct FieldIndex {
     sections: Sections,
     records: u32,
-    /// By name.
+    /// The fields, sorted by name.
     fields: Vec<Field>,
 }
 
@@ -44,9 +45,9 @@ struct Field {
 }
 
 impl FieldIndex {
-    /// The index of a segment: remembered, else from its file, else built where a filter was asked before, because
-    /// building takes about as long as asking each record twice. None for records in the log, for few, and where a
-    /// record cannot be read; these are asked one by one, which also tells of the damage.
+    /// Returns the index of a segment: remembered, else read from its file, else built if the segment was filtered
+    /// before, because building takes about as long as checking each record twice. `None` for records in the log, for
+    /// few, and where a record cannot be read; these are checked one by one, which also reports the damage.
     pub(crate) fn of(snapshot: &Snapshot, segment: &Segment) -> Option<Arc<FieldIndex>> {
         if segment.entry().is_none() || !RECORDS.contains(&segment.records()) {
             return None;
@@ -59,22 +60,22 @@ impl FieldIndex {
         }
     }
 
-    /// The records that have the field.
+    /// Returns the records that have the field.
     pub(super) fn exists(&self, field: &str) -> Result<RoaringBitmap> {
         self.select(field, |column| Some(std::iter::once(0..column.entries.len()).collect()))
     }
 
-    /// The records whose value stands in this relation to `value`.
+    /// Returns the records whose value stands in this relation to `value`.
     pub(super) fn compare(&self, field: &str, operator: Operator, value: &Value) -> Result<RoaringBitmap> {
         self.select(field, |column| column.compare(operator, value.into()).map(Vec::from))
     }
 
-    /// The records whose value is one of these, no two of which are equal.
+    /// Returns the records whose value is one of these, no two of which are equal.
     pub(super) fn equal_to_any(&self, field: &str, values: &[Value]) -> Result<RoaringBitmap> {
         self.select(field, |column| values.iter().map(|value| column.equal(value.into())).collect())
     }
 
-    /// The records that have the values which `choose` names by their places; no two of these overlap.
+    /// Returns the records that have the values which `choose` picks, as ranges of places that do not overlap.
     fn select(
         &self,
         field: &str,
@@ -102,7 +103,7 @@ impl Artefact for FieldIndex {
     const KIND: Kind = Kind::Fields;
 
     /// Checks where each field lies. What lies there is checked when it is used: only a forged file fails there, and
-    /// then the records are asked.
+    /// then the records are checked one by one.
     fn read(sections: Sections) -> Result<FieldIndex> {
         let wrong = |what| sections.corrupt(section::FIELD_NAMES, what);
         let fields = read_names(&sections).ok_or_else(|| wrong("not the fields of these values and records"))?;
@@ -140,7 +141,7 @@ fn read_names(sections: &Sections) -> Option<Vec<Field>> {
     (value_at == values && record_at == records).then_some(fields)
 }
 
-/// One field in place. What is read of it is none where the bytes contradict themselves.
+/// One field, read where it lies. What is read of it is `None` where the bytes contradict themselves.
 struct Column<'a> {
     entries: &'a [[u8; value_entry::BYTES]],
     texts: &'a [u8],
@@ -159,7 +160,7 @@ impl<'a> Column<'a> {
                 rest: value_entry::REST.number(entry) as u16 as i16,
             }),
             Type::Text => {
-                // Other types stand before and have no bytes here.
+                // Values of other types come before and have no bytes in `texts`.
                 let before = n.checked_sub(1).map(|n| &self.entries[n]);
                 let text = before.filter(|entry| value_entry::TYPE.number(*entry) == Type::Text as u64);
                 let start = text.map_or(0, |entry| value_entry::CONTENT.number(entry));
@@ -169,7 +170,7 @@ impl<'a> Column<'a> {
         })
     }
 
-    /// The first value of which `reached` is true, as it is of all behind.
+    /// Returns the place of the first value for which `reached` is true, as it has to be for all values behind it.
     fn first(&self, reached: impl Fn(Scalar<&[u8]>) -> bool) -> Option<usize> {
         let (mut start, mut end) = (0, self.entries.len());
         while start < end {
@@ -179,7 +180,7 @@ impl<'a> Column<'a> {
         Some(start)
     }
 
-    /// Where this value stands; an empty range where it does not.
+    /// Returns the place of this value; an empty range where it does not occur.
     fn equal(&self, value: Scalar<&[u8]>) -> Option<Range<usize>> {
         let at = self.first(|found| found >= value)?;
         let there = at < self.entries.len() && self.value(at)? == value;
@@ -201,7 +202,7 @@ impl<'a> Column<'a> {
         })
     }
 
-    /// The records with these values, which stand side by side.
+    /// Returns the records with these values, which lie side by side.
     fn records(&self, values: &Range<usize>) -> Option<&'a [[u8; size_of::<u32>()]]> {
         let before = |value: usize| match value.checked_sub(1) {
             None => Some(0),
@@ -210,7 +211,7 @@ impl<'a> Column<'a> {
         self.records.get(before(values.start)?..before(values.end)?)
     }
 
-    /// The records with the values at these places, of so many records in all.
+    /// Returns the records with the values at these places; the segment has `records` in all.
     fn bitmap(&self, places: &[Range<usize>], records: u32) -> Option<RoaringBitmap> {
         let slices: Vec<_> = places.iter().map(|values| self.records(values)).collect::<Option<_>>()?;
         let count: usize = slices.iter().map(|slice| slice.len()).sum();

@@ -28,12 +28,12 @@ pub(super) struct Stop {
     pub(super) what: String,
 }
 
-/// A stop at a byte.
+/// Makes the error of a stop at a byte.
 pub(super) fn stop<T>(at_byte: usize, what: impl Into<String>) -> Result<T, Stop> {
     Err(Stop { at_byte, what: what.into() })
 }
 
-/// The next token at or after byte `at`, where it begins and where it ends.
+/// Returns the next token at or after byte `at`, where it begins and where it ends.
 pub(super) fn next(text: &str, at: usize) -> Result<(usize, Token, usize), Stop> {
     let start = text.len() - text[at..].trim_start().len();
     let rest = &text[start..];
@@ -95,7 +95,7 @@ fn operator(rest: &str, first: char, start: usize) -> Result<(Token, usize), Sto
 }
 
 fn number(rest: &str, start: usize) -> Result<(Token, usize), Stop> {
-    // Everything that looks like part of it, so that `1.2.3` and `5s` are refused whole.
+    // Takes everything that looks like part of the number, so that `1.2.3` and `5s` are refused whole.
     let mut before = ' ';
     let len = rest
         .find(|c: char| {
@@ -106,7 +106,7 @@ fn number(rest: &str, start: usize) -> Result<(Token, usize), Stop> {
         .unwrap_or(rest.len());
     let text = &rest[..len];
     match serde_json::from_str::<Number>(text) {
-        // The parser would round it without a word.
+        // The JSON parser would round it without a word.
         Ok(number) if number.is_f64() && text.bytes().skip(1).all(|byte| byte.is_ascii_digit()) && text != "-0" => {
             stop(
                 start,
@@ -148,7 +148,7 @@ fn text_in_quotes(rest: &str, quote: char, start: usize) -> Result<(Token, usize
     stop(start, format!("the quote that begins here is not closed: end the text with {quote}"))
 }
 
-/// The character that an escape stands for; `start` is the byte of its backslash.
+/// Returns the character that an escape stands for; `start` is the byte of its backslash.
 fn escaped(rest: &str, chars: &mut impl Iterator<Item = (usize, char)>, start: usize) -> Result<char, Stop> {
     let (at, c) = chars.next().unwrap_or((rest.len(), ' '));
     match c {

@@ -35,18 +35,18 @@
 //! - Values are compared with values of their own type: numbers by size (`1 = 1.0`, `0 = -0.0`, and integers beyond
 //!   2^53 exactly), text by its UTF-8 bytes (so an accent that is a character of its own is not the accented letter),
 //!   `false` before `true`, `null` equal to itself.
-//! - A comparison with a field that is missing or of another type is false, `!=` too. So `class != 'dog'` finds
-//!   records with another class, `not (class = 'dog')` also those without a class; and a field that is there and not
-//!   null is asked for by `exists(x) and not (x = null)`.
+//! - A comparison with a field that is missing or of another type is false, `!=` too. So `class != 'dog'` finds records
+//!   with another class, `not (class = 'dog')` also those without a class; and a field that is there and not null is
+//!   found by `exists(x) and not (x = null)`.
 //! - `in` is true when one of its values is equal, so `in ()` never is. `x not in (..)` means `not x in (..)`.
 //!   `exists` is true when the field is there, even if it is null.
 //! - A `?` stands for the next of the values given to [`Filter::parse_with`]; behind `in` alone, for a list of them.
 //!
 //! # Cost
-//! A [`Filter`] is made from text once and then asked about each record's id and [`Fields`]; its `Display` gives an
+//! A [`Filter`] is made from text once and then applied to each record's id and [`Fields`]; its `Display` gives an
 //! equivalent expression. Parsing takes time in proportion to the text, matching to the number of comparisons, each
-//! with one look-up of a field. Many values of one field, listed or joined by `or`, are one comparison, which takes
-//! the logarithm of their number.
+//! with one look-up of a field. Many values of one field, listed or joined by `or`, are one comparison, which takes the
+//! logarithm of their number.
 //!
 //! A segment keeps a *field index* (`field_index.rs`), made when it is filtered for the second time. With it a filter
 //! is answered for all records at once, without reading their fields: each comparison is a binary search that gives a
@@ -73,8 +73,7 @@ use roaring::RoaringBitmap;
 use serde_json::Value;
 use std::fmt;
 
-/// A filter expression, parsed and ready to be asked. The language is described in the [module's
-/// documentation](self).
+/// A filter expression, parsed and ready to be used. The language is described in the [module's documentation](self).
 ///
 /// # Examples
 ///
@@ -137,13 +136,12 @@ impl Filter {
         self.expression.matches(id, fields)
     }
 
-    /// Returns whether the expression asks for ids, and whether for fields.
+    /// Returns whether the expression reads ids, and whether it reads fields.
     pub(crate) fn asks(&self) -> (bool, bool) {
         self.expression.asks()
     }
 
-    /// Returns the records of a segment that pass, deleted ones included. `index` may be `None` when no field is
-    /// asked for.
+    /// Returns the records of a segment that pass, deleted ones included. `index` may be `None` when no field is read.
     ///
     /// # Errors
     /// [`Error::Corrupt`](crate::Error::Corrupt) when a forged index contradicts itself, or an id cannot be read.

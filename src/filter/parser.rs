@@ -1,6 +1,7 @@
 //! Reads a filter by recursive descent, one function a rule of the grammar.
 //!
-//! By hand and not by parser combinators: half of the work here is saying what was meant by text that does not fit.
+//! It is written by hand and not with parser combinators: half of the work is to say what was meant by text that does
+//! not fit.
 
 use super::expression::{Expression, ID, Operator, Subject, WORDS};
 use super::lexer::{self, Stop, Token, stop};
@@ -34,18 +35,18 @@ pub(super) fn parse(text: &str, values: &[Value]) -> Result<Expression> {
 
 struct Parser<'a> {
     text: &'a str,
-    /// The token that is looked at, and the bytes where it begins and ends.
+    /// The current token, and the bytes where it begins and ends.
     token: Token,
     start: usize,
     end: usize,
     /// How many parentheses and `not` are open.
     depth: usize,
-    /// What the `?` that are still to come stand for.
+    /// The values for the `?` that are still to come.
     values: std::slice::Iter<'a, Value>,
 }
 
 impl<'a> Parser<'a> {
-    /// Moves on to the next token and gives the one before.
+    /// Moves on to the next token and returns the one before.
     fn advance(&mut self) -> Result<Token, Stop> {
         let (start, token, end) = lexer::next(self.text, self.end)?;
         (self.start, self.end) = (start, end);
@@ -56,7 +57,7 @@ impl<'a> Parser<'a> {
         matches!(&self.token, Token::Word(found) if found.eq_ignore_ascii_case(word))
     }
 
-    /// Whether the token is that word; if so it is passed.
+    /// Returns whether the current token is this word, and moves on if it is.
     fn pass_word(&mut self, word: &str) -> Result<bool, Stop> {
         let there = self.at_word(word);
         if there {
@@ -236,7 +237,7 @@ impl<'a> Parser<'a> {
         Ok(value)
     }
 
-    /// What the `?` that is looked at stands for.
+    /// Returns the value for the `?` that is the current token.
     fn parameter(&mut self) -> Result<&'a Value, Stop> {
         match self.values.next() {
             Some(value) => Ok(value),
@@ -273,7 +274,7 @@ fn is_reserved(word: &str) -> bool {
     WORDS.iter().any(|reserved| reserved.eq_ignore_ascii_case(word))
 }
 
-/// A chain of one is that one.
+/// Makes a chain of operands; one alone stays as it is.
 fn alone(mut operands: Vec<Expression>, chain: impl FnOnce(Vec<Expression>) -> Expression) -> Expression {
     match operands.len() {
         1 => operands.swap_remove(0),
@@ -281,8 +282,8 @@ fn alone(mut operands: Vec<Expression>, chain: impl FnOnce(Vec<Expression>) -> E
     }
 }
 
-/// One list in place of several equalities of one subject: `a = 1 or a = 2` is `a in (1, 2)`, which is looked up at
-/// once.
+/// Puts one list in place of several equalities of one subject: `a = 1 or a = 2` becomes `a in (1, 2)`, which is looked
+/// up at once.
 fn gather(operands: Vec<Expression>) -> Vec<Expression> {
     let mut gathered = Vec::with_capacity(operands.len());
     let mut places: HashMap<Subject, usize> = HashMap::new();

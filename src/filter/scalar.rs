@@ -1,4 +1,4 @@
-//! Values of fields, in the order of the language.
+//! Values of fields, ordered as the filter language compares them.
 
 use serde_json::{Number, Value};
 use std::cmp::Ordering;
@@ -11,11 +11,12 @@ pub(super) enum Scalar<T> {
     Bool(bool),
     Number(Exact),
     Text(T),
-    /// An array or object. No record is written with one, so it is only there, and equals nothing.
+    /// An array or object. No record is written with one and no filter compares with one, so only a forged file holds
+    /// it.
     Other,
 }
 
-/// Which type a [`Scalar`] is of, in the same order; the numbers stand in files.
+/// The type of a [`Scalar`], in the same order; its number stands in files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum Type {
@@ -27,7 +28,7 @@ pub(super) enum Type {
 }
 
 impl Type {
-    /// The type of that number.
+    /// Returns the type with this number.
     pub(super) fn from_code(code: u64) -> Option<Type> {
         [Type::Null, Type::Bool, Type::Number, Type::Text, Type::Other].into_iter().find(|kind| *kind as u64 == code)
     }
@@ -44,7 +45,7 @@ impl<T> Scalar<T> {
         }
     }
 
-    /// The same value with its text held otherwise.
+    /// Returns the same value with its text converted by `text`.
     pub(super) fn map<U>(&self, text: impl FnOnce(&T) -> U) -> Scalar<U> {
         match self {
             Scalar::Null => Scalar::Null,
@@ -57,7 +58,7 @@ impl<T> Scalar<T> {
 }
 
 impl Scalar<&[u8]> {
-    /// The order of two values of one type.
+    /// Returns the order of two values of one type; `None` when their types differ.
     pub(super) fn compare(self, other: Scalar<&[u8]>) -> Option<Ordering> {
         (self.kind() == other.kind()).then(|| self.cmp(&other))
     }
@@ -87,8 +88,9 @@ impl From<Value> for Scalar<String> {
     }
 }
 
-/// A JSON number without loss, an integer of 64 bits or a finite `f64`: the `f64` nearest to it, and what it is beyond
-/// that. Rounding never changes the order of two numbers, so the rests decide only where the nearest are the same.
+/// A JSON number without loss, an integer of 64 bits or a finite `f64`: the `f64` nearest to it, and the rest that it
+/// has beyond that. Rounding never reverses the order of two numbers, so the rests decide only where the nearest are
+/// the same.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Exact {
     /// Never -0.
@@ -104,7 +106,7 @@ impl From<&Number> for Exact {
                 // At most 1,024: half of the distance between two `f64` below 2^64.
                 Exact { nearest, rest: (integer - nearest as i128) as i16 }
             }
-            // Adding 0 makes 0 of -0.
+            // Adding 0 turns -0 into 0.
             None => Exact { nearest: number.as_f64().unwrap_or_default() + 0.0, rest: 0 },
         }
     }

@@ -1,4 +1,4 @@
-//! What an index selects is what asking each record finds, and no bytes make it panic.
+//! Tests that an index selects what asking each record finds, and that no bytes make it panic.
 
 use super::expression::{Expression, Ids, Operator, Subject};
 use super::{FieldIndex, build};
@@ -23,7 +23,7 @@ fn index(records: &[Fields]) -> FieldIndex {
     FieldIndex::read(sections(records)).unwrap()
 }
 
-/// Records that are named by their numbers.
+/// Records whose ids are their numbers.
 struct Named(Vec<String>);
 
 impl Named {
@@ -87,7 +87,7 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 fn records() -> impl Strategy<Value = Vec<Fields>> {
-    // What stands in a forged segment must not make a difference either.
+    // Arrays and objects, which only a forged segment holds, must not make a difference either.
     let value = prop_oneof![20 => value(), 1 => Just(json!([1])), 1 => Just(json!({"a": 1}))];
     let record = proptest::collection::vec((name(), value), 0..4);
     proptest::collection::vec(record.prop_map(|fields| Fields::from(fields.into_iter().collect::<Map<_, _>>())), 1..60)
@@ -167,7 +167,7 @@ fn a_record_that_cannot_be_read_keeps_an_index_from_being_made() {
     assert!(matches!(made, Err(Error::Corrupt { .. })));
 }
 
-/// An index of these sections, as if they had been read from a file whose sums fit.
+/// Reads an index from these sections, as if they had been read from a file whose sums fit.
 fn forged(records: u32, parts: &[Vec<u8>; 3]) -> Result<FieldIndex> {
     let write = |out: &mut SectionsWriter<'_>| {
         SECTIONS.iter().zip(parts).try_for_each(|(section, bytes)| out.section(*section, bytes))?;

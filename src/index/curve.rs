@@ -1,15 +1,15 @@
-//! The recall that an index measured of itself: at which setting it found how much of the exact answer, and asked by
-//! which queries.
+//! The recall that an index measured of itself: how much of the exact answer it found at each setting, and with which
+//! queries this was measured.
 //!
 //! A *setting* is the one knob of an index (candidates, `ef`, lists looked at); more of it never finds less. At build
-//! some records serve as queries, and their answers at each setting are compared with the exact scan's. The curve
-//! keeps the mean of recall@k over them and its standard deviation, so that a search can ask for a recall and get the
-//! cheapest setting that has it with confidence: the mean is normal enough at tens of queries for
-//! `mean ± 1.645 * deviation / sqrt(queries)` to hold it nine times of ten, and to lie above its lower end 19 times
-//! of 20. (The interval is somewhat wider: few queries that all found everything prove little.)
+//! some records serve as queries, and their answers at each setting are compared with the exact scan's. The curve keeps
+//! the mean of recall@k over them and its standard deviation, so that a search can ask for a recall and get the
+//! cheapest setting that has it with confidence: at tens of queries the mean is close enough to normal that the true
+//! one lies within `mean ± 1.645 * deviation / sqrt(queries)` nine times of ten, and above its lower end 19 times
+//! of 20. (The interval in use is a little wider: few queries that all found everything prove little.)
 //!
-//! What was measured so is true of queries like those that asked. So the questions themselves are kept: how *near* to
-//! what the index holds each was (`questions.rs`), and what was found at each setting. A query asks by its own
+//! This holds for queries like those that it was measured with, the *questions*. So these are kept too: how *near* each
+//! was to what the index holds (`questions.rs`), and what it found at each setting. A query is judged by its own
 //! nearness, see [`Curve::judge`].
 
 use super::questions::{Asked, Questions, Signs, Verdict};
@@ -18,7 +18,8 @@ use crate::store::layout::curve_entry;
 /// Standard errors on either side of a mean within which the true one lies nine times of ten.
 const CONFIDENCE: f64 = 1.645;
 
-/// What a mean of so many can be off. Half a query of them may have found nothing and yet be missing among these.
+/// Returns how far a mean over so many queries can be off. It allows for half a query that found nothing and is missing
+/// among these.
 pub(super) fn error(deviation: f64, queries: f64) -> f64 {
     (CONFIDENCE * deviation).hypot(0.5 / queries.sqrt()) / queries.sqrt()
 }
@@ -29,25 +30,24 @@ const ENTRY: usize = curve_entry::BYTES;
 /// Measured recall by number of hits wanted and setting.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curve {
-    /// By source, then by rising `k`, and for one `k` by rising setting; no two are of the same three.
+    /// By source, then by rising `k`, then by rising setting; no two have all three in common.
     entries: Vec<CurveEntry>,
-    /// For each source and `k`, in the order of the entries.
+    /// The questions of each source and `k`, in the order of the entries.
     questions: Vec<Questions>,
 }
 
-/// Who asked when recall was measured.
+/// Which queries recall was measured with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum CurveSource {
-    /// Records that were not in the index yet.
+    /// Records that the index did not know yet, or that were left out of their own answers.
     Records,
-    /// Queries that were given ([`build_index_with`](crate::Collection::build_index_with)).
+    /// Queries that the caller gave ([`build_index_with`](crate::Collection::build_index_with)).
     Queries,
     /// Pieces of records, shorter or less varied than records are (of [candidates](crate::IndexKind::Candidates)). They
-    /// tell of queries like them alone.
+    /// say something only about queries like them.
     Pieces,
-    /// Queries that were answered exactly as well ([`Query::recheck`](crate::Query::recheck)), since the index was
-    /// loaded.
+    /// Queries that were also answered exactly ([`Query::recheck`](crate::Query::recheck)), since the index was loaded.
     Asked,
 }
 
@@ -58,7 +58,7 @@ impl std::fmt::Display for CurveSource {
 }
 
 impl CurveSource {
-    /// Its name: `records`, `queries`, `pieces`, `asked`.
+    /// Returns its name: `records`, `queries`, `pieces`, `asked`.
     pub fn name(self) -> &'static str {
         match self {
             CurveSource::Records => "records",
@@ -73,7 +73,7 @@ impl CurveSource {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CurveEntry {
-    /// Whose queries it was measured by.
+    /// Which queries it was measured with.
     pub source: CurveSource,
     /// How many hits were wanted: this is recall at `k`.
     pub k: u64,
@@ -83,21 +83,21 @@ pub struct CurveEntry {
     pub mean: f64,
     /// Its standard deviation from query to query.
     pub deviation: f64,
-    /// How many queries it was measured by.
+    /// How many queries it was measured with.
     pub queries: u64,
-    /// Comparisons of the index's own kind that a query took, in the mean.
+    /// Comparisons that a query took in the mean, of the kind that the index makes.
     pub compared: f64,
 }
 
 impl CurveEntry {
-    /// Where the true mean lies, nine times of ten.
+    /// Returns the interval in which the true mean lies nine times of ten.
     fn interval(&self) -> (f64, f64) {
         let error = error(self.deviation, self.queries as f64);
         ((self.mean - error).max(0.0), (self.mean + error).min(1.0))
     }
 
-    /// Whether recall is so much, with confidence. Real queries have nothing to prove that others have proved, but may
-    /// prove the contrary.
+    /// Returns whether recall is at least `target` with confidence, as far as this source has a say: rechecked queries
+    /// need not prove it again but may disprove it.
     fn promises(&self, target: f64) -> bool {
         let (low, high) = self.interval();
         match self.source {
@@ -120,8 +120,7 @@ impl CurveEntry {
 }
 
 impl Curve {
-    /// Puts what was measured in order. `compared`: comparisons of the index's own kind that a query took at each
-    /// setting, in the mean.
+    /// Makes a curve of questions, each with the comparisons that a query took at each setting in the mean.
     pub(crate) fn new(questions: Vec<(Questions, Vec<f64>)>) -> Curve {
         let mut questions: Vec<_> = questions.into_iter().filter(|(questions, _)| questions.tell()).collect();
         questions.sort_by_key(|(questions, _)| (questions.source, questions.k));
@@ -129,7 +128,7 @@ impl Curve {
         Curve { entries, questions: questions.into_iter().map(|(questions, _)| questions).collect() }
     }
 
-    /// What was measured by others beside it.
+    /// Returns this curve with further questions added.
     pub(super) fn with(&self, questions: Vec<(Questions, Vec<f64>)>) -> Curve {
         let Curve { mut entries, questions: mut all } = Curve::new(questions);
         entries.extend_from_slice(&self.entries);
@@ -139,30 +138,31 @@ impl Curve {
         Curve { entries, questions: all }
     }
 
-    /// The settings at which recall of so many hits was measured, or of the next larger number of them.
+    /// Returns the settings at which records measured the recall of so many hits, or of the next larger number.
     pub(super) fn settings(&self, k: u64) -> Vec<u64> {
         let measured =
             self.around(k).filter(|group| group[0].source == CurveSource::Records).last().unwrap_or_default();
         measured.iter().map(|entry| entry.setting).collect()
     }
 
-    /// All that was measured, by source, rising `k` and setting.
+    /// Returns all that was measured, by source, rising `k` and setting.
     pub fn entries(&self) -> &[CurveEntry] {
         &self.entries
     }
 
-    /// The least setting at which recall@k is `target` or more with confidence, for the queries of every source;
-    /// between two measured `k` the larger of theirs. None when no setting reaches it, or when no `k` that large was
-    /// measured.
+    /// Returns the smallest setting at which recall@k is `target` or more with confidence, for the queries of every
+    /// source; between two measured `k` the larger of their settings. `None` when no setting reaches it, or when no `k`
+    /// that large was measured.
     pub fn setting(&self, k: u64, target: f64) -> Option<u64> {
         let reached =
             |entries: &[CurveEntry]| entries.iter().find(|entry| entry.promises(target)).map(|entry| entry.setting);
         self.around(k).map(reached).try_fold(None, |largest, setting| Some(largest.max(Some(setting?))))?
     }
 
-    /// What the questions say of a query that looks so from the index, given for each `k` measured: whether its recall
-    /// at a setting is `target`, and whether all questions together are what shows it. `may_look_again`: whether more
-    /// effort may find it nearer, and was not made yet.
+    /// Judges by the questions whether a query has recall `target` at a setting. `signs` returns how the query looks
+    /// from the index, for each `k` measured; `may_look_again` says whether more effort, not made yet, may find it
+    /// nearer. Also returns whether the query is like the records or the given queries, so that the measured recall
+    /// holds for it.
     pub(crate) fn judge(
         &self,
         k: u64,
@@ -175,7 +175,7 @@ impl Curve {
         };
         let verdict = |sources: [CurveSource; 2], must_prove: bool| {
             let of = self.questions.iter().filter(is_around).filter(|of| sources.contains(&of.source));
-            // What is more varied than pieces is none.
+            // A query that is more varied than all pieces is not like a piece.
             let of = of.filter(|of| must_prove || of.source != CurveSource::Pieces || !of.is_beyond(signs(of.k)));
             let judge = |questions: &Questions| {
                 questions.judge(Asked { signs: signs(questions.k), setting, target, may_look_again, must_prove })
@@ -184,20 +184,20 @@ impl Curve {
         };
         let measured = verdict([CurveSource::Records, CurveSource::Queries], false).unwrap_or(Verdict::Unlike);
         let is_known = measured >= Verdict::Enough;
-        // Of a query that only others like it know of, nothing else has proved anything.
+        // If only pieces or rechecked queries are like the query, these alone must prove its recall.
         let others = verdict([CurveSource::Pieces, CurveSource::Asked], !is_known);
         (others.map_or(measured, |others| others.max(measured)), is_known)
     }
 
-    /// The nearness of the questions, from the least to the largest; for people.
+    /// Returns the smallest and the largest nearness of the questions, for people to read.
     pub(crate) fn nearness(&self, k: u64) -> Option<(f64, f64)> {
         let above =
             self.questions.iter().filter(|of| of.k >= k && of.source != CurveSource::Pieces).map(Questions::range);
         above.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
-    /// Comparisons that a query takes at a setting: of the nearest one measured at or above it, else of the largest in
-    /// proportion.
+    /// Returns how many comparisons a query takes at a setting: as measured at the next one at or above it, else in
+    /// proportion to the largest.
     pub fn compared(&self, setting: u64) -> f64 {
         let above = self.entries.iter().filter(|entry| entry.setting >= setting).min_by_key(|entry| entry.setting);
         let most = self.entries.iter().max_by_key(|entry| entry.setting);
@@ -208,8 +208,8 @@ impl Curve {
         }
     }
 
-    /// Between which recalls recall@k lies, nine times of ten, at a setting measured or not; between two measured `k`
-    /// the wider of theirs.
+    /// Returns the interval in which recall@k lies nine times of ten, at a setting measured or not; between two
+    /// measured `k` one that holds both of theirs.
     pub fn interval(&self, k: u64, setting: u64) -> (f64, f64) {
         let of_one = |entries: &[CurveEntry]| {
             let below = entries.iter().rfind(|entry| entry.setting <= setting);
@@ -222,27 +222,28 @@ impl Curve {
             groups.map(of_one).reduce(wider)
         };
         let measured = of([CurveSource::Records, CurveSource::Queries]).unwrap_or((0.0, 1.0));
-        // Those that were asked count where they prove the contrary; few of them only leave more open.
+        // Rechecked queries count only where they prove less; few of them would merely leave more open.
         of([CurveSource::Asked; 2])
             .filter(|asked| asked.1 < measured.0)
             .map_or(measured, |asked| wider(asked, measured))
     }
 
-    /// What was measured of the nearest `k` on either side, or of `k` itself, by each source; nothing where one
-    /// measured none that large.
+    /// Returns, for each source, the entries of `k` itself, or of the nearest measured `k` on either side; nothing for
+    /// a source that measured no `k` that large.
     fn around(&self, k: u64) -> impl Iterator<Item = &[CurveEntry]> {
         let sources = self.entries.chunk_by(|a, b| a.source == b.source);
         sources.flat_map(move |entries| {
             let groups = || entries.chunk_by(|a, b| a.k == b.k);
             let above = groups().find(|group| group[0].k >= k);
-            // Below the least measured `k` that one alone has to do.
+            // For a `k` below the smallest measured one, that one alone has to do.
             let below = above.and_then(|above| groups().rfind(|group| group[0].k <= k && group[0].k != above[0].k));
             let below = below.filter(|_| above.is_some_and(|above| above[0].k != k));
             below.into_iter().chain(above)
         })
     }
 
-    /// The curve for a file: 56 bytes an entry (source, k, setting, mean, deviation, queries, compared; little-endian).
+    /// Returns the curve for a file: 56 bytes an entry (source, k, setting, mean, deviation, queries, compared;
+    /// little-endian).
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let words = self.entries.iter().flat_map(|entry| {
             let (mean, deviation, compared) =
@@ -252,12 +253,12 @@ impl Curve {
         words.flat_map(u64::to_le_bytes).collect()
     }
 
-    /// The questions for a file.
+    /// Returns the questions for a file.
     pub(crate) fn questions_to_bytes(&self) -> Vec<u8> {
         self.questions.iter().flat_map(Questions::to_bytes).collect()
     }
 
-    /// Reads what [`Curve::to_bytes`] and [`Curve::questions_to_bytes`] gave.
+    /// Reads what [`Curve::to_bytes`] and [`Curve::questions_to_bytes`] returned.
     ///
     /// # Errors
     /// What is wrong with the bytes, in words.
@@ -299,7 +300,7 @@ mod tests {
     use super::*;
     use crate::index::questions::NO_CONTRAST;
 
-    /// A hundred questions, of which `full` were answered in full and the others by nothing, at each setting.
+    /// A hundred questions: at each setting `full` of them found everything, the others nothing.
     fn asked(k: u64, settings: &[(u64, usize)]) -> (Questions, Vec<f64>) {
         let found = |at: usize| settings.iter().map(|&(_, full)| if at < full { k as usize } else { 0 }).collect();
         let questions = (0..100).map(|at| ([at as f64, NO_CONTRAST], found(at))).collect();
@@ -311,7 +312,7 @@ mod tests {
         Curve::new(vec![asked(10, &[(16, 80), (32, 95), (64, 99)]), asked(1, &[(16, 96), (32, 100)])])
     }
 
-    /// What the mean of so many full answers of a hundred may be off.
+    /// How far the mean may be off if so many answers of a hundred are full.
     fn off(full: f64) -> f64 {
         error((full * (100.0 - full) / 100.0 / 99.0).sqrt(), 100.0)
     }

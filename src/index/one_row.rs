@@ -1,4 +1,4 @@
-//! Plain vectors of one segment in one view: what codes, graphs and lists are built of.
+//! Plain vectors of one segment in one view: what codes, graphs and lists are built from.
 
 use super::sq8::{self, CodeEntry};
 use crate::error::{Error, Result};
@@ -7,40 +7,40 @@ use crate::score::Metric;
 use crate::store::Counts;
 use rayon::prelude::*;
 
-/// The records of a segment that have exactly one row, to be read again and again.
+/// The records of a segment that have exactly one row; they can be read any number of times.
 pub(crate) struct Rows<'a> {
     matrix: Box<Read<'a>>,
-    /// Records in the segment.
+    /// How many records the segment has, of any number of rows.
     all: u32,
     dim: usize,
     records: Vec<u32>,
 }
 
-/// Gives the rows of record `n`.
+/// A function that returns the rows of the record with this number.
 pub(crate) type Read<'a> = dyn Fn(u32) -> Result<StoredMatrix<'a>> + Sync + 'a;
 
 impl<'a> Rows<'a> {
-    /// `records`: those of the segment's `all` that have exactly one row, of `dim` numbers.
+    /// Takes a reader of records, and the numbers of those of the segment's `all` records that have exactly one row, of
+    /// `dim` numbers.
     pub(crate) fn new(matrix: Box<Read<'a>>, all: u32, records: Vec<u32>, dim: usize) -> Rows<'a> {
         Rows { matrix, all, dim, records }
     }
 
-    /// What the footer of an artefact made of them says.
+    /// Returns the counts for the footer of a file that is built from these records.
     pub(crate) fn counts(&self) -> Counts {
         Counts { records: u64::from(self.all), rows: self.records.len() as u64, dim: self.dim as u64 }
     }
 
-    /// Dimension.
     pub(crate) fn dim(&self) -> usize {
         self.dim
     }
 
-    /// The numbers of the records that have one row.
+    /// Returns the numbers of the records that have one row.
     pub(crate) fn records(&self) -> &[u32] {
         &self.records
     }
 
-    /// The row of a record.
+    /// Returns the row of a record, as a matrix of one row.
     ///
     /// # Errors
     /// Those of reading it.
@@ -52,7 +52,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The codes of these records' rows, one after the other, and what goes with them.
+    /// Returns the codes of these records' rows, one after the other, and the entry of each.
     ///
     /// # Errors
     /// Those of reading rows.

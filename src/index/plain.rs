@@ -1,4 +1,4 @@
-//! Indexes over plain vectors, whichever kind: a curve, a cost, and rows that are near a query.
+//! One interface to the indexes over plain vectors, graph or lists: a recall curve, a cost, and the rows near a query.
 
 use super::hnsw::{Hnsw, Walk};
 use super::ivf::{Ivf, Nearest};
@@ -16,7 +16,7 @@ pub(crate) enum PlainIndex {
     Ivf(Arc<Ivf>),
 }
 
-/// A query's row, in numbers and in codes.
+/// A query's row, as numbers and as codes.
 #[derive(Clone, Copy)]
 pub(crate) struct PlainQuery<'a> {
     pub(crate) metric: Metric,
@@ -25,7 +25,7 @@ pub(crate) struct PlainQuery<'a> {
 }
 
 impl PlainIndex {
-    /// The codes of all its rows.
+    /// Returns the codes of all its rows.
     pub(crate) fn table(&self) -> &Sq8Table {
         match self {
             PlainIndex::Hnsw(graph) => &graph.table,
@@ -33,7 +33,7 @@ impl PlainIndex {
         }
     }
 
-    /// What is known of its recall.
+    /// Returns what is known of its recall.
     pub(crate) fn recall(&self) -> &Recall {
         match self {
             PlainIndex::Hnsw(graph) => &graph.recall,
@@ -41,7 +41,7 @@ impl PlainIndex {
         }
     }
 
-    /// Nanoseconds that a search takes which compares with so many rows.
+    /// Returns how many nanoseconds a search takes that compares so many rows.
     pub(crate) fn cost(&self, compared: f64) -> f64 {
         match self {
             PlainIndex::Hnsw(graph) => graph.walking.of(compared),
@@ -49,7 +49,7 @@ impl PlainIndex {
         }
     }
 
-    /// Begins to ask it; `setting` is the one that will be looked at first.
+    /// Starts a search; `setting` is the effort that [`Asking::look`] will be called with first.
     ///
     /// # Errors
     /// None in practice: what it reads was checked when it was loaded.
@@ -61,15 +61,15 @@ impl PlainIndex {
     }
 }
 
-/// An index that is being asked, with more and more effort.
+/// A search of an index, which can go on with more effort.
 pub(crate) enum Asking<'a> {
     Hnsw(Walk<'a>),
     Ivf(Nearest<'a>),
 }
 
 impl Asking<'_> {
-    /// The positions of rows that may be the nearest ones, as many as this setting leads to; no smaller than one
-    /// before.
+    /// Returns the positions of the rows that this setting leads to, which may be the nearest ones. No setting may be
+    /// smaller than one before.
     ///
     /// # Errors
     /// As [`PlainIndex::ask`].

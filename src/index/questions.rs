@@ -1,45 +1,45 @@
-//! The queries that an index was measured by, and what they say of another one.
+//! The *questions*: the queries that an index was measured with, and what they say about another query.
 //!
-//! How *near* a query is to what an index holds is one number, larger for nearer, that a search knows almost for
-//! nothing: of a graph, how like the k-th best node of a walk is; of lists and candidates, how like the centroids are.
-//! By inner product it is taken of the query's direction, by L2 it is minus a distance, so lengths of queries count
-//! where the answer depends on them. Measured on queries from elsewhere than the records (other signs, planes, cones,
-//! clusters; see `tests/recall`), it told nearly all of them from the records' own: pictures asked for by texts, say,
-//! are at 0.4 where every record is above 0.7.
+//! How *near* a query is to what an index holds is one number, larger for nearer, that a search gets almost for
+//! nothing: in a graph, how similar the k-th best node of a walk is; in lists and candidates, how similar the centroids
+//! are. By inner product it is taken of the query's direction, by L2 it is minus a distance, so lengths of queries
+//! count where the answer depends on them. Measured on queries from elsewhere than the records (other signs, planes,
+//! cones, clusters; see `tests/recall`), it told nearly all of them apart from the records' own: pictures asked for by
+//! texts, say, are at 0.4 where every record is above 0.7.
 //!
-//! Lists have a second sign, their *contrast*: how much nearer the nearest centroid is than one of many. Where all are
-//! about as far, hits lie in many lists. Of candidates it is how many of a query's rows differ: one steady sound, or a
-//! row or two, tells records apart by little, so pieces of records ask as well ([`CurveSource::Pieces`]).
+//! Lists have a second sign, the *contrast*: how much nearer the nearest centroid is than one further down the order.
+//! Where all are about as far, hits lie in many lists. For candidates the second sign is how many of a query's rows
+//! differ: one steady sound, or a row or two, tells records apart by little, so pieces of records serve as questions as
+//! well ([`CurveSource::Pieces`]).
 //!
 //! So a query is compared, sign by sign, with the questions that were about like it:
-//! - less near than any of them (by more than a share of what the last twentieth of them spreads over): nothing is
-//!   known of it, and the exact scan answers;
-//! - else up to [`WINDOW`] questions next to it in this order, of those that are not far from it, tell what recall is
-//!   there. Mostly what it is overall; where it is significantly less than what is asked for, as of the few records
-//!   that lie outside the crowd, more effort is made until it is not.
+//! - less near than any of them (by more than a share of what the least near twentieth of them spreads over): nothing
+//!   is known of it, and the exact scan answers;
+//! - else up to [`WINDOW`] questions next to it in this order, but not far from it, tell its recall. Mostly that is the
+//!   recall of all questions; where it is significantly less than what is asked for, as for the few records that lie
+//!   outside the crowd, more effort is made until it is not.
 //!
-//! A query that is nearer than all of them is taken for one like the nearest; one in a wide gap between them is like
-//! none.
+//! A query that is nearer than all of them is treated like the nearest; one in a wide gap between them is like none.
 
 use super::curve::{CurveEntry, CurveSource, error};
 use crate::score::Metric;
 
-/// Most questions that tell of a query, and fewest. With fewer the means are too rough, with more the few that are
-/// apart drown in the others.
+/// Most questions that a query is judged by, and fewest. With fewer the means are too rough, with more the few
+/// questions that lie apart drown in the others.
 const WINDOW: usize = 50;
 const FEWEST: usize = 8;
-/// Beyond the fewest only those count that are no further than this share of what nine tenths of all questions spread
-/// over.
+/// Beyond the fewest, only questions count that are no further away than this share of what nine tenths of all spread
+/// over: the *reach*.
 const REACH: f64 = 0.125;
-/// So many times that, and a query is like none of those on either side.
+/// A query further than so many reaches from the questions on either side is like none of them.
 const GAP: f64 = 3.0;
-/// One part in so many of the questions, the least near ones, tells how far below them others may be: by a share of
-/// what it spreads over, all of it where a hundred questions or fewer left the edge uncertain.
+/// A query may be less near than all questions by a share of what the least near part of them, one in `EDGE`, spreads
+/// over. The share is `BEYOND`, growing to 1 where `CERTAIN` questions or fewer leave the edge uncertain.
 const EDGE: usize = 20;
 const BEYOND: f64 = 1.0 / 3.0;
 const CERTAIN: f64 = 100.0;
-/// So many times the setting is tried before a query that is less near than the questions is given up: a walk may have
-/// missed what is near.
+/// A query that is less near than the questions is tried again with so many times the setting before it is given up: a
+/// walk may have missed what is near.
 const SECOND_LOOK: u64 = 4;
 
 /// What the questions of one source with one `k` found.
@@ -47,26 +47,26 @@ const SECOND_LOOK: u64 = 4;
 pub(crate) struct Questions {
     pub(crate) source: CurveSource,
     pub(crate) k: u64,
-    /// Rising.
+    /// The settings that were tried, rising.
     settings: Vec<u64>,
     signs: Vec<Sign>,
-    /// At each setting, of each question, how many of `k`; at most 255.
+    /// Setting by setting, how many of the `k` hits each question found; at most 255.
     found: Vec<u8>,
 }
 
-/// By what questions are told apart.
+/// One sign of all questions, by which they are told apart.
 #[derive(Clone, Debug, PartialEq)]
 struct Sign {
-    /// Rising.
+    /// The sign of each question, rising.
     values: Vec<f32>,
-    /// Which question each is of.
+    /// Which question each value belongs to.
     order: Vec<u32>,
 }
 
-/// How a query, or a question, looks from an index: its nearness, and the contrast where there is one.
+/// How a query, or a question, looks from an index: its nearness, and its second sign where there is one.
 pub(crate) type Signs = [f64; 2];
 
-/// Where there is no second sign.
+/// Stands for the second sign where there is none.
 pub(crate) const NO_CONTRAST: f64 = f64::INFINITY;
 
 /// A query that is to be judged.
@@ -75,36 +75,38 @@ pub(super) struct Asked {
     pub(super) signs: Signs,
     pub(super) setting: u64,
     pub(super) target: f64,
-    /// Whether more effort may find it nearer, and was not made yet.
+    /// Whether more effort, not made yet, may find it nearer.
     pub(super) may_look_again: bool,
-    /// Whether recall is to be shown by the questions like it alone, and not only by all together.
+    /// Whether the questions like it must prove the recall by themselves, because that of all questions does not hold
+    /// for it.
     pub(super) must_prove: bool,
 }
 
-/// What questions say of a query at a setting; of several, what those say that know more, and of these the largest.
+/// What questions say about a query at a setting. Of several verdicts the largest counts: those that know something
+/// over those that do not, then the more demanding one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verdict {
-    /// None was like it.
+    /// No question is like it.
     Unlike,
-    /// None was like it, but at this setting one might be.
+    /// No question is like it, but at this setting one might be.
     LookAgain(u64),
-    /// Those like it found enough.
+    /// The questions like it found enough.
     Enough,
-    /// They did at this setting.
+    /// They found enough at this larger setting.
     At(u64),
-    /// They did at none that was measured.
+    /// They found enough at no setting that was measured.
     Never,
 }
 
 impl Questions {
-    /// Takes each question's signs and what it found at each of the settings.
+    /// Takes the signs of each question and how many hits it found at each of the settings.
     pub(crate) fn new(
         source: CurveSource,
         k: u64,
         settings: Vec<u64>,
         mut asked: Vec<(Signs, Vec<usize>)>,
     ) -> Questions {
-        // Those that look the same by what they found, so that the order in which they asked does not matter.
+        // Questions with equal signs are sorted by what they found, so that their order in `asked` does not matter.
         let order = |a: &Signs, b: &Signs| a[0].total_cmp(&b[0]).then_with(|| a[1].total_cmp(&b[1]));
         asked.sort_by(|a, b| order(&a.0, &b.0).then_with(|| a.1.cmp(&b.1)));
         let signs = [0, 1].map(|sign| asked.iter().map(|(signs, _)| finite(signs[sign])).collect::<Vec<f32>>());
@@ -117,13 +119,13 @@ impl Questions {
         self.signs[0].values.len()
     }
 
-    /// Whether there are some, asked at a setting: where rows have many twins, a search may find all before it is as
-    /// wide as `k`.
+    /// Returns whether there are questions and settings at all: where rows have many twins, a search may find
+    /// everything before it is as wide as `k`, and no setting is left.
     pub(super) fn tell(&self) -> bool {
         self.count() > 0 && !self.settings.is_empty()
     }
 
-    /// Whether a query has more contrast than any of them.
+    /// Returns whether a query's second sign is larger than that of any question.
     pub(super) fn is_beyond(&self, signs: Signs) -> bool {
         signs[1] > self.signs[1].range().1
     }
@@ -132,7 +134,7 @@ impl Questions {
         self.signs[0].range()
     }
 
-    /// The mean recall of some questions at a setting, by its place, and how it deviates.
+    /// Returns the mean recall of some questions at a setting, given by its place, and its standard deviation.
     fn mean(&self, questions: impl Iterator<Item = usize>, setting: usize) -> (f64, f64) {
         let found = &self.found[setting * self.count()..][..self.count()];
         let (mut count, mut sum, mut squares) = (0u64, 0u64, 0u64);
@@ -141,12 +143,12 @@ impl Questions {
             (count, sum, squares) = (count + 1, sum + found, squares + found * found);
         }
         let (count, sum, squares) = (count.max(1) as f64, sum as f64, squares as f64);
-        // of a sample: divided by one less than it holds
+        // of a sample: divided by its size less one
         let variance = (squares - sum * sum / count).max(0.0) / (count - 1.0).max(1.0);
         (((sum / count) / self.k as f64).min(1.0), variance.sqrt() / self.k as f64)
     }
 
-    /// What all of them found at each setting.
+    /// Returns what all questions together found at each setting.
     pub(super) fn entries<'a>(&'a self, compared: &'a [f64]) -> impl Iterator<Item = CurveEntry> + 'a {
         self.settings.iter().zip(compared).enumerate().map(|(at, (&setting, &compared))| {
             let (mean, deviation) = self.mean(0..self.count(), at);
@@ -155,7 +157,7 @@ impl Questions {
         })
     }
 
-    /// What they say of a query: the worst of what each sign says.
+    /// Judges a query by each sign; the worst verdict counts.
     pub(super) fn judge(&self, asked: Asked) -> Verdict {
         let told = self.signs.iter().zip(asked.signs).filter(|(sign, _)| sign.tells());
         let worse = |a: Verdict, b: Verdict| if a.min(b) < Verdict::Enough { a.min(b) } else { a.max(b) };
@@ -174,14 +176,14 @@ impl Questions {
                 .map_or(Verdict::Unlike, |&again| Verdict::LookAgain(again));
         }
         if sign.gap(value) > GAP * sign.reach() {
-            // Between a few that are apart and the others nothing is known either.
+            // In the gap between a few questions and the others nothing is known either.
             return Verdict::Unlike;
         }
         let window = sign.window(value);
         let is_enough = |at: &usize| {
             let (mean, deviation) = self.mean(window.iter().map(|&question| question as usize), *at);
-            // A full window is like many others, one of which is bad by chance. A smaller one stands apart, and is the
-            // only one of its kind.
+            // A full window is one of many, and one of many is bad by chance, which is allowed for. A smaller one
+            // stands apart and is the only one of its kind, so it has to do better.
             let count = window.len() as f64;
             if must_prove {
                 return mean - error(deviation, count) >= target;
@@ -197,7 +199,7 @@ impl Questions {
         }
     }
 
-    /// For a file: of each question its signs, f32; then, setting by setting, a byte for each.
+    /// Returns the questions for a file: the signs of each, f32; then, setting by setting, a byte for each.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut signs = vec![[0.0f32; 2]; self.count()];
         for (number, sign) in self.signs.iter().enumerate() {
@@ -210,7 +212,8 @@ impl Questions {
         signs.chain(self.found.iter().copied()).collect()
     }
 
-    /// Takes those that the entries of one source and `k` were measured by off the front of a file's bytes.
+    /// Reads the questions that the entries of one source and `k` were measured with, and cuts them off the front of
+    /// `bytes`; `None` when they contradict the entries.
     pub(super) fn from_bytes(entries: &[CurveEntry], bytes: &mut &[u8]) -> Option<Questions> {
         const SIGNS: usize = 8;
         let CurveEntry { source, k, queries, .. } = *entries.first()?;
@@ -240,7 +243,7 @@ impl Sign {
         Sign { values: order.iter().map(|&question| of_questions[question as usize]).collect(), order }
     }
 
-    /// Whether it is there.
+    /// Returns whether there is such a sign: whether it is not [`NO_CONTRAST`].
     fn tells(&self) -> bool {
         self.values.first().is_some_and(|&value| value < finite(NO_CONTRAST))
     }
@@ -258,7 +261,7 @@ impl Sign {
         REACH * (self.at(0.95) - self.at(0.05))
     }
 
-    /// How far the next question is from a query that lies between questions.
+    /// Returns how far the nearest question is from a query that lies between questions; 0 for one that does not.
     fn gap(&self, value: f64) -> f64 {
         let at = self.values.partition_point(|&other| f64::from(other) < value);
         match (at.checked_sub(1).and_then(|below| self.values.get(below)), self.values.get(at)) {
@@ -267,7 +270,7 @@ impl Sign {
         }
     }
 
-    /// The questions about like a query.
+    /// Returns the questions most like a query.
     fn window(&self, value: f64) -> &[u32] {
         let reach = self.reach();
         let off = |at: usize| (f64::from(self.values[at]) - value).abs();
@@ -298,9 +301,9 @@ impl Sign {
     }
 }
 
-/// How near a query's row is to another, roughly; not a number where it has no direction.
+/// Returns roughly how near a query's row is to another row; NaN where it has no direction.
 pub(crate) fn nearness(metric: Metric, query: &[f32], norm: f64, row: &[f32]) -> f64 {
-    // Sums in `f64`, whatever the sizes, in the order in which the machine is quickest.
+    // Sums in `f64`, so that any sizes do, in the order that is fastest.
     let sum = |term: fn(f64, f64) -> f64| {
         let ((query, query_rest), (row, row_rest)) = (query.as_chunks::<8>(), row.as_chunks::<8>());
         let mut sums = [0.0; 8];
@@ -321,7 +324,7 @@ pub(crate) fn nearness(metric: Metric, query: &[f32], norm: f64, row: &[f32]) ->
     }
 }
 
-/// The nearest finite number; not a number is far away.
+/// Returns the nearest finite number; NaN becomes the least near.
 fn finite(nearness: f64) -> f32 {
     let range = f64::from(f32::MIN)..=f64::from(f32::MAX);
     if nearness.is_nan() { f32::MIN } else { nearness.clamp(*range.start(), *range.end()) as f32 }

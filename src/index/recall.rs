@@ -1,9 +1,9 @@
-//! The recall of an index while it is in use: what it measured of itself, and what real queries found that were
-//! answered exactly as well.
+//! The recall of an index while it is in use: what it measured of itself, and what it finds for real queries that are
+//! also answered exactly.
 //!
-//! Records that ask stand for queries that are like records. Whether those who use the index ask so, only their queries
-//! tell. So a share of them ([`Query::recheck`](crate::Query::recheck)) is answered exactly, and what the index would
-//! have led to at each of its settings is kept beside the curve, as questions of a source of its own
+//! Recall measured with records holds for queries that are like records. Whether real queries are, only they can tell.
+//! So a share of them ([`Query::recheck`](crate::Query::recheck)) is also answered exactly, and what the index would
+//! have found at each of its settings is kept beside the curve, as questions of a source of its own
 //! ([`CurveSource::Asked`]): in memory, as long as the index is.
 
 use super::curve::{Curve, CurveSource};
@@ -13,24 +13,24 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// Fewest queries that say anything, and most that are kept for each number of hits: the newest.
+/// Fewest queries whose recall counts; and most that are kept for each number of hits: the newest.
 const FEWEST: usize = 20;
 const MOST: usize = 500;
-/// Numbers of hits for which queries are kept.
+/// Most numbers of hits for which queries are kept.
 const NUMBERS: usize = 16;
 
-/// How a query looked, and what it found at each setting.
+/// How a query looked, and how many hits it found at each setting.
 type Asked = (Signs, Vec<usize>);
 
 /// What is known of the recall of one index.
 #[derive(Debug)]
 pub(crate) struct Recall {
     measured: Curve,
-    /// The same, and what was asked since.
+    /// `measured`, together with what real queries have shown since.
     curve: RwLock<Arc<Curve>>,
-    /// Queries that could have been answered exactly as well.
+    /// How many queries there were that might have been rechecked.
     asked: AtomicU64,
-    /// By number of hits, the newest last.
+    /// The rechecked queries by number of hits, the newest last.
     since: Mutex<BTreeMap<u64, VecDeque<Asked>>>,
 }
 
@@ -44,19 +44,19 @@ impl Recall {
         Arc::clone(&self.curve.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether it is the turn of a query, when a share of all has one. Which they are follows no rhythm that queries
-    /// could have as well.
+    /// Returns whether the next query is to be rechecked, when this share of all queries is. The choice has no rhythm,
+    /// because queries may have one.
     pub(crate) fn is_due(&self, share: f64) -> bool {
         let word = mixed(self.asked.fetch_add(1, Ordering::Relaxed));
         ((word >> 11) as f64 / (1u64 << 53) as f64) < share
     }
 
-    /// The settings at which a query for so many hits is to be tried.
+    /// Returns the settings at which a rechecked query for so many hits is to be tried.
     pub(crate) fn settings(&self, k: u64) -> Vec<u64> {
         self.measured.settings(k)
     }
 
-    /// Takes what a query that was answered exactly found at each of [`Recall::settings`].
+    /// Records how many hits a rechecked query found at each of [`Recall::settings`].
     pub(crate) fn note(&self, k: u64, signs: Signs, found: Vec<usize>) {
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         if since.len() == NUMBERS && !since.contains_key(&k) {
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use crate::index::questions::NO_CONTRAST;
 
-    /// A hundred records asked, near as 1, and found everything at the least setting.
+    /// Recall measured with a hundred records of nearness 1 that found everything at the smallest setting.
     fn recall() -> Recall {
         let asked = vec![([1.0, NO_CONTRAST], vec![10, 10]); 100];
         let questions = Questions::new(CurveSource::Records, 10, vec![16, 64], asked);

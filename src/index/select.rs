@@ -10,12 +10,12 @@ use roaring::RoaringBitmap;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Records to be looked at.
+/// The records that a search looks at.
 #[derive(Debug, Default)]
 pub(crate) struct Selection {
-    /// By segment, in order; segments that cannot be read have none.
+    /// By segment, in order; segments that cannot be read are left out.
     pub(crate) segments: Vec<Selected>,
-    /// Records that may belong among them, but cannot be read.
+    /// Records that may belong to the selection but cannot be read.
     pub(crate) unreadable: Vec<Unreadable>,
 }
 
@@ -24,20 +24,20 @@ pub(crate) struct Selection {
 pub(crate) struct Selected {
     /// Number of the segment in its snapshot.
     pub(crate) segment: u32,
-    /// Records that the segment has.
+    /// How many records the segment has.
     all: u32,
     records: Records,
 }
 
 #[derive(Debug)]
 enum Records {
-    /// All but these.
+    /// All records of the segment but these.
     Except(Arc<RoaringBitmap>),
     Only(RoaringBitmap),
 }
 
 impl Selected {
-    /// How many there are.
+    /// Returns how many records are selected.
     pub(crate) fn count(&self) -> u64 {
         match &self.records {
             Records::Except(deleted) => u64::from(self.all) - deleted.len(),
@@ -45,12 +45,12 @@ impl Selected {
         }
     }
 
-    /// Whether every record of the segment is among them.
+    /// Returns whether every record of the segment is selected.
     pub(crate) fn is_all(&self) -> bool {
         self.count() == u64::from(self.all)
     }
 
-    /// Whether a record is among them.
+    /// Returns whether a record is selected.
     pub(crate) fn contains(&self, record: u32) -> bool {
         match &self.records {
             Records::Except(deleted) => !deleted.contains(record),
@@ -58,7 +58,7 @@ impl Selected {
         }
     }
 
-    /// The records, rising.
+    /// Returns the numbers of the selected records, rising.
     pub(crate) fn iter(&self) -> Box<dyn Iterator<Item = u32> + '_> {
         match &self.records {
             Records::Except(deleted) if deleted.is_empty() => Box::new(0..self.all),
@@ -67,12 +67,13 @@ impl Selected {
         }
     }
 
-    /// The records as places.
+    /// Returns the selected records as places.
     pub(crate) fn places(&self) -> impl Iterator<Item = Place> + '_ {
         self.iter().map(|record| Place { segment: self.segment, record })
     }
 
-    /// The records among them when they were asked for one by one, and those that are not when all others are.
+    /// Returns the selection as bitmaps: the only records that are selected, if it lists them, and the records that are
+    /// not, if it has all others.
     pub(crate) fn bitmaps(&self) -> (Option<&RoaringBitmap>, Cow<'_, RoaringBitmap>) {
         match &self.records {
             Records::Except(deleted) => (None, Cow::Borrowed(deleted)),
@@ -80,14 +81,14 @@ impl Selected {
         }
     }
 
-    /// Leaves out those of which `stays` says so.
+    /// Keeps only the records for which `stays` returns true.
     pub(crate) fn retain(&mut self, mut stays: impl FnMut(u32) -> bool) {
         self.records = Records::Only(self.iter().filter(|&record| stays(record)).collect());
     }
 }
 
-/// The live records that meet the filter. Each segment remembers the answers to its latest filters, so that one asked
-/// again reads no fields.
+/// Returns the live records that meet the filter. Each segment remembers the answers to its latest filters, so that a
+/// repeated filter reads no fields.
 pub(crate) fn select(snapshot: &Snapshot, filter: Option<&Filter>) -> Result<Selection> {
     let filter: Option<(&Filter, Arc<str>)> = filter.map(|filter| (filter, filter.to_string().into()));
     let mut selection = Selection { segments: Vec::with_capacity(snapshot.segments().len()), unreadable: Vec::new() };
@@ -115,15 +116,15 @@ pub(crate) fn select(snapshot: &Snapshot, filter: Option<&Filter>) -> Result<Sel
     Ok(selection)
 }
 
-/// Which records meet the filter, by their ids and the segment's field index; none where there is none that can be
-/// used.
+/// Finds the records that meet the filter by their ids and the segment's field index; `None` when that index is needed
+/// and cannot be used.
 fn look_up(snapshot: &Snapshot, part: &SegmentRef, filter: &Filter) -> Option<RoaringBitmap> {
     let (_, fields) = filter.asks();
     let index = if fields { Some(FieldIndex::of(snapshot, &part.segment)?) } else { None };
     Some(filter.select(&*part.segment, index.as_deref()).ok()? - &*part.deleted)
 }
 
-/// Which of these records meet the filter, and which cannot be asked.
+/// Checks these records one by one: returns those that meet the filter, and those that cannot be read.
 fn ask(segment: &Segment, filter: &Filter, live: Vec<u32>) -> Result<(RoaringBitmap, Vec<Unreadable>)> {
     let (ids, fields) = filter.asks();
     let asked = |record| -> Result<bool> {

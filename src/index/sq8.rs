@@ -1,21 +1,21 @@
-//! Rows in one byte a number, and what that proves about their scores.
+//! SQ8 codes: rows in one byte a number, and the bounds on their scores that follow.
 //!
-//! A row `x` is kept as `scale * c`, with whole numbers `c` from -127 to 127 and `scale` the largest of `x` over 127.
-//! By cosine it is scaled to length one first. Written in the terms of [`crate::score`]'s fast values, with
+//! A row `x` is kept as `scale * c`, with whole numbers `c` from -127 to 127 and `scale` the largest magnitude in `x`
+//! over 127. By cosine it is scaled to length one first. Written in the terms of [`crate::score`]'s fast values, with
 //! `d^ = scale * c`, `E = |d - d^|` and `M = |d^|`, both measured in `f64` and rounded up, and likewise `q^` and
 //! `e = |q - q^|` of the query:
 //!
 //! ```text
 //! <q,d> = <q^,d^> + <q,d - d^> + <q - q^,d^>      so      |<q,d> - <q^,d^>| <= |q| E + e M      (Cauchy-Schwarz)
 //! ```
-//! Whatever the rounding did is in `E` and `e`: the bound is rigorous by measurement, not by a model of the data. The
-//! integer product is exact. A query is kept in two bytes a number (a row in one byte, and what that leaves over in
-//! another), so `e` is some hundred times smaller than `E`.
+//! `E` and `e` hold whatever the rounding did: the bound is rigorous by measurement, not by a model of the data. The
+//! integer product is exact. A query is kept in two bytes a number (the first as for a row, the second what that leaves
+//! over), so `e` is some hundred times smaller than `E`.
 //!
-//! The proof needs numbers of `f32` that were rounded by 2^-24 of themselves at most. A row of which one leaves the
+//! The proof needs `f32` entries that were rounded by at most 2^-24 of themselves. A row with an entry outside the
 //! normal range (`scale` of rows that are tiny or huge, `|d|^2 / 2` by L2 of lengths below some 1.5e-19 or above
-//! 2.6e19) has no bound, and is always scored. Products of the query's numbers are taken in `f64`, whose range the
-//! squares of any two numbers of `f32` are far from the ends of.
+//! 2.6e19) has no bound, and is always scored. Products of the query's numbers are taken in `f64`, whose range has room
+//! for the squares of any two numbers of `f32`.
 //!
 //! So a scan reads a quarter of the bytes that the rows take, and leaves the few rows whose interval reaches the k-th
 //! best lower end to be scored exactly: the answer is the reference's.
@@ -28,15 +28,15 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
 
-/// Rows scanned by one thread at a time.
+/// Bytes of codes that one thread scans at a time.
 const CHUNK_BYTES: usize = 1 << 20;
-/// Bytes of a row that are asked for ahead of time.
+/// Bytes of a row that are prefetched.
 const PREFETCHED: usize = 4_096;
 
-/// What goes with the codes of a row.
+/// The numbers that are kept beside the codes of a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct CodeEntry {
-    /// What a whole number of the code stands for.
+    /// The value of one unit of the codes.
     pub(crate) scale: f32,
     /// Added to the product: `-|d|^2 / 2` by L2, else 0.
     pub(crate) offset: f32,
@@ -47,7 +47,7 @@ pub(crate) struct CodeEntry {
 }
 
 impl CodeEntry {
-    /// The entry of the same row times a power of two, of either sign of its exponent.
+    /// Returns the entry of the same row times `unit`, a power of two above or below 1.
     pub(crate) fn times(&self, unit: f64) -> CodeEntry {
         let times = |value: f32, unit: f64| (f64::from(value) * unit) as f32;
         CodeEntry {
@@ -59,8 +59,8 @@ impl CodeEntry {
     }
 }
 
-/// Entries as they lie in a file: all scales, then all offsets, errors, sizes. So the scales alone, which a walk needs
-/// of one row here and one there, stay in the caches.
+/// Returns entries as they lie in a file: all scales, then all offsets, errors, sizes. So the scales alone, which a
+/// walk through a graph needs of scattered rows, stay in the caches.
 pub(crate) fn planes(entries: &[CodeEntry]) -> Vec<f32> {
     let plane = |of: fn(&CodeEntry) -> f32| entries.iter().map(of);
     plane(|entry| entry.scale)
@@ -70,12 +70,12 @@ pub(crate) fn planes(entries: &[CodeEntry]) -> Vec<f32> {
         .collect()
 }
 
-/// Bytes that the codes of a row of `dim` numbers take.
+/// Returns how many bytes the codes of a row of `dim` numbers take.
 pub(crate) fn stride(dim: usize) -> usize {
     dim.next_multiple_of(STRIDE)
 }
 
-/// Codes a row into `codes`, which has its [`stride`].
+/// Writes the codes of a row into `codes`, which has the length [`stride`], and returns its entry.
 pub(crate) fn encode(metric: Metric, row: &[f32], codes: &mut [u8]) -> CodeEntry {
     codes.fill(128);
     let square = ordered::dot(row, row);
@@ -97,7 +97,7 @@ pub(crate) fn encode(metric: Metric, row: &[f32], codes: &mut [u8]) -> CodeEntry
     }
     let offset = if metric == Metric::L2 { (-0.5 * square) as f32 } else { 0.0 };
     let entry = CodeEntry { scale, offset, error: rounded_up(error.sqrt()), size: rounded_up(size.sqrt()) };
-    // A number that left the normal range was rounded by more than any bound allows for.
+    // A number outside the normal range was rounded by more than any bound allows for.
     let is_normal = entry.scale.is_normal() && (metric != Metric::L2 || entry.offset.is_normal());
     if is_normal && entry.error.is_finite() && entry.size.is_finite() {
         return entry;
@@ -106,30 +106,30 @@ pub(crate) fn encode(metric: Metric, row: &[f32], codes: &mut [u8]) -> CodeEntry
     CodeEntry { error: f32::INFINITY, ..CodeEntry::default() }
 }
 
-/// The nearest whole number to one that is not large: adding 1.5 * 2^52 leaves no room for a fraction. (A call of the
-/// library's rounding for each number would take longer than all else.)
+/// Rounds a number that is not large to the nearest whole one: adding 1.5 * 2^52 leaves no room for a fraction. (A call
+/// of the library's rounding for each number would take longer than all else.)
 fn nearest(value: f64) -> f64 {
     (value + ROOM) - ROOM
 }
 
-/// A whole number from -128 to 127; a cast would look for more than that.
+/// Turns a whole number from -128 to 127 into a byte; a cast would also check the range.
 fn byte(whole: f64) -> i8 {
     (whole + ROOM).to_bits() as i8
 }
 
 const ROOM: f64 = 1.5 * (1u64 << 52) as f64;
 
-/// The power of two next below, of those that `f32` has.
+/// Returns the largest power of two not above `value`, kept within the normal range of `f32`.
 pub(crate) fn power_of_two(value: f64) -> f64 {
     value.log2().floor().clamp(-126.0, 126.0).exp2()
 }
 
-/// At least the number, by more than what sums of squares in `f64` can lose.
+/// Rounds a number up, by more than sums of squares in `f64` can lose.
 fn rounded_up(value: f64) -> f32 {
     ((value * 1.000_01) as f32).next_up()
 }
 
-/// Rows of one segment in codes, wherever their bytes lie.
+/// The codes of some rows of one segment, wherever their bytes lie.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sq8<'a> {
     bytes: &'a [u8],
@@ -141,10 +141,10 @@ pub(crate) struct Sq8<'a> {
 }
 
 impl<'a> Sq8<'a> {
-    /// Takes codes and what goes with each row of them.
+    /// Takes codes and the [`planes`] of their entries.
     ///
     /// # Errors
-    /// What contradicts itself in them.
+    /// What contradicts itself in them, in words.
     pub(crate) fn new(bytes: &'a [u8], planes: &'a [f32], dim: usize) -> Result<Sq8<'a>, &'static str> {
         let stride = stride(dim);
         let rows = planes.len() / 4;
@@ -155,7 +155,7 @@ impl<'a> Sq8<'a> {
         Ok(Sq8 { bytes, scales: plane(0), offsets: plane(1), errors: plane(2), sizes: plane(3), stride })
     }
 
-    /// Whether all numbers are such as [`encode`] gives. Forged ones would make bounds that prove nothing.
+    /// Returns whether all entries could come from [`encode`]. Forged ones would make bounds that prove nothing.
     pub(crate) fn are_sound(&self) -> bool {
         let sound = |row: usize| {
             let entry = self.entry(row);
@@ -174,17 +174,17 @@ impl<'a> Sq8<'a> {
         self.scales.len()
     }
 
-    /// The rows of which nothing is proven: they have to be scored.
+    /// Returns the rows without a bound: they have to be scored.
     pub(crate) fn without_bound(&self) -> impl Iterator<Item = u32> {
         (0..).zip(self.errors).filter(|(_, error)| **error == f32::INFINITY).map(|(row, _)| row)
     }
 
-    /// The least offset; 0 where there is none.
+    /// Returns the smallest offset; 0 where there are no rows.
     pub(crate) fn least_offset(&self) -> f32 {
         self.offsets.iter().fold(0.0, |least, offset| least.min(*offset))
     }
 
-    /// Some of the rows.
+    /// Returns a range of the rows.
     pub(crate) fn part(&self, rows: Range<usize>) -> Sq8<'a> {
         Sq8 {
             bytes: &self.bytes[rows.start * self.stride..rows.end * self.stride],
@@ -204,20 +204,20 @@ impl<'a> Sq8<'a> {
         CodeEntry { scale: self.scales[row], offset: self.offsets[row], error: self.errors[row], size: self.sizes[row] }
     }
 
-    /// What a product with a row is worth, whose whole numbers stand for `step`: near its score times `unit`, larger
-    /// for a better one.
+    /// Turns the product of a query's codes with a row into a value near the row's score times `unit`, larger for a
+    /// better one. `step` is the value of one unit of the query's codes.
     #[inline]
     pub(crate) fn value(&self, row: usize, product: i64, step: f32, unit: f32) -> f32 {
         product as f32 * (step * self.scales[row]) + self.offsets[row] * unit
     }
 
-    /// Has a row brought into the caches, of a long one the beginning: the machine sees by itself how it goes on.
+    /// Prefetches a row, of a long one the beginning: the processor fetches the rest by itself.
     pub(crate) fn prefetch(&self, row: usize) {
         prefetch(&self.row(row)[..self.stride.min(PREFETCHED)]);
     }
 
-    /// Of `rows` (positions, best in runs that rise; all when `None`) those that may score among the `k` best of at
-    /// least `floor`, each with the most that it can score, the best first; and the most that any other can.
+    /// Returns those of `rows` (positions, fastest in rising runs; all when `None`) that may be among the `k` best of
+    /// at least `floor`, each with the most that it can score, best first; and the most that any other can score.
     pub(crate) fn candidates(
         &self,
         query: &Sq8Query,
@@ -268,9 +268,9 @@ impl<'a> Sq8<'a> {
 /// Rows that may be among the best, as far as one thread has seen.
 struct Kept {
     k: Option<usize>,
-    /// No row whose upper end is below this can be.
+    /// A row whose upper bound is below this is not among the best.
     tau: f64,
-    /// The best lower ends.
+    /// The best lower bounds, `k` of them.
     lowest: BinaryHeap<Reverse<Score>>,
     candidates: Vec<(f64, u32)>,
     excluded: f64,
@@ -315,7 +315,7 @@ impl Kept {
         self
     }
 
-    /// Drops candidates from before `tau` rose over them, and puts the others in order.
+    /// Drops the candidates that `tau` has risen above since, and puts the others in order.
     fn finish(mut self) -> (Vec<(f64, u32)>, f64) {
         let (tau, excluded) = (self.tau, &mut self.excluded);
         self.candidates.retain(|&(upper, _)| {
@@ -330,13 +330,13 @@ impl Kept {
     }
 }
 
-/// One row of a query in codes.
+/// One row of a query, as codes of two bytes a number.
 #[derive(Clone, Debug)]
 pub(crate) struct Sq8Query {
     metric: Metric,
     high: SignedCodes,
     low: SignedCodes,
-    /// What a whole number of `high` and of `low` stands for.
+    /// The value of one unit of `high` and of `low`.
     steps: [f64; 2],
     norm: f64,
     /// `|q - q^|`, rounded up.
@@ -345,14 +345,13 @@ pub(crate) struct Sq8Query {
 }
 
 impl Sq8Query {
-    /// Codes a row.
+    /// Makes the codes of a query's row.
     pub(crate) fn new(metric: Metric, row: &[f32]) -> Sq8Query {
         let norm = ordered::dot(row, row).sqrt();
         let largest = row.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
         let step = if largest == 0.0 { 1.0 } else { f64::from(largest) / 127.0 };
         let fine = step / 254.0;
-        // Whatever the codes are, the error is what they leave: a product that rounds otherwise than a quotient costs
-        // nothing.
+        // The error is measured from the codes, so it does no harm that a product rounds otherwise than a quotient.
         let (per_step, per_fine) = (1.0 / step, 1.0 / fine);
         let code = |value: f32, error: &mut f64| {
             let value = f64::from(value);
@@ -379,14 +378,15 @@ impl Sq8Query {
         Sq8Query { metric, high, low, steps: [step, fine], norm, error: error.sqrt() * 1.000_01, dim: row.len() }
     }
 
-    /// The same for records in another unit, in which no offset is far from 1: the unit of the values is that.
+    /// Returns what [`Sq8Query::coarse`] does, without the unit, for records that are scaled by `unit` so that no
+    /// offset is far from 1.
     pub(crate) fn coarse_in(&self, unit: f64) -> (&SignedCodes, f32) {
         (&self.high, if self.metric == Metric::L2 { (self.steps[0] * unit) as f32 } else { 1.0 })
     }
 
-    /// The coarser byte of each number, enough to find one's way by: what a whole number of it stands for and the unit
-    /// of its values. The unit is a power of two that keeps them within the range of `f32`, where the row and the
-    /// records (no offset is below `offset`) are of any size.
+    /// Returns the coarser byte of each number, enough to walk through a graph by; the value of one unit of it; and the
+    /// unit of the values. That unit is a power of two that keeps values within the range of `f32`, whatever the size
+    /// of the row and of the records (no offset is below `offset`).
     pub(crate) fn coarse(&self, offset: f32) -> (&SignedCodes, f32, f32) {
         if self.metric != Metric::L2 {
             return (&self.high, 1.0, 1.0);
@@ -396,15 +396,16 @@ impl Sq8Query {
         (&self.high, (self.steps[0] * unit) as f32, unit as f32)
     }
 
-    /// The score of a row lies between these, given its products with both bytes.
+    /// Returns the interval in which a row's score lies, given its products with both bytes.
     fn interval(&self, entry: CodeEntry, high: i64, low: i64) -> (f64, f64) {
         if entry.error == f32::INFINITY {
             return (f64::NEG_INFINITY, f64::INFINITY);
         }
         let (scale, offset, size) = (f64::from(entry.scale), f64::from(entry.offset), f64::from(entry.size));
         let value = (self.steps[0] * high as f64 + self.steps[1] * low as f64) * scale + offset;
-        // Beside the bound above: the offset was rounded to `f32`; the few roundings here and the many of the reference
-        // are far below 2^-22 of the largest that its terms can be, but for squared differences of very long rows.
+        // Beyond the bound of the module's text: the offset was rounded to `f32`; the few roundings here and the many
+        // of the reference are far below 2^-22 of the largest that its terms can be, but for squared differences of
+        // very long rows.
         let reach = self.norm * (size + f64::from(entry.error));
         let mut error = self.norm * f64::from(entry.error) + self.error * size + (reach - offset) / f64::from(1 << 22);
         if self.metric == Metric::L2 {
@@ -422,7 +423,7 @@ impl Sq8Query {
         }
     }
 
-    /// The interval of one row.
+    /// Returns the interval of one row's score.
     #[cfg(test)]
     fn interval_of(&self, codes: &Sq8<'_>, row: usize) -> (f64, f64) {
         self.interval(codes.entry(row), self.high.dot(codes.row(row)), self.low.dot(codes.row(row)))

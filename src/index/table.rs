@@ -1,7 +1,7 @@
-//! Codes of one segment's plain vectors in one view, as they lie in a derived file.
+//! Codes of one segment's plain vectors in one view, as stored in a derived file.
 //!
-//! A row's place in the table is its *position*. A table of its own has rows in order of their records; an index has
-//! them in the order that suits it. Either serves the exact scan.
+//! A row's place in the table is its *position*. A table on its own has rows in order of their records; that of an
+//! index has them in the order that suits the index. Both serve the exact scan.
 
 use super::one_row::Rows;
 use super::pace::Pace;
@@ -12,30 +12,29 @@ use crate::store::layout::{Kind, section};
 use crate::store::{Artefact, Counts, Sections, SectionsWriter};
 use roaring::RoaringBitmap;
 
-/// Stands for the position of a record that has none.
+/// Marks a record that has no position.
 const NONE: u32 = u32::MAX;
-/// Bytes of codes made before they are written.
+/// Bytes of codes held in memory before they are written.
 const CHUNK_BYTES: usize = 16 << 20;
 
-/// Rows whose codes are made before they are written.
+/// Returns how many rows are coded before their codes are written.
 pub(crate) fn chunk_rows(dim: usize) -> usize {
     (CHUNK_BYTES / sq8::stride(dim)).max(1)
 }
 
-/// Codes, and which record each row is.
+/// Codes, and which record each row belongs to.
 #[derive(Debug)]
 pub(crate) struct Sq8Table {
     pub(crate) sections: Sections,
     dim: usize,
     positions: Vec<u32>,
-    /// Records that have no row here: those of no rows, or more than one.
+    /// Records that have no row here: those that do not have exactly one, or cannot be read.
     pub(crate) others: RoaringBitmap,
-    /// Positions of rows whose codes prove nothing: a search that does not look at all codes looks at these in any
-    /// case.
+    /// Positions of rows whose codes give no bound: every search looks at these, even if it does not look at all codes.
     pub(crate) without_bound: Vec<u32>,
-    /// The least offset of all codes: by L2 it tells the longest row.
+    /// The smallest offset of all codes: by L2 it gives the length of the longest row.
     pub(crate) least_offset: f32,
-    /// What looking at a row takes in a scan, in order.
+    /// How long a scan takes for each row.
     pub(crate) scanning: Pace,
 }
 
@@ -48,7 +47,7 @@ impl Artefact for Sq8Table {
 }
 
 impl Sq8Table {
-    /// Takes the sections that a table has, alone or as part of an index, and checks them.
+    /// Makes a table of its sections, which are a file's own or part of an index, and checks them.
     ///
     /// # Errors
     /// [`Error::Corrupt`](crate::Error::Corrupt) when they contradict themselves or one another.
@@ -81,29 +80,28 @@ impl Sq8Table {
         Ok(Sq8Table { dim, positions, others, without_bound, least_offset, scanning, sections })
     }
 
-    /// Rows in the table.
+    /// Returns the number of rows in the table.
     pub(crate) fn len(&self) -> usize {
         self.positions.len() - self.others.len() as usize
     }
 
-    /// Dimension.
     pub(crate) fn dim(&self) -> usize {
         self.dim
     }
 
-    /// The codes, by position.
+    /// Returns the codes, by position.
     pub(crate) fn codes(&self) -> Result<Sq8<'_>> {
         let codes = self.sections.bytes(section::CODES)?;
         let entries = self.sections.numbers(section::CODE_ENTRIES)?;
         Sq8::new(codes, entries, self.dim).map_err(|what| self.sections.corrupt(section::CODES, what))
     }
 
-    /// The record at each position.
+    /// Returns the record at each position.
     pub(crate) fn records(&self) -> Result<&[u32]> {
         self.sections.numbers(section::ORDER)
     }
 
-    /// Where a record's row is.
+    /// Returns the position of a record's row.
     pub(crate) fn position(&self, record: u32) -> Option<u32> {
         self.positions.get(record as usize).copied().filter(|&position| position != NONE)
     }

@@ -1,4 +1,4 @@
-//! The best of a scan that several threads share.
+//! Collects the best items of a scan that several threads share.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ struct Kept<T> {
     excluded: f64,
 }
 
-/// What [`Top::finish`] gives.
+/// What [`Top::finish`] returns: the items that are kept, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ranked<T> {
     /// The items with their scores, best first, equal scores by rising id.
@@ -35,7 +35,7 @@ pub struct Ranked<T> {
     pub best_excluded: f64,
 }
 
-/// A score as a key: every two numbers are in order.
+/// A score as a map key: any two numbers have an order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Score(pub(super) f64);
 
@@ -54,22 +54,22 @@ impl Ord for Score {
 }
 
 impl<T> Top<T> {
-    /// Collects the `k` best of those that score at least `min_score`; `None` is no limit.
+    /// Makes a collector of the `k` best items that score at least `min_score`; `None` means no limit.
     pub fn new(k: Option<usize>, min_score: Option<f64>) -> Top<T> {
         let threshold = if k == Some(0) { f64::INFINITY } else { min_score.unwrap_or(f64::NEG_INFINITY) };
         let kept = Kept { by_score: BTreeMap::new(), len: 0, excluded: f64::NEG_INFINITY };
         Top { k, threshold: AtomicU64::new(threshold.to_bits()), kept: Mutex::new(kept) }
     }
 
-    /// A record that scores strictly below this is no hit. It only rises.
+    /// Returns the threshold: a record that scores strictly below it is no hit. It only rises.
     pub fn threshold(&self) -> f64 {
-        // A stale value is a lower one, which only drops less.
+        // A stale value is lower, so it only drops fewer records.
         f64::from_bits(self.threshold.load(Relaxed))
     }
 
     /// Takes an item with its exact score.
     pub fn push(&self, score: f64, item: T) {
-        let score = score + 0.0; // -0 is 0
+        let score = score + 0.0; // turns -0 into 0
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if score < self.threshold() {
             kept.excluded = kept.excluded.max(score);
@@ -98,10 +98,10 @@ impl<T> Top<T> {
         kept.excluded = kept.excluded.max(upper);
     }
 
-    /// The items in order. `id` is asked only where scores are equal.
+    /// Returns the items in order. `id` is called only where scores are equal.
     ///
     /// # Errors
-    /// The first one of `id`.
+    /// The first error of `id`.
     pub fn finish<I: Ord, E>(self, mut id: impl FnMut(&T) -> Result<I, E>) -> Result<Ranked<T>, E> {
         let kept = self.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
         let k = self.k.unwrap_or(kept.len);

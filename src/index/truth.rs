@@ -1,4 +1,5 @@
-//! What an index measures its recall by: rows that ask, and which others are truly the most like them.
+//! What an index measures its recall against: rows that serve as queries, and which other rows truly score best for
+//! them.
 
 use super::one_row::Rows;
 use super::sq8::{Sq8, Sq8Query};
@@ -8,22 +9,22 @@ use crate::matrix::MatrixView;
 use crate::score::{Metric, Outcome, PreparedQuery, Scratch};
 use std::convert::Infallible;
 
-/// Numbers of hits that are measured.
+/// Numbers of hits for which recall is measured.
 pub(super) const HITS: [u64; 3] = [1, 10, 100];
-/// The most of them.
+/// The largest of [`HITS`].
 const MOST: usize = 100;
 /// Mean recall beyond which no larger setting is measured.
 pub(super) const ENOUGH: f64 = 0.999;
-/// Most rows that ask, and at most one in so many.
+/// Most rows that serve as queries; and at most one row in `SHARE`.
 const QUERIES: usize = 500;
 const SHARE: usize = 10;
 
-/// How many of so many rows ask.
+/// Returns how many of so many rows serve as queries.
 pub(super) fn queries(rows: usize) -> usize {
     (rows / SHARE).min(QUERIES)
 }
 
-/// The rows most like one, found as they go by.
+/// The rows that score best for one query, found while all rows are passed through once.
 pub(super) struct Truth {
     own: Option<u32>,
     pub(super) query: Sq8Query,
@@ -32,7 +33,7 @@ pub(super) struct Truth {
 }
 
 impl Truth {
-    /// Nothing has gone by yet of what is like this row; record `own` is none of it.
+    /// Starts with `row` as the query. `own` is the record that the query comes from: it is left out.
     ///
     /// # Errors
     /// None in practice: there is a row.
@@ -41,12 +42,12 @@ impl Truth {
         Ok(Truth { own, query, prepared: PreparedQuery::new(metric, row)?, top: Top::new(Some(MOST), None) })
     }
 
-    /// Looks at the rows of `records`, of which these are the codes; they are numbered from `first` on.
+    /// Looks at the rows of `records`, which have these codes and are numbered from `first` on.
     ///
     /// # Errors
     /// Those of reading rows.
     pub(super) fn look_at(&self, codes: Sq8<'_>, rows: &Rows<'_>, records: &[u32], first: u32) -> Result<()> {
-        // One more than wanted, since the row's own may be among them.
+        // One more than wanted, since the query's own row may be among them.
         let (candidates, _) = codes.candidates(&self.query, None, Some(MOST + 1), self.top.threshold());
         let mut scratch = Scratch::default();
         for (_, at) in candidates {
@@ -61,7 +62,7 @@ impl Truth {
         Ok(())
     }
 
-    /// The numbers of the rows most like this one, best first: as many as are measured.
+    /// Returns the numbers of the rows that score best, best first, at most [`MOST`].
     pub(super) fn finish(self) -> Vec<u32> {
         let Ok(Ranked { hits, .. }) = self.top.finish(|&number| Ok::<u32, Infallible>(number));
         hits.into_iter().map(|(_, number)| number).collect()

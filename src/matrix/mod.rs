@@ -1,9 +1,9 @@
 //! Rows of numbers: what a record is made of.
 //!
 //! A [`Matrix`] owns `rows x dim` values, row after row; a [`MatrixView`] borrows them. Both are checked once, when
-//! they are made: the length fits the shape and every value is finite, so that no kernel or index has to ask again. A
-//! matrix of one row is a plain vector; a matrix of no rows is legal and never a hit. [`Precision`] says how values
-//! are stored.
+//! they are made: the length fits the shape and every value is finite, so that no kernel or index has to check again. A
+//! matrix of one row is a plain vector; a matrix of no rows is legal and never a hit. [`Precision`] says how values are
+//! stored.
 
 mod precision;
 
@@ -71,7 +71,7 @@ impl Matrix {
         &self.values
     }
 
-    /// Gives the values away, row after row.
+    /// Returns all values, row after row, without copying them.
     pub fn into_values(self) -> Vec<f32> {
         self.values
     }
@@ -83,7 +83,7 @@ impl Matrix {
 }
 
 /// A matrix that borrows its values: `rows x dim` finite `f32` numbers, row after row. Queries are given as one; a
-/// `&Matrix` becomes one by itself.
+/// `&Matrix` converts into one.
 ///
 /// # Examples
 ///
@@ -128,7 +128,8 @@ impl<'a> MatrixView<'a> {
         }
     }
 
-    /// Makes a view without checking: for values that were checked before, as a store's are when they are first read.
+    /// Makes a view without checking: for values that were checked before, as those of a store are when they are first
+    /// read.
     pub(crate) fn trusted(rows: usize, dim: usize, values: &'a [f32]) -> MatrixView<'a> {
         debug_assert!(MatrixView::new(rows, dim, values).is_ok());
         MatrixView { rows, dim, values }
@@ -194,7 +195,8 @@ impl<'a> StoredMatrix<'a> {
         Ok(StoredMatrix { rows, dim, values })
     }
 
-    /// Makes one without checking: for values that were checked before, as a store's are when they are first read.
+    /// Makes one without checking: for values that were checked before, as those of a store are when they are first
+    /// read.
     pub(crate) fn trusted(rows: usize, dim: usize, values: Cow<'a, [f32]>) -> StoredMatrix<'a> {
         debug_assert!(MatrixView::new(rows, dim, &values).is_ok());
         StoredMatrix { rows, dim, values }

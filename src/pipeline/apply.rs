@@ -14,7 +14,7 @@ use crate::matrix::{Matrix, MatrixView};
 /// cache.
 const BLOCK: usize = 256;
 
-/// The derived rows of a matrix whose dimension fits the first step.
+/// Returns the derived rows of a matrix whose dimension fits the first step.
 pub(super) fn apply(steps: &[Fitted], matrix: MatrixView<'_>) -> Result<Matrix> {
     let mut current: Option<Matrix> = None;
     let mut rest = steps;
@@ -25,7 +25,7 @@ pub(super) fn apply(steps: &[Fitted], matrix: MatrixView<'_>) -> Result<Matrix> 
     Ok(current.unwrap_or_else(|| matrix.to_matrix()))
 }
 
-/// Part of a chain: chosen rows, mapped one by one, and how they end.
+/// Part of a chain: which rows are chosen, the maps that each goes through, and what becomes of them at the end.
 struct Run<'a> {
     offsets: &'a [i32],
     every: usize,
@@ -110,8 +110,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Position `pick` of `picks` evenly spaced ones from 0 to `rows - 1`, rounded down. The arithmetic is that of numpy's
-/// `linspace`, so that the same rows are chosen as by programs that use it.
+/// Returns position `pick` of `picks` evenly spaced ones from 0 to `rows - 1`, rounded down. The arithmetic is that of
+/// numpy's `linspace`, so that the same rows are chosen as by programs that use it.
 fn evenly_spaced(pick: usize, picks: usize, rows: usize) -> usize {
     let last = rows - 1;
     if pick == 0 {
@@ -173,7 +173,7 @@ fn map_rows(map: &Fitted, block: &mut Vec<f32>, spare: &mut Vec<f32>, dim: usize
     }
 }
 
-/// Scales to length 1; zeros stay.
+/// Scales a row to length 1; a row of zeros stays as it is.
 pub(crate) fn normalise(row: &mut [f32]) {
     let squares: f64 = row.iter().map(|value| f64::from(*value) * f64::from(*value)).sum();
     if squares > 0.0 {

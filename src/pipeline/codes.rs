@@ -7,7 +7,7 @@ use crate::error::Result;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-/// Up to `count` centroids of length 1, row after row.
+/// Returns up to `count` centroids of length 1, row after row.
 pub(super) fn fit(
     training: &Training<'_>,
     steps: &Pipeline,

@@ -1,9 +1,10 @@
 //! A linear map fitted by the supervised contrastive loss, on rows of labelled records.
 //!
 //! With `z` the mapped rows of a batch at length 1 and `p_ij` the softmax over `j != i` of `z_i . z_j / temperature`,
-//! the loss is minus the mean over rows and their positives of `ln p_ij`. Its gradient by the scores is `p_ij` less the
-//! share of is_positive `j`, so one step costs three products of the batch's size. Steps are Adam's (Kingma and Ba
-//! 2015), one after another on one thread: the same map for any number of threads.
+//! the loss is minus the mean over rows and their positives (the other rows of the same class) of `ln p_ij`. Its
+//! gradient by the scores is `p_ij`, less one share of the positives of `i` where `j` is one of them, so one step costs
+//! three products of the batch's size. Steps are Adam's (Kingma and Ba 2015), one after another on one thread: the same
+//! map for any number of threads.
 
 use super::Pipeline;
 use super::source::Training;
@@ -17,16 +18,16 @@ use std::collections::BTreeMap;
 
 /// Rows drawn to learn from.
 const SAMPLE: usize = 20_000;
-/// Rows of a step.
+/// Rows in the batch of a step.
 const BATCH: usize = 256;
-/// Steps.
+/// Number of steps.
 const STEPS: usize = 400;
 const TEMPERATURE: f32 = 0.1;
-/// Adam's step at first; it falls to nothing in a straight line.
+/// Adam's step size at first; it falls to 0 in a straight line.
 const RATE: f32 = 3e-3;
 const BETAS: [f32; 2] = [0.9, 0.999];
 
-/// Mean (`d`) and matrix (`d x n`) that map a row.
+/// Returns the mean (`d`) and the matrix (`d x n`) that map a row.
 ///
 /// # Errors
 /// `Invalid` when there are fewer than two classes, or rows that `f32` cannot tell apart.
@@ -65,7 +66,7 @@ pub(super) fn fit(
     if !(spread > 0.0 && spread.is_finite()) {
         return Err(invalid("contrast", format!("no two rows of the field `{field}` differ")));
     }
-    // At one size, whatever the rows' own is: steps are of one size as well.
+    // Brings the rows to one size, whatever their own is, because steps are of one size as well.
     rows.iter_mut().for_each(|value| *value /= spread);
 
     let reach = (3.0 / dim as f32).sqrt();
@@ -95,7 +96,7 @@ pub(super) fn fit(
     Ok((mean.into_iter().map(|mean| mean as f32).collect(), matrix))
 }
 
-/// The loss's gradient by the matrix, for the rows of a batch.
+/// Returns the gradient of the loss by the matrix, for the rows of a batch.
 fn gradient(batch: &[f32], chosen: &[usize], classes: &[usize], matrix: &[f32], keep: usize) -> Vec<f32> {
     let (count, dim) = (chosen.len(), batch.len() / chosen.len());
     let rows = Strided::new(batch, count, dim);
@@ -113,7 +114,7 @@ fn gradient(batch: &[f32], chosen: &[usize], classes: &[usize], matrix: &[f32], 
     let mut scores = vec![0.0; count * count];
     kernel::product(&mut scores, directions, directions.transposed(), false);
     for (i, row) in scores.chunks_exact_mut(count).enumerate() {
-        // A row drawn twice is no positive of itself.
+        // A row drawn twice is not a positive of itself.
         let oneself = |j: usize| chosen[i] == chosen[j];
         let is_positive = |j: usize| !oneself(j) && classes[chosen[i]] == classes[chosen[j]];
         let positives = (0..count).filter(|j| is_positive(*j)).count();
@@ -148,7 +149,7 @@ fn gradient(batch: &[f32], chosen: &[usize], classes: &[usize], matrix: &[f32], 
 mod tests {
     use super::*;
 
-    /// The loss that [`gradient`] is the gradient of, in f64.
+    /// Returns the loss that [`gradient`] is the gradient of, in f64.
     fn loss(batch: &[f32], chosen: &[usize], classes: &[usize], matrix: &[f32], keep: usize) -> f64 {
         let (count, dim) = (chosen.len(), batch.len() / chosen.len());
         let rows: Vec<Vec<f64>> = batch

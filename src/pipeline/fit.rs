@@ -1,4 +1,4 @@
-//! Fitting: the steps in order, each learning from the training rows as the steps before it leave them.
+//! Fits the steps in order, each on the training rows as the steps before it leave them.
 
 use super::codes;
 use super::contrast;
@@ -118,7 +118,7 @@ impl Moments {
         self.sum.iter().zip(&self.about).map(|(sum, about)| f64::from(*about) + sum / self.count as f64)
     }
 
-    /// What brings each column to standard deviation 1; 0 for a column that does not vary.
+    /// Returns the factor that brings each column to standard deviation 1; 0 for a column that does not vary.
     fn factors(&self) -> Vec<f32> {
         let count = self.count as f64;
         let columns = self.mean().zip(self.sum.iter().zip(&self.squares));
@@ -132,7 +132,7 @@ impl Moments {
     }
 }
 
-/// Sums and sums of squares of the rows of one matrix about a row.
+/// Returns the sums and the sums of squares of the rows of one matrix about a row.
 fn sums(matrix: &Matrix, about: &[f32]) -> (Vec<f64>, Vec<f64>) {
     let (mut sum, mut squares) = (vec![0.0; about.len()], vec![0.0; about.len()]);
     for row in matrix.view().iter() {

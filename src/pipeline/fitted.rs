@@ -47,7 +47,7 @@ pub(super) enum Fitted {
 const VERSION: u32 = 1;
 
 impl Fitted {
-    /// The step itself, where there is nothing to learn.
+    /// Returns the step as it is where there is nothing to learn, else `None`.
     pub(super) fn without_training(step: &Step) -> Option<Fitted> {
         match step {
             Step::Stack { offsets } => Some(Fitted::Stack { offsets: offsets.clone() }),
@@ -77,7 +77,7 @@ impl Fitted {
         }
     }
 
-    /// Rows that come out when `rows` go in.
+    /// Returns how many rows come out when `rows` go in.
     pub(super) fn output_rows(&self, rows: usize) -> usize {
         match self {
             Fitted::Every { n } => rows.div_ceil(*n),
@@ -86,7 +86,7 @@ impl Fitted {
         }
     }
 
-    /// Numbers in a row that comes out when rows of `dim` numbers go in.
+    /// Returns the dimension of the rows that come out when rows of `dim` numbers go in.
     ///
     /// # Errors
     /// `Invalid` when the step was fitted for another dimension, or the rows would be too long.
@@ -109,7 +109,7 @@ impl Fitted {
         })
     }
 
-    /// The stored form.
+    /// Returns the step in the form in which it is stored.
     pub(super) fn section(&self) -> Section {
         let array = |values: &Vec<f32>| Array::F32(values.clone());
         let (settings, arrays) = match self {
@@ -125,7 +125,7 @@ impl Fitted {
         Section { kind: self.kind(), version: VERSION, settings, arrays }
     }
 
-    /// The fitted step that was stored as `section`, for rows of `dim` numbers.
+    /// Reads the fitted step that was stored as `section`, for rows of `dim` numbers.
     ///
     /// # Errors
     /// `Invalid` when it is not one, see [`super::Pipeline::from_sections`].
@@ -160,7 +160,7 @@ fn misfit(step: &str, dim: usize) -> crate::Error {
     invalid(step, format!("was not fitted for rows of {dim} numbers"))
 }
 
-/// How many rows or columns of `dim` values there are.
+/// Returns how many rows or columns of `dim` numbers `values` holds.
 fn quotient(step: &str, values: &[f32], dim: usize) -> Result<usize> {
     match values.len() / dim {
         0 => Err(misfit(step, dim)),

@@ -1,7 +1,7 @@
-//! k-means: rows that stand for others. One for all that needs centroids, here and in the rooms above.
+//! k-means: finds centroids, rows that stand for many others, for all that needs them here and in the rooms above.
 //!
-//! Lloyd's rounds from rows drawn of the sample. The number of threads changes nothing: each row's nearest centroid is
-//! found on one thread, a block of fixed size at a time, and rows are summed in their order.
+//! It does Lloyd's rounds, starting from rows drawn from the sample. The number of threads changes nothing: each row's
+//! nearest centroid is found on one thread, a block of fixed size at a time, and rows are summed in their order.
 
 pub(crate) use super::apply::normalise;
 use crate::kernel::{Strided, product};
@@ -12,7 +12,7 @@ use rayon::prelude::*;
 /// Rows compared with all centroids at a time; the scores of a block stay in the cache.
 pub(crate) const BLOCK: usize = 256;
 
-/// What makes rows alike, and so what a centroid is of its rows.
+/// What makes rows alike, and so how a centroid is made of its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Similarity {
     /// A large inner product with a centroid of length 1: it is the direction of their sum (spherical k-means).
@@ -26,12 +26,13 @@ pub(crate) enum Similarity {
 pub(crate) struct Centroids {
     dim: usize,
     values: Vec<f32>,
-    /// What inner products are lessened by to rank centroids: half of the squared length, where distance counts.
+    /// What is subtracted from inner products to rank centroids: half of the squared length where distance counts, else
+    /// 0.
     halves: Vec<f32>,
 }
 
 impl Centroids {
-    /// Up to `count` centroids of a sample's rows, begun with some of these.
+    /// Finds up to `count` centroids of a sample's rows, starting from some of these.
     pub(crate) fn fit(
         similarity: Similarity,
         sample: &[f32],
@@ -64,23 +65,23 @@ impl Centroids {
         Centroids { dim, values, halves }
     }
 
-    /// How many there are.
+    /// Returns the number of centroids.
     pub(crate) fn len(&self) -> usize {
         self.halves.len()
     }
 
-    /// The centroids, row after row.
+    /// Returns the centroids, row after row.
     pub(crate) fn values(&self) -> &[f32] {
         &self.values
     }
 
-    /// The same, given away.
+    /// Returns the centroids, row after row, without copying them.
     pub(crate) fn into_values(self) -> Vec<f32> {
         self.values
     }
 
-    /// For every row the number of its nearest centroid, the first of equals; nothing when there are no centroids. On
-    /// this thread, for about [`BLOCK`] rows; `scores` is memory to be used again.
+    /// Returns for every row the number of its nearest centroid, the first of equals; nothing when there are no
+    /// centroids. Runs on this thread, and is meant for about [`BLOCK`] rows; `scores` is memory to be used again.
     pub(crate) fn nearest<'a>(&'a self, rows: &[f32], scores: &'a mut Vec<f32>) -> impl Iterator<Item = usize> + 'a {
         let left = Strided::new(rows, rows.len() / self.dim, self.dim);
         let right = Strided::new(&self.values, self.len(), self.dim).transposed();
@@ -90,7 +91,7 @@ impl Centroids {
         scores.chunks_exact(self.len().max(1)).map(|scores| largest(scores, &self.halves))
     }
 
-    /// The same of any number of rows, in parallel.
+    /// Does what [`Centroids::nearest`] does for any number of rows, in parallel.
     pub(crate) fn nearest_of_all(&self, rows: &[f32]) -> Vec<usize> {
         rows.par_chunks(BLOCK * self.dim)
             .map_init(Vec::new, |scores, block| self.nearest(block, scores).collect::<Vec<usize>>())
@@ -99,7 +100,7 @@ impl Centroids {
     }
 }
 
-/// Half of the squared length of each row.
+/// Returns half of the squared length of each row.
 pub(crate) fn half_squares(rows: &[f32], dim: usize) -> Vec<f32> {
     let square = |row: &[f32]| row.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>();
     rows.chunks_exact(dim).map(|row| (0.5 * square(row)) as f32).collect()
@@ -115,7 +116,8 @@ fn largest(scores: &[f32], halves: &[f32]) -> usize {
     best
 }
 
-/// Moves each centroid to where its rows are; one without rows, or whose rows' directions cancel, stays.
+/// Moves each centroid to the mean or the direction of its rows; one without rows, or whose rows' directions cancel,
+/// stays.
 fn recentre(similarity: Similarity, rows: &[f32], nearest: &[usize], centroids: &mut [f32], dim: usize) {
     let mut sums = vec![0.0f64; centroids.len()];
     let mut counts = vec![0u64; centroids.len() / dim];
@@ -135,7 +137,7 @@ fn recentre(similarity: Similarity, rows: &[f32], nearest: &[usize], centroids: 
     }
 }
 
-/// `count` of the numbers below `total`, ascending, every choice equally likely; all of them if there are no more
+/// Draws `count` of the numbers below `total`, ascending, every choice equally likely; all of them if there are no more
 /// (Knuth, *The Art of Computer Programming* 2, 3.4.2, algorithm S).
 pub(crate) fn choose(total: usize, count: usize, draws: &mut ChaCha8Rng) -> impl Iterator<Item = usize> {
     let mut wanted = count.min(total);
@@ -164,7 +166,7 @@ mod tests {
             })
             .collect();
         for (similarity, count) in [(Similarity::Distance, 3), (Similarity::Direction, 2)] {
-            // Of several beginnings most find the clumps.
+            // Several of twenty random starts find the clumps.
             let found = (0..20).filter(|&seed| {
                 let mut draws = ChaCha8Rng::seed_from_u64(seed);
                 let centroids = Centroids::fit(similarity, &sample, 2, count, 10, &mut draws);

@@ -23,9 +23,9 @@ struct Class {
     sum: Vec<f64>,
 }
 
-/// Mean (`d`) and matrix (`d x n`) that map a row to its discriminants, the most telling first: `keep` of them, or as
-/// many as there are, which is at most one fewer than classes. The covariance of the rows within their classes becomes
-/// the identity.
+/// Returns the mean (`d`) and the matrix (`d x n`) that map a row to its discriminants, the most telling first: `keep`
+/// of them, or as many as there are, which is at most one fewer than classes. The covariance of the rows within their
+/// classes becomes the identity.
 ///
 /// # Errors
 /// `Invalid` when there are fewer than two classes, when no class has two rows that differ, or when there are too many
@@ -85,7 +85,7 @@ pub(super) fn fit(
     let count = classes.values().map(|class| class.count).sum::<usize>() as f64;
     let mean: Vec<f64> =
         (0..dim).map(|column| classes.values().map(|class| class.sum[column]).sum::<f64>() / count).collect();
-    // What the scatter about the common row holds of the classes' own means.
+    // The part of the scatter about the common row that is due to the classes' own means.
     let scaled: Vec<f64> =
         classes.values().flat_map(|class| class.sum.iter().map(|sum| sum / (class.count as f64).sqrt())).collect();
     let mut of_means = SymmetricSum::new(dim);
@@ -107,7 +107,7 @@ pub(super) fn fit(
         .llt(Side::Lower)
         .map_err(|_| invalid("lda", "columns depend on each other within the classes: give more shrinkage"))?;
 
-    // Means as the shrunk covariance sees them, a column a class; their principal axes, and back.
+    // The class means, whitened by the shrunk covariance, a column a class; then their principal axes, mapped back.
     let mut means = Mat::from_fn(dim, classes.len(), |_, _| 0.0);
     for (column, class) in classes.values().enumerate() {
         for (row, (sum, mean)) in class.sum.iter().zip(&mean).enumerate() {

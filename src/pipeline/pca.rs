@@ -2,8 +2,7 @@
 //!
 //! With at least as many training rows as columns: eigenvectors of the covariance, summed batch by batch. With fewer
 //! rows: eigenvectors of the rows' inner products (Gram matrix), mapped back to columns; the two agree (Turk and
-//! Pentland,
-//! *Eigenfaces for recognition*, 1991), and the smaller matrix costs less.
+//! Pentland, *Eigenfaces for recognition*, 1991), and the smaller matrix costs less.
 
 use super::Pipeline;
 use super::source::Training;
@@ -30,7 +29,8 @@ struct Axes {
     basis: Vec<f64>,
 }
 
-/// Mean (`d`) and matrix (`d x n`) that map a row to its first `keep` principal components, or as many as there are.
+/// Returns the mean (`d`) and the matrix (`d x n`) that map a row to its first `keep` principal components, or as many
+/// as there are.
 ///
 /// # Errors
 /// `Invalid` when the training rows do not vary or the eigenproblem is too large.
@@ -62,7 +62,7 @@ pub(super) fn fit(
     Ok((axes.mean.iter().map(|mean| *mean as f32).collect(), matrix))
 }
 
-/// Axes from the covariance of the columns.
+/// Finds the axes from the covariance of the columns.
 fn from_covariance(training: &Training<'_>, steps: &Pipeline, keep: usize) -> Result<Axes> {
     let dim = steps.dim();
     let (mut about, mut count) = (Vec::new(), 0);
@@ -100,7 +100,7 @@ fn from_covariance(training: &Training<'_>, steps: &Pipeline, keep: usize) -> Re
     Ok(Axes { mean, variances, basis: vectors })
 }
 
-/// Axes from the inner products of the rows.
+/// Finds the axes from the inner products of the rows.
 fn from_rows(training: &Training<'_>, steps: &Pipeline, keep: usize) -> Result<Axes> {
     let dim = steps.dim();
     let mut values = Vec::new();
@@ -144,8 +144,8 @@ fn from_rows(training: &Training<'_>, steps: &Pipeline, keep: usize) -> Result<A
     Ok(Axes { mean, variances: sums.iter().map(|sum| sum / count as f64).collect(), basis })
 }
 
-/// The up to `keep` largest eigenvalues of a symmetric matrix in descending order, without those that are rounding, and
-/// their vectors as columns of a row-major matrix.
+/// Returns the up to `keep` largest eigenvalues of a symmetric matrix in descending order, without those that are
+/// rounding, and their vectors as columns of a row-major matrix.
 pub(super) fn largest_eigen(
     step: &str,
     side: usize,
@@ -192,7 +192,7 @@ impl SymmetricSum {
         });
     }
 
-    /// The entry at a row and a column not before it.
+    /// Returns the entry at a row and a column that is not before it.
     pub(super) fn get(&self, row: usize, col: usize) -> f64 {
         let start = row - row % PANEL;
         self.stripes[row / PANEL][(row - start) * (self.side - start) + col - start]

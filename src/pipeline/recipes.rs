@@ -1,7 +1,7 @@
-//! Chains of steps that proved themselves on frames of sound. `docs/experiment.md` has what each finds on ESC-50.
+//! Chains of steps that proved themselves on frames of sound. `docs/experiment.md` says what each finds on ESC-50.
 //!
-//! `with_context` is for frames that are short glances, such as those of [`LogMel`](crate::embed::LogMel): each gains
-//! by those around it. The frames of a network have looked around already.
+//! `with_context` is for frames that each cover a short moment, such as those of [`LogMel`](crate::embed::LogMel): each
+//! gains by its neighbours. The frames of a network cover their neighbours already.
 //!
 //! # Examples
 //!
@@ -16,22 +16,23 @@
 
 use super::{Statistic, Step};
 
-/// Whitened rows, every second one: no loud direction drowns the others when rows are compared by MaxSim.
+/// Returns steps that make whitened rows, of every second one: no loud direction drowns the others when rows are
+/// compared by MaxSim.
 pub fn whitened(with_context: bool) -> Vec<Step> {
     let context = with_context.then(|| Step::Stack { offsets: vec![-8, -4, -2, 0, 2, 4, 8] });
     let white = Step::Pca { dim: 96, whiten: true };
     context.into_iter().chain([Step::Every { n: 2 }, white, Step::Normalise]).collect()
 }
 
-/// One vector of 100 numbers a record: which of a thousand kinds of row it has (k-means), and how that varies;
-/// whitened. `seed` is that of the k-means.
+/// Returns steps that make one vector of 100 numbers a record: which of a thousand kinds of row it has (k-means), and
+/// how that varies; whitened. `seed` is that of the k-means.
 pub fn codes(with_context: bool, seed: u64) -> Vec<Step> {
     pooled_codes(with_context, seed).chain([Step::Pca { dim: 100, whiten: true }]).collect()
 }
 
-/// One vector a record, at most as many numbers as there are classes less one: the same kinds of row, turned by what
-/// tells the classes apart that `field` names (LDA). All steps but the last learn from all records, with the field or
-/// without.
+/// Returns steps that make one vector a record, at most as many numbers as there are classes less one: the same kinds
+/// of row, turned by what tells the classes apart that `field` names (LDA). All steps but the last learn from all
+/// records, with the field or without.
 pub fn adapted(with_context: bool, field: &str, seed: u64) -> Vec<Step> {
     let discriminants = Step::Lda { field: field.to_owned(), shrinkage: 0.1, dim: None };
     pooled_codes(with_context, seed).chain([Step::Pca { dim: 400, whiten: false }, discriminants]).collect()

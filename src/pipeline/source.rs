@@ -111,7 +111,8 @@ impl<'a> Training<'a> {
         (0..self.raw_rows.len()).into_par_iter().map(|index| self.source.label(index, field)).collect()
     }
 
-    /// Visits all derived rows in batches of records, in order; records without rows are left out, `wanted` chooses.
+    /// Visits all derived rows in batches of records, in order, without records that have no rows or that `wanted`
+    /// refuses.
     ///
     /// Where a batch ends depends on shapes alone, so sums taken batch by batch do not depend on the number of threads.
     pub(super) fn for_each_batch(

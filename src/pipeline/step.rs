@@ -226,7 +226,7 @@ impl Step {
     }
 }
 
-/// Makes the error of a step of that name.
+/// Makes the error about the step of this name.
 pub(super) fn invalid(step: &str, why: impl Into<String>) -> Error {
     Error::invalid(format!("step `{step}`"), why)
 }

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
-/// Draws and rounds of `codes` where only the number of centroids is given.
+/// Sample and rounds of `codes` where only the number of centroids is given.
 const CODES_SAMPLE: usize = 30_000;
 const CODES_ROUNDS: usize = 8;
 
@@ -41,7 +41,7 @@ fn joined<T: Display>(items: &[T]) -> String {
 impl FromStr for Step {
     type Err = Error;
 
-    /// Reads what [`Display`] prints; of `codes`, `contrast` and `lda` all but the first may be left out.
+    /// Reads what [`Display`] prints; of `codes`, `contrast` and `lda` all settings but the first may be left out.
     fn from_str(text: &str) -> Result<Step> {
         let (name, settings) = text.split_once(':').unwrap_or((text, ""));
         let parts: Vec<&str> = settings.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();

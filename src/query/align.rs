@@ -1,8 +1,8 @@
 //! Where the query as a whole lies in a record: the one shift at which its rows, in order, are most like the record's.
 //!
 //! MaxSim matches every query row by itself, which is what makes it find records; but a silent row matches any silence,
-//! and a steady tone any of its moments. Where all rows must match at one shift, those that are clear decide for those
-//! that are not.
+//! and a steady tone any of its moments. Where all rows must match at one shift, the distinct ones decide for the
+//! others.
 
 use crate::index::sq8::power_of_two;
 use crate::kernel::{Strided, product};

@@ -52,7 +52,7 @@ pub struct Hits {
     pub(super) hits: Vec<Hit>,
     /// How far the answer can be trusted.
     pub certificate: Certificate,
-    /// How the answer was found, segment by segment, and why so.
+    /// How the answer was found, segment by segment, and why in that way.
     pub plan: Plan,
     /// Records that might belong in the answer but could not be read. Repairing the database
     /// ([`repair_to`](crate::DatabaseOptions::repair_to)) saves all others for good.
@@ -85,9 +85,9 @@ impl IntoIterator for Hits {
     }
 }
 
-/// Evidence for an answer. An exact one: no record outside it can belong in it, because each was scored or its score
-/// was bounded from above, except those that could not be read. An approximate one says how much of the exact answer
-/// it has.
+/// Evidence for an answer. For an exact one: no record outside it can belong in it, because each was scored or its
+/// score was bounded from above, except those that could not be read. For an approximate one: how much of the exact
+/// answer it has.
 ///
 /// # Examples
 ///
@@ -192,7 +192,7 @@ pub enum Standing {
     Unknown,
     /// It is exact for the records that could be read, but some could not.
     OfTheReadable,
-    /// A record outside it may score more than its last hit. No search of this library gives this.
+    /// A record outside it may score more than its last hit. No search of this library returns this.
     Unproven,
 }
 

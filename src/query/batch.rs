@@ -10,7 +10,7 @@ use std::collections::HashSet;
 /// query after the other. For many short queries this gives more answers a second than sharing out the work of each;
 /// a query may still use threads that have nothing else to do.
 ///
-/// The first query of each view goes alone: it may have to derive rows or codes, which the others then find ready.
+/// The first query of each view runs alone: it may have to derive rows or codes, which the others then find ready.
 ///
 /// # Examples
 ///

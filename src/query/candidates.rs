@@ -1,4 +1,5 @@
-//! Several rows against several: all records of a segment, or those that an index holds likely to be among the best.
+//! Queries of several rows: which records of a segment are scored, all of them or those that an index holds likely to
+//! be among the best.
 
 use super::plan::{Choice, Way};
 use super::{Effort, Search};
@@ -10,7 +11,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 impl Search<'_> {
-    /// Which records of a segment are to be scored, and why these.
+    /// Returns which records of a segment are to be scored, and why these.
     pub(super) fn likely(&self, selected: &Selected) -> (Choice, Vec<u32>) {
         match self.estimate(selected) {
             Ok(chosen) => chosen,
@@ -18,8 +19,8 @@ impl Search<'_> {
         }
     }
 
-    /// The records likely to be among the best, or why all are to be scored. Of a filtered segment as many are taken as
-    /// of a whole one: they are chosen among those that meet the filter, of which they are a larger share.
+    /// Returns the records likely to be among the best, or why all are to be scored. Of a filtered segment as many are
+    /// taken as of a whole one: they are chosen among those that meet the filter, so they are a larger share of these.
     fn estimate(&self, selected: &Selected) -> Result<(Choice, Vec<u32>), Cow<'static, str>> {
         if self.effort.is_exact() {
             return Err("exact".into());
@@ -44,7 +45,7 @@ impl Search<'_> {
             return Err(half(setting.max(k)).into());
         }
         let (allowed, deleted) = selected.bitmaps();
-        // Only a forged file is of another dimension.
+        // Only a forged file has another dimension.
         let estimated = candidates.ask(self.query, allowed, &deleted);
         let mut estimated = estimated.map_err(|_| "the index is of other rows")?;
         let signs = estimated.signs();
@@ -58,7 +59,7 @@ impl Search<'_> {
         }
         let (verdict, is_known) = curve.judge(k, (setting, target), false, |_| signs);
         let (setting, like) = match verdict {
-            // An effort given by hand is nothing that those like it were asked for.
+            // An effort set by hand has no target that the questions could reach: only known queries are like them.
             Verdict::Enough => (setting, is_known || target > 0.0),
             Verdict::At(next) => (next, true),
             _ if target == 0.0 => (setting, false),
@@ -74,9 +75,9 @@ impl Search<'_> {
             return Err(half(count).into());
         }
         let mut records = estimated.first(count as usize);
-        // Records of no rows cost nothing, and damaged ones are to be named.
+        // Records of no rows cost nothing, and damaged ones have to be named.
         records.extend(candidates.others().iter().filter(|&record| selected.contains(record)));
-        // What is not known of all queries was shown by those like this one.
+        // Where the recall of all questions does not hold, those like this query have reached the target.
         let (low, high) = if is_known || target == 0.0 { curve.interval(k, count) } else { (target, 1.0) };
         let why = format!("recall {low:.3} to {high:.3} measured").into();
         Ok((Choice { way: Way::Candidates { count }, why, recall: Some((low, high)), like }, records))

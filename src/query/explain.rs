@@ -96,9 +96,10 @@ impl Explanation {
     }
 }
 
-/// Adds each query row to the youngest run that it continues: at most [`GAP`] rows after the run's last, and as far
-/// on in the record as in the query since the run began, give or take one row. (The distance is measured from the
-/// beginning of the run, so that many query rows that all match one record row, as silent ones do, form no run.)
+/// Adds each query row to the run that it continues, the latest of several: at most [`GAP`] rows after the run's last,
+/// and as far on in the record as in the query since the run began, give or take one row. (The distance is measured
+/// from the beginning of the run, so that many query rows that all match one record row, as silent ones do, form no
+/// run.)
 fn merge(matches: &[RowMatch]) -> Vec<Open> {
     let mut done = Vec::new();
     let mut open: Vec<Open> = Vec::new();

@@ -76,7 +76,7 @@ fn standardised(scores: &[f64]) -> Vec<f64> {
     scores.iter().map(|score| (score - mean) * factor).collect()
 }
 
-/// One of the answers to be fused, and its weight. [`Hits`] become an arm of weight 1 by themselves.
+/// One of the answers to be fused, and its weight. [`Hits`] convert into an arm of weight 1.
 #[derive(Clone, Debug)]
 pub struct Arm {
     hits: Hits,

@@ -39,7 +39,7 @@ use crate::store::{RAW, Segment, Snapshot};
 use crate::threads;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Hits of a query that names neither `k` nor `min_score`.
+/// Number of hits of a query that sets neither `k` nor `min_score`.
 const DEFAULT_K: usize = 10;
 
 /// A query, put together call by call and run by [`Query::run`]. Made by
@@ -87,7 +87,7 @@ enum Effort {
     ByHand(ByHand),
 }
 
-/// How much each kind of index is to look at; those for which nothing is said are not used.
+/// The effort set by hand for each kind of index; kinds without one are not used.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct ByHand {
     ef: Option<usize>,
@@ -96,7 +96,7 @@ struct ByHand {
 }
 
 impl Effort {
-    /// Whether nothing but the exact answer will do.
+    /// Returns whether nothing but the exact answer will do.
     fn is_exact(self) -> bool {
         self == Effort::Exact || self == Effort::Recall(1.0)
     }
@@ -137,7 +137,7 @@ impl<'q> Query<'q> {
     }
 
     /// Asks for `k` hits; the default is 10. An answer has fewer only when fewer records pass the filter or reach the
-    /// least score.
+    /// minimum score.
     pub fn k(mut self, k: usize) -> Self {
         self.k = Some(k);
         self
@@ -195,7 +195,7 @@ impl<'q> Query<'q> {
         self
     }
 
-    /// Asks for the exact answer, which is the default: takes back [`Query::recall`] and settings made by hand.
+    /// Asks for the exact answer, which is the default: undoes [`Query::recall`] and settings made by hand.
     pub fn exact(mut self) -> Self {
         self.effort = Effort::Exact;
         self
@@ -207,7 +207,7 @@ impl<'q> Query<'q> {
     /// none or where it is faster. [`Hits::plan`] says what was done and [`Hits::certificate`] what that is worth.
     ///
     /// What was measured holds for queries like those that it was measured with. A query that is unlike them, or like
-    /// some of which less was found, is recognised by how near it is to what the index holds; then more effort is
+    /// those among them that found less, is recognised by how near it is to what the index holds; then more effort is
     /// made, or the exact scan answers. Where queries come from elsewhere than the records do, give some of them to
     /// [`build_index_with`](crate::Collection::build_index_with).
     ///
@@ -236,14 +236,14 @@ impl<'q> Query<'q> {
         self
     }
 
-    /// Measures recall while searching: this share of such queries (from 0 to 1; 0.01 is one in a hundred) is
+    /// Measures recall while searching: this share of such queries (from 0 to 1; 0.01 is one in a hundred) is also
     /// answered exactly, and what the index would have found is noted beside it. Has an effect only together with
     /// [`Query::recall`].
     ///
-    /// Once there are twenty such queries for a number of hits, the recall promised to all later queries goes by them
-    /// too: queries that find less than the records did get more effort, and queries that are unlike the records are
-    /// no longer unlike all ([`CurveSource::Asked`](crate::CurveSource::Asked)). It lasts as long as the database is
-    /// open and the index is loaded.
+    /// Once there are twenty such queries for a number of hits, the recall promised to all later queries takes them
+    /// into account: queries that find less than the records did get more effort, and queries that are unlike the
+    /// records may now be like these ([`CurveSource::Asked`](crate::CurveSource::Asked)). It lasts as long as the
+    /// database is open and the index is loaded.
     pub fn recheck(mut self, share: f64) -> Self {
         self.recheck = Some(share);
         self
@@ -298,8 +298,9 @@ impl<'q> Query<'q> {
     /// - [`Error::Mismatch`] when the rows do not have the collection's dimension.
     /// - [`Error::FilterSyntax`] when the filter cannot be read.
     /// - [`Error::NotFound`] for an unknown view, or a collection that has been dropped.
-    /// - [`Error::Invalid`] for a query without rows, a least score that is not a number, or a share outside 0 to 1.
-    /// - [`Error::Corrupt`] when the view is damaged. Damaged records are no error: they are in [`Hits::unreadable`].
+    /// - [`Error::Invalid`] for a query without rows, a minimum score that is not a number, or a share outside 0 to 1.
+    /// - [`Error::Corrupt`] when the view is damaged. Damaged records are not an error: they are in
+    ///   [`Hits::unreadable`].
     pub fn run(self) -> Result<Hits> {
         threads::ready();
         let snapshot = self.snapshot?;
@@ -397,8 +398,8 @@ impl Search<'_> {
         }
     }
 
-    /// Leaves out hits whose id or fields cannot be read, and at once all other such records of their segments, so that
-    /// it does not take a search for each.
+    /// Takes records whose id or fields cannot be read out of the selection, and at once all other such records of
+    /// their segments, so that not each of them costs another search.
     fn leave_out(&self, mut untold: BTreeMap<Place, Error>, selection: &mut Selection) -> Result<()> {
         let damaged: BTreeSet<u32> = untold.keys().map(|place| place.segment).collect();
         let mut failed = Ok(());

@@ -1,5 +1,5 @@
-//! Which way each segment is searched: decided anew for every query, from what is there, what is asked, and what it
-//! costs. Nothing is read or searched here; `execute.rs` carries it out.
+//! Decides how each segment is searched, anew for every query: from the indexes it has, what is asked, and what each
+//! way costs. Nothing is read or searched here; `execute.rs` carries it out.
 
 use super::{ByHand, Effort};
 use crate::index::Curve;
@@ -25,7 +25,7 @@ pub struct SegmentPlan {
     pub records: u64,
     /// How the segment was searched.
     pub way: Way,
-    /// Why in that way, for people to read.
+    /// Why it was searched in that way, for people to read.
     pub why: Cow<'static, str>,
 }
 
@@ -44,7 +44,7 @@ pub enum Way {
     },
     /// The lists of an IVF index that are nearest to the query were looked into.
     Ivf {
-        /// How many lists, or more than there are.
+        /// How many lists; may be more than there are.
         nprobe: u64,
     },
     /// Records of several rows were ranked by an estimate, and this many of them scored.
@@ -55,7 +55,7 @@ pub enum Way {
 }
 
 impl Way {
-    /// Whether every record was looked at.
+    /// Returns whether every record was looked at.
     pub fn is_exact(self) -> bool {
         matches!(self, Way::Rows | Way::Sq8)
     }
@@ -82,13 +82,13 @@ impl fmt::Display for Plan {
     }
 }
 
-/// A decision.
+/// How one segment is to be searched, and why.
 pub(super) struct Choice {
     pub(super) way: Way,
     pub(super) why: Cow<'static, str>,
-    /// Mean recall at this effort, if not every record is looked at.
+    /// The interval in which the mean recall at this effort lies; `None` if every record is looked at.
     pub(super) recall: Option<(f64, f64)>,
-    /// Whether the query is like those that it was measured by.
+    /// Whether the query is like those that the recall was measured with.
     pub(super) like: bool,
 }
 
@@ -114,58 +114,59 @@ impl Kind {
     }
 }
 
-/// What an index of a segment offers. It is asked only where an index may answer at all.
+/// What the planner asks of an index of a segment, only where an index may answer at all.
 pub(super) trait Offer {
     fn kind(&self) -> Kind;
-    /// What it measured of its recall.
+    /// Returns what it measured of its recall.
     fn curve(&self) -> Arc<Curve>;
-    /// Rows that it holds.
+    /// Returns how many rows it holds.
     fn rows(&self) -> u64;
-    /// Rows that every search looks at beside those that the index leads to.
+    /// Returns how many rows every search looks at beside those that the index leads to.
     fn without_bound(&self) -> u64;
-    /// Nanoseconds that a search takes which compares with so many rows.
+    /// Returns how many nanoseconds a search takes that compares so many rows.
     fn cost(&self, compared: f64) -> f64;
 }
 
-/// What is asked of a segment.
+/// What a query asks of a segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
-    /// Hits wanted; none for every record above a score.
+    /// Hits wanted; `None` for every record above a score.
     pub(super) k: Option<u64>,
     pub(super) effort: Effort,
-    /// Records that the filter and deletions leave.
+    /// How many records the filter and deletions leave.
     pub(super) selected: u64,
-    /// Whether these are all of the segment.
+    /// Whether these are all records of the segment.
     pub(super) is_all: bool,
     /// Nanoseconds that looking at the codes of all of them takes.
     pub(super) scan: f64,
 }
 
-/// How an index is to be asked.
+/// How an index is to be searched.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Approach {
     /// Its place among those offered.
     pub(super) index: usize,
-    /// Its effort, if all records were selected.
+    /// The effort that would do if all records were selected.
     pub(super) setting: u64,
-    /// The part of them that is.
+    /// The share of the records that is selected.
     pub(super) share: f64,
-    /// Nanoseconds.
+    /// How many nanoseconds the search takes.
     cost: f64,
-    /// Between which its mean recall lies at this effort.
+    /// The interval in which its mean recall lies at this effort.
     pub(super) recall: (f64, f64),
-    /// Selected records that it should lead to at least.
+    /// Fewest selected records that it should lead to.
     pub(super) wanted: u64,
 }
 
 impl Approach {
-    /// An effort that leads to as many selected rows as this one if all were.
+    /// Returns the effort that leads to as many selected rows as `setting` would if all were selected.
     pub(super) fn scaled(&self, setting: u64) -> u64 {
         (setting as f64 / self.share).ceil() as u64
     }
 }
 
-/// The cheapest index that is sure enough, if it is cheaper than looking at all codes; and why, or why not.
+/// Chooses the cheapest index that reaches the recall with confidence, if it is cheaper than looking at all codes; says
+/// why, or why none. An effort set by hand is taken for a whole segment, whatever it costs.
 pub(super) fn choose<O: Offer>(
     asked: &Asked,
     offers: &[O],
@@ -191,7 +192,8 @@ pub(super) fn choose<O: Offer>(
     }
 }
 
-/// How an index would be asked; nothing when no setting that it measured is sure enough.
+/// Returns how an index would be searched; `None` when no setting that it measured reaches the recall with confidence,
+/// or none was given by hand for its kind.
 fn approach(index: usize, offer: &impl Offer, k: u64, asked: &Asked) -> Option<Approach> {
     let (curve, kind) = (offer.curve(), offer.kind());
     let setting = match asked.effort {
@@ -202,28 +204,28 @@ fn approach(index: usize, offer: &impl Offer, k: u64, asked: &Asked) -> Option<A
         },
         Effort::Recall(target) => curve.setting(k, target)?,
     };
-    // `ef` is a number of rows, which should include the hits. With lists it is what they hold in the mean, of which
-    // few can be far less.
+    // `ef` is a number of rows, which should include the hits. Lists are counted by what they hold in the mean, but a
+    // few lists can hold far less.
     let (setting, wanted) = match kind {
         Kind::Hnsw => (setting.max(k), (setting / 2).max(k)),
         Kind::Ivf if asked.is_all => (setting.max(1), k),
         Kind::Ivf => (setting.max(1), (curve.compared(setting) / 2.0) as u64),
     };
-    // Among all rows it must lead to as many that are selected as it would lead to rows if all were.
+    // It must lead to as many selected rows as it would lead to rows if all were selected.
     let share = (asked.selected as f64 / offer.rows().max(1) as f64).min(1.0);
-    // Rows whose codes prove nothing are looked at in any case.
+    // Rows whose codes give no bound are looked at in any case.
     let cost = offer.cost(curve.compared(setting) / share + offer.without_bound() as f64);
     let (recall, wanted) = (curve.interval(k, setting), wanted.max(k).min(asked.selected));
     Some(Approach { index, setting, share, cost, recall, wanted })
 }
 
-/// Fewest of the rows looked at that are selected where so many should be, if what is selected lies here as elsewhere:
-/// four fifths, less what chance takes from a small number.
+/// Returns the fewest selected rows to be content with where so many are expected, if those selected lie here as
+/// elsewhere: four fifths, less what chance takes from a small number.
 pub(super) fn fewest(expected: f64) -> u64 {
-    (0.8 * expected - 1.6 * expected.sqrt()).ceil() as u64 // none below 0
+    (0.8 * expected - 1.6 * expected.sqrt()).ceil() as u64 // a number below 0 becomes 0
 }
 
-/// Why nothing is known of a query.
+/// Says why nothing is known of a query's recall.
 pub(super) fn unlike(curve: &Curve, nearness: f64, k: u64) -> Cow<'static, str> {
     let (least, most) = curve.nearness(k).unwrap_or_default();
     let why = "unlike the queries that recall was measured by";
@@ -236,7 +238,7 @@ mod tests {
     use crate::index::CurveSource;
     use crate::index::questions::{NO_CONTRAST, Questions};
 
-    /// An index of ten thousand rows that takes so many nanoseconds a row.
+    /// An index of ten thousand rows: its kind, its curve, and how many nanoseconds it takes a row.
     struct Made(Kind, Arc<Curve>, f64);
 
     impl Offer for Made {
@@ -261,7 +263,7 @@ mod tests {
         }
     }
 
-    /// Of a hundred queries for ten hits these many were answered in full at each setting, the others by nothing.
+    /// A curve of a hundred queries for ten hits: at each setting so many of them found everything, the others nothing.
     fn curve(settings: &[(u64, usize)], compared: &[f64]) -> Curve {
         let found = |at: usize| settings.iter().map(|&(_, full)| if at < full { 10 } else { 0 }).collect();
         let questions = (0..100).map(|at| ([at as f64, NO_CONTRAST], found(at))).collect();
@@ -280,7 +282,7 @@ mod tests {
             Ok((approach, _)) => format!("{}", offers[approach.index].kind().way(approach.scaled(approach.setting))),
             Err(why) => why.into_owned(),
         };
-        // What is asked, what there is, and what is decided.
+        // What is asked, the indexes, and what is decided.
         let cases: [(Asked, &[Made], &str); 10] = [
             (asked, &offers, "ivf, nprobe 4"),
             (asked, &offers[..1], "hnsw, ef 16"),
@@ -291,7 +293,7 @@ mod tests {
             (asked, &[], "no index over this segment"),
             (Asked { effort: by_hand(Some(50), None), scan: 0.0, ..asked }, &offers, "hnsw, ef 50"),
             (Asked { effort: by_hand(None, None), ..asked }, &offers, "no index of a kind whose effort was given"),
-            // A tenth is selected: ten times the effort, which is more than looking at what is left.
+            // A tenth is selected: this takes ten times the effort, which is more than looking at what is left.
             (few, &offers[..1], "recall 0."),
         ];
         for (number, (asked, offers, expected)) in cases.into_iter().enumerate() {

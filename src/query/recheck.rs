@@ -1,4 +1,4 @@
-//! Queries that are answered exactly as well, so that an index learns what it leads to of them.
+//! Rechecked queries: they are also answered exactly, so that an index learns how much of the answer it leads to.
 
 use super::{Effort, Search};
 use crate::index::exact::{Found, Gathered};
@@ -6,11 +6,11 @@ use crate::index::questions::Signs;
 use crate::index::recall::Recall;
 use std::borrow::Cow;
 
-/// The share of the records that a filter and deletions have to leave for a query to tell of the others.
+/// Least share of the records that a filter and deletions have to leave for a query to say something about others.
 const MOSTLY: f64 = 0.5;
 
 impl Search<'_> {
-    /// Whether it is the turn of this query, in a segment of whose records this share is selected.
+    /// Returns whether this query is to be rechecked in a segment of whose records the share `selected` is selected.
     pub(super) fn is_rechecked(&self, recall: &Recall, selected: f64) -> bool {
         let Some(share) = self.recheck.filter(|_| matches!(self.effort, Effort::Recall(_))) else { return false };
         selected >= MOSTLY && recall.is_due(share)
@@ -20,8 +20,8 @@ impl Search<'_> {
         gathered.finish(|place| self.segment(place).id(place.record).ok())
     }
 
-    /// How many of the best `truth` an index leads to at each setting that it measured; `look` tells what it leads to
-    /// at one.
+    /// Returns how many of the true hits `truth` an index leads to at each setting that it measured; `look` returns
+    /// what it leads to at one.
     pub(super) fn led_to<E>(
         &self,
         recall: &Recall,
@@ -29,7 +29,7 @@ impl Search<'_> {
         mut look: impl FnMut(u64) -> Result<Vec<u32>, E>,
     ) -> Result<Vec<usize>, E> {
         let k = self.k.unwrap_or_default();
-        // An answer that is shorter than `k` lacks nothing.
+        // An answer that is shorter than `k` counts as if it were full.
         let lacking = k.saturating_sub(truth.len());
         let of_setting = |setting| {
             let mut found = look(setting)?;
@@ -39,7 +39,7 @@ impl Search<'_> {
         recall.settings(k as u64).into_iter().map(of_setting).collect()
     }
 
-    /// Notes what an index leads to of a query that looks so; says how much it would have been at `setting`.
+    /// Notes how many hits an index finds for a query with these signs at each setting, and says how many at `setting`.
     pub(super) fn note(
         &self,
         recall: &Recall,

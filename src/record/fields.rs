@@ -5,8 +5,8 @@ use crate::limits;
 use serde_json::{Map, Value};
 use std::ops::{Deref, DerefMut};
 
-/// The fields of a record: names with JSON values that are text, numbers, true, false or null. Behaves as a
-/// `serde_json::Map`, whose methods it lends.
+/// The fields of a record: names with JSON values that are text, numbers, true, false or null. Dereferences to a
+/// `serde_json::Map`, whose methods it has.
 ///
 /// # Examples
 ///

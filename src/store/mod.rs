@@ -1,10 +1,11 @@
-//! Bytes that survive: records on disk, found again after any crash.
+//! Storage: keeps records on disk so that they are found again after any crash.
 //!
 //! # Words
-//! A *manifest* names the files that make up the database; each *publish* writes the next one, and its number is the
-//! *generation*. A *segment* is an immutable file of records, a *delete set* says which of them are gone, a *view file*
-//! holds fitted parameters. These are the truth. *Derived rows* can be rebuilt and are worth nothing but time. A
-//! [`Version`] is one manifest with its files open; holding it *pins* them.
+//! A *manifest* names the files that make up the database. Each *publish* writes the next manifest; its number is the
+//! *generation*. A *segment* is an immutable file of records, a *delete set* lists which of them are deleted, a *view
+//! file* holds the fitted parameters of a view. These hold what cannot be made again. *Derived rows* can be rebuilt;
+//! losing them costs only time. A [`Version`] is one manifest with its files open; while it is held, its files are
+//! *pinned*: they stay on disk.
 //!
 //! # In and out
 //! ```text
@@ -13,29 +14,29 @@
 //! Version -> CollectionVersion -> SegmentRef -> Segment -> matrix
 //! ```
 //! Every commit is atomic, and durable when it returns unless it is only [buffered](Durability). Readers, in this
-//! process and in others, see one version while the writer goes on. The bytes are specified in `storage-format.md`;
+//! process and in others, see one fixed version while the writer continues. `storage-format.md` specifies the bytes;
 //! [`layout`] holds the same numbers.
 //!
 //! # Folders, each using only those before it
-//! - `vfs/`: file systems, real ones, one in memory, faulty ones; mapping files.
-//! - `files/`: the files of one database over a `vfs`, whether they are still those that were opened, the lock.
+//! - `vfs/`: file systems: the real one, one in memory, one that fails on purpose; mapping of files.
+//! - `files/`: the files of one database on a `vfs`, the check that they are still those that were opened, the lock.
 //! - `format/`, with [`layout`]: the bytes of each kind of file; `segment/`: records in a file or in memory.
-//! - `derived/`: what can be made again from segments: rows of views, indexes.
-//! - `version/`: what there is: manifests, what the log adds, the next version thought out in memory, snapshots.
-//! - `write/`: commits, publishes, segments written beside them, removing files that nothing needs.
-//! - `upkeep/`: compaction, backup, verifying, counting, threads in the background.
-//! - here, on top: the handle, opening, and `repair/`, which works with a handle on a new database.
+//! - `derived/`: what can be rebuilt from segments: rows of views, indexes.
+//! - `version/`: what the database holds: manifests, what the log adds, the next version built in memory, snapshots.
+//! - `write/`: commits, publishes, segments staged beside them, removal of files that nothing needs.
+//! - `upkeep/`: compaction, backup, verification, counting, background threads.
+//! - this folder, on top: the handle, opening, and `repair/`, which writes into a new database through a handle.
 //!
 //! # Costs
 //! Opening: for each segment one open, three short reads and, from 64 KiB on, one mapping where the system grants it;
 //! no row, id or JSON is read; after a crash at most 64 MiB of log, and the matrices beside it. A commit: one write and
-//! one sync, two where a large matrix is in it, however many collections there are; commits of several threads share
-//! them. A publish: one sync for each file written and each directory touched, and two for the manifest. Finding an id:
-//! one binary search in each segment of its collection. First touch of a 64 KiB block: its CRC-32. Memory: what the log
-//! holds, at most twice 64 MiB.
+//! one sync, two if it holds a large matrix, however many collections there are; commits of several threads share them.
+//! A publish: one sync for each file written and each directory changed, and two for the manifest. Finding an id: one
+//! search in the id table of each segment of its collection. First read of a 64 KiB block: its CRC-32. Memory: what the
+//! log holds, at most twice 64 MiB.
 //!
 //! # What it does not do
-//! It knows records, never scores.
+//! It stores records but never scores them.
 
 mod derived;
 mod files;
@@ -76,7 +77,7 @@ pub use upkeep::backup::BackedUp;
 pub use upkeep::compact::Compacted;
 pub use upkeep::stat::Stat;
 pub use upkeep::verify::{Depth, Finding, Verification, verify_path};
-#[doc(hidden)] // what the rooms above and the tests of durability use
+#[doc(hidden)] // used by the modules above and by the durability tests
 pub use version::change::{Change, Committed};
 pub use version::snapshot::{Entry, RAW, Snapshot};
 #[doc(hidden)]
@@ -99,30 +100,30 @@ pub struct Store {
 }
 
 impl Store {
-    /// The directory of the database.
+    /// Returns the directory of the database.
     pub fn path(&self) -> &Path {
         self.shared.files.root()
     }
 
-    /// Whether this handle may commit.
+    /// Returns whether this handle may commit.
     pub fn is_writable(&self) -> bool {
         self.shared.writer.is_some()
     }
 
-    /// The newest version that this handle knows.
+    /// Returns the newest version that this handle knows.
     pub fn version(&self) -> Arc<Version> {
         self.shared.version()
     }
 
-    /// The newest version on disk.
+    /// Moves this handle to the newest version on disk and returns it.
     ///
     /// # Errors
-    /// As when opening; the handle keeps the version that it had.
+    /// As when opening; the handle then keeps the version that it had.
     pub fn refresh(&self) -> Result<Arc<Version>> {
         self.shared.refresh()
     }
 
-    /// One collection as it is now.
+    /// Returns one collection as it is now.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -130,7 +131,7 @@ impl Store {
         Snapshot::new(&self.shared.derived, self.version(), name)
     }
 
-    /// Begins to load records into a collection, beside its commits.
+    /// Begins a bulk load into a collection; commits continue beside it.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::ReadOnly`].
@@ -138,8 +139,8 @@ impl Store {
         BulkLoad::new(&self.shared, collection)
     }
 
-    /// Copies the newest version into the directory `dir`, which must be new or empty. `progress` gets the bytes done
-    /// and the bytes in all.
+    /// Copies the newest version into the directory `dir`, which must be new or empty. Calls `progress` with the bytes
+    /// done so far and the bytes in total.
     ///
     /// # Errors
     /// Those of the copy (`upkeep/backup.rs`), and for a writable handle those of [`Store::flush`].
@@ -147,7 +148,7 @@ impl Store {
         self.shared.backup_to(dir, progress)
     }
 
-    /// Sizes and counts as of this handle's version; bytes on disk as of now.
+    /// Returns sizes and counts as of this handle's version; bytes on disk are as of now.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -155,18 +156,19 @@ impl Store {
         Stat::of(&self.shared)
     }
 
-    /// Carries out all changes as one, durably, or none.
+    /// Applies all changes atomically and durably: all of them or none.
     ///
     /// # Errors
-    /// Of the caller ([`Error::NotFound`], [`Error::Exists`], [`Error::Mismatch`], [`Error::Invalid`],
-    /// [`Error::ReadOnly`]), [`Error::DiskFull`] and [`Error::Corrupt`] (where it must be known whether an id exists):
-    /// nothing happened. [`Error::Io`] on writing or syncing: nothing happened, but this handle writes no more
-    /// ([`Error::Poisoned`]). [`Error::OutcomeUnknown`]: all of it or nothing, and no more writes.
+    /// Errors of the caller ([`Error::NotFound`], [`Error::Exists`], [`Error::Mismatch`], [`Error::Invalid`],
+    /// [`Error::ReadOnly`]), [`Error::DiskFull`], and [`Error::Corrupt`] (when damage hides whether an id exists):
+    /// nothing was changed. [`Error::Io`] on writing or syncing: nothing was changed, but this handle writes no more
+    /// ([`Error::Poisoned`]). [`Error::OutcomeUnknown`]: either all or none of the changes took place, and this handle
+    /// writes no more.
     pub fn commit(&self, changes: Vec<Change>) -> Result<Committed> {
         self.commit_with(changes, Durability::Sync)
     }
 
-    /// Carries out all changes as one or none, and says when that must be durable.
+    /// Applies all changes or none; `durability` says whether they must be durable when this returns.
     ///
     /// # Errors
     /// As [`Store::commit`].
@@ -184,10 +186,10 @@ impl Store {
         self.shared.sync()
     }
 
-    /// As [`Store::sync`], and all records are in sealed segments when it returns.
+    /// Does what [`Store::sync`] does, and writes all records into sealed segments.
     ///
     /// # Errors
-    /// As [`Store::commit`]; also, once, what the store's own threads met since: then this flush itself went well.
+    /// As [`Store::commit`]; also, once, an error that a background thread met since: this flush itself then succeeded.
     pub fn flush(&self) -> Result<()> {
         self.shared.flush()?;
         self.background.look_after(&self.shared, Durability::Sync);
@@ -197,7 +199,7 @@ impl Store {
         }
     }
 
-    /// As [`Store::flush`], and the lock is released. Dropping the store does the same, but tells nobody of errors.
+    /// Does what [`Store::flush`] does, and releases the lock. Dropping the store does the same, but reports no errors.
     ///
     /// # Errors
     /// As [`Store::flush`].
@@ -205,9 +207,9 @@ impl Store {
         if self.is_writable() { self.flush() } else { Ok(()) }
     }
 
-    /// Rewrites segments in which much is deleted and joins small ones, as long as `keep_going` says so; it is asked
-    /// every few records. What was finished by then stays. Commits go on beside it. The space is back when it returns,
-    /// but for what readers have pinned.
+    /// Rewrites segments that hold many deleted records and joins small ones, until there is nothing left to gain or
+    /// `keep_going`, called every few records, returns false. Work finished by then is kept. Commits continue beside
+    /// it. When it returns, the space is free again, except for what readers have pinned.
     ///
     /// # Errors
     /// As [`Store::commit`].
@@ -215,7 +217,7 @@ impl Store {
         self.shared.compact(keep_going, compact::Reason::Asked)
     }
 
-    /// As [`Store::compact`], and every segment is rewritten that holds anything deleted or replaced.
+    /// Does what [`Store::compact`] does, and rewrites every segment that holds anything deleted or replaced.
     ///
     /// # Errors
     /// As [`Store::commit`], and when a file cannot be removed.
@@ -223,9 +225,9 @@ impl Store {
         self.shared.compact(keep_going, compact::Reason::Forced)
     }
 
-    /// The rows of a view over a segment: remembered, else read from their file, else made by `build`, which gives one
-    /// record's rows and is called in parallel. A writable store keeps them in a file; one that cannot be written or is
-    /// damaged costs time and nothing else.
+    /// Returns the rows of a view over a segment: from memory, else from their file, else made by `build`, which
+    /// returns one record's rows and is called in parallel. A writable store keeps them in a file; if that cannot be
+    /// written or is damaged, this costs time and nothing else.
     ///
     /// # Errors
     /// Those of `build`.
@@ -234,13 +236,13 @@ impl Store {
         self.shared.derived.rows(segment, view, build)
     }
 
-    /// Looks for damage everywhere, in the files as they are on disk now, and goes on after the first.
+    /// Looks for damage in all files as they are on disk now, without stopping at the first.
     ///
     /// # Errors
-    /// Only when the database cannot be looked at; damage is in the report.
+    /// Only when the database cannot be examined; damage is in the report.
     pub fn verify(&self, depth: Depth) -> Result<Verification> {
         let mut report = verify::verify(&self.shared.files, depth)?;
-        // What a compaction is writing is named by nothing yet.
+        // Files that a compaction or bulk load is still writing are not named by any manifest yet.
         if let Ok(writer) = self.shared.unchecked_writer() {
             let number = |path: &PathBuf| manifest::number_of(path.file_name()?.to_str()?);
             report.orphans.retain(|path| !number(path).is_some_and(|number| writer.making.contains(&number)));
@@ -250,8 +252,9 @@ impl Store {
 }
 
 impl Drop for Store {
-    /// Commits are safe in the log, so what cannot be written out now will be when the database is opened again. The
-    /// lock goes now, also while snapshots live on: they read what they have pinned and write nothing any more.
+    /// Writes out the log. If that fails, the commits are safe in it and are written out when the database is opened
+    /// again. Releases the lock even while snapshots live on: these read what they have pinned and write nothing any
+    /// more.
     fn drop(&mut self) {
         self.background.stop();
         if self.is_writable() && !std::thread::panicking() {

@@ -1,4 +1,4 @@
-//! Opening and making databases.
+//! Opens and makes databases.
 
 use crate::error::{Error, Result};
 use crate::limits;
@@ -25,8 +25,9 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is none and none is to be made, [`Error::Unusable`] when the directory holds
-    /// something else or lies where nothing is promised ([`Options::allow_network`]), [`Error::Locked`] when another
-    /// writer has it, [`Error::Corrupt`] and [`Error::Version`] when its newest manifest cannot be used, [`Error::Io`].
+    /// something else or lies on a file system that is not trusted ([`Options::allow_network`]), [`Error::Locked`] when
+    /// another writer has it, [`Error::Corrupt`] and [`Error::Version`] when its newest manifest cannot be used,
+    /// [`Error::Io`].
     pub fn open(path: &Path, mode: Mode, options: Options) -> Result<Store> {
         let options = file_system::admit(path, mode, options)?;
         let access = options.access;
@@ -50,15 +51,15 @@ impl Store {
             return Err(Error::Version { path: path.to_path_buf(), found, supported });
         }
         // Empty directories get lost when a database is copied, and that of derived files may have been removed by
-        // hand. Where a directory is missing with all that was in it, nothing is made better by an empty one.
+        // hand. Where a directory is missing that should hold files, an empty one would make nothing better.
         for dir in DIRS {
             if dir == DERIVED || !manifest.kept().any(|name| name.starts_with(dir)) {
                 files.create_dir(dir)?;
             }
         }
         let retired = gc::retire(&files, 2);
-        // A publish whose last sync failed may have left a name that is seen but not durable. Nothing is built on it
-        // before it is.
+        // A publish whose last sync failed may have left a name that is seen but not durable. It is made durable before
+        // anything builds on it.
         files.sync_dir("")?;
         let version = Version::load(&files, access, manifest, pin, None)?;
         let logs = Cursor::logs(&files, version.manifest.first_log())?;
@@ -88,8 +89,8 @@ impl Store {
         Store { shared: Arc::new(shared), background: Background::default() }
     }
 
-    /// Begins to write: what stood in the log goes into files, under a new manifest, before anything else happens; so
-    /// no state that was recovered is ever only in memory.
+    /// Begins to write. What was recovered from the log is published in files first, so that no recovered state is ever
+    /// only in memory.
     fn begin_writing(&self, retired: Result<()>, recovered: bool) -> Result<()> {
         let files = &self.shared.files;
         let mut writer = self.shared.writer()?;
@@ -105,9 +106,9 @@ impl Store {
     }
 }
 
-/// Applies the log that a writer left. Everything in it is synced and read from the disk once more first: what the
-/// system remembers of it may never have got there. Also gives the segment files that it names, and a number above
-/// those that it gave.
+/// Applies the log that a writer left. First its files are synced and read from the disk once more: what the system has
+/// cached of them may never have got there. Also returns the segment files that the log names, and a number above those
+/// that it gave.
 fn recover(files: &Files, access: Access, version: Version, logs: &[u64]) -> Result<(Version, BTreeSet<String>, u64)> {
     if logs.is_empty() {
         return Ok((version, BTreeSet::new(), 0));
@@ -128,19 +129,19 @@ fn recover(files: &Files, access: Access, version: Version, logs: &[u64]) -> Res
     Ok((next.unwrap_or(version), direct, next_no))
 }
 
-/// A number greater than that of every file, also of such as no manifest knows.
+/// Returns a number greater than that of every file, even of files that no manifest knows.
 fn next_number(files: &Files, at_least: u64) -> Result<u64> {
     let mut next = at_least;
     for dir in ["", SEG, VIEW] {
         let numbers = files.list(dir)?;
         let numbers = numbers.iter().filter_map(|name| log::number_of(name).or_else(|| number_of(name)));
-        // No file of ours has a larger one.
+        // No file of the store has a larger one.
         next = numbers.filter(|number| *number < limits::COUNTER).map(|number| number + 1).fold(next, u64::max);
     }
     Ok(next)
 }
 
-/// Makes sure that there is a directory that is a database or may become one, and that nothing leads out of it.
+/// Opens a directory, and checks that it is a database or may become one, and that nothing leads out of it.
 fn prepare(vfs: Arc<dyn Vfs>, path: &Path, create: bool) -> Result<Files> {
     let files = match create {
         true => Files::make(vfs, path)?,
@@ -165,7 +166,7 @@ fn prepare(vfs: Arc<dyn Vfs>, path: &Path, create: bool) -> Result<Files> {
     }
 }
 
-/// Makes the first manifest; goes on where an earlier attempt was cut off.
+/// Makes the directories and the first manifest; goes on where an earlier attempt was cut off.
 fn initialise(files: &Files) -> Result<()> {
     files.sync_parent()?;
     for dir in DIRS {

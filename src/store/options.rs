@@ -1,4 +1,4 @@
-//! How a database is opened, and how sure a commit is to survive.
+//! Options: how a database is opened, and what a commit survives.
 
 use super::vfs::{DiskVfs, Vfs};
 use crate::limits;
@@ -23,65 +23,66 @@ pub enum Access {
     /// Mapped: nothing is copied, but a disk error while a page is read kills the process.
     #[default]
     Map,
-    /// Read into memory of the process; disk errors are values. For removable disks; used unasked on network file
-    /// systems, FUSE and unknown ones.
+    /// Read into the memory of the process; disk errors are returned as errors. For removable disks; always used on
+    /// network file systems, FUSE and unknown ones.
     Read,
 }
 
-/// What a commit survives once it is acknowledged. Either way it is all there or not at all, after those before it.
+/// What a commit survives once it is acknowledged. Either way it survives whole or not at all, and never without those
+/// before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {
     /// A power cut: it is synced, with everything committed before it.
     #[default]
     Sync,
-    /// The death of the process. A power cut may take the last commits, newest first; the store syncs by itself what
-    /// has waited for a second, or 64 MiB together.
+    /// The death of the process. A power cut may take the last commits, newest first; the store itself syncs them when
+    /// they have waited for a second, or reach 64 MiB together.
     Buffered,
 }
 
 /// How to open a database.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where its files are.
+    /// The file system that holds the database.
     pub vfs: Arc<dyn Vfs>,
-    /// How they are read.
+    /// How segments are read.
     pub access: Access,
-    /// Whether to write also where locks and syncs may be worth nothing: on network file systems, FUSE and unknown
+    /// Whether to write even where locks and syncs may be worth nothing: on network file systems, FUSE and unknown
     /// ones.
     pub allow_network: bool,
-    /// Sizes at which the store does something.
+    /// Thresholds at which the store acts.
     pub tuning: Tuning,
 }
 
 impl Default for Options {
-    /// Files of the operating system, mapped.
+    /// Returns options for files of the operating system, mapped.
     fn default() -> Options {
         Options { vfs: Arc::new(DiskVfs), access: Access::Map, allow_network: false, tuning: Tuning::default() }
     }
 }
 
-/// Sizes at which the store does something. The defaults suit disks; tests make them small.
+/// Thresholds at which the store acts. The defaults suit disks; tests make them small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuning {
-    /// A matrix of so many stored bytes goes straight to a segment instead of through the log.
+    /// A matrix of this many stored bytes or more goes straight to a segment instead of through the log.
     pub direct_bytes: u64,
-    /// Commits of together so many bytes in the log are written out as a segment.
+    /// When the log holds this many bytes of commits, they are written out as segments.
     pub log_bytes: u64,
-    /// An open segment of so many bytes of matrices is sealed.
+    /// An open segment is sealed when it holds this many bytes of matrices.
     pub segment_bytes: u64,
-    /// So many bytes of commits that are only buffered are synced.
+    /// Commits that are only buffered are synced when they reach this many bytes together.
     pub buffered_bytes: u64,
-    /// So long a buffered commit waits for its sync.
+    /// How long a buffered commit waits before it is synced.
     pub buffered_for: std::time::Duration,
-    /// Length of the file `RESERVE`, which is given up when the disk is full.
+    /// Length in bytes of the file `RESERVE`, which is removed when the disk is full.
     pub reserve_bytes: u64,
-    /// Commits that could make a manifest larger than so many bytes are refused.
+    /// Commits that could make a manifest larger than this many bytes are refused.
     pub manifest_bytes: u64,
-    /// Bytes of ids, fields and entries at which compaction and bulk loading end a segment, since these wait in memory.
+    /// Compaction and bulk loading end a segment at this many bytes of ids, fields and entries, since these wait in
+    /// memory.
     pub table_bytes: u64,
-    /// Whether threads of the store's own sync what has been buffered for long, and compact when there is enough to
-    /// gain.
+    /// Whether background threads sync commits that were buffered for long, and compact when there is enough to gain.
     pub background: bool,
 }
 

@@ -15,14 +15,14 @@ pub(crate) struct Shared {
     pub(crate) files: Files,
     pub(crate) access: Access,
     pub(crate) tuning: Tuning,
-    /// What readers get: everything acknowledged.
+    /// The version that readers get: everything acknowledged.
     pub(crate) current: RwLock<Arc<Version>>,
     /// Where a reader is in the log. None for a writer, which knows what it wrote.
     pub(crate) replay: Option<Mutex<Replay>>,
     /// Shared with snapshots, which may outlive the store.
     pub(crate) derived: Arc<Derived>,
     pub(crate) writer: Option<Mutex<Writer>>,
-    /// Told of whenever commits have become durable.
+    /// Notified whenever commits have become durable.
     pub(crate) synced: Condvar,
 }
 
@@ -33,13 +33,13 @@ impl Shared {
 
     pub(crate) fn replace(&self, next: Arc<Version>) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        // Two threads may come with one each; the newer stays.
+        // Two threads may each bring a version; the newer one stays.
         if next.is_after(&current) {
             *current = next;
         }
     }
 
-    /// Remembers what went wrong beside the commits.
+    /// Remembers an error that happened beside the commits.
     pub(crate) fn note(&self, error: Error) {
         if let Ok(mut writer) = self.unchecked_writer() {
             writer.trouble = Some(error.to_string());
@@ -54,7 +54,7 @@ impl Shared {
         }
     }
 
-    /// Goes to the newest version; `replay` is then exactly there.
+    /// Moves to the newest version; `replay` is at the same place afterwards.
     pub(crate) fn catch_up(&self, replay: &mut Replay) -> Result<Arc<Version>> {
         let known = self.version();
         let anew = |what: String| Error::unusable(self.files.root(), format!("{what}: open it anew"));
@@ -72,7 +72,7 @@ impl Shared {
                     self.replace(Arc::new(next));
                     return Ok(self.version());
                 }
-                // Overtaken while it was read.
+                // A newer manifest appeared while the log was read.
                 Err(_) if !version::is_newest(&self.files, known.generation)? => {}
                 Err(error) => return Err(error),
             }

@@ -1,4 +1,4 @@
-//! Promises of the store that need its insides; crashes, faults and damage are in `tests/durability`.
+//! Tests of the store that need its internals; crashes, faults and damage are in `tests/durability`.
 
 mod artefacts;
 mod compaction;
@@ -58,13 +58,13 @@ fn view(collection: &str, name: &str) -> Change {
     Change::CreateView { collection: collection.into(), name: name.into(), settings, sections: sections() }
 }
 
-/// Commits and writes it out.
+/// Commits changes and publishes them.
 fn publish(store: &Store, changes: Vec<Change>) {
     store.commit(changes).unwrap();
     store.flush().unwrap();
 }
 
-/// Live records of a collection in order: id, fields, values.
+/// Returns the live records of a collection in order: id, fields, values.
 fn contents(store: &Store, collection: &str) -> Vec<(String, String, Vec<f32>)> {
     let version = store.version();
     let mut found = Vec::new();
@@ -84,7 +84,7 @@ fn ids(store: &Store, collection: &str) -> Vec<String> {
     contents(store, collection).into_iter().map(|record| record.0).collect()
 }
 
-/// Files of the database whose names end so.
+/// Returns the files of the database whose names end with `ending`.
 fn files(vfs: &MemoryVfs, ending: &str) -> Vec<PathBuf> {
     vfs.files().into_iter().filter(|path| path.to_str().unwrap().ends_with(ending)).collect()
 }
@@ -361,7 +361,7 @@ fn writer_again(store: Store, vfs: &MemoryVfs) -> Store {
     writer(vfs)
 }
 
-/// A build that doubles every value, and counts.
+/// Returns a build function that doubles every value and counts its calls.
 fn doubling<'a>(segment: &'a Segment, built: &'a AtomicUsize) -> impl Fn(u32) -> Result<Matrix> + Sync + 'a {
     |n| {
         built.fetch_add(1, Ordering::SeqCst);
@@ -370,7 +370,7 @@ fn doubling<'a>(segment: &'a Segment, built: &'a AtomicUsize) -> impl Fn(u32) ->
     }
 }
 
-/// Asks for the rows of view `v` of collection `c`; says how many records were built.
+/// Asks for the rows of view `v` of collection `c`; returns how many records were built.
 fn derive(store: &Store) -> usize {
     let version = store.version();
     let collection = &version.collections["c"];
@@ -463,7 +463,7 @@ proptest! {
     }
 }
 
-/// A database with one file of each kind: its files and the manifest that names them.
+/// Makes a database with one file of each kind; returns its files and the manifest that names them.
 fn one_of_each() -> (MemoryVfs, Manifest) {
     let vfs = MemoryVfs::default();
     let store = with_view(&vfs);
@@ -474,8 +474,8 @@ fn one_of_each() -> (MemoryVfs, Manifest) {
     (vfs, manifest)
 }
 
-/// Makes a database, opens it for writing again and tries something during which one operation fails, whichever: the
-/// store must write on afterwards.
+/// Makes a database, opens it for writing and makes the attempt, again and again, each time with another operation
+/// failing: the store must still be able to write afterwards.
 fn with_each_failing_operation(make: impl Fn(&MemoryVfs), attempt: impl Fn(&Store)) {
     for fault in [Fault::Io, Fault::NoSpace] {
         for at in 0.. {

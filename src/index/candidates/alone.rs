@@ -1,4 +1,4 @@
-//! Candidates of records in memory, in no database: for tests and benches.
+//! Candidates over records in memory, without a database: for tests and benches.
 
 use super::Candidates;
 use crate::error::{Error, Result};
@@ -9,10 +9,10 @@ use roaring::RoaringBitmap;
 use std::borrow::Cow;
 
 impl Candidates {
-    /// Of records in memory, numbered from 0.
+    /// Builds candidates over records in memory, numbered from 0.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] when their rows differ in dimension, [`Error::Invalid`] when they are more than can be
+    /// [`Error::Mismatch`] when their rows differ in dimension, [`Error::Invalid`] when there are more than can be
     /// numbered.
     pub fn in_memory(matrices: &[Matrix], metric: Metric) -> Result<Candidates> {
         let records = u32::try_from(matrices.len()).map_err(|_| Error::invalid("records", "more than 2^32"))?;
@@ -24,8 +24,8 @@ impl Candidates {
         store::in_memory(records, &|out| Candidates::build(&rows, records, dim, metric, &[], out))
     }
 
-    /// The numbers of the `count` records that are most likely to score best, most likely first, equally likely ones by
-    /// number: of those in `allowed`, when given, less those in `deleted` and those without rows.
+    /// Returns the numbers of the `count` records that are most likely to score best, most likely first, equally likely
+    /// ones by number: of those in `allowed`, when given, less those in `deleted` and those without rows.
     ///
     /// # Errors
     /// [`Error::Mismatch`] when the query's rows have another dimension than the records'.

@@ -1,4 +1,4 @@
-//! Building: centroids of a sample, codes of all records, recall of some.
+//! Builds the index: centroids of a sample, codes of all records, recall measured with some of them.
 
 use super::measure::measure;
 use super::search::Parts;
@@ -14,21 +14,21 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
 
-/// Everything drawn is drawn from this.
+/// Seed of everything that is drawn at random.
 const SEED: u64 = 11;
-/// Records that the sample is drawn from.
+/// Most records that the sample is drawn from.
 const SAMPLE_RECORDS: usize = 4_096;
-/// Rows of the sample, and their bytes.
+/// Most rows of the sample, and most bytes.
 const SAMPLE_ROWS: usize = 1 << 16;
 const SAMPLE_BYTES: usize = 64 << 20;
 /// Rounds of k-means; more change little.
 const ROUNDS: usize = 8;
-/// Rows of the sample for each centroid at least.
+/// Fewest rows of the sample for each centroid.
 const ROWS_PER_CENTROID: usize = 8;
-/// Centroids at least and at most.
+/// Fewest and most centroids, where the sample has rows enough.
 const FEWEST: usize = 16;
 const MOST: usize = 4_096;
-/// Records whose codes are made before they are put down.
+/// Records that are coded at a time, in parallel.
 const CHUNK: u32 = 1_024;
 
 /// Where the records come from.
@@ -41,7 +41,7 @@ pub(super) struct Source<'r> {
 }
 
 impl<'r> Source<'r> {
-    /// The rows of a record, if it has some.
+    /// Returns the rows of a record; `None` when it has none, or is left out.
     pub(super) fn matrix(&self, record: u32) -> Result<Option<StoredMatrix<'r>>> {
         match (self.rows)(record) {
             Err(error) if !self.strict && error.kind() == ErrorKind::Damage => Ok(None),
@@ -54,11 +54,12 @@ impl<'r> Source<'r> {
 }
 
 impl Candidates {
-    /// Writes the sections of the candidates of records `0..records`, whose rows have `dim` numbers, measured by some
-    /// of them and by `queries`. The same bytes for any number of threads.
+    /// Writes the sections of the candidates of records `0..records`, whose rows have `dim` numbers, and measures
+    /// recall with some of them and with `queries`. The bytes are the same for any number of threads.
     ///
     /// # Errors
-    /// Those of `rows` and of the writer; damage in a record only where what is written lasts, else it is left out.
+    /// Those of `rows` and of the writer. Damage in a record is one only where what is written lasts, else the record
+    /// is left out.
     pub(crate) fn build<'r>(
         rows: &'r Rows<'r>,
         records: u32,
@@ -88,7 +89,7 @@ impl Candidates {
         let centroids = centroids.values();
         let parts = Parts { space: &space, centroids, rests: &rests, weight: 1.0, starts: &starts, codes: &codes };
         let (weight, curve) = measure(&source, parts, total, queries, &mut draws)?;
-        // A half of a number is exact, so that what is read ranks as what was measured.
+        // Halving a number is exact, so what is read back ranks as what was measured.
         rests.iter_mut().for_each(|value| *value *= weight as f32);
         out.section(section::ABOUT, serde_json::json!({ "metric": metric.name() }).to_string().as_bytes())?;
         out.begin(section::CENTROIDS)?;
@@ -104,7 +105,7 @@ impl Candidates {
     }
 }
 
-/// The space, and centroids of rows in it.
+/// Returns the space, and the centroids of a sample of rows in it.
 fn fit(source: &Source<'_>, metric: Metric, draws: &mut ChaCha8Rng) -> Result<(Space, Centroids)> {
     let records: Vec<u32> =
         choose(source.records as usize, SAMPLE_RECORDS, draws).map(|record| record as u32).collect();
@@ -130,7 +131,7 @@ fn fit(source: &Source<'_>, metric: Metric, draws: &mut ChaCha8Rng) -> Result<(S
     Ok((space, centroids))
 }
 
-/// At most `count` of the numbers below `total`, evenly spread.
+/// Returns at most `count` of the numbers below `total`, evenly spread.
 fn spread(total: usize, count: usize) -> impl Iterator<Item = usize> {
     let count = count.min(total);
     (0..count).map(move |index| ((2 * index + 1) as u128 * total as u128 / (2 * count) as u128) as usize)

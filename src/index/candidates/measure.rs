@@ -1,4 +1,4 @@
-//! How much of the exact answer is among how many candidates.
+//! Measures how much of the exact answer is among how many candidates.
 
 use super::build as records;
 use super::search::Parts;
@@ -12,25 +12,27 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use std::convert::Infallible;
 
-/// Records that serve as queries at most; and at least, whatever it costs.
+/// Most records that serve as queries; and fewest, whatever it costs.
 const QUERIES: usize = 100;
 const FEWEST: usize = 10;
-/// Records for each of them of which it is seen how near they are.
+/// Records whose nearness is looked at, for each one that is to serve as a query.
 const SEEN: usize = 10;
-/// Multiplications that all their exact scans may take: 10 to 20 s of one core. Not seconds, or the bytes would depend
-/// on the machine's load.
+/// Multiplications that all their exact scans may take: 10 to 20 s of one core. Not given in seconds, or the bytes
+/// would depend on the machine's load.
 const WORK: f64 = 5e11;
-/// Hits wanted.
+/// Numbers of hits for which recall is measured.
 const HITS: [usize; 3] = [1, 10, 100];
-/// Candidates at least and at most; between them doubles of the least, and halfway from each to the next.
+/// Fewest and most candidates that are measured; between them the doubles of the fewest, and what is halfway between
+/// two.
 const LEAST: usize = 16;
 const MOST: usize = 4_096;
 
-/// How much of the rests may count.
+/// The weights of the rests that are tried.
 const WEIGHTS: [f64; 3] = [0.0, 0.5, 1.0];
 
-/// Asks by some of the records and a piece of each, which is left out of its own answers, and by queries that were
-/// given. Gives the weight with which the records found most, and how much was found with that.
+/// Measures recall with some of the records and a piece of each, which are left out of their own answers, and with
+/// queries that the caller gave. Returns the weight with which the records found most, and how much was found with
+/// that.
 pub(super) fn measure(
     source: &records::Source<'_>,
     parts: Parts<'_>,
@@ -72,8 +74,8 @@ pub(super) fn measure(
     Ok((WEIGHTS[best], Curve::new(measured)))
 }
 
-/// Of these records as many as are wanted, at even distances from the nearest to the least near: few that were drawn
-/// blindly would leave it open where the records end and others begin.
+/// Chooses `count` of these records, at even steps from the nearest to the least near: a few drawn blindly would leave
+/// it open where the records end and others begin.
 fn from_near_to_far(
     source: &records::Source<'_>,
     parts: Parts<'_>,
@@ -92,8 +94,8 @@ fn from_near_to_far(
     Ok(chosen)
 }
 
-/// Some rows of a record that follow each other: half of them, a quarter and so on down to one row, in turn with the
-/// number.
+/// Returns successive rows from the middle of a record: half of them, a quarter and so on down to one row, by turns of
+/// `number`.
 fn piece(matrix: MatrixView<'_>, number: usize) -> MatrixView<'_> {
     let lengths = matrix.rows().max(2).ilog2() as usize;
     let rows = (matrix.rows() >> (1 + number % lengths)).max(1).min(matrix.rows());
@@ -104,7 +106,7 @@ fn piece(matrix: MatrixView<'_>, number: usize) -> MatrixView<'_> {
 /// What one query found.
 struct Question {
     signs: Signs,
-    /// By weight and number of hits, at each setting.
+    /// How many hits were found, by weight, number of hits and setting.
     found: [[Vec<usize>; HITS.len()]; WEIGHTS.len()],
 }
 
@@ -126,7 +128,7 @@ fn ask(
             let truth = &truth[..k.min(truth.len())];
             let both = |&setting: &usize| {
                 let found = &found[..setting.min(found.len())];
-                // An answer that is shorter than `k` lacks nothing.
+                // An answer that is shorter than `k` counts as if it were full.
                 k - truth.len() + truth.iter().filter(|record| found.contains(record)).count()
             };
             settings.iter().map(both).collect()
@@ -135,13 +137,13 @@ fn ask(
     Ok(Question { signs, found })
 }
 
-/// Numbers of candidates that are measured among so many records.
+/// Returns the numbers of candidates that are measured for so many records.
 fn settings(records: usize) -> Vec<usize> {
     let settings = std::iter::successors(Some(LEAST), |setting| Some(2 * setting)).flat_map(|c| [c, c + c / 2]);
     settings.take_while(|setting| *setting <= MOST && *setting < records).collect()
 }
 
-/// The records that score best, but for the query's own.
+/// Returns the records that score best, without the query's own.
 fn exact(source: &records::Source<'_>, records: &[u32], own: Option<u32>, query: &PreparedQuery) -> Result<Vec<u32>> {
     let top = Top::new(HITS.last().copied(), None);
     let others = records.par_iter().filter(|record| Some(**record) != own);

@@ -1,17 +1,17 @@
 //! Records that are likely to be among the best by MaxSim, to be scored exactly afterwards.
 //!
-//! **How.** A row is taken for the centroid nearest to it, and a record for the set of its rows' centroids and one row
-//! more, its *rest*: the mean of what its rows have beyond their centroids. So the score is estimated as
+//! **How.** A row is approximated by the centroid nearest to it, and a record by the set of its rows' centroids and one
+//! row more, its *rest*: the mean of what its rows have beyond their centroids. So the score is estimated as
 //! ```text
 //! sum over query rows q of (largest <q, c> of the record's centroids c)  +  weight * <sum of the query rows, rest>
 //! ```
 //! The first term needs a table of all query rows against all centroids, made once a query, and then for each record
 //! the largest of a few numbers for each query row. The weight, 0 (then no rests are kept), 1/2 or 1, is the one that
-//! finds most when the records ask for each other. `space.rs` makes an inner product of every metric, `build.rs` finds
+//! finds most when records serve as queries. `space.rs` makes an inner product of every metric, `build.rs` finds
 //! centroids and codes, `search.rs` estimates, `measure.rs` says how good that is.
 //!
 //! This is the centroid interaction of PLAID (Santhanam et al., 2022, section 4) with the rest as a second stage.
-//! Chosen by measuring: the share of the true best 10 among so many candidates, by rows x dim of a record.
+//! Chosen by measuring: the share of the true best 10 among 20, 80 and 320 candidates, by rows x dim of a record.
 //!
 //! | | bytes | 125 x 96 whitened: 20, 80, 320 | 249 x 64 log-mel: 20, 80, 320 | 249 x 512 synthetic: 20, 80, 320 |
 //! |---|---|---|---|---|
@@ -28,7 +28,7 @@
 //! recall; it holds what it writes: a row and about 150 bytes a record.
 //!
 //! One thread of a busy machine, on 1,980 clips of ESC-50: milliseconds a query for the best 10, and the recall of 20
-//! queries that were no records, at the setting that the measured curve gave for the recall asked for:
+//! queries that were not records, at the setting that the measured curve gave for the recall asked for:
 //!
 //! | | exact scan | 0.9 | 0.95 | 0.99 |
 //! |---|---|---|---|---|
@@ -41,7 +41,7 @@
 //! nothing; LIST_STARTS, u64: where each record's codes begin, and the end; CODES, u16: rising numbers of centroids;
 //! CURVE.
 //!
-//! **Not here.** The exact scores of the candidates, and whether candidates are asked for at all.
+//! **Not here.** The exact scores of the candidates, and whether candidates are used at all.
 
 #[cfg(any(test, feature = "testing"))]
 mod alone;
@@ -64,7 +64,7 @@ use search::Parts;
 use space::Space;
 use std::sync::Arc;
 
-/// Gives the rows of record `n`.
+/// A function that returns the rows of the record with this number.
 pub(crate) type Rows<'r> = dyn Fn(u32) -> Result<StoredMatrix<'r>> + Sync + 'r;
 
 /// Codes of a run of records, and what is needed to compare a query with them.
@@ -78,8 +78,8 @@ pub struct Candidates {
 }
 
 impl Candidates {
-    /// An estimate for each record that is likely to score well, not yet in order: of those in `allowed`, when given,
-    /// less those in `deleted` and those without rows.
+    /// Estimates the score of every record in `allowed` (of all when `None`), less those in `deleted` and those without
+    /// rows. The records are not in order yet.
     ///
     /// # Errors
     /// [`Error::Mismatch`] when the query's rows have another dimension than the records'.
@@ -95,7 +95,7 @@ impl Candidates {
         Ok(self.parts()?.ask(query, allowed, deleted))
     }
 
-    /// Recall measured at build; the setting is the number of candidates.
+    /// Returns what is known of its recall; the setting is the number of candidates.
     pub fn curve(&self) -> Arc<Curve> {
         self.recall.curve()
     }
@@ -104,17 +104,17 @@ impl Candidates {
         &self.recall
     }
 
-    /// Records of the segment.
+    /// Returns the number of records of the segment.
     pub(crate) fn records(&self) -> u32 {
         self.sections.counts().records as u32 // a segment's records are counted in 32 bits
     }
 
-    /// Records that it never names: those of no rows, and those that could not be read.
+    /// Returns the records that it never names: those of no rows, and those that could not be read.
     pub(crate) fn others(&self) -> &RoaringBitmap {
         &self.others
     }
 
-    /// Bytes of all that it keeps.
+    /// Returns how many bytes all that it keeps takes.
     pub fn size(&self) -> u64 {
         self.sections.size()
     }
@@ -160,7 +160,7 @@ impl Artefact for Candidates {
 }
 
 impl Candidates {
-    /// Whether all that [`Parts`] relies on is so.
+    /// Checks everything that [`Parts`] relies on.
     fn check(&self, records: u64) -> Result<()> {
         let wrong = |section, what| Err(self.sections.corrupt(section, what));
         let Parts { space, centroids, rests, starts, codes, .. } = self.parts()?;

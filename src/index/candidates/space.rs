@@ -1,9 +1,10 @@
-//! Rows in a form in which the inner product ranks as the metric does.
+//! Transforms rows so that their inner product ranks as the metric does.
 
 use crate::score::Metric;
 
 /// What a row becomes: for `Dot` it stays; for `Cosine` it is scaled to length 1; for `L2` it is moved by an origin and
-/// gets one coordinate more, since `-|q - d|^2 / 2 = <q, d> - |d|^2 / 2` but for what depends on the query row alone.
+/// gets one coordinate more, since `-|q - d|^2 / 2 = <q, d> - |d|^2 / 2` apart from what depends on the query row
+/// alone.
 #[derive(Clone, Debug)]
 pub(super) struct Space {
     metric: Metric,
@@ -13,7 +14,7 @@ pub(super) struct Space {
 }
 
 impl Space {
-    /// The space of rows of `dim` numbers like those of a sample, which only `L2` looks at.
+    /// Makes the space for rows of `dim` numbers; only `L2` looks at the sample of them.
     pub(super) fn fit(metric: Metric, dim: usize, sample: &[f32]) -> Space {
         let mut origin = vec![0.0; width(metric, dim)];
         if let (Metric::L2, [middle @ .., scale]) = (metric, &mut origin[..]) {
@@ -29,7 +30,7 @@ impl Space {
         Space { metric, origin }
     }
 
-    /// The space of this origin, if it can be one.
+    /// Returns the space of this origin; `None` when it cannot be one.
     pub(super) fn new(metric: Metric, origin: Vec<f32>) -> Option<Space> {
         let scaled = metric != Metric::L2 || origin.last().is_some_and(|scale| *scale > 0.0);
         (scaled && origin.iter().all(|value| value.is_finite())).then_some(Space { metric, origin })
@@ -43,27 +44,28 @@ impl Space {
         &self.origin
     }
 
-    /// Dimension of this space.
+    /// Returns the dimension of this space.
     pub(super) fn width(&self) -> usize {
         self.origin.len()
     }
 
-    /// Numbers in a row that comes in.
+    /// Returns the dimension of the rows that go in.
     pub(super) fn dim(&self) -> usize {
         self.origin.len() - usize::from(self.metric == Metric::L2)
     }
 
-    /// Puts rows of records into `out`.
+    /// Puts rows of records, transformed, into `out`.
     pub(super) fn records(&self, rows: &[f32], out: &mut Vec<f32>) {
         self.put(rows, out, |squares, scale| -0.5 * squares / scale);
     }
 
-    /// Puts rows of a query into `out`.
+    /// Puts rows of a query, transformed, into `out`.
     pub(super) fn queries(&self, rows: &[f32], out: &mut Vec<f32>) {
         self.put(rows, out, |_, scale| scale);
     }
 
-    /// `last` gives the last coordinate for `L2`, of the squared distance from the origin and the scale.
+    /// Puts transformed rows into `out`. For `L2`, `last` returns the last coordinate, given the squared distance from
+    /// the origin and the scale.
     fn put(&self, rows: &[f32], out: &mut Vec<f32>, last: impl Fn(f64, f64) -> f64) {
         out.clear();
         match (self.metric, &self.origin[..]) {
@@ -87,7 +89,7 @@ impl Space {
     }
 }
 
-/// Dimension of the space for rows of `dim` numbers.
+/// Returns the dimension of the space for rows of `dim` numbers.
 pub(super) fn width(metric: Metric, dim: usize) -> usize {
     dim + usize::from(metric == Metric::L2)
 }
@@ -96,7 +98,7 @@ fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
 }
 
-/// The nearest finite number; what is beyond it only ranks badly.
+/// Returns the nearest finite number; what is beyond `f32` only ranks badly.
 pub(super) fn finite(value: f64) -> f32 {
     value.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
 }

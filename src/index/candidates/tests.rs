@@ -1,4 +1,4 @@
-//! What only this room can see: estimates against their definition, and bytes.
+//! Tests what only this room can see: estimates against their definition, and bytes.
 
 use super::*;
 use crate::error::ErrorKind;
@@ -19,7 +19,7 @@ const SECTIONS: [u32; 7] = [
     section::QUESTIONS,
 ];
 
-/// Records of up to `rows` rows, some of none, around a few places.
+/// Returns records of up to `rows` rows, some of none, around twelve places.
 fn matrices(seed: u32, records: usize, rows: usize, dim: usize) -> Vec<Matrix> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(9);
     let mut noise = move || {
@@ -45,7 +45,7 @@ fn sections(candidates: &Candidates) -> Vec<Vec<u8>> {
     SECTIONS.iter().map(|section| candidates.sections.bytes(*section).unwrap().to_vec()).collect()
 }
 
-/// The estimate as it is defined, and what eight bits can take from it.
+/// Returns the estimate as it is defined, and how far off eight bits can make it.
 fn estimate(parts: &Parts<'_>, query: &Matrix, record: u32) -> (f64, f64) {
     let width = parts.space.width();
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
@@ -151,7 +151,7 @@ fn one_two_and_eight_threads_build_the_same_bytes() {
     assert!(!built[0].0[5].is_empty(), "with a curve");
 }
 
-/// Reads sections that somebody else wrote.
+/// Reads candidates from sections that may be anything.
 fn read(counts: Counts, written: &[Vec<u8>]) -> Result<Candidates> {
     store::in_memory(counts.records as u32, &|out| {
         SECTIONS.iter().zip(written).try_for_each(|(section, bytes)| out.section(*section, bytes))?;
@@ -171,13 +171,13 @@ fn sections_that_do_not_fit_each_other_are_refused_and_never_a_panic() {
         assert_eq!(best(&again), best(&candidates));
         for dim in [0, 4, 6, u64::MAX] {
             let read = read(Counts { dim, ..counts }, &written);
-            // Another dimension may fit by chance where nothing is kept for each record; then queries do not fit.
+            // Another dimension may fit by chance where no rests are kept; then queries do not fit.
             let refused = read.map(|read| read.best(matrices[0].view(), 1, None, &RoaringBitmap::new()).map(drop));
             assert!(refused.and_then(|refused| refused).is_err(), "{metric:?} dim {dim}");
         }
         assert!(read(Counts { records: 59, ..counts }, &written).is_err());
         for at in 0..SECTIONS.len() {
-            // The rests may be left out; that is how there are none.
+            // The rests may be empty: that means that there are none.
             for length in [0, 1, written[at].len().saturating_sub(1), written[at].len() / 2] {
                 let mut broken = written.clone();
                 broken[at].truncate(length);

@@ -1,11 +1,11 @@
-//! Best-first search in one layer of a graph: the pool of the nearest nodes met so far, of which the nearest not yet
-//! left behind is looked at next (Malkov and Yashunin, *Efficient and robust approximate nearest neighbor search using
-//! Hierarchical Navigable Small World graphs*, algorithm 2).
+//! Best-first search in one layer of a graph: it keeps a pool of the nearest nodes met so far, and looks next at the
+//! neighbours of the nearest one whose neighbours it has not looked at (Malkov and Yashunin, *Efficient and robust
+//! approximate nearest neighbor search using Hierarchical Navigable Small World graphs*, algorithm 2).
 
 use crate::index::sq8::Sq8;
 use crate::kernel::SignedCodes;
 
-/// Which nodes a search has met: a byte each, of which only those with the present stamp count, so that forgetting them
+/// Which nodes a search has met: a byte each, which counts only if it holds the present stamp, so that forgetting them
 /// all costs nothing but every 255th time.
 #[derive(Debug, Default)]
 struct Marks {
@@ -23,7 +23,7 @@ impl Marks {
         self.stamp += 1;
     }
 
-    /// Whether this is the first time.
+    /// Marks a node, and returns whether this is the first time.
     fn mark(&mut self, node: u32) -> bool {
         let stamp = &mut self.stamps[node as usize];
         std::mem::replace(stamp, self.stamp) != self.stamp
@@ -38,7 +38,7 @@ pub(super) struct Near {
 }
 
 impl Near {
-    /// Nearer nodes first, equally near ones by number.
+    /// Orders nearer nodes first, equally near ones by number.
     pub(super) fn order(&self, other: &Near) -> std::cmp::Ordering {
         other.key.total_cmp(&self.key).then(self.node.cmp(&other.node))
     }
@@ -56,16 +56,16 @@ pub(super) struct Beam {
     pub(super) compared: u64,
 }
 
-/// What nodes are compared with.
+/// The query that nodes are compared with, and their codes.
 #[derive(Clone, Copy)]
 pub(super) struct Probe<'a> {
     pub(super) codes: Sq8<'a>,
     pub(super) query: &'a SignedCodes,
-    /// What a whole number of the query stands for, and the unit of the keys.
+    /// The value of one unit of the query's codes, and the unit of the keys.
     pub(super) scale: f32,
     pub(super) unit: f32,
-    /// While a graph by inner products is built: the coordinate that makes all rows equally long, of the nodes and of
-    /// the query.
+    /// While a graph by inner product is built: the further coordinate that makes all rows equally long, of the nodes
+    /// and of the query.
     pub(super) lift: Option<(&'a [f32], f32)>,
 }
 
@@ -92,18 +92,18 @@ impl Probe<'_> {
     }
 }
 
-/// Who is next to whom in one layer.
+/// The neighbours of each node in one layer.
 pub(super) trait Links {
-    /// Nodes of the layer.
+    /// Returns the number of nodes of the layer.
     fn nodes(&self) -> usize;
-    /// The neighbours of one.
+    /// Returns the neighbours of a node.
     fn of(&self, node: u32) -> &[u32];
-    /// Has them brought into the caches.
+    /// Prefetches the list of a node's neighbours.
     fn prefetch(&self, _node: u32) {}
 }
 
 impl Beam {
-    /// The `ef` nearest nodes that a walk from `starts` meets, nearest first.
+    /// Returns the `ef` nearest nodes that a walk from `starts` meets, nearest first.
     pub(super) fn search(&mut self, links: &impl Links, probe: &Probe<'_>, starts: &[u32], ef: usize) -> &[Near] {
         self.marks.forget(links.nodes());
         self.pool.clear();
@@ -135,12 +135,12 @@ impl Beam {
         &self.pool
     }
 
-    /// The pool of the search done last, nearest first.
+    /// Returns the pool of the latest search, nearest first.
     pub(super) fn pool(&self) -> &[Near] {
         &self.pool
     }
 
-    /// Compares the fresh nodes and puts the near ones into the pool; gives the first place that changed.
+    /// Compares the fresh nodes and puts the near ones into the pool; returns the first place that changed.
     fn take(&mut self, probe: &Probe<'_>, ef: usize) -> usize {
         let (pool, left) = (&mut self.pool, &mut self.left);
         self.compared += self.fresh.len() as u64;
@@ -161,7 +161,8 @@ impl Beam {
         first
     }
 
-    /// The node that a walk uphill from `start` ends at.
+    /// Goes from `start` to ever nearer neighbours, and returns the node that has none nearer. `row_of` gives each
+    /// node's row.
     pub(super) fn climb(&mut self, links: &impl Links, probe: &Probe<'_>, row_of: &[u32], start: u32) -> u32 {
         let mut best = Near { key: f32::NEG_INFINITY, node: start };
         let (mut node, mut rows) = (start, Vec::with_capacity(64));

@@ -1,11 +1,11 @@
-//! Building: nodes are put into each layer in batches, each node of a batch linked to what a search among the earlier
-//! ones finds, so that the graph is the same for any number of threads (Dobson and others, *Scaling Graph-Based ANNS
-//! Algorithms to Billion-Size Datasets*, section 3). Neighbours are chosen so that none lies behind another as seen
-//! from the node (Malkov and Yashunin, algorithm 4; the factor [`REACH`] is the alpha of Subramanya and others,
+//! Builds a graph: nodes are put into each layer in batches, each node of a batch linked to what a search among the
+//! earlier ones finds, so that the graph is the same for any number of threads (Dobson and others, *Scaling Graph-Based
+//! ANNS Algorithms to Billion-Size Datasets*, section 3). Neighbours are chosen so that none lies behind another as
+//! seen from the node (Malkov and Yashunin, algorithm 4; the factor [`REACH`] is the alpha of Subramanya and others,
 //! *DiskANN*).
 //!
-//! Nodes are numbered in the order in which they are put in, those of the higher layers first: a layer is the nodes
-//! below a number.
+//! Nodes are numbered in the order in which they are put in, those of the higher layers first: a layer holds all nodes
+//! below some number.
 
 use super::beam::{Beam, Links, Near, Probe};
 use crate::index::sq8::Sq8;
@@ -16,17 +16,17 @@ use rayon::prelude::*;
 pub(super) const DEGREE: usize = 32;
 /// Neighbours of a node in the layers above.
 pub(super) const UPPER_DEGREE: usize = 16;
-/// One node in so many is in the next layer too.
+/// One node in so many is in the next layer up, too.
 pub(super) const SPARSER: u64 = 16;
 /// Nodes that a search for neighbours keeps: at first, and when they are chosen again.
 const WIDTH: usize = 64;
 const SECOND_WIDTH: usize = 100;
 /// A candidate lies behind a neighbour when its squared distance from it, times this, is less than that from the node.
-/// First the few in the plainest sense of it, then others, up to the degree.
+/// Neighbours are chosen by the first factor, then by the second until there are as many as the degree.
 const REACH: [f32; 2] = [1.0, 1.1];
-/// Neighbours that may gather at a node before they are chosen from again.
+/// Most neighbours that may gather at a node before it chooses among them.
 const CROWD: usize = DEGREE + DEGREE / 2;
-/// Largest part of the nodes that is put in at once, and most nodes.
+/// A batch has at most one node for so many that are in the layer already, and at most `BATCH`.
 const BATCH_SHARE: usize = 16;
 const BATCH: usize = 4_096;
 
@@ -36,7 +36,7 @@ pub(super) struct Builder<'a> {
     codes: Sq8<'a>,
     /// Squared length of each row.
     squares: Vec<f32>,
-    /// The coordinate that makes all equally long, by inner products.
+    /// By inner product, the further coordinate that makes all rows equally long.
     lifts: Option<Vec<f32>>,
     /// From the lowest layer up.
     pub(super) layers: Vec<Layer>,
@@ -44,7 +44,7 @@ pub(super) struct Builder<'a> {
     rows: Vec<u32>,
 }
 
-/// Neighbours of the nodes put in so far.
+/// One layer: the neighbours of the nodes put in so far.
 pub(super) struct Layer {
     pub(super) links: Vec<Vec<u32>>,
     /// Nodes that will be in it.
@@ -62,7 +62,7 @@ impl Links for Layer {
     }
 }
 
-/// What one thread needs.
+/// Working memory of one thread.
 #[derive(Default)]
 struct Worker {
     beam: Beam,
@@ -71,7 +71,8 @@ struct Worker {
 }
 
 impl<'a> Builder<'a> {
-    /// `sizes`: nodes of each layer, from the lowest up. `squares` and `lifts` as in [`Builder`].
+    /// Starts a graph without nodes. `sizes`: nodes of each layer, from the lowest up. `squares` and `lifts` as in
+    /// [`Builder`].
     pub(super) fn new(codes: Sq8<'a>, squares: Vec<f32>, lifts: Option<Vec<f32>>, sizes: &[usize]) -> Builder<'a> {
         let layer = |(level, &size): (usize, &usize)| {
             let degree = if level == 0 { DEGREE } else { UPPER_DEGREE };
@@ -139,7 +140,7 @@ impl<'a> Builder<'a> {
         nodes.par_iter().with_min_len(16).map_init(Worker::default, choose).collect()
     }
 
-    /// Where a search in a layer begins.
+    /// Goes down the layers above, and returns the node where a search in a layer begins.
     fn descend(&self, beam: &mut Beam, probe: &Probe<'_>, level: usize) -> u32 {
         let above = self.layers[level + 1..].iter().rev();
         let start = above.fold(0, |start, layer| beam.climb(layer, probe, &self.rows, start));
@@ -152,7 +153,7 @@ impl<'a> Builder<'a> {
         Probe { codes: self.codes, query, scale: self.codes.entry(node as usize).scale, unit: 1.0, lift }
     }
 
-    /// Squared distance of two rows of which the product of the codes is known.
+    /// Returns the squared distance of two rows, given the product of their codes.
     fn distance(&self, a: u32, b: u32, product: i64) -> f32 {
         let (a, b) = (a as usize, b as usize);
         let mut inner = product as f32 * (self.codes.entry(a).scale * self.codes.entry(b).scale);
@@ -180,7 +181,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// At most `degree` neighbours out of those that a node has and those that were found near it.
+    /// Chooses at most `degree` neighbours among those that a node has and those that were found near it.
     fn choose(&self, worker: &mut Worker, node: u32, known: &[u32], near: &[Near], degree: usize) -> Vec<u32> {
         let mut all: Vec<u32> = known.iter().copied().chain(near.iter().map(|near| near.node)).collect();
         all.sort_unstable();
@@ -214,7 +215,7 @@ impl<'a> Builder<'a> {
         chosen
     }
 
-    /// Gives each node its neighbours, and the neighbours the node.
+    /// Links each node to its chosen neighbours, and these back to the node.
     fn connect(&mut self, level: usize, nodes: &[u32], chosen: Vec<Vec<u32>>) {
         let mut backward: Vec<(u32, u32)> =
             nodes.iter().zip(&chosen).flat_map(|(&node, links)| links.iter().map(move |&to| (to, node))).collect();
@@ -243,13 +244,14 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Searches the lowest layer for a row that is a node.
+    /// Returns the nodes of the lowest layer that are nearest to a node.
     pub(super) fn search<'b>(&self, beam: &'b mut Beam, query: &mut SignedCodes, node: u32, ef: usize) -> &'b [Near] {
         query.set_row(self.codes.row(node as usize));
         self.search_for(beam, query, self.codes.entry(node as usize).scale, ef)
     }
 
-    /// Searches the lowest layer for codes, of which a whole number stands for `scale`.
+    /// Returns the nodes of the lowest layer that are nearest to a query's codes, one unit of which has the value
+    /// `scale`.
     pub(super) fn search_for<'b>(&self, beam: &'b mut Beam, query: &SignedCodes, scale: f32, ef: usize) -> &'b [Near] {
         let probe = Probe { codes: self.codes, query, scale, unit: 1.0, lift: None };
         let start = self.descend(beam, &probe, 0);

@@ -1,5 +1,5 @@
-//! How much of the exact answer a graph finds: asked by rows that are not in it yet, so that they are strangers as
-//! queries are, and by queries that were given.
+//! Measures how much of the exact answer a graph finds: for rows that are not in it yet, so that they are strangers to
+//! it as queries are, and for queries that the caller gave.
 
 use super::Rows;
 use super::beam::Beam;
@@ -15,35 +15,36 @@ use crate::matrix::StoredMatrix;
 use crate::score::Metric;
 use rayon::prelude::*;
 
-/// Widths of the search that are measured.
+/// The values of `ef` that are measured.
 const EFS: [u64; 20] = [10, 12, 14, 17, 20, 24, 28, 34, 40, 48, 56, 68, 80, 112, 160, 224, 320, 448, 640, 1_280];
 
-/// A graph of which the first nodes are there.
+/// A graph that is measured when the first nodes are in it.
 pub(super) struct Measure<'m, 'r> {
     pub(super) builder: &'m Builder<'m>,
     pub(super) rows: &'m Rows<'r>,
     pub(super) metric: Metric,
     pub(super) nodes: &'m Nodes<'m>,
-    /// What the builder's numbers are in.
+    /// The unit of the builder's numbers.
     pub(super) unit: f64,
-    /// Nodes in it.
+    /// How many nodes are in it.
     pub(super) inside: usize,
 }
 
-/// A query, and the rows that are truly most like it.
+/// A query, the rows that truly score best for it, and what searches found of them.
 struct Question<'q> {
     row: &'q [f32],
     norm: f64,
     truth: Vec<u32>,
     coded: Sq8Query,
-    /// How many of the answer were found, by `k` and setting.
+    /// How many hits of the true answer were found, by `k` and setting.
     found: [Vec<usize>; HITS.len()],
-    /// The last node of the answer that the widest search gave, for each `k`.
+    /// The last node among the `k` nearest that the widest search found, for each `k`.
     last: [u32; HITS.len()],
 }
 
 impl Measure<'_, '_> {
-    /// Asks by these rows; and how many rows each search was compared with in the mean.
+    /// Searches for these rows with ever larger `ef`. Returns, for each `k`, the questions and how many rows each
+    /// search compared in the mean.
     pub(super) fn ask(&self, source: CurveSource, asking: &[StoredMatrix<'_>]) -> Result<Vec<(Questions, Vec<f64>)>> {
         let mut questions: Vec<Question<'_>> =
             asking.par_iter().map(|row| self.question(row)).collect::<Result<_>>()?;
@@ -109,7 +110,7 @@ impl Measure<'_, '_> {
         }
     }
 
-    /// What was found for one `k`, at the efs that are no smaller.
+    /// Returns what was found for one `k`, at the settings that are no smaller.
     fn questions(
         &self,
         source: CurveSource,

@@ -1,16 +1,17 @@
-//! HNSW: a graph over plain vectors in codes, walked from a sparse layer down to the whole, for vectors of any length.
+//! HNSW: a graph over plain vectors, kept as codes, that a search walks from sparse layers down to the full one. For
+//! vectors of any length.
 //!
-//! Built from the codes alone, over the geometry of the metric: angles by cosine, distances by L2, and by inner product
-//! rows that a further coordinate makes equally long (Bachrach and others, *Speeding up the Xbox recommender system
-//! using a Euclidean transformation for inner-product spaces*), so that long rows do not swallow the others. Every node
-//! can be reached.
+//! It is built from the codes alone, over the geometry of the metric: angles by cosine, distances by L2, and by inner
+//! product distances of rows that a further coordinate makes equally long (Bachrach and others, *Speeding up the Xbox
+//! recommender system using a Euclidean transformation for inner-product spaces*), so that long rows do not swallow the
+//! others. Every node can be reached.
 //!
 //! In a file nodes are numbered as a walk through the graph meets them (a *position*), so that neighbours lie near each
-//! other, codes included. What a walk finds is bounded and scored like the candidates of an exact scan: the order of
-//! the hits and their scores are exact, only that nothing better was missed is not certain. How often something is, is
-//! measured while the graph is built, with rows that are not in it yet.
+//! other, codes included. What a walk finds is bounded and scored like the candidates of an exact scan: the scores of
+//! the hits and their order are exact, but something better may have been missed. How often that happens is measured
+//! while the graph is built, with rows that are not in it yet.
 //!
-//! Costs: building some 0.3 ms of one core for each row of 384 numbers; 16 bytes and a byte a number for its codes, 132
+//! Costs of each row of 384 numbers: some 0.3 ms of one core to build; 16 bytes and a byte a number for its codes, 132
 //! bytes for its links.
 
 mod beam;
@@ -41,21 +42,22 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use twins::{Nodes, Twins};
 
-/// Stands where a list of neighbours has none left.
+/// Fills the rest of a list of neighbours that is not full.
 const NONE: u32 = u32::MAX;
 /// Most layers: enough for as many rows as a segment can have.
 const LEVELS: u32 = 9;
-/// Share of the rows that are no longer than the length to which the shorter ones are brought.
+/// Share of the rows that are no longer than the length to which the shorter ones are brought, by inner product.
 const USUAL: f64 = 0.99;
 
 /// A graph over the rows of one segment in one view.
 #[derive(Debug)]
 pub(crate) struct Hnsw {
     pub(crate) table: Sq8Table,
-    /// Where each upper layer's neighbours begin among the words of the levels, and its nodes; from the top down.
+    /// Of each upper layer, from the top down: where its neighbours begin among the words of the levels, and its number
+    /// of nodes.
     uppers: Vec<(usize, usize)>,
     pub(crate) recall: Recall,
-    /// What comparing with one row takes in a walk.
+    /// How long a walk takes for each row that it compares.
     pub(crate) walking: Pace,
     beams: Mutex<Vec<Beam>>,
 }
@@ -89,8 +91,9 @@ fn are_links(links: &[u32], nodes: usize, degree: usize) -> bool {
         })
 }
 
-/// Words of the levels: how many upper layers; the nodes of each, from the top down; the position of each of the lowest
-/// of these layers' nodes; then, layer by layer, the neighbours of each node.
+/// Checks the words of the levels and returns [`Hnsw::uppers`]. They are: how many upper layers; the nodes of each,
+/// from the top down; the position of each of the lowest of these layers' nodes; then, layer by layer, the neighbours
+/// of each node.
 fn read_levels(words: &[u32], count: usize) -> Option<Vec<(usize, usize)>> {
     let levels = *words.first()? as usize;
     let sizes = words.get(1..1 + levels)?;
@@ -112,7 +115,7 @@ fn read_levels(words: &[u32], count: usize) -> Option<Vec<(usize, usize)>> {
     (start == words.len()).then_some(uppers)
 }
 
-/// One layer in the file.
+/// One layer as it lies in the file.
 struct Neighbours<'a> {
     links: &'a [u32],
     degree: usize,
@@ -134,7 +137,7 @@ impl Links for Neighbours<'_> {
 }
 
 impl Hnsw {
-    /// Begins a walk.
+    /// Starts a walk for a query.
     pub(crate) fn walk<'w>(&'w self, query: &'w Sq8Query) -> Walk<'w> {
         let beam = self.beams.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         Walk { graph: self, query: query.coarse(self.table.least_offset), beam }
@@ -156,8 +159,8 @@ impl Hnsw {
         out: &mut SectionsWriter<'_>,
     ) -> Result<Counts> {
         let lengths = if metric == Metric::Dot { Some(Lengths::of(rows)?) } else { None };
-        // In the order in which they are put in. By inner product the longest rows are in most answers, so the graph is
-        // measured with all of them in it: other rows ask.
+        // The order in which rows are put into the graph. By inner product the longest rows are in most answers, so the
+        // graph is measured with all of them in it: other rows serve as queries.
         let place = |&at: &usize| {
             let usual = lengths.as_ref().is_none_or(|lengths| lengths.squares[at] <= lengths.usual);
             let record = rows.records()[at];
@@ -221,7 +224,7 @@ pub(crate) struct Walk<'w> {
 }
 
 impl Walk<'_> {
-    /// Positions of the `ef` nearest rows that the walk meets and of their twins, in order of position.
+    /// Returns the positions of the `ef` nearest rows that the walk meets and of their twins, in order of position.
     ///
     /// # Errors
     /// None in practice: the sections were checked when they were read.
@@ -248,7 +251,7 @@ impl Walk<'_> {
         Ok(near)
     }
 
-    /// Position of the `k`-th nearest row met, or of the last one.
+    /// Returns the position of the `k`-th nearest row met, or of the last one when fewer were.
     pub(crate) fn kth(&self, k: usize) -> Option<u32> {
         let pool = self.beam.pool();
         pool.get(k.max(1) - 1).or(pool.last()).map(|near| near.node)
@@ -294,14 +297,14 @@ fn write(builder: &Builder<'_>, nodes: &Nodes<'_>, curve: &Curve, out: &mut Sect
     out.section(section::QUESTIONS, &curve.questions_to_bytes())
 }
 
-/// A list of neighbours as the file has it.
+/// Returns a list of neighbours as it lies in the file: filled up with [`NONE`].
 fn list<const DEGREE: usize>(links: impl Iterator<Item = u32>) -> [u32; DEGREE] {
     let mut list = [NONE; DEGREE];
     list.iter_mut().zip(links).for_each(|(place, link)| *place = link);
     list
 }
 
-/// The highest layer that a record is in.
+/// Returns the highest layer that a record is in, drawn from its number.
 fn level(record: u32) -> u32 {
     let mut draws = mixed(u64::from(record.rotate_left(16) ^ 0x5bd1));
     let mut level = 0;
@@ -312,11 +315,11 @@ fn level(record: u32) -> u32 {
     level
 }
 
-/// How long rows are.
+/// The lengths of rows.
 struct Lengths<T> {
-    /// The squared length of each.
+    /// The squared length of each row.
     squares: Vec<T>,
-    /// The one that few exceed.
+    /// The squared length that few rows exceed, by [`USUAL`].
     usual: T,
 }
 
@@ -331,15 +334,15 @@ impl Lengths<f64> {
         Ok(Lengths { squares, usual })
     }
 
-    /// Those of the rows at these places, in a unit in which `f32` has them.
+    /// Returns the lengths of the rows at these places, in a unit in which they fit `f32`.
     fn of_nodes(&self, places: &[usize], unit: f64) -> Lengths<f32> {
         let square = |square: f64| (square * unit * unit).min(f64::from(f32::MAX)) as f32;
         Lengths { squares: places.iter().map(|&at| square(self.squares[at])).collect(), usual: square(self.usual) }
     }
 }
 
-/// The power of two that makes most rows about as long as 1, so that the squares of their lengths are within the range
-/// of `f32`.
+/// Returns the power of two that makes most rows about as long as 1, so that the squares of their lengths are within
+/// the range of `f32`.
 fn unit(metric: Metric, entries: &[CodeEntry], lengths: Option<&Lengths<f64>>) -> f64 {
     let length = match (metric, lengths) {
         (_, Some(lengths)) => lengths.usual.sqrt(),
@@ -353,7 +356,8 @@ fn unit(metric: Metric, entries: &[CodeEntry], lengths: Option<&Lengths<f64>>) -
     if length > 0.0 { power_of_two(1.0 / length) } else { 1.0 }
 }
 
-/// The squared length of each row as the graph sees it, and by inner product the coordinate that brings it there.
+/// Returns the squared length of each row as the graph sees it, and by inner product the further coordinate that brings
+/// it to that length.
 fn geometry(metric: Metric, codes: Sq8<'_>, lengths: Option<Lengths<f32>>) -> (Vec<f32>, Option<Vec<f32>>) {
     let entries = || (0..codes.len()).map(|row| codes.entry(row));
     match (metric, lengths) {

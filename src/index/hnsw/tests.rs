@@ -1,4 +1,4 @@
-//! What only this room can see: who is next to whom.
+//! Tests what only this room can see: which nodes are neighbours.
 
 use super::*;
 use crate::matrix::StoredMatrix;
@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 const DIM: usize = 24;
 
-/// Numbers that look random: standard normal, nearly (the sum of twelve uniform ones).
+/// Numbers that look random: nearly standard normal (the sum of twelve uniform ones).
 struct Noise(u64);
 
 impl Noise {
@@ -21,7 +21,7 @@ impl Noise {
     }
 }
 
-/// Positions that a walk leads to, and with how many rows it compared.
+/// Returns the positions that a walk leads to, and how many rows it compared.
 fn walk(graph: &Hnsw, query: &Sq8Query, efs: &[usize]) -> (Vec<u32>, u64) {
     let mut walk = graph.walk(query);
     let before = walk.beam.compared;
@@ -36,7 +36,7 @@ fn graph(metric: Metric, rows: &[Vec<f32>]) -> Hnsw {
     in_memory(count, &|out: &mut SectionsWriter<'_>| Hnsw::build(&plain, metric, &[], out)).unwrap()
 }
 
-/// How many nodes a walk along the links of the lowest layer can come to, from the node that searches begin at.
+/// Returns how many nodes can be reached along the links of the lowest layer, from the node that searches begin at.
 fn reachable(graph: &Hnsw) -> usize {
     let links: &[u32] = graph.table.sections.numbers(section::NEIGHBOURS).unwrap();
     let lists = Neighbours { links, degree: DEGREE };
@@ -63,7 +63,7 @@ fn every_node_can_be_reached_however_unequal_the_rows_are() {
         })
         .collect();
     skewed[17].iter_mut().for_each(|value| *value *= 1_000.0);
-    // Crowds of equal rows, of which each fills the lists of its own.
+    // Crowds of equal rows: each crowd would fill the lists of its own rows.
     let crowds: Vec<Vec<f32>> = (0..1_200).map(|number| vec![(number % 20 + 1) as f32 * 0.1; DIM]).collect();
     let zeros = vec![vec![0.0; DIM]; 300];
     for metric in [Metric::Dot, Metric::Cosine, Metric::L2] {
@@ -89,7 +89,7 @@ fn rows_that_codes_cannot_tell_apart_cost_one_comparison_together() {
         for metric in [Metric::Dot, Metric::Cosine, Metric::L2] {
             let graph = graph(metric, &rows);
             let nodes = graph.twins().unwrap().nodes();
-            // Almost equal rows fall to either side of a rounding here and there.
+            // Here and there a rounding tells almost equal rows apart.
             assert!(nodes == 30 || near > 0.0 && nodes <= 600, "{nodes} nodes by {}", metric.name());
             let (found, compared) = walk(&graph, &Sq8Query::new(metric, &places[4]), &[10]);
             assert!(compared <= nodes as u64 + 100, "{compared} rows compared");
@@ -116,7 +116,7 @@ fn a_walk_done_again_with_a_larger_width_finds_what_one_finds_at_once() {
 fn lengths_far_from_one_are_no_other_graph() {
     let mut noise = Noise(5);
     let rows: Vec<Vec<f32>> = (0..1_500).map(|_| (0..DIM).map(|_| noise.next()).collect()).collect();
-    // Powers of two: no number is rounded otherwise. By L2 the squares have to be within the range of `f32` too.
+    // Powers of two change no rounding. By L2 the squares have to be within the range of `f32` too.
     let powers = [(Metric::Dot, [-90, 90]), (Metric::Cosine, [-90, 90]), (Metric::L2, [-50, 50])];
     for (metric, powers) in powers {
         let links = |graph: &Hnsw| graph.table.sections.bytes(section::NEIGHBOURS).unwrap().to_vec();

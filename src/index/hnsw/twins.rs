@@ -1,5 +1,5 @@
-//! Rows that codes cannot tell apart are one node: the first of them. The others, its *twins*, are named whenever it
-//! is.
+//! Rows that codes cannot tell apart share one node, that of the first of them. The others, its *twins*, are found
+//! whenever it is.
 //!
 //! Among equal rows a graph knows no direction: every node would take the same few neighbours, and no walk would find
 //! most of them.
@@ -13,15 +13,15 @@ use xxhash_rust::xxh3::xxh3_128;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Twins<'a> {
     nodes: usize,
-    /// Where the twins of each node begin among all twins, and the end; nothing where there are none.
+    /// Where the twins of each node begin among all twins, and the end; empty where there are none.
     starts: &'a [u64],
 }
 
 impl<'a> Twins<'a> {
-    /// Of so many rows.
+    /// Takes the starts of so many rows, twins included, and checks them.
     ///
     /// # Errors
-    /// What contradicts itself.
+    /// What contradicts itself, in words.
     pub(super) fn new(starts: &'a [u64], rows: usize) -> Result<Twins<'a>, &'static str> {
         let Some(nodes) = starts.len().checked_sub(1) else { return Ok(Twins { nodes: rows, starts }) };
         let end = rows.checked_sub(nodes).map(|twins| twins as u64);
@@ -31,12 +31,12 @@ impl<'a> Twins<'a> {
         }
     }
 
-    /// Of so many rows, when it was found before that they do not contradict each other.
+    /// Takes starts that [`Twins::new`] has checked before.
     pub(super) fn known(starts: &'a [u64], rows: usize) -> Twins<'a> {
         Twins { nodes: starts.len().checked_sub(1).unwrap_or(rows), starts }
     }
 
-    /// How many nodes there are.
+    /// Returns the number of nodes.
     pub(super) fn nodes(&self) -> usize {
         self.nodes
     }
@@ -48,12 +48,12 @@ impl<'a> Twins<'a> {
         self.nodes + self.starts[node] as usize..self.nodes + self.starts[node + 1] as usize
     }
 
-    /// The end of the twins of the first nodes.
+    /// Returns where the twins of the first nodes end among all rows.
     pub(super) fn end(&self, nodes: usize) -> usize {
         self.nodes + self.starts.get(nodes).map_or(0, |&end| end as usize)
     }
 
-    /// Adds the twins of nodes.
+    /// Appends the twins of the nodes in `rows`.
     pub(super) fn join(&self, rows: &mut Vec<u32>) {
         if !self.starts.is_empty() {
             for at in 0..rows.len() {
@@ -62,7 +62,7 @@ impl<'a> Twins<'a> {
         }
     }
 
-    /// The rows in another order of the nodes, and the starts of that.
+    /// Returns all rows with the nodes in another order, and the starts for that order.
     pub(super) fn in_order(&self, nodes: &[u32]) -> (Vec<u32>, Vec<u64>) {
         let (mut rows, mut starts) = (nodes.to_vec(), Vec::new());
         if !self.starts.is_empty() {
@@ -80,19 +80,19 @@ impl<'a> Twins<'a> {
 pub(super) struct Nodes<'a> {
     /// Codes of all rows, twins included.
     pub(super) codes: Sq8<'a>,
-    /// Which record each is.
+    /// The record that each row belongs to.
     pub(super) records: &'a [u32],
     pub(super) twins: Twins<'a>,
 }
 
 impl Nodes<'_> {
-    /// How many nodes there are.
+    /// Returns the number of nodes.
     pub(super) fn count(&self) -> usize {
         self.twins.nodes()
     }
 }
 
-/// The rows with twins behind all nodes, nodes in their order; and the starts of [`Twins`].
+/// Returns all rows, the nodes first, in their order, then their twins; and the starts of [`Twins`].
 pub(super) fn find(codes: Sq8<'_>) -> (Vec<u32>, Vec<u64>) {
     let mut places: HashMap<(u128, u64), u32> = HashMap::with_capacity(codes.len());
     let (mut nodes, mut twins): (Vec<u32>, Vec<(u32, u32)>) = (Vec::with_capacity(codes.len()), Vec::new());
@@ -114,7 +114,7 @@ pub(super) fn find(codes: Sq8<'_>) -> (Vec<u32>, Vec<u64>) {
     (nodes, starts)
 }
 
-/// Scales of the same step are nearer to each other than the codes of a number.
+/// Returns the step that a scale falls into: scales of one step differ by less than neighbouring codes of a number.
 fn step(scale: f32) -> u64 {
     const STEPS: f64 = 256.0;
     let power = power_of_two(f64::from(scale));

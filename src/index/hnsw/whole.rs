@@ -1,15 +1,16 @@
-//! What is done with a graph once all nodes are in it: every node is made reachable, and nodes are put in an order in
-//! which neighbours lie near each other.
+//! Finishes a graph once all nodes are in it: makes every node reachable, and orders the nodes so that neighbours lie
+//! near each other.
 
 use super::beam::{Beam, Near};
 use super::build::{Builder, DEGREE};
 use crate::kernel::SignedCodes;
 
-/// Nodes looked at for one that can take an orphan without giving up a neighbour.
+/// Nodes among which one is sought that can take an orphan without giving up a neighbour.
 const HOSTS: usize = 64;
 
-/// Links every node of the lowest layer that no walk from node 0 reaches to the nearest one that a walk does; gives how
-/// many there were. (Graphs over unnormalised inner products lose nodes otherwise.)
+/// Makes every node of the lowest layer reachable from node 0: each that no walk leads to, an *orphan*, becomes a
+/// neighbour of the nearest node that a walk does lead to. Returns how many there were. (Graphs over unnormalised inner
+/// products lose nodes otherwise.)
 pub(super) fn link_orphans(builder: &mut Builder<'_>) -> usize {
     let count = builder.layers[0].links.len();
     let mut reached = vec![false; count];
@@ -29,7 +30,7 @@ pub(super) fn link_orphans(builder: &mut Builder<'_>) -> usize {
         if links[host].len() >= DEGREE
             && let Some(given_up) = links[host].pop()
         {
-            // The way to the neighbour given up goes through the orphan now, whose own last neighbour no walk needs.
+            // The neighbour given up is now reached through the orphan, whose own last neighbour no walk needs.
             let own = &mut links[orphan as usize];
             own.retain(|&other| other != given_up);
             own.truncate(DEGREE - 1);
@@ -41,7 +42,7 @@ pub(super) fn link_orphans(builder: &mut Builder<'_>) -> usize {
     orphans
 }
 
-/// Marks all that can be reached from a node.
+/// Marks all nodes that can be reached from a node.
 fn reach(builder: &Builder<'_>, from: u32, reached: &mut [bool]) {
     let mut open = vec![from];
     reached[from as usize] = true;
@@ -54,7 +55,7 @@ fn reach(builder: &Builder<'_>, from: u32, reached: &mut [bool]) {
     }
 }
 
-/// The nodes in an order in which each comes soon after one that it is next to: breadth first, from node 0.
+/// Returns the nodes in an order in which each comes soon after one of its neighbours: breadth first, from node 0.
 pub(super) fn walk_order(links: &[Vec<u32>]) -> Vec<u32> {
     let (mut order, mut seen) = (Vec::with_capacity(links.len()), vec![false; links.len()]);
     for start in 0..links.len() as u32 {

@@ -1,4 +1,4 @@
-//! Building: centroids of a sample, the list of each row, codes in order of the lists.
+//! Builds lists: centroids of a sample, the list of each row, codes in order of the lists.
 //!
 //! By cosine k-means is spherical; else it is by distance, for inner products too: long rows, which answer most
 //! queries, come into lists of their own, and the many short ones, which answer few, into large ones. Measured with
@@ -27,11 +27,11 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
 
-/// Everything drawn is drawn from this.
+/// Seed of everything that is drawn at random.
 const SEED: u64 = 7;
 /// Rounds of k-means; more change little.
 const ROUNDS: usize = 6;
-/// Bytes of the sample.
+/// Most bytes of the sample.
 const SAMPLE_BYTES: usize = 64 << 20;
 /// Rows of the sample for each list: at most, and at least.
 const MOST_PER_LIST: usize = 256;
@@ -55,7 +55,7 @@ pub(super) fn build(
     let order: Vec<u32> = order.into_iter().map(|number| rows.records()[number as usize]).collect();
     let centroids = centroids.into_values();
 
-    // The codes of some rows at a time: what is looked for in all of them is looked for as they go by.
+    // Codes are made for some rows at a time; the true answers to the questions are collected as they go by.
     let questions = Asking::new(metric, rows, &asking, queries)?;
     let (chunk, mut entries) = (chunk_rows(rows.dim()), Vec::<CodeEntry>::with_capacity(count));
     out.begin(section::CODES)?;
@@ -79,8 +79,8 @@ pub(super) fn build(
     Ok(rows.counts())
 }
 
-/// Centroids of rows that do not ask, and the unit that rows are compared with them in: a power of two, so that
-/// products of rows of any length are within the range of `f32`.
+/// Returns centroids of the rows that are not questions, and the unit in which rows are compared with them: a power of
+/// two, so that products of rows of any length are within the range of `f32`.
 fn fit(rows: &Rows<'_>, metric: Metric, asking: &[u32], draws: &mut ChaCha8Rng) -> Result<(Centroids, f64)> {
     let similarity = if metric == Metric::Cosine { Similarity::Direction } else { Similarity::Distance };
     let (count, dim) = (rows.records().len(), rows.dim());
@@ -106,12 +106,13 @@ fn fit(rows: &Rows<'_>, metric: Metric, asking: &[u32], draws: &mut ChaCha8Rng) 
     Ok((Centroids::fit(similarity, &sample, dim, lists, ROUNDS, draws), unit))
 }
 
-/// The nearest finite number: what is beyond `f32` in a unit that suits the others ranks as the largest.
+/// Returns the number in another unit, or the nearest finite one: what is beyond `f32` in a unit that suits the other
+/// rows ranks as the largest.
 fn times(value: f32, unit: f64) -> f32 {
     (f64::from(value) * unit).clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
 }
 
-/// Brings half of the rows to lengths of 1 or more, if they are far from it.
+/// Returns the power of two that brings the median length of the rows to between 1/2 and 1.
 fn unit(sample: &[f32], dim: usize) -> f64 {
     let mut norms: Vec<f64> = sample.chunks_exact(dim).map(|row| ordered::dot(row, row).sqrt()).collect();
     let middle = norms.len() / 2;
@@ -119,7 +120,7 @@ fn unit(sample: &[f32], dim: usize) -> f64 {
     if usual > 0.0 { power_of_two(1.0 / usual) } else { 1.0 }
 }
 
-/// The list of each row, in their order.
+/// Returns the list of each row, in the order of the rows.
 fn lists_of(rows: &Rows<'_>, metric: Metric, centroids: &Centroids, unit: f64) -> Result<Vec<u32>> {
     let dim = rows.dim();
     let block = (BLOCK_BYTES / size_of::<f32>() / dim).clamp(1, BLOCK);
@@ -141,7 +142,8 @@ fn lists_of(rows: &Rows<'_>, metric: Metric, centroids: &Centroids, unit: f64) -
     Ok(lists)
 }
 
-/// Where each list begins, and the end; and the numbers of the rows, list after list, in their order.
+/// Returns where each list begins, and the end; and the numbers of the rows, list after list, in rising order within
+/// each.
 fn in_lists(lists: &[u32], count: usize) -> (Vec<u64>, Vec<u32>) {
     let mut starts = vec![0u64; count + 1];
     lists.iter().for_each(|&list| starts[list as usize + 1] += 1);

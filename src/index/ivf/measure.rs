@@ -1,5 +1,5 @@
-//! How much of the exact answer is in how many lists: asked by rows that no centroid was made of, and by queries that
-//! were given.
+//! Measures how much of the exact answer is in how many lists: for rows that no centroid was made of, and for queries
+//! that the caller gave.
 
 use super::{Nearest, Places, Rows};
 use crate::error::Result;
@@ -11,10 +11,10 @@ use crate::matrix::StoredMatrix;
 use crate::score::Metric;
 use rayon::prelude::*;
 
-/// Numbers of lists that are measured, the doubles of the last two after them, up to all lists.
+/// Numbers of lists that are measured; after them the last two, doubled again and again, up to all lists.
 const PROBES: [u64; 6] = [1, 2, 3, 4, 6, 8];
 
-/// What some rows ask, while the rows of all lists go by.
+/// Questions, whose true answers are collected while the rows of all lists go by.
 pub(super) struct Asking<'a> {
     rows: Vec<(CurveSource, StoredMatrix<'a>)>,
     truths: Vec<Truth>,
@@ -35,12 +35,12 @@ impl<'a> Asking<'a> {
         Ok(Asking { truths: truths.collect::<Result<_>>()?, rows: asking })
     }
 
-    /// Takes the rows at the positions from `first` on.
+    /// Compares the questions with the rows at the positions from `first` on.
     pub(super) fn look_at(&self, codes: Sq8<'_>, rows: &Rows<'_>, records: &[u32], first: u32) -> Result<()> {
         self.truths.par_iter().try_for_each(|truth| truth.look_at(codes, rows, records, first))
     }
 
-    /// What was found of the answers, by how many lists are looked into.
+    /// Returns how much of the answers is found, by how many lists are looked into.
     pub(super) fn curve(self, places: Places<'_>, starts: &[u64]) -> Result<Curve> {
         let answers = self.rows.par_iter().zip(self.truths).map(|((source, row), truth)| {
             (*source, Answer::new(places.ask(row.view().row(0), starts, usize::MAX), truth, starts))
@@ -55,7 +55,8 @@ impl<'a> Asking<'a> {
     }
 }
 
-/// What the questions of one source found, for each number of hits.
+/// Returns what the questions of one source found, for each number of hits, and how many rows they compared in the
+/// mean.
 fn measure(source: CurveSource, answers: &[&Answer], lists: usize) -> Vec<(Questions, Vec<f64>)> {
     let hits: Vec<u64> =
         HITS.into_iter().filter(|&k| answers.iter().all(|answer| answer.ranks.len() as u64 >= k)).collect();
@@ -80,7 +81,7 @@ fn measure(source: CurveSource, answers: &[&Answer], lists: usize) -> Vec<(Quest
     hits.into_iter().map(one).collect()
 }
 
-/// 1, 2, 3, 4, 6, 8, 12, 16, .., and all lists.
+/// Returns 1, 2, 3, 4, 6, 8, 12, 16, .. and the number of all lists.
 fn probes(lists: usize) -> impl Iterator<Item = u64> {
     let doubles = (1..).flat_map(|times| [6u64, 8].map(|probes| probes << times));
     let lists = lists as u64;
@@ -92,12 +93,12 @@ struct Answer {
     signs: Signs,
     /// Of each hit, best first: how many lists are nearer than the one that it is in.
     ranks: Vec<u32>,
-    /// Rows in the nearest 1, 2, 3, .. lists.
+    /// How many rows are in the nearest 1, 2, 3, .. lists.
     rows: Vec<u64>,
 }
 
 impl Answer {
-    /// `nearest`: all lists, in order.
+    /// Finds the lists that hold the true answer. `nearest`: all lists, in order.
     fn new(nearest: Nearest<'_>, truth: Truth, starts: &[u64]) -> Answer {
         let lists = &nearest.lists;
         let mut ranks_of_lists = vec![0; lists.len()];
@@ -111,7 +112,7 @@ impl Answer {
         Answer { signs: nearest.signs(), ranks, rows: rows.collect() }
     }
 
-    /// How many of the first `k` hits are in the nearest lists.
+    /// Returns how many of the first `k` hits are in the nearest `probes` lists.
     fn found(&self, k: u64, probes: u64) -> usize {
         self.ranks[..k as usize].iter().filter(|&&rank| u64::from(rank) < probes).count()
     }

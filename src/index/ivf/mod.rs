@@ -1,17 +1,17 @@
-//! IVF: plain vectors in lists, each of the rows nearest to one of some two times the root of n centroids. A search
-//! looks into the few lists whose centroids are nearest to the query.
+//! IVF: plain vectors in lists, one for each of some `2 sqrt(n)` centroids, with the rows that are nearest to it. A
+//! search looks into the few lists whose centroids are nearest to the query.
 //!
 //! The rows of a list lie one after the other as codes (a *position* is a row's place in the file), so a search reads
-//! runs of bytes, and an index larger than memory is searched at the speed of the disk. What is in the lists looked
-//! into is bounded and scored like the candidates of an exact scan: that nothing better lies in another list is not
-//! certain, and how often something does is measured while the lists are built, with rows that no centroid was made of.
+//! runs of bytes, and an index larger than memory is searched at the speed of the disk. The rows of the lists looked
+//! into are bounded and scored like the candidates of an exact scan. Something better may lie in another list: how
+//! often it does is measured while the lists are built, with rows that no centroid was made of.
 //!
-//! `build.rs` makes lists, `measure.rs` asks them. A file has CODES, CODE_ENTRIES and ORDER as every [`Sq8Table`];
-//! CENTROIDS, `lists x dim` numbers that queries are compared with; LIST_STARTS; CURVE. Its settings are numbers of
-//! lists.
+//! `build.rs` makes lists, `measure.rs` measures their recall. A file has CODES, CODE_ENTRIES and ORDER as every
+//! [`Sq8Table`]; CENTROIDS, `lists x dim` numbers that queries are compared with; LIST_STARTS; CURVE. Its settings are
+//! numbers of lists.
 //!
-//! Costs: building `2 sqrt(n) x dim` multiplications for each row, most of them to find its list, and the curve; it
-//! holds 24 bytes a row, a sample of at most 64 MiB, centroids and their sums (at most 48 MiB), and 16 MiB of codes,
+//! Costs: building takes `2 sqrt(n) x dim` multiplications for each row, most of them to find its list, and the curve;
+//! it holds 24 bytes a row, a sample of at most 64 MiB, centroids and their sums (at most 48 MiB), and 16 MiB of codes,
 //! however long rows are. In the file a byte a number and 20 bytes a row.
 
 mod build;
@@ -43,7 +43,7 @@ pub(crate) struct Ivf {
     /// Half of the squared length of each centroid.
     halves: Vec<f32>,
     pub(crate) recall: Recall,
-    /// What comparing with one centroid takes.
+    /// How long comparing with one centroid takes.
     choosing: Pace,
 }
 
@@ -69,7 +69,7 @@ impl Artefact for Ivf {
 }
 
 impl Ivf {
-    /// All lists in the order in which a query's row looks into them.
+    /// Returns all lists in the order in which a query's row looks into them.
     ///
     /// # Errors
     /// None in practice: the sections were checked when they were read.
@@ -82,7 +82,7 @@ impl Ivf {
         Ok(nearest)
     }
 
-    /// Nanoseconds that choosing lists and looking at so many codes in them takes.
+    /// Returns how many nanoseconds it takes to choose lists and to look at so many codes in them.
     pub(crate) fn cost(&self, codes: f64) -> f64 {
         self.choosing.of(self.halves.len() as f64) + self.table.scanning.of(codes.min(self.table.len() as f64))
     }
@@ -102,7 +102,7 @@ impl Ivf {
     }
 }
 
-/// Centroids, as queries see them.
+/// The centroids, and how queries are compared with them.
 #[derive(Clone, Copy)]
 struct Places<'a> {
     metric: Metric,
@@ -111,11 +111,11 @@ struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    /// How a row sees the lists that begin at `starts`: the first `probes` of them in order, others when they are asked
-    /// for.
+    /// Ranks the lists that begin at `starts` by their nearness to a row: puts the first `probes` of them in order,
+    /// others when they are asked for.
     fn ask(&self, row: &[f32], starts: &'a [u64], probes: usize) -> Nearest<'a> {
-        // In a unit of its own, so that no product leaves the range of `f32`: by inner product and angle a length says
-        // nothing of the order.
+        // The row is scaled so that no product leaves the range of `f32`: by inner product and angle its length does
+        // not change the order.
         let norm = ordered::dot(row, row).sqrt();
         let unit = if self.metric == Metric::L2 || norm == 0.0 { 1.0 } else { power_of_two(1.0 / norm) };
         let scaled: Cow<'_, [f32]> = match unit == 1.0 {
@@ -144,7 +144,7 @@ impl<'a> Places<'a> {
     }
 }
 
-/// The lists as a query sees them.
+/// The lists, ranked by their nearness to a query.
 pub(crate) struct Nearest<'a> {
     starts: &'a [u64],
     nearness: Vec<f64>,
@@ -170,21 +170,21 @@ impl Nearest<'_> {
         }
     }
 
-    /// Positions of all rows in the nearest `probes` lists, those of the nearest list first.
+    /// Returns the positions of all rows in the nearest `probes` lists, those of the nearest list first.
     pub(crate) fn positions(&mut self, probes: usize) -> Vec<u32> {
         self.sort(probes);
         let of = |list: u32| self.starts[list as usize] as u32..self.starts[list as usize + 1] as u32;
         self.lists[..self.sorted.min(probes)].iter().flat_map(|&list| of(list)).collect()
     }
 
-    /// How near the query is to the nearest centroid, as [`nearness`](super::questions::nearness) counts it, and how
-    /// much nearer than to the one that an eighth of all are nearer than.
+    /// Returns how near the query is to the nearest centroid, as [`nearness`](super::questions::nearness) counts it,
+    /// and how much nearer that is than the first centroid behind the nearest eighth of all.
     pub(crate) fn signs(&self) -> Signs {
         self.signs
     }
 }
 
-/// One list in so many is nearer than the one that the nearest is compared with.
+/// The nearest centroid is compared with the first one behind the nearest `1 / OTHER` of all.
 const OTHER: usize = 8;
-/// Numbers of a centroid that are asked for ahead of time; the rest of a longer one follows by itself.
+/// Numbers of a centroid that are prefetched; the rest of a longer one follows by itself.
 const PREFETCHED: usize = 512;

@@ -1,4 +1,5 @@
-//! Lists by themselves: forged ones are refused, any length of row has some, and skewed rows are spread over them.
+//! Tests lists by themselves: forged ones are refused, rows of any length have lists, and skewed rows are spread over
+//! them.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -8,7 +9,7 @@ use proptest::prelude::*;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// Rows about a few middles; those of numbers up to `short` are much shorter than the others.
+/// Returns rows around twelve middles; the first `short` of them are much shorter than the others.
 fn numbers(count: usize, dim: usize, short: usize) -> Vec<f32> {
     let mut state = 1u64;
     let mut noise = move || {
@@ -69,7 +70,7 @@ proptest! {
 
 #[test]
 fn a_row_asked_for_is_in_the_nearest_list() {
-    // By inner product others may be nearer to a row than it is itself.
+    // By inner product other rows may be nearer to a row than it is itself.
     for metric in [Metric::Cosine, Metric::L2] {
         let numbers = numbers(2_000, 24, 0);
         let lists = lists(&numbers, 24, metric);

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Bytes of rows built before they are written.
+/// Bytes of rows that are built before they are written, about.
 const CHUNK_BYTES: usize = 16 << 20;
 /// Most records built before their rows are written.
 const CHUNK_RECORDS: usize = 8_192;
@@ -22,7 +22,7 @@ pub type Build<'a> = dyn Fn(u32) -> Result<Matrix> + Sync + 'a;
 #[derive(Debug)]
 pub struct DerivedRows {
     dim: usize,
-    /// First row of each record, and the end.
+    /// First row of each record, and the end of the last.
     starts: Vec<usize>,
     sections: Sections,
     /// Records that have no rows here because they cannot be read.
@@ -30,12 +30,12 @@ pub struct DerivedRows {
 }
 
 impl DerivedRows {
-    /// Dimension.
+    /// Returns the dimension.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// Rows of record `n` among all rows.
+    /// Returns which of all rows are those of record `n`.
     ///
     /// # Errors
     /// [`Error::Invalid`] when there is no such record.
@@ -46,7 +46,7 @@ impl DerivedRows {
         }
     }
 
-    /// All rows of all records.
+    /// Returns all rows of all records.
     ///
     /// # Errors
     /// None in practice: the bytes were checked when the file was opened.
@@ -55,7 +55,7 @@ impl DerivedRows {
         Ok(MatrixView::trusted(rows, self.dim, self.values()?))
     }
 
-    /// The rows of record `n`.
+    /// Returns the rows of record `n`.
     ///
     /// # Errors
     /// As [`DerivedRows::range`], and the damage that kept the record's rows from being made.
@@ -72,7 +72,7 @@ impl DerivedRows {
         self.sections.numbers(section::MATRICES)
     }
 
-    /// The same but for records that cannot be read.
+    /// Notes the records that have no rows because they cannot be read.
     pub(super) fn without(self, damaged: BTreeMap<u32, Damage>) -> DerivedRows {
         DerivedRows { damaged, ..self }
     }
@@ -102,8 +102,8 @@ impl Artefact for DerivedRows {
     }
 }
 
-/// Writes the rows of all records, chunk after chunk, so that they never lie in the heap together on their way to a
-/// file. A record that cannot be read has none; that is noted in `damaged`, and is an error for what is to last.
+/// Writes the rows of all records, chunk after chunk, so that they are never in the heap all at once. A record that
+/// cannot be read gets no rows and is noted in `damaged`; in a file that is to last this is an error.
 pub(super) fn write(
     out: &mut SectionsWriter<'_>,
     records: u32,
@@ -129,8 +129,8 @@ pub(super) fn write(
     Ok(Counts { records: u64::from(records), rows, dim: dim as u64 })
 }
 
-/// Builds records in parallel and hands them over in order, each with its rows or the damage that keeps them from being
-/// made; gives the dimension that all have, 1 when none has any.
+/// Builds the rows of records in parallel and passes them to `take` in order, as rows or as the damage that keeps them
+/// from being made. Returns the dimension that all have; 1 when there are no rows.
 fn in_chunks(
     records: u32,
     build: &Build<'_>,

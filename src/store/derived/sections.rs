@@ -1,4 +1,4 @@
-//! The bytes of an artefact: as they are written, and as they are found again.
+//! Writes and reads the sections of an artefact.
 
 use super::Address;
 use crate::error::{Error, Result};
@@ -9,8 +9,7 @@ use crate::store::vfs::map::Region;
 use bytemuck::AnyBitPattern;
 use std::path::PathBuf;
 
-/// Version of the content of every section. What is laid out otherwise gets another, and is as if it were not there
-/// here.
+/// Version of the content of every section. A section of another version is treated as missing.
 const VERSION: u32 = 1;
 
 /// Sections of an artefact whose sums were compared, mapped or in memory. Each begins at a multiple of 64 bytes.
@@ -23,7 +22,7 @@ pub(crate) struct Sections {
 }
 
 impl Sections {
-    /// Opens a file and checks its sums, whose it is, and how many records it is of.
+    /// Opens a file and checks its sums, which segment and view it is of, and its number of records.
     pub(super) fn open(files: &Files, access: Access, address: &Address) -> Result<Sections> {
         let expected = Expected { kind: address.kind, database: address.identity.database, sealed: None };
         let file = Container::open(files, &address.name, access, &expected, None)?;
@@ -41,17 +40,17 @@ impl Sections {
         })
     }
 
-    /// The counts that its builder gave.
+    /// Returns the counts that its builder gave.
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// Bytes of all sections together.
+    /// Returns the bytes of all sections together.
     pub(crate) fn size(&self) -> u64 {
         self.entries.iter().map(|entry| entry.length).sum()
     }
 
-    /// The bytes of a section.
+    /// Returns the bytes of a section.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when there is none of this number.
@@ -62,16 +61,16 @@ impl Sections {
         }
     }
 
-    /// The same as numbers, in place.
+    /// Returns the bytes of a section as numbers, in place.
     ///
     /// # Errors
-    /// [`Error::Corrupt`], also when the section ends within one.
+    /// [`Error::Corrupt`] when there is no such section or it ends within a number.
     pub(crate) fn numbers<T: AnyBitPattern>(&self, section: u32) -> Result<&[T]> {
         let bytes = self.bytes(section)?;
         bytemuck::try_cast_slice(bytes).map_err(|_| self.corrupt(section, "it ends within a number"))
     }
 
-    /// Says what is wrong with a section.
+    /// Makes the error that says what is wrong with a section.
     pub(crate) fn corrupt(&self, section: u32, what: impl Into<String>) -> Error {
         Error::corrupt(&self.path, self.entry(section).map(|entry| entry.offset), what)
     }
@@ -93,9 +92,9 @@ impl<'a> SectionsWriter<'a> {
         SectionsWriter { out, lasting }
     }
 
-    /// Whether what is written will be in a file that outlasts this handle. What lacks something because a record
-    /// cannot be read must not: its builder gives the damage back as its error, and is called again to write into
-    /// memory.
+    /// Returns whether the sections go into a file that outlasts this handle. If something is missing because a record
+    /// cannot be read, such a file must not be written: the builder returns the damage as its error, and is called
+    /// again to write into memory.
     pub(crate) fn is_lasting(&self) -> bool {
         self.lasting
     }
@@ -103,7 +102,7 @@ impl<'a> SectionsWriter<'a> {
     /// Begins a section.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::DiskFull`] of the file, to be given back by the builder; so below.
+    /// [`Error::Io`] or [`Error::DiskFull`] of the file, which the builder must return; likewise below.
     pub(crate) fn begin(&mut self, section: u32) -> Result<()> {
         self.out.begin(section, VERSION)
     }

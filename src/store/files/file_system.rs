@@ -1,8 +1,8 @@
-//! What the store trusts a file system with.
+//! Decides what the store does on which file system.
 //!
-//! Of network file systems, and of those made by a program or unknown, nobody can say what locks and syncs are worth
-//! there, and mapped pages that cannot be fetched kill the process. So their files are read, not mapped, and a database
-//! is written there only when the caller says so.
+//! On network file systems, and on those served by a program or unknown, locks and syncs may be worth nothing, and
+//! mapped pages that cannot be fetched kill the process. So files there are read, not mapped, and a database is written
+//! there only when the caller allows it.
 
 use crate::error::{Error, Result};
 use crate::store::Access;
@@ -11,10 +11,10 @@ use crate::store::Options;
 use crate::store::vfs::FileSystem;
 use std::path::Path;
 
-/// The options that suit the place where `path` lies.
+/// Returns the options adapted to the file system of `path`.
 ///
 /// # Errors
-/// [`Error::Unusable`] for a writer that did not say that it knows where it writes.
+/// [`Error::Unusable`] for a writer that did not allow such a file system.
 pub(crate) fn admit(path: &Path, mode: Mode, options: Options) -> Result<Options> {
     let what = match options.vfs.file_system(path) {
         FileSystem::Local => return Ok(options),

@@ -1,5 +1,6 @@
-//! Whether a directory is still what the handle has opened. Nothing says so but the identity of what is held open: a
-//! path may lead to another database by now, and a directory may have been emptied and filled with one.
+//! Checks whether a directory is still the one that the handle has opened. Only the identity of what is held open
+//! tells: the path may lead to another database by now, or the directory may have been emptied and filled with another
+//! one.
 
 use super::{DIRS, File, Files, LOCK, RESERVE, SEG, VIEW, retried};
 use crate::error::{Error, Result};
@@ -9,11 +10,11 @@ use crate::store::vfs::{FileId, Kind, WrongKind};
 #[derive(Debug)]
 pub(crate) struct Held {
     identity: FileId,
-    /// What it has written there, if it could.
+    /// The text that it wrote there, if it could.
     text: Option<Vec<u8>>,
 }
 
-/// What has the name of a file that is open.
+/// What now has the name of an open file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holding {
     /// That file.
@@ -25,8 +26,8 @@ pub(crate) enum Holding {
 }
 
 impl Files {
-    /// Refuses to write where a name of the database is that of something through which bytes would go elsewhere, or
-    /// nowhere.
+    /// Fails if a name of the database is that of something of another kind, such as a link, through which bytes would
+    /// go elsewhere or nowhere.
     pub(crate) fn check_kinds(&self) -> Result<()> {
         for name in [LOCK, RESERVE].into_iter().chain(DIRS) {
             let wanted = if DIRS.contains(&name) { Kind::Dir } else { Kind::File };
@@ -44,14 +45,14 @@ impl Files {
         Ok(())
     }
 
-    /// From now on nothing is made, renamed or removed unless `LOCK` is still this file.
+    /// Remembers the lock file: from now on nothing is made, renamed or removed unless `LOCK` is still this file.
     pub(crate) fn hold(&self, lock: &File, text: Option<Vec<u8>>) -> Result<()> {
         let identity = lock.identity()?;
         let _ = self.0.lock.set(Held { identity, text });
         Ok(())
     }
 
-    /// Refuses to touch a directory in which `LOCK` is not that of this writer any more; others are let pass.
+    /// Fails for a writer if `LOCK` is no longer its own file; readers pass.
     pub(crate) fn check_lock(&self) -> Result<()> {
         let Some(held) = self.0.lock.get() else { return Ok(()) };
         match self.found(LOCK)? {
@@ -60,7 +61,7 @@ impl Files {
         }
     }
 
-    /// The same, and nobody else has signed it; and the directories are still those that were opened.
+    /// Also checks that nobody else has signed `LOCK`, and that the directories are still those that were opened.
     pub(crate) fn check_place(&self) -> Result<()> {
         self.check_lock()?;
         if let Some(text) = self.0.lock.get().and_then(|held| held.text.as_ref())
@@ -71,7 +72,7 @@ impl Files {
         self.check_dirs()
     }
 
-    /// Makes sure that the directories that are open still have their names.
+    /// Checks that the directories that are open still have their names.
     pub(crate) fn check_dirs(&self) -> Result<()> {
         for (name, opened) in [SEG, VIEW].into_iter().zip(&self.0.inside) {
             let Some(opened) = opened.get() else { continue };
@@ -89,7 +90,7 @@ impl Files {
         Ok(self.run(name, "look up", |dir, name| dir.find(name))?.map(|found| found.identity))
     }
 
-    /// What has a name that an open file had.
+    /// Returns what now has the name of an open file.
     pub(crate) fn holding(&self, name: &str, file: &File) -> Result<Holding> {
         Ok(match self.found(name)? {
             None => Holding::Nothing,
@@ -98,7 +99,7 @@ impl Files {
         })
     }
 
-    /// Makes sure that a file that is open still has its name.
+    /// Checks that an open file still has its name.
     pub(crate) fn check_name(&self, name: &str, file: &File) -> Result<()> {
         match self.holding(name, file)? {
             Holding::Same => Ok(()),
@@ -106,7 +107,7 @@ impl Files {
         }
     }
 
-    /// Why nothing here is touched any more.
+    /// Makes the error that says why nothing here is touched any more.
     pub(crate) fn lost(&self, name: &str, replaced: bool) -> Error {
         let what = if replaced { "is another than this handle opened" } else { "was removed" };
         let cause = format!(

@@ -1,5 +1,5 @@
-//! The writer's lock. The operating system decides who holds it. The text in the file tells people who that is, and the
-//! holder itself whether somebody else has written there since.
+//! The writer's lock. The operating system decides who holds it. The text in the file tells people who that is; the
+//! holder also checks by it that nobody else has written there since.
 
 use super::hold::Holding;
 use super::{File, Files, LOCK, is_missing};
@@ -14,28 +14,28 @@ use std::{io, process};
 const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Takes the lock, held as long as the file is open.
+/// Takes the lock, which is held as long as the returned file is open.
 pub(crate) fn acquire(files: &Files) -> Result<File> {
     let mut file = files.open_or_create(LOCK).map_err(|error| denied(files, error))?;
     for _ in 0..=PATIENCE.as_millis() / PAUSE.as_millis() {
         if !file.try_lock(true)? {
             sleep(PAUSE);
         } else if files.holding(LOCK, &file)? == Holding::Same {
-            // A full disk must not keep a database shut.
+            // The text may be missing: a full disk must not keep anybody from opening a database.
             let text = text();
             // On Windows nobody but the holder can read or write a locked file.
             let written = file.write_all_at(&text, 0).is_ok() && cfg!(unix);
             files.hold(&file, written.then_some(text))?;
             return Ok(file);
         } else {
-            // Somebody put another in its place meanwhile, which others may hold.
+            // Somebody replaced the file meanwhile, and others may hold the lock on the new one.
             file = files.open_or_create(LOCK)?;
         }
     }
     Err(locked(files, &file))
 }
 
-/// Who holds the lock: the system knows, and the file says who has written last.
+/// Makes the error that says who holds the lock: the system knows, and the file says who has written last.
 fn locked(files: &Files, file: &File) -> Error {
     let text = file.text();
     let text = text.split(", mark").next().unwrap_or_default();
@@ -43,8 +43,8 @@ fn locked(files: &Files, file: &File) -> Error {
     Error::Locked { path: files.root().to_path_buf(), holder }
 }
 
-/// In words, asked by the process `own`. What the system names is the process that took the lock, though it may have
-/// closed the file since and only a child still has a copy.
+/// Describes the holder in words to the process `own`. The system names the process that took the lock, though it may
+/// have closed the file since, so that only a child still has a copy.
 fn holder(text: &str, known: Option<(u32, u32)>, own: u32) -> String {
     let signed = |process: u32| text.starts_with(&format!("pid {process},"));
     match known {
@@ -57,7 +57,8 @@ fn holder(text: &str, known: Option<(u32, u32)>, own: u32) -> String {
     }
 }
 
-/// A lock that this user may not open for writing is held, or just another's, or not there and cannot be made.
+/// Explains why this user may not open the lock file for writing: it is held, belongs to another user, or is missing
+/// and cannot be made.
 fn denied(files: &Files, error: Error) -> Error {
     let (path, source) = match error {
         Error::Io { path, source, .. } if source.kind() == io::ErrorKind::PermissionDenied => (path, source),
@@ -98,8 +99,8 @@ fn host() -> String {
     name.map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned())
 }
 
-/// Seconds since 1970 as `2026-11-24T08:00:00Z`. Days are turned into a date by counting years from March on, so that
-/// the leap day comes last.
+/// Formats seconds since 1970 as `2026-11-24T08:00:00Z`. The years are counted from March on, so that the leap day
+/// comes last.
 fn utc(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, day) = (days / 146_097, days % 146_097);

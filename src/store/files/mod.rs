@@ -1,5 +1,5 @@
-//! The files of one database: names instead of paths, whole reads and writes, interruptions retried, errors that say
-//! where and what.
+//! The files of one database: addressed by names instead of paths, read and written in full, with interruptions retried
+//! and errors that say where and what.
 
 pub(crate) mod file_system;
 pub(crate) mod hold;
@@ -18,31 +18,31 @@ use std::sync::{Arc, OnceLock};
 pub(crate) const SEG: &str = "seg";
 /// Directory of view parameters.
 pub(crate) const VIEW: &str = "view";
-/// Directory of what can be rebuilt.
+/// Directory of derived files, which can be rebuilt.
 pub(crate) const DERIVED: &str = "derived";
 /// Directories inside a database.
 pub(crate) const DIRS: [&str; 3] = [SEG, VIEW, DERIVED];
 /// The file that the writer locks.
 pub(crate) const LOCK: &str = "LOCK";
-/// A file that is given up when the disk is full.
+/// A file that is removed when the disk is full, to give space back.
 pub(crate) const RESERVE: &str = "RESERVE";
-/// End of names that mean nothing after a restart.
+/// Ending of temporary names, which mean nothing after a restart.
 pub(crate) const TEMPORARY: &str = ".tmp";
 
 /// The directory of a database on some file system, held open: wherever it is moved to and whatever its path comes to
-/// mean, this is the one that was opened. Clones share it.
+/// mean, this stays the directory that was opened. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Files(pub(crate) Arc<Opened>);
 
 #[derive(Debug)]
 pub(crate) struct Opened {
     vfs: Arc<dyn Vfs>,
-    /// As it was given, for messages.
+    /// The path as it was given, for messages.
     root: PathBuf,
     dir: Arc<dyn VfsDir>,
-    /// `seg/` and `view/`, from their first use on. `derived/` may be replaced by anybody, so it is opened each time.
+    /// `seg/` and `view/`, once they were used. Anybody may replace `derived/`, so it is opened each time.
     pub(crate) inside: [OnceLock<Arc<dyn VfsDir>>; 2],
-    /// What a writer holds.
+    /// The lock, for a writer.
     pub(crate) lock: OnceLock<Held>,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Opened {
 pub(crate) struct File {
     inner: Box<dyn VfsFile>,
     path: PathBuf,
-    /// In the database.
+    /// Its name in the database.
     name: String,
 }
 
@@ -64,12 +64,12 @@ pub(crate) fn retried<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Resu
     }
 }
 
-/// A failed sync is never reported as a full disk: space would not heal it.
+/// Makes the error of a failed sync. It is never that of a full disk, because more space would not heal it.
 fn unsynced(path: &Path, operation: &'static str) -> impl Fn(io::Error) -> Error {
     move |source| Error::Io { path: path.to_path_buf(), operation, source }
 }
 
-/// What is no file where one should be is damage, like one with the wrong bytes.
+/// Turns an I/O error into an [`Error`]. An entry that is not a file where one should be is damage, like wrong bytes.
 fn failed(path: &Path, operation: &'static str, error: io::Error) -> Error {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<WrongKind>()) {
         Some(wrong) => Error::corrupt(path, None, wrong.to_string()),
@@ -77,7 +77,7 @@ fn failed(path: &Path, operation: &'static str, error: io::Error) -> Error {
     }
 }
 
-/// Whether an error says that a file does not exist.
+/// Returns whether an error says that a file does not exist.
 pub(crate) fn is_missing(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
@@ -87,13 +87,13 @@ fn is_taken(error: &Error) -> bool {
 }
 
 impl Files {
-    /// Opens the directory of a database, which must be there.
+    /// Opens the directory of a database, which must exist.
     pub(crate) fn new(vfs: Arc<dyn Vfs>, root: &Path) -> Result<Files> {
         let dir = retried(|| vfs.open_dir(root)).map_err(|error| Error::io(root, "open", error))?;
         Ok(Files::of(vfs, root, dir))
     }
 
-    /// The same, made if it is missing.
+    /// Opens the directory of a database, making it if it is missing.
     pub(crate) fn make(vfs: Arc<dyn Vfs>, root: &Path) -> Result<Files> {
         match Files::new(vfs.clone(), root) {
             Err(error) if is_missing(&error) => {
@@ -111,7 +111,7 @@ impl Files {
         Files(Arc::new(Opened { vfs, root, dir, inside, lock }))
     }
 
-    /// A database's directory in memory with the directory `inside` in it; `root` is for messages.
+    /// Makes a database directory in memory with the directory `inside` in it; `root` is for messages.
     pub(crate) fn in_memory(root: &Path, inside: &str) -> Result<Files> {
         let vfs = MemoryVfs::default();
         let top = vfs.create_dir(Path::new(inside)).and_then(|()| vfs.open_dir(Path::new("")));
@@ -119,12 +119,13 @@ impl Files {
         Ok(Files::of(Arc::new(vfs), root, top))
     }
 
-    /// The directory `path` on the same file system, made if it is missing.
+    /// Opens the directory `path` on the same file system, making it if it is missing.
     pub(crate) fn beside(&self, path: &Path) -> Result<Files> {
         Files::make(self.0.vfs.clone(), path)
     }
 
-    /// Whether what is made at `path` would lie in this directory, whatever way the path takes.
+    /// Returns whether something made at `path` would lie in this directory, even if the path leads there through
+    /// links.
     pub(crate) fn contains(&self, path: &Path) -> Result<bool> {
         for above in path.ancestors() {
             let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
@@ -134,7 +135,7 @@ impl Files {
                     return Ok(lineage.contains(&self.identity()?));
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                // It will not be made either.
+                // Then nothing can be made there either.
                 Err(_) => return Ok(false),
             }
         }
@@ -145,17 +146,17 @@ impl Files {
         retried(|| self.0.dir.identity()).map_err(|error| Error::io(self.root(), "look up", error))
     }
 
-    /// The directory of the database, as it was given.
+    /// Returns the path of the database, as it was given.
     pub(crate) fn root(&self) -> &Path {
         &self.0.root
     }
 
-    /// The path of a name; the empty name is the database itself.
+    /// Returns the path of a name; the empty name is the database itself.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         if name.is_empty() { self.0.root.clone() } else { self.0.root.join(name) }
     }
 
-    /// The directory of that name, open; the empty name is the database itself.
+    /// Returns the directory of that name, open; the empty name is the database itself.
     fn dir(&self, name: &str) -> io::Result<Arc<dyn VfsDir>> {
         let known = match name {
             "" => return Ok(self.0.dir.clone()),
@@ -170,7 +171,7 @@ impl Files {
         Ok(known.map_or_else(|| opened.clone(), |known| known.get_or_init(|| opened.clone()).clone()))
     }
 
-    /// Does something with a name in the directory that it is in.
+    /// Calls `attempt` with the directory that a name is in and the name in it, and retries interruptions.
     pub(crate) fn run<T>(
         &self,
         name: &str,
@@ -181,7 +182,7 @@ impl Files {
         retried(|| attempt(&*self.dir(dir)?, last)).map_err(|error| failed(&self.path(name), operation, error))
     }
 
-    /// Does something with a directory.
+    /// Calls `attempt` with a directory, and retries interruptions.
     fn run_in<T>(&self, name: &str, attempt: impl Fn(&dyn VfsDir) -> io::Result<T>) -> io::Result<T> {
         retried(|| attempt(&*self.dir(name)?))
     }
@@ -190,7 +191,7 @@ impl Files {
         File { inner, path: self.path(name), name: name.to_owned() }
     }
 
-    /// Makes a directory in the database unless it is there.
+    /// Makes a directory in the database unless it exists.
     pub(crate) fn create_dir(&self, name: &str) -> Result<()> {
         self.check_lock()?;
         match self.run(name, "create directory", |dir, name| dir.create_dir(name)) {
@@ -222,7 +223,7 @@ impl Files {
         synced.map_err(|error| unsynced(files.get(failed).map_or(self.root(), |file| file.path()), "sync")(error))
     }
 
-    /// Names in a directory of the database, sorted.
+    /// Returns the names in a directory of the database, sorted.
     pub(crate) fn list(&self, name: &str) -> Result<Vec<String>> {
         let names = self.run_in(name, |dir| dir.list());
         let mut names = names.map_err(|error| failed(&self.path(name), "list", error))?;
@@ -230,7 +231,7 @@ impl Files {
         Ok(names)
     }
 
-    /// The same, and none when there is no such directory.
+    /// Does the same, but returns no names when there is no such directory.
     pub(crate) fn list_if_there(&self, name: &str) -> Result<Vec<String>> {
         match self.list(name) {
             Err(error) if is_missing(&error) => Ok(Vec::new()),
@@ -238,8 +239,8 @@ impl Files {
         }
     }
 
-    /// Makes a file. Something of that name can only be left over from a publish that failed, because names that a
-    /// manifest holds are never given again; it goes.
+    /// Makes a file, replacing one of that name: it can only be left over from a failed publish, because names in a
+    /// manifest are never given again.
     pub(crate) fn create(&self, name: &str) -> Result<File> {
         self.check_lock()?;
         let create = || self.run(name, "create", |dir, name| dir.create(name));
@@ -258,7 +259,7 @@ impl Files {
         Ok(self.file(name, self.run(name, "open", |dir, name| dir.open(name))?))
     }
 
-    /// Opens a file for reading and writing, making it when missing.
+    /// Opens a file for reading and writing, making it if it is missing.
     pub(crate) fn open_or_create(&self, name: &str) -> Result<File> {
         self.check_lock()?;
         Ok(self.file(name, self.run(name, "open", |dir, name| dir.open_or_create(name))?))
@@ -276,7 +277,7 @@ impl Files {
         self.run(name, "remove", |dir, name| dir.remove(name))
     }
 
-    /// Makes the file `RESERVE` unless it is there; its bytes take room on the disk and mean nothing.
+    /// Fills the file `RESERVE` up to `bytes` bytes, which take space on the disk and mean nothing.
     pub(crate) fn reserve(&self, bytes: u64) -> Result<()> {
         let file = self.open_or_create(RESERVE)?;
         let zeros = vec![0; (1 << 20).min(bytes as usize)];
@@ -289,15 +290,15 @@ impl Files {
         Ok(())
     }
 
-    /// Gives a file that is open the same name in the directory of another database on the same file system. False
-    /// where that cannot be, whatever is in the way: another device, a file system without, rights.
+    /// Makes a hard link to an open file, with the same name in the directory of another database. Returns false where
+    /// that fails for any reason: another device, a file system without hard links, permissions.
     pub(crate) fn link(&self, name: &str, file: &File, target: &Files) -> Result<bool> {
         let (dir, last) = name.rsplit_once('/').unwrap_or(("", name));
         let link = || self.dir(dir)?.link(last, &*target.dir(dir)?);
         if retried(link).is_err() {
             return Ok(false);
         }
-        // The name may have come to mean something else since the file was opened.
+        // The name may have come to mean another file since this one was opened.
         let linked = target.holding(name, file)? == Holding::Same;
         if !linked {
             target.remove(name)?;
@@ -305,7 +306,7 @@ impl Files {
         Ok(linked)
     }
 
-    /// Length of a file, for statistics.
+    /// Returns the length of a file in bytes, for statistics.
     pub(crate) fn bytes_of(&self, name: &str) -> Result<u64> {
         self.open(name)?.bytes()
     }
@@ -316,7 +317,7 @@ impl File {
         &self.path
     }
 
-    /// Its name in the database, as it was opened.
+    /// Returns its name in the database, as it was opened.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -329,7 +330,7 @@ impl File {
         self.run("length", || self.inner.bytes())
     }
 
-    /// Fills `buffer` from `offset` on; the end of the file inside it is an error.
+    /// Fills `buffer` from `offset` on; fails if the file ends before.
     pub(crate) fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> Result<()> {
         while !buffer.is_empty() {
             match self.run("read", || self.inner.read_at(buffer, offset))? {
@@ -343,7 +344,7 @@ impl File {
         Ok(())
     }
 
-    /// The bytes `offset..offset + bytes` in memory of their own.
+    /// Reads the bytes `offset..offset + bytes` into new memory.
     pub(crate) fn read(&self, offset: u64, bytes: u64) -> Result<Words> {
         let len = usize::try_from(bytes).map_err(io::Error::other);
         let mut words = len.and_then(Words::zeroed).map_err(|error| Error::io(&self.path, "read", error))?;
@@ -376,13 +377,13 @@ impl File {
         self.run("look up", || self.inner.identity())
     }
 
-    /// The process that holds a lock on it, and its user, where the system tells.
+    /// Returns the ids of the process that holds a lock on it and of its user, where the system tells.
     pub(crate) fn lock_holder(&self) -> Option<(u32, u32)> {
         self.inner.lock_holder()
     }
 
-    /// The first `bytes`, mapped; none where the system refuses, as it does when a process has 65,530 mappings or no
-    /// address space is left: then they can still be read.
+    /// Maps the first `bytes` bytes; `None` where the system refuses, as it does when a process has 65,530 mappings or
+    /// no address space is left: then they can still be read.
     pub(crate) fn map(&self, bytes: u64) -> Result<Option<Region>> {
         match retried(|| self.inner.map(bytes, Unchanging(()))) {
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Ok(None),
@@ -390,17 +391,17 @@ impl File {
         }
     }
 
-    /// Asks the system to read the file from the disk the next time.
+    /// Advises the system to read the file from the disk the next time.
     pub(crate) fn forget(&self) {
         self.inner.forget();
     }
 
-    /// Marks the file read-only. Only a guard against accidents, so a system that cannot is no error.
+    /// Marks the file read-only, as a guard against accidents; so it is no error if the system cannot.
     pub(crate) fn protect(&self) {
         let _ = self.inner.protect();
     }
 
-    /// The text in `LOCK`, for humans; empty when it cannot be read.
+    /// Returns the text in `LOCK`, for humans; empty when it cannot be read.
     pub(crate) fn text(&self) -> String {
         let mut bytes = [0; LOCK_BYTES];
         match self.read_exact_at(&mut bytes, 0) {

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What has been checked already. A race checks twice, which is harmless, so the loosest ordering will do.
+/// Says what has been checked already. Threads that race check twice, which is harmless, so the loosest ordering will
+/// do.
 #[derive(Debug)]
 pub(crate) struct Bits(Vec<AtomicU64>);
 

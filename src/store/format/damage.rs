@@ -1,10 +1,10 @@
-//! Damage that is kept until somebody asks for what it hit, and what it keeps an answer from saying.
+//! Damage, kept until somebody asks for what it hit, and the records that cannot be read because of it.
 
 use crate::error::{Error, Result};
 use std::fmt;
 use std::path::PathBuf;
 
-/// The content of an [`Error::Corrupt`] or [`Error::Version`], which can be handed out again and again.
+/// The content of an [`Error::Corrupt`] or [`Error::Version`], from which the error can be made again and again.
 #[derive(Clone, Debug)]
 pub(crate) enum Damage {
     Corrupt { path: PathBuf, offset: Option<u64>, what: String },
@@ -19,7 +19,7 @@ impl Damage {
         }
     }
 
-    /// File, place in it, and what is wrong there.
+    /// Returns the file, the place in it, and what is wrong there.
     pub(crate) fn into_parts(self) -> (PathBuf, Option<u64>, String) {
         match self {
             Damage::Corrupt { path, offset, what } => (path, offset, what),
@@ -33,7 +33,7 @@ impl Damage {
 impl TryFrom<Error> for Damage {
     type Error = Error;
 
-    /// Keeps damage, unreadable files included; gives every other error back.
+    /// Keeps damage, failed reads included; returns every other error unchanged.
     fn try_from(error: Error) -> Result<Damage> {
         match error {
             Error::Corrupt { path, offset, what } => Ok(Damage::Corrupt { path, offset, what }),
@@ -47,24 +47,24 @@ impl TryFrom<Error> for Damage {
     }
 }
 
-/// Records that could not be read: one, or all of a file whose frame is damaged.
+/// Records that could not be read: one, or all of a file that cannot be used as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unreadable {
-    /// The id, where that much can be read of a single record.
+    /// The record's id, if it is a single one whose id can be read.
     pub id: Option<String>,
     /// How many records could not be read.
     pub records: u64,
     /// Path of the damaged file.
     pub path: PathBuf,
-    /// Where in it, in bytes from its start, when that is known.
+    /// Place in it, in bytes from its start, when that is known.
     pub offset: Option<u64>,
     /// What is wrong with the bytes there, for people to read.
     pub what: String,
 }
 
 impl Unreadable {
-    /// `records` records that cannot be read because of `error`.
+    /// Describes `records` records that cannot be read because of `error`.
     ///
     /// # Errors
     /// The error itself when it is not damage.
@@ -73,7 +73,7 @@ impl Unreadable {
         Ok(Unreadable { id: id.map(str::to_owned), records, path, offset, what })
     }
 
-    /// The damage as an error that says what it cost.
+    /// Returns the damage as an error that says which records it cost.
     pub fn error(&self) -> Error {
         Error::corrupt(&self.path, self.offset, format!("{} cannot be read: {}", self.subject(), self.what))
     }

@@ -1,4 +1,5 @@
-//! Delete sets: which records of a segment are gone. One Roaring bitmap a file, written anew for each change.
+//! Delete sets: which records of a segment are deleted. Each file holds one Roaring bitmap and is written anew for each
+//! change.
 
 use super::container::{Container, Counts, Expected, Finished, Identity, Writer};
 use super::manifest::{DeletesEntry, SegmentEntry};
@@ -18,8 +19,8 @@ pub(crate) fn write(file: File, identity: &Identity, deleted: &RoaringBitmap) ->
     out.finish(Counts { records: deleted.len(), ..Counts::default() })
 }
 
-/// Opens a delete set and checks every byte of it; its sums first, because only then its content can be trusted to the
-/// bitmap's own reader.
+/// Opens a delete set and checks every byte of it: first the sums, because only then the bitmap's own reader can be
+/// trusted with the content.
 pub(crate) fn read(
     files: &Files,
     database: Sixteen,

@@ -1,7 +1,7 @@
-//! The bytes of `storage-format.md`: what each kind of file holds, written and read.
+//! Writes and reads each kind of file, byte by byte as `storage-format.md` says.
 //!
-//! `container` is the shape that segments, delete sets, view files and derived files share; logs and
-//! manifests have shapes of their own. Nothing here knows what a record is for.
+//! `container` is the layout that segments, delete sets, view files and derived files share; logs and manifests have
+//! layouts of their own. Nothing here knows what a record is for.
 
 pub(crate) mod bits;
 pub(crate) mod container;

@@ -1,4 +1,4 @@
-//! View files: the fitted parameters of one view, one section a step.
+//! View files: the fitted parameters of one view, one section for each step.
 
 use super::container::{Container, Counts, Expected, Finished, Identity, SectionEntry, Writer};
 use super::manifest::{FileEntry, ViewEntry, numbers_of};
@@ -23,19 +23,19 @@ pub struct ViewFile {
     pub settings: Value,
     /// Its fitted steps.
     pub sections: Vec<Section>,
-    /// The sum that stands for the whole content.
+    /// The root of its file: the sum that stands for the whole content.
     pub(crate) root: Sixteen,
     /// The numbers in the file's name.
     pub(crate) no: u64,
     pub(crate) random: u64,
-    /// The bytes of its file, as long as that stands in the log only.
+    /// The bytes of its file, as long as it is in the log only.
     pub(crate) logged: Option<Vec<u8>>,
-    /// The steps, ready to be applied, once they have been asked for.
+    /// The steps, ready to be applied; made when they are first asked for.
     pipeline: OnceLock<Pipeline>,
 }
 
 impl ViewFile {
-    /// A view that is about to be committed, as it will be read again.
+    /// Makes a view that is about to be committed, by writing its file in memory and reading it back.
     pub(crate) fn stage(
         database: Sixteen,
         (no, random, identity): (u64, u64, Sixteen),
@@ -51,7 +51,7 @@ impl ViewFile {
         ViewFile::logged(database, (no, random), name, bytes)
     }
 
-    /// A view whose file stands in the log.
+    /// Reads a view whose file is in the log.
     pub(crate) fn logged(database: Sixteen, (no, random): (u64, u64), name: &str, bytes: Vec<u8>) -> Result<ViewFile> {
         let files = in_the_log()?;
         let file = name_of(no, random);
@@ -63,15 +63,15 @@ impl ViewFile {
         Ok(ViewFile { logged: Some(bytes), ..view })
     }
 
-    /// The name of its file.
+    /// Returns the name of its file.
     pub(crate) fn file_name(&self) -> String {
         name_of(self.no, self.random)
     }
 
-    /// Its fitted steps, ready to be applied.
+    /// Returns its fitted steps, ready to be applied.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when they cannot follow each other.
+    /// [`Error::Invalid`] when the steps cannot follow each other.
     pub fn pipeline(&self) -> Result<&Pipeline> {
         if let Some(pipeline) = self.pipeline.get() {
             return Ok(pipeline);
@@ -82,7 +82,7 @@ impl ViewFile {
         Ok(self.pipeline.get_or_init(|| pipeline))
     }
 
-    /// The rows that it makes of raw ones: all that derived files hold.
+    /// Derives the rows of the view from raw ones: these are all that derived files hold.
     ///
     /// # Errors
     /// As [`ViewFile::pipeline`], and [`Error::Mismatch`] for rows of another length.
@@ -90,10 +90,10 @@ impl ViewFile {
         self.pipeline()?.apply(raw)
     }
 
-    /// How its rows are compared.
+    /// Returns the metric by which its rows are compared.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when it does not say.
+    /// [`Error::Invalid`] when the settings name none.
     pub fn metric(&self) -> Result<Metric> {
         self.settings["metric"].as_str().unwrap_or("none").parse()
     }
@@ -103,7 +103,7 @@ fn name_of(no: u64, random: u64) -> String {
     format!("{no:016x}-{random:016x}.oview")
 }
 
-/// A place for a file on its way into the log or out of it.
+/// Makes a directory in memory for a file on its way into the log or out of it.
 fn in_the_log() -> Result<Files> {
     Files::in_memory(Path::new("log"), VIEW)
 }
@@ -209,7 +209,7 @@ fn read_step(file: &Container, place: &SectionEntry) -> Result<Section> {
     Ok(Section { kind: place.kind, version: place.version, settings, arrays })
 }
 
-/// A step's kind clashes with a section's of the store when it is 0, and each step is a section beside the view's own.
+/// Checks the steps of a view: kind 0 is the view's own section, and each step is a section beside that one.
 pub(crate) fn check(sections: &[Section]) -> Result<()> {
     if sections.len() as u64 >= limits::SECTIONS {
         let why = format!("{} steps: at most {} are possible", sections.len(), limits::SECTIONS - 1);

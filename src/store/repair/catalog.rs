@@ -1,4 +1,4 @@
-//! What there is to be saved, by the newest manifest that can be read or by the files themselves.
+//! Lists what can be saved, by the newest manifest that can be read or by the files themselves.
 
 use super::report::{LostSegment, LostView, RepairReport, Revived};
 use crate::error::{Error, Result};
@@ -16,29 +16,29 @@ use roaring::RoaringBitmap;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// A view that the log says comes, or goes: its collection, its name, itself.
+/// A view that the log creates or drops: its collection, its name, and the view if it is created.
 type LoggedView = (u64, String, Option<ViewFile>);
 
-/// Everything that is to be looked through.
+/// Everything that a repair goes through.
 pub(crate) struct Catalog {
     pub database: Sixteen,
-    /// By their numbers.
+    /// Collections by number.
     pub collections: BTreeMap<u64, Known>,
     /// Segments of all collections, oldest first.
     pub parts: Vec<Part>,
     pub views: Vec<Saved>,
-    /// What stands in the log, oldest first.
+    /// The commits in the log, oldest first.
     pub commits: Vec<Commit>,
-    /// Which of them are of which collection.
+    /// Indexes of the commits of each collection.
     pub commits_of: HashMap<u64, Vec<usize>>,
-    /// Keep the files from a writer who goes on meanwhile.
+    /// Keep a running writer from removing the files.
     _pins: Vec<Pin>,
 }
 
 /// A collection.
 pub(crate) struct Known {
     pub name: String,
-    /// Its name before, where another one of that name is younger.
+    /// Its name before, if a younger collection has that name.
     pub was: Option<String>,
     pub schema: Schema,
 }
@@ -86,7 +86,7 @@ impl Catalog {
             let deleted = catalog.deleted(files, entry, &strays, report)?;
             catalog.parts.push(Part { entry: entry.clone(), deleted });
         }
-        // A segment that grew beside the log has no footer; the log knows what is in it.
+        // A segment that was still growing has no footer; the log knows what is in it.
         for name in strays.segments.iter().filter(|name| !logged.contains(*name) || sealed(files, SEG, name).is_ok()) {
             match catalog.describe(files, name) {
                 Ok(entry) => {
@@ -131,7 +131,7 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Reads the logs of the base and later ones, and gives the names of the segments that they name.
+    /// Reads the logs of the base and later ones, and returns the names of the segments that they name.
     fn logs(&mut self, files: &Files, base: Option<&Manifest>, report: &mut RepairReport) -> Result<HashSet<String>> {
         let (first, mut seq) = base.map_or((0, 0), |base| (base.first_log(), base.last_seq));
         let mut logged = HashSet::new();
@@ -156,8 +156,8 @@ impl Catalog {
         Ok(logged)
     }
 
-    /// What the log says of collections and views: those that come are known from here on. Gives the collections that
-    /// go, and views in order of their coming and going, each with its collection and name.
+    /// Reads from the log which collections and views were created and dropped, and adds the created collections.
+    /// Returns the dropped collections, and the views in order of their operations.
     fn names_in_log(&mut self, report: &mut RepairReport) -> Result<(HashSet<u64>, Vec<LoggedView>)> {
         let (mut dropped, mut views) = (HashSet::new(), Vec::new());
         let commits = std::mem::take(&mut self.commits);
@@ -208,7 +208,7 @@ impl Catalog {
         self.collections.entry(id).or_insert_with(known);
     }
 
-    /// Of collections that had the same name one after the other, the youngest keeps it.
+    /// Renames collections that had the same name one after the other; the youngest keeps it.
     fn name_apart(&mut self) {
         let mut taken = HashSet::new();
         for (id, known) in self.collections.iter_mut().rev() {
@@ -220,7 +220,7 @@ impl Catalog {
         }
     }
 
-    /// A segment that speaks for itself.
+    /// Makes the entry of a segment that no manifest names, from what its file says.
     fn describe(&mut self, files: &Files, name: &str) -> Result<SegmentEntry> {
         let path = format!("{SEG}/{name}");
         let (file, counts) = sealed(files, SEG, name)?;
@@ -250,8 +250,8 @@ impl Catalog {
         })
     }
 
-    /// The records of a segment that are known to be deleted: by the set that the manifest names, where it may be
-    /// trusted to be the last one, else by the youngest that can be read.
+    /// Returns the records of a segment that are known to be deleted: by the delete set that the manifest names, if
+    /// that is certain to be the last one, else by the youngest that can be read.
     fn deleted(
         &self,
         files: &Files,
@@ -280,7 +280,7 @@ impl Catalog {
                 Err(error) => damage = damage.or(Some(Finding::new(error, false)?)),
             }
         }
-        // A set that a manifest names and nobody finds is lost as well.
+        // A delete set that the manifest names and that is missing is lost as well.
         if let (None, false, Some(set)) = (&damage, found, &entry.deletes) {
             let path = files.path(&format!("{SEG}/{}", set.file.name));
             damage = Some(Finding::new(Error::corrupt(path, None, "the file is missing"), false)?);
@@ -297,14 +297,14 @@ impl Catalog {
         Ok(deleted)
     }
 
-    /// Keeps a view; of two of one name the later.
+    /// Adds a view; of two with one name the later stays.
     fn save(&mut self, collection: u64, file: ViewFile) {
         self.views.retain(|view| view.collection != collection || view.file.name != file.name);
         self.views.push(Saved { collection, file });
     }
 
-    /// A view that speaks for itself. It does not say which collection it belongs to; one whose rows fit must be the
-    /// only such one.
+    /// Adds a view that no manifest names. Its file does not say which collection it belongs to, so there must be
+    /// exactly one whose rows fit.
     fn stray_view(&mut self, files: &Files, name: &str, report: &mut RepairReport) -> Result<()> {
         let mut known = None;
         let read = sealed(files, VIEW, name).and_then(|(file, _)| {
@@ -334,7 +334,7 @@ impl Catalog {
     }
 }
 
-/// The newest manifest that can be read, with pins on all there are. Those above it go into the report.
+/// Returns the newest manifest that can be read, and pins on all there are. Newer damaged ones are reported.
 fn base(files: &Files, report: &mut RepairReport) -> Result<(Option<Manifest>, Vec<Pin>)> {
     let mut pins = Vec::new();
     for generation in version::generations(files)? {
@@ -358,10 +358,10 @@ fn base(files: &Files, report: &mut RepairReport) -> Result<(Option<Manifest>, V
     Ok((base, pins.into_iter().map(|(_, pin)| pin).collect()))
 }
 
-/// Files that no manifest vouches for and that may be newer than the one there is.
+/// Files that no readable manifest names, and that may be newer than the base.
 #[derive(Default)]
 struct Strays {
-    /// Whether there is a reason to look for any.
+    /// Whether there was a reason to look for any.
     searched: bool,
     segments: Vec<String>,
     views: Vec<String>,
@@ -377,7 +377,7 @@ impl Strays {
         Ok(Strays { searched: true, segments: newer(SEG, ".oseg")?, views: newer(VIEW, ".oview")? })
     }
 
-    /// The database that most of the segments say they belong to.
+    /// Returns the identity of the database that most of the segments say they belong to.
     fn database(&self, files: &Files) -> Result<Sixteen> {
         let mut votes: HashMap<Sixteen, usize> = HashMap::new();
         for name in &self.segments {
@@ -395,7 +395,7 @@ impl Strays {
     }
 }
 
-/// Names of the delete sets of a segment, youngest first.
+/// Returns the names of the delete sets of a segment, youngest first.
 fn delete_sets(files: &Files, segment: u64) -> Result<Vec<String>> {
     let mut names = files.list_if_there(SEG)?;
     names.retain(|name| numbers_of(name, ".odel").is_some_and(|(no, _)| no == segment));
@@ -403,7 +403,7 @@ fn delete_sets(files: &Files, segment: u64) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Length, root and counts of a file as its own footer says them, which is all there is without a manifest.
+/// Returns length, root and counts of a file from its own footer, which is all there is without a manifest.
 fn sealed(files: &Files, dir: &str, name: &str) -> Result<(FileEntry, Counts)> {
     let file = files.open(&format!("{dir}/{name}"))?;
     let bytes = file.bytes()?;

@@ -1,4 +1,4 @@
-//! Which record of an id counts, and its way into the new database.
+//! Decides which record of an id counts, and copies it into the new database.
 
 use super::catalog::{Catalog, Known, Part};
 use super::report::{LostRecord, LostSegment, RepairReport};
@@ -15,17 +15,17 @@ use std::collections::HashMap;
 
 /// Bytes of values after which a batch is written.
 const BATCH_BYTES: usize = 16 << 20;
-/// Records after which it is.
+/// Records after which a batch is written.
 const BATCH_RECORDS: usize = 8_192;
 
-/// The copying of one collection.
+/// Copies one collection.
 pub(crate) struct Salvage<'a> {
     files: &'a Files,
     catalog: &'a Catalog,
     collection: u64,
     store: &'a Store,
     report: &'a mut RepairReport,
-    /// By the sums of their ids.
+    /// The record that counts of each id, by the hash of the id.
     latest: HashMap<Sixteen, Latest>,
     batch: Vec<Record>,
     batch_bytes: usize,
@@ -34,11 +34,11 @@ pub(crate) struct Salvage<'a> {
     failed: Vec<LostRecord>,
 }
 
-/// The record that counts of all that have one id.
+/// Of all records with one id, the one that counts.
 struct Latest {
     /// Number of the commit that wrote it.
     seq: u64,
-    /// Whether nothing says that it was deleted.
+    /// Whether it counts as live, because nothing says that it was deleted.
     live: bool,
     copied: bool,
 }
@@ -66,7 +66,7 @@ impl<'a> Salvage<'a> {
         }
     }
 
-    /// Copies the collection and says how many records it has.
+    /// Copies the collection and returns how many records were copied.
     pub(crate) fn run(mut self) -> Result<u64> {
         let Some(known) = self.catalog.collections.get(&self.collection) else { return Ok(0) };
         let parts = || self.catalog.parts.iter().filter(|part| part.entry.collection == self.collection);
@@ -103,13 +103,13 @@ impl<'a> Salvage<'a> {
         Ok(self.copied)
     }
 
-    /// Opened again for each pass, so that the tables of one segment lie in memory and not of all.
+    /// Opens a segment. It is opened again for each pass, so that the tables of only one are in memory.
     fn open(&self, part: &Part) -> Result<Segment> {
         Segment::open(self.files, Access::Read, self.catalog.database, &part.entry)
     }
 
-    /// First pass: which record of each id is the latest. Of two copies of one record that was deleted, one may not
-    /// know.
+    /// First pass: finds the latest record of each id. Of two copies of a deleted record, one may not know that it is
+    /// deleted.
     fn resolve(&mut self, part: &Part, segment: &Segment) -> Result<()> {
         for number in 0..segment.records() {
             let (Ok(seq), Ok(id)) = (segment.seq(number), segment.id(number)) else { continue };
@@ -159,8 +159,8 @@ impl<'a> Salvage<'a> {
         if full { self.write(known) } else { Ok(()) }
     }
 
-    /// What the log says of this collection: each operation with the number of its commit. What cannot be read is in
-    /// the report already.
+    /// Returns the operations in the log on this collection, each with its commit. What cannot be read is in the report
+    /// already.
     fn logged(&self) -> impl Iterator<Item = (&'a Commit, Operation<'a>)> + use<'a> {
         let (mut current, wanted) = (None, self.collection);
         let commits = self.catalog.commits_of.get(&wanted).into_iter().flatten();
@@ -176,7 +176,7 @@ impl<'a> Salvage<'a> {
         })
     }
 
-    /// First pass over the log.
+    /// First pass over the log: finds the latest record of each id.
     fn resolve_log(&mut self) {
         for (commit, operation) in self.logged() {
             let (id, live) = match operation {
@@ -192,7 +192,7 @@ impl<'a> Salvage<'a> {
         }
     }
 
-    /// Second pass over the log.
+    /// Second pass over the log: copies the records that count.
     fn log(&mut self, known: &Known) -> Result<()> {
         let schema = &known.schema;
         for (commit, operation) in self.logged() {

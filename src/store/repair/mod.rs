@@ -1,18 +1,17 @@
-//! Saving what is whole of a damaged database, into a new one.
+//! Saves what is whole in a damaged database into a new one.
 //!
 //! # Words
-//! The *base* is the newest manifest that can be read. While manifests newer than it are damaged, or when there is
-//! none, files speak for themselves: every segment says in its ABOUT section which collection it belongs to, a delete
-//! set by its name and header which segment, and every record bears the number of the commit that wrote it.
-//!
+//! The *base* is the newest manifest that can be read. If newer manifests are damaged, or there is none, the files
+//! themselves say what they are: a segment names its collection in its ABOUT section, a delete set names its segment in
+//! its file name and header, and every record has the number of the commit that wrote it.
 //! # In and out
 //! ```text
 //! files -> Catalog (segments, delete sets, views, each from base or by itself) -> two passes over the records -> Store
 //! ```
-//! The first pass reads ids only and decides which record of an id counts: the one of the latest commit, and where that
-//! one is known to be deleted, none. The second copies those that can be read, a record at a time. What is lost is
-//! listed, never replaced: an older record does not stand in for a damaged newer one. Where a delete set is damaged its
-//! segment's records are kept, because too much is better than too little for an only copy; the report says so.
+//! The first pass reads only ids and decides which record of an id counts: that of the latest commit, or none if that
+//! one is known to be deleted. The second copies those that can be read, a record at a time. What is lost is listed,
+//! never replaced: an older record does not stand in for a damaged newer one. Where a delete set is damaged, all
+//! records of its segment are kept, because too much is better than too little for an only copy; the report says so.
 //!
 //! # Costs
 //! Every byte of every live record is read and written once. Memory: some 50 bytes for each record of the largest
@@ -21,7 +20,7 @@
 //! # What it does not do
 //! It never writes to the damaged database ([`repair_in_place`] does, and touches nothing that holds records). Records
 //! in the log enter the two passes like those of one more segment, with the numbers of their own commits; of a damaged
-//! log every whole commit counts that was durable.
+//! log, every whole commit that was durable counts.
 
 mod catalog;
 mod copy;
@@ -43,8 +42,8 @@ use copy::Salvage;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Writes everything that is whole in the database at `path` into a new one at `out`, and says what is not. Nothing is
-/// written to `path`; what was written to `out` before an error is no database to be used.
+/// Writes everything that is whole in the database at `path` into a new one at `out`, and reports what is not. Nothing
+/// is written to `path`; what was written to `out` before an error must not be used.
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is no database, [`Error::Unusable`] when `out` is not empty or lies within `path`,
@@ -76,7 +75,7 @@ pub fn repair_to(path: &Path, options: Options, out: &Path) -> Result<RepairRepo
             let change = Change::CreateView { collection, name, settings, sections };
             match store.commit_with(vec![change], Durability::Buffered) {
                 Ok(_) => saved.views.push(view.file.name.clone()),
-                // Its sums are right, and still no database may have it.
+                // Its sums are right, and still no database accepts such a view.
                 Err(error) if error.kind() == ErrorKind::Caller => report.views.push(LostView {
                     collection: Some(saved.name.clone()),
                     name: Some(view.file.name.clone()),
@@ -92,13 +91,14 @@ pub fn repair_to(path: &Path, options: Options, out: &Path) -> Result<RepairRepo
 }
 
 /// Removes what no manifest names (temporary files, files of commits that never took place) and derived files that are
-/// damaged or wrong, and says what it removed. Nothing else is changed; a database that cannot be opened is left alone.
+/// damaged or wrong; returns the paths of what it removed. Nothing else is changed; a database that cannot be opened is
+/// left alone.
 ///
 /// # Errors
-/// As [`Store::open`] for writing, and those of removing.
+/// As [`Store::open`] for writing, and errors of removing files.
 pub fn repair_in_place(path: &Path, options: Options) -> Result<Vec<PathBuf>> {
     let before = names(&version::at(options.vfs.clone(), path)?)?;
-    // Opening for writing takes the lock and sweeps what is left over; it knows best what that is.
+    // Opening for writing takes the lock and removes left-over files.
     let store = Store::open(path, Mode::Write { create: false }, options)?;
     let files = store.shared.files.clone();
     let derived = files.path(DERIVED);
@@ -115,7 +115,7 @@ pub fn repair_in_place(path: &Path, options: Options) -> Result<Vec<PathBuf>> {
     Ok(before.difference(&after).map(|name| files.path(name)).collect())
 }
 
-/// All files there are.
+/// Returns the names of all files.
 fn names(files: &Files) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for dir in std::iter::once("").chain(DIRS) {

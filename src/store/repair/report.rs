@@ -9,11 +9,12 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RepairReport {
-    /// The generation whose manifest it went by; without one the files spoke for themselves.
+    /// The generation of the manifest that was the base; none when there was no such manifest.
     pub generation: Option<u64>,
-    /// Manifests newer than that one that cannot be read. Then what their commits deleted may be back.
+    /// Manifests newer than that one that cannot be read. If there are any, records that their commits deleted may be
+    /// back.
     pub manifests: Vec<Finding>,
-    /// Damage in the log, whose commits are lost where it is.
+    /// Damage in the log; the commits in those places are lost.
     pub logs: Vec<Finding>,
     /// What is in the new database.
     pub collections: Vec<SavedCollection>,
@@ -23,7 +24,7 @@ pub struct RepairReport {
     pub segments: Vec<LostSegment>,
     /// Views whose file or parameters could not be saved.
     pub views: Vec<LostView>,
-    /// Segments of which it is not known which records were deleted.
+    /// Segments whose deleted records are not known.
     pub revived: Vec<Revived>,
 }
 
@@ -33,7 +34,7 @@ pub struct RepairReport {
 pub struct SavedCollection {
     /// Name of the collection in the new database.
     pub name: String,
-    /// Its name before, if another has taken it since.
+    /// Its name before, if a younger collection has that name.
     pub was: Option<String>,
     /// How many records were saved.
     pub records: u64,
@@ -51,7 +52,7 @@ pub struct LostRecord {
     pub id: Option<String>,
     /// Its number in the segment, counted from 0; none for a record in the log.
     pub number: Option<u32>,
-    /// The place in the segment that keeps it from being read.
+    /// The damage that keeps it from being read.
     pub damage: Finding,
 }
 
@@ -63,11 +64,11 @@ pub struct LostSegment {
     pub collection: Option<String>,
     /// Live records that the manifest said it had.
     pub records: Option<u64>,
-    /// The place in it that keeps it from being read.
+    /// The damage that keeps it from being read.
     pub damage: Finding,
 }
 
-/// A view that is lost. It can be fitted again on the records that there are.
+/// A view that is lost. It can be fitted again on the saved records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LostView {
@@ -75,7 +76,7 @@ pub struct LostView {
     pub collection: Option<String>,
     /// Name of the view, where that is known.
     pub name: Option<String>,
-    /// The place in it that keeps it from being read.
+    /// The damage that keeps it from being read.
     pub damage: Finding,
 }
 
@@ -89,14 +90,14 @@ pub struct Revived {
     pub segment: PathBuf,
     /// How many of its records the manifest said were deleted.
     pub deleted: Option<u64>,
-    /// How many of them are still known to be, from an older delete set.
+    /// How many of its records are still known to be deleted, from an older delete set.
     pub known: u64,
     /// The damage in the delete set.
     pub damage: Finding,
 }
 
 impl RepairReport {
-    /// Whether the new database is all that the old one was.
+    /// Returns whether the new database holds all that the old one did.
     pub fn is_complete(&self) -> bool {
         self.manifests.is_empty()
             && self.logs.is_empty()
@@ -108,7 +109,7 @@ impl RepairReport {
 }
 
 impl Finding {
-    /// Damage as a finding; every other error is given back.
+    /// Turns damage into a finding; returns every other error.
     pub(crate) fn new(error: Error, derived: bool) -> Result<Finding> {
         let (path, offset, what) = Damage::try_from(error)?.into_parts();
         Ok(Finding { path, offset, what, derived })

@@ -1,4 +1,4 @@
-//! What a segment remembers of its artefacts: which there are, which there are not, and whose turn it is to bring them.
+//! What a segment remembers of its artefacts: which exist, which do not, and which thread may load or build them.
 
 use crate::store::ViewFile;
 use crate::store::layout::{Kind, Sixteen};
@@ -27,8 +27,8 @@ enum Found {
     There(Arc<dyn Any + Send + Sync>),
 }
 
-/// Loading is short and building is not, so nobody who only looks whether there is an artefact waits for one to be
-/// built.
+/// Locks for loading and for building an artefact. They are two because building takes long: whoever only looks whether
+/// there is an artefact must not wait for one to be built.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     load: Mutex<()>,
@@ -45,7 +45,7 @@ impl Turns {
     }
 }
 
-/// Waits for a turn. A thread of a rayon pool that would have to wait gets none and goes on without.
+/// Waits for the lock. A thread of a rayon pool that would have to wait gets none and continues without it.
 fn turn(turn: &Mutex<()>) -> Option<MutexGuard<'_, ()>> {
     match turn.try_lock() {
         Ok(turn) => Some(turn),
@@ -55,13 +55,13 @@ fn turn(turn: &Mutex<()>) -> Option<MutexGuard<'_, ()>> {
 }
 
 impl Cache {
-    /// The place of an artefact.
+    /// Returns the place of an artefact.
     pub(crate) fn slot<A: Send + Sync + 'static>(&self, kind: Kind, view: Option<&ViewFile>) -> Slot<'_, A> {
         let root = view.map(|view| view.root).unwrap_or_default();
         Slot { cache: self, key: (root, kind), artefact: PhantomData }
     }
 
-    /// Forgets the artefacts of views that are gone, and what was not there: others may have built it since.
+    /// Forgets the artefacts of views that no longer exist, and which artefacts are absent: others may have built them.
     pub(crate) fn retain(&self, views: &HashSet<Sixteen>) {
         let stays = |root: &Sixteen| *root == Sixteen::default() || views.contains(root);
         self.remembered().retain(|(root, _), it| {
@@ -86,7 +86,7 @@ pub(crate) struct Slot<'a, A> {
 }
 
 impl<A: Send + Sync + 'static> Slot<'_, A> {
-    /// The artefact, or that there is none; nothing when that is not known.
+    /// Returns the artefact, or `Some(None)` if it is known to be absent, or `None` if nothing is known.
     pub(crate) fn known(&self) -> Option<Option<Arc<A>>> {
         let there = match &self.cache.remembered().get(&self.key)?.found {
             Found::Unknown => return None,
@@ -100,7 +100,7 @@ impl<A: Send + Sync + 'static> Slot<'_, A> {
         self.cache.remembered().entry(self.key).or_default().turns.clone()
     }
 
-    /// Remembers an artefact; one that another thread brought before stays.
+    /// Remembers an artefact; if another thread has brought one before, that one stays and is returned.
     pub(crate) fn remember(&self, made: Arc<A>) -> Arc<A> {
         let mut remembered = self.cache.remembered();
         let found = &mut remembered.entry(self.key).or_default().found;
@@ -113,13 +113,13 @@ impl<A: Send + Sync + 'static> Slot<'_, A> {
         made
     }
 
-    /// Remembers an artefact instead of any other.
+    /// Remembers an artefact, replacing any other.
     pub(crate) fn replace(&self, made: Arc<A>) -> Arc<A> {
         self.cache.remembered().entry(self.key).or_default().found = Found::There(made.clone());
         made
     }
 
-    /// Remembers that there is none, unless it was built meanwhile.
+    /// Remembers that there is none; if one was built meanwhile, returns that one.
     pub(crate) fn remember_absence(&self) -> Option<Arc<A>> {
         let mut remembered = self.cache.remembered();
         let found = &mut remembered.entry(self.key).or_default().found;

@@ -1,8 +1,8 @@
-//! Segment files while they grow: large matrices go straight to their place in one, and only their whereabouts to the
-//! log.
+//! Segment files while they grow: large matrices are written straight to their place in one, and the log only says
+//! where they are.
 //!
-//! A matrix once there never changes, so the part of the file that commits have named is as good as sealed: it may be
-//! mapped and read by this process and others.
+//! A matrix that was written never changes, so the part of the file that commits have named is as good as sealed: this
+//! process and others may map and read it.
 
 use super::{SegmentWriter, StoredRecord, Written};
 use crate::error::{Error, Result};
@@ -39,7 +39,7 @@ pub(crate) struct Body {
     finite: AtomicBool,
 }
 
-/// The name of a segment file.
+/// Returns the name of a segment file.
 pub(crate) fn name_of(number: u64, random: u64) -> String {
     format!("{number:016x}-{random:016x}.oseg")
 }
@@ -50,7 +50,7 @@ impl Growing {
         Ok(Arc::new(Growing { file, number, random, access, mapped: Mutex::default() }))
     }
 
-    /// Its name in the directory of segments.
+    /// Returns its name in the directory of segments.
     pub(crate) fn name(&self) -> String {
         name_of(self.number, self.random)
     }
@@ -59,7 +59,7 @@ impl Growing {
         &self.file
     }
 
-    /// The first `end` bytes, mapped, if they are to be and can be.
+    /// Returns the first `end` bytes, mapped, if they are to be and can be.
     fn region(&self, end: u64) -> Result<Option<Region>> {
         if self.access == Access::Read {
             return Ok(None);
@@ -68,8 +68,8 @@ impl Growing {
         match &*mapped {
             Some((region, bytes)) if *bytes >= end => Ok(Some(region.clone())),
             _ => {
-                // As far as the file goes, so that later matrices need no mapping of their own; only what commits have
-                // named is ever looked at.
+                // Map the whole file, so that later matrices need no mapping of their own; only what commits have named
+                // is ever read.
                 let bytes = self.file.bytes()?.max(end);
                 let region = self.file.map(bytes)?;
                 if let Some(region) = &region {
@@ -105,7 +105,7 @@ impl Body {
         self.bytes
     }
 
-    /// The bytes, checked: when they are mapped once, else each time.
+    /// Returns the bytes, checked: once if they are mapped, else each time.
     pub(crate) fn read(&self) -> Result<Cow<'_, [u8]>> {
         let end = self.place.offset.checked_add(self.bytes).ok_or_else(|| self.corrupt("impossible place"))?;
         if self.region.get().is_none()
@@ -126,7 +126,7 @@ impl Body {
         Ok(Cow::Borrowed(bytes))
     }
 
-    /// A file that ends too early is damaged.
+    /// Turns the error of a file that ends too early into damage.
     fn cut(&self, error: Error) -> Error {
         match error {
             Error::Io { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof => {
@@ -147,7 +147,7 @@ impl Body {
         Ok(())
     }
 
-    /// Whether the file holds these bytes, read afresh and in pieces.
+    /// Returns whether the file holds these bytes, read afresh and in pieces.
     pub(crate) fn is_whole(&self) -> Result<bool> {
         let reaches = self.place.offset.checked_add(self.bytes).is_some_and(|end| end <= i64::MAX as u64);
         if !reaches || self.growing.file.bytes()? < self.place.offset + self.bytes {
@@ -182,7 +182,7 @@ pub(crate) struct OpenSegment {
     out: SegmentWriter,
     growing: Arc<Growing>,
     identity: Identity,
-    /// Whether something was appended that was not handed out for a sync.
+    /// Whether something was appended since the file was last handed out for a sync.
     dirty: bool,
 }
 
@@ -204,34 +204,34 @@ impl OpenSegment {
         &self.growing
     }
 
-    /// Bytes of the file so far.
+    /// Returns the bytes of the file so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.out.offset()
     }
 
-    /// The file, if it must be synced; the caller does it.
+    /// Returns the file if it must be synced, which the caller does.
     pub(crate) fn take_dirty(&mut self) -> Option<Arc<Growing>> {
         std::mem::take(&mut self.dirty).then(|| self.growing.clone())
     }
 
-    /// Hands the bytes of a matrix over. After an error nothing more can be appended.
+    /// Appends the bytes of a matrix. After an error nothing more can be appended.
     pub(crate) fn append(&mut self, matrix: &[u8]) -> Result<Body> {
         let offset = self.out.body(matrix)?;
         self.dirty = true;
         let sums = matrix.chunks(BLOCK_BYTES as usize).map(crc32fast::hash).collect();
         let place = Place { number: self.growing.number, random: self.growing.random, offset, sums };
         let body = Body::new(self.growing.clone(), matrix.len() as u64, place);
-        // These very bytes were summed just now.
+        // The matrix of a record holds only finite numbers, so it need not be checked for them.
         body.finite.store(true, Ordering::Relaxed);
         Ok(body)
     }
 
-    /// Makes what was appended visible to readers of the file. Nothing is synced.
+    /// Writes what was appended to the file, so that readers see it. Nothing is synced.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.out.flush()
     }
 
-    /// Enters a record whose matrix was appended before.
+    /// Adds a record whose matrix was appended before.
     pub(crate) fn enter(&mut self, record: &StoredRecord<'_>, body: &Body) -> Result<()> {
         self.out.enter(record, body.place.offset, body.bytes)
     }

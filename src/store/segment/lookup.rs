@@ -1,7 +1,7 @@
-//! Finding a record by its id, also where damage is in the way.
+//! Finds a record by its id, even where damage is in the way.
 //!
-//! The table of ids is an aid: when a block of it is damaged, a table of the same shape is made in memory of the ids
-//! themselves. A record whose entry or id cannot be read is in neither, and then nobody can say that an id is *not*
+//! The table of ids is only an aid: when a block of it is damaged, a table of the same shape is made in memory from the
+//! ids themselves. A record whose entry or id cannot be read is in neither, and then nobody can say that an id is *not*
 //! there.
 
 use super::sealed::Sealed;
@@ -10,32 +10,32 @@ use crate::error::Result;
 use crate::store::format::damage::Damage;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Where an id is.
+/// What looking up an id found.
 #[derive(Clone, Debug)]
 pub(crate) enum Lookup<T> {
-    /// There.
+    /// The record with this id.
     At(T),
-    /// It is not there.
+    /// There is no such record.
     Absent,
-    /// Not among what can be read; it may have been in what cannot.
+    /// It is not among what can be read, but may be in what cannot.
     Unknown(Damage),
 }
 
-/// Lines of a table of ids made anew, and why some ids may be missing from it.
+/// A rebuilt table of ids, and the damage that may keep some ids out of it.
 #[derive(Debug)]
 pub(crate) struct Rebuilt {
     lines: Vec<(u64, u32)>,
     unreadable: Option<Damage>,
 }
 
-/// What looking through one table gave.
+/// What searching one table found: the record, and damage in ids of the same hash.
 type Looked = Result<(Option<u32>, Option<Damage>)>;
 
 impl Segment {
     /// Looks for the record with this id, deleted or not.
     ///
     /// # Errors
-    /// Only trouble of the surroundings; damage is part of the answer.
+    /// Only errors of the environment; damage is part of the result.
     pub(crate) fn lookup(&self, id: &str) -> Result<Lookup<u32>> {
         match &self.kind {
             SegmentKind::Sealed(_, Ok(sealed)) => sealed.lookup(id, self.records()),
@@ -44,11 +44,10 @@ impl Segment {
         }
     }
 
-    /// The number of the record with this id, deleted or not.
+    /// Returns the number of the record with this id, deleted or not.
     ///
     /// # Errors
-    /// [`Error::Corrupt`](crate::Error::Corrupt) when it is not found and damage keeps anyone from saying that it is
-    /// not there.
+    /// [`Error::Corrupt`](crate::Error::Corrupt) when it is not found, but damage may hide it.
     pub fn find(&self, id: &str) -> Result<Option<u32>> {
         match self.lookup(id)? {
             Lookup::At(record) => Ok(Some(record)),
@@ -58,13 +57,14 @@ impl Segment {
     }
 }
 
-/// Guesses from the hashes themselves before lines are halved blindly.
+/// Guesses from the hashes themselves before the range is simply halved.
 const GUESSES: u32 = 12;
-/// So few lines lie together: they are halved.
+/// A range of at most this many lines is halved without guessing.
 const CLOSE: u32 = 16;
 
-/// The first of `lines` whose hash, which rise, is at least `hash`. Hashes are spread evenly, so where one stands can
-/// be guessed: of a million lines about five are read instead of twenty, and each is a miss of all caches.
+/// Returns the first of `lines` lines, in ascending order of their hashes, whose hash is at least `hash`. Hashes are
+/// spread evenly, so the place of one can be guessed: of a million lines about five are read instead of twenty, and
+/// each is a miss of all caches.
 fn first_line(hash: u64, lines: u32, line: impl Fn(u32) -> Result<u64>) -> Result<u32> {
     let (mut low, mut high) = (0, lines);
     let (mut least, mut most) = (0, u64::MAX);
@@ -103,8 +103,8 @@ impl Sealed {
         })
     }
 
-    /// Looks an id up in a table of `lines` lines in order of their hashes. Besides what it found it gives the damage
-    /// in ids of the same hash. An error is damage of the table.
+    /// Looks an id up in a table of `lines` lines in order of their hashes. Also returns the damage in ids of the same
+    /// hash. An error is damage of the table.
     fn search(&self, id: &str, lines: u32, line: impl Fn(u32) -> Result<(u64, u32)>) -> Looked {
         let hash = xxh3_64(id.as_bytes());
         let mut low = first_line(hash, lines, |n| Ok(line(n)?.0))?;
@@ -124,7 +124,7 @@ impl Sealed {
         Ok((None, unreadable))
     }
 
-    /// A table made of the ids that can be read, once.
+    /// Returns a table made of the ids that can be read; it is made only once.
     fn rebuilt(&self, records: u32) -> Result<&Rebuilt> {
         if let Some(rebuilt) = self.rebuilt.get() {
             return Ok(rebuilt);

@@ -1,4 +1,4 @@
-//! Which records of a segment met a filter: remembered, because a segment never changes and filters are asked again.
+//! Remembers which records of a segment met a filter, because a segment never changes and filters are used again.
 
 use crate::error::Result;
 use crate::store::format::damage::Unreadable;
@@ -9,26 +9,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Filters remembered for each segment.
 const REMEMBERED: usize = 16;
 
-/// The latest filters and what they found in one segment. The text stands for the filter: this room knows records only.
+/// The latest filters, by their text, and the records of one segment that met them.
 #[derive(Debug, Default)]
 pub(crate) struct Matches(Mutex<VecDeque<Arc<Found>>>);
 
 #[derive(Debug)]
 struct Found {
     filter: Arc<str>,
-    /// Records that were deleted when it was asked, and so not looked at.
+    /// Records that were deleted when the filter was asked, and so not tested.
     unknown: Arc<RoaringBitmap>,
     matching: RoaringBitmap,
 }
 
 impl Matches {
-    /// Whether nothing is remembered: nothing was asked yet, or there is damage.
+    /// Returns whether nothing is remembered: nothing was asked yet, or there is damage.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// The records that meet the filter and are not in `deleted`, and those that cannot be asked; `ask` finds both
-    /// where they are not remembered. Where there is damage nothing is, so that it is told each time.
+    /// Returns the records that meet the filter and are not in `deleted`, and those that cannot be read; `ask` finds
+    /// both if they are not remembered. A result with damage is not remembered, so that the damage is reported each
+    /// time.
     pub(crate) fn get(
         &self,
         filter: &Arc<str>,
@@ -36,7 +37,7 @@ impl Matches {
         ask: impl FnOnce() -> Result<(RoaringBitmap, Vec<Unreadable>)>,
     ) -> Result<(RoaringBitmap, Vec<Unreadable>)> {
         let remembered = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // An older snapshot may have records that a later one did not ask about any more.
+        // An older snapshot may hold records that were already deleted when a later one asked.
         let serves = |found: &&Arc<Found>| found.filter == *filter && found.unknown.is_subset(deleted);
         let found = remembered().iter().find(serves).cloned();
         if let Some(found) = found {

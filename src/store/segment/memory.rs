@@ -1,4 +1,4 @@
-//! Records of commits that stand in the log and not in a sealed file yet.
+//! Records of commits that are in the log and not yet in a sealed file.
 
 use super::StoredRecord;
 use super::growing::Body;
@@ -21,7 +21,7 @@ pub(crate) struct MemoryRecord {
 }
 
 impl MemoryRecord {
-    /// The record as it is stored, with its fields as JSON and the bytes of its matrix.
+    /// Returns the record as it is stored, given its fields as JSON and the bytes of its matrix.
     pub(crate) fn stored<'a>(
         &'a self,
         dim: usize,
@@ -34,7 +34,7 @@ impl MemoryRecord {
     }
 }
 
-/// Where the values of a record in memory are; as they will be stored, so that nothing changes when they are.
+/// The values of a record in memory, already as they will be stored, so that writing them out changes nothing.
 #[derive(Debug)]
 pub(crate) enum Values {
     /// In the heap, as `f32`.
@@ -46,7 +46,7 @@ pub(crate) enum Values {
 }
 
 impl Values {
-    /// Takes values over in the precision of the collection.
+    /// Takes values over, encoded in the precision of the collection.
     pub(crate) fn of(values: Vec<f32>, precision: Precision) -> Result<Values> {
         if precision == Precision::F32 {
             return Ok(Values::Floats(values));
@@ -64,7 +64,7 @@ impl Values {
         }
     }
 
-    /// How many bytes they take where they are stored.
+    /// Returns how many bytes they take where they are stored.
     pub(crate) fn length(&self) -> u64 {
         match self {
             Values::Floats(values) => size_of_val(&values[..]) as u64,
@@ -73,7 +73,7 @@ impl Values {
         }
     }
 
-    /// The bytes as they are stored.
+    /// Returns the bytes as they are stored.
     pub(crate) fn bytes(&self) -> Result<Cow<'_, [u8]>> {
         match self {
             Values::Floats(values) => Ok(Cow::Borrowed(bytemuck::cast_slice(values))),
@@ -83,8 +83,7 @@ impl Values {
     }
 }
 
-/// A run of records in memory, never changed once it is there. Later commits make later ones, and merge those that are
-/// small.
+/// An immutable run of records in memory. Later commits make further runs, and merge those that are small.
 #[derive(Debug)]
 pub(crate) struct Memory {
     dim: usize,
@@ -95,7 +94,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Ids must differ.
+    /// Makes a run of these records, whose ids must differ.
     pub(crate) fn new(schema: &Schema, records: Vec<Arc<MemoryRecord>>) -> Memory {
         let hashed = records.iter().enumerate().map(|(n, record)| (xxh3_64(record.id.as_bytes()), n as u32));
         let mut table: Vec<(u64, u32)> = hashed.collect();
@@ -152,7 +151,7 @@ impl Memory {
         take(&record.stored(self.dim, self.precision, &fields, &matrix))
     }
 
-    /// Where records in memory are said to be, in messages.
+    /// Returns the path that messages give for records in memory.
     pub(crate) fn path(root: &Path) -> std::path::PathBuf {
         root.join("wal")
     }

@@ -13,7 +13,7 @@ use crate::store::layout::{ALIGN, Field, LARGE_ALIGN, LARGE_BYTES, hex, id_entry
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-/// A file of records whose frame is whole.
+/// A file of records whose header, footer and directory are whole.
 #[derive(Debug)]
 pub(crate) struct Sealed {
     file: Container,
@@ -37,7 +37,7 @@ struct Place {
     rows: usize,
     dim: usize,
     precision: Precision,
-    /// Where the entry stands.
+    /// Offset of the entry in the file.
     offset: u64,
 }
 
@@ -64,7 +64,7 @@ impl Sealed {
             ids: file.section(section::IDS)?,
             records: records_table,
             id_table,
-            // Not before the tables have shown that there are so many.
+            // Made only after the lengths of the tables have confirmed this number.
             finite: Bits::new(entry.records as usize),
             rebuilt: OnceLock::new(),
             file,
@@ -117,7 +117,7 @@ impl Sealed {
         }
     }
 
-    /// Line `n` of the id table: hash and record.
+    /// Returns line `n` of the id table: hash and record.
     pub(crate) fn id_line(&self, n: u32) -> Result<(u64, u32)> {
         let offset = self.id_table.offset + u64::from(n) * id_entry::BYTES as u64;
         let line = self.file.read(offset, id_entry::BYTES as u64)?;
@@ -129,7 +129,7 @@ impl Sealed {
     }
 }
 
-/// What a segment answers about its records; see the methods of the same names there.
+/// Answers about records; see the methods of the same names of [`super::Segment`].
 impl Sealed {
     pub(crate) fn id_of(&self, n: u32) -> Result<&str> {
         self.id(&self.place(n)?)

@@ -8,7 +8,7 @@ use crate::store::format::container::{Counts, Finished, Identity, Writer};
 use crate::store::layout::{ALIGN, Kind, LARGE_ALIGN, LARGE_BYTES, id_entry, record_entry, section};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// A record in the form in which segments keep it.
+/// A record as segments store it.
 #[derive(Debug)]
 pub(crate) struct StoredRecord<'a> {
     pub seq: u64,
@@ -32,7 +32,7 @@ pub(crate) struct SegmentWriter {
     written: Written,
 }
 
-/// What was written.
+/// Counts of what was written.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Written {
     pub data_bytes: u64,
@@ -58,12 +58,12 @@ impl SegmentWriter {
         })
     }
 
-    /// Where the next byte goes.
+    /// Returns the offset of the next byte.
     pub(crate) fn offset(&self) -> u64 {
         self.out.offset()
     }
 
-    /// Bytes of the tables that wait in memory for the end.
+    /// Returns the bytes of the tables that wait in memory for the end.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.entries.len() + self.ids.len() + self.fields.len() + self.table.len() * id_entry::BYTES
     }
@@ -74,7 +74,7 @@ impl SegmentWriter {
         self.enter(record, offset, record.matrix.len() as u64)
     }
 
-    /// Appends the bytes of a matrix and says where they are; [`SegmentWriter::enter`] makes a record of them.
+    /// Appends the bytes of a matrix and returns their offset; [`SegmentWriter::enter`] makes a record of them.
     pub(crate) fn body(&mut self, matrix: &[u8]) -> Result<u64> {
         self.out.align(if matrix.len() as u64 >= LARGE_BYTES { LARGE_ALIGN } else { ALIGN })?;
         let offset = self.out.offset();
@@ -82,12 +82,12 @@ impl SegmentWriter {
         Ok(offset)
     }
 
-    /// Hands everything to the file. Nothing is synced.
+    /// Writes everything so far to the file. Nothing is synced.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.out.flush()
     }
 
-    /// Makes a record of a matrix that was appended at `offset`; the one in `record` is not looked at.
+    /// Adds a record whose matrix of `bytes` bytes was appended at `offset`; the matrix in `record` is ignored.
     pub(crate) fn enter(&mut self, record: &StoredRecord<'_>, offset: u64, bytes: u64) -> Result<()> {
         let number = self.written.records;
         if number as usize == limits::SEGMENT_RECORDS {
@@ -95,7 +95,7 @@ impl SegmentWriter {
         }
         let mut entry = [0; record_entry::BYTES];
         record_entry::SEQ.put_number(&mut entry, record.seq);
-        // Offsets within their sections until these have a place.
+        // These offsets count from the start of their sections until those have a place.
         record_entry::ID_OFFSET.put_number(&mut entry, self.ids.len() as u64);
         record_entry::FIELDS_OFFSET.put_number(&mut entry, self.fields.len() as u64);
         record_entry::MATRIX_OFFSET.put_number(&mut entry, offset);

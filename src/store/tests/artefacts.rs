@@ -1,4 +1,5 @@
-//! Artefacts of any kind: built once, kept, never worth an answer, and not asked of the disk again and again.
+//! Tests that artefacts of any kind are built once, kept, never spoil an answer, and are not looked for on disk each
+//! time.
 
 use super::*;
 use crate::store::format::container::Identity;
@@ -6,7 +7,8 @@ use crate::store::layout::{Kind, section};
 use std::sync::mpsc::channel;
 use std::thread;
 
-/// How many rows each record has, and the root of the view: small, and different for every segment and view.
+/// An artefact for tests: how many rows each record has, and the root of the view. Small, and different for every
+/// segment and view.
 #[derive(Debug)]
 struct Tiny(Sections);
 
@@ -50,7 +52,7 @@ fn check(tiny: &Tiny, segment: &Segment, view: Option<&ViewFile>) {
     assert!(tiny.0.bytes(section::ORDER).is_err());
 }
 
-/// Hands over every segment of the collection with the raw rows and with each of its views.
+/// Passes every segment of the collection to `take`, with the raw rows and with each of its views.
 fn each(store: &Store, mut take: impl FnMut(&Snapshot, &Segment, Option<&ViewFile>)) {
     let snapshot = store.snapshot("c").unwrap();
     let names: Vec<_> = snapshot.view_names().map(str::to_owned).collect();
@@ -60,7 +62,7 @@ fn each(store: &Store, mut take: impl FnMut(&Snapshot, &Segment, Option<&ViewFil
     }
 }
 
-/// How many are there without building one.
+/// Returns how many artefacts there are, without building one.
 fn there(store: &Store) -> usize {
     let mut found = 0;
     each(store, |snapshot, segment, view| {
@@ -72,7 +74,7 @@ fn there(store: &Store) -> usize {
     found
 }
 
-/// Asks for all; says how often one was built.
+/// Asks for all artefacts; returns how many were built.
 fn built(store: &Store) -> usize {
     let built = AtomicUsize::new(0);
     each(store, |snapshot, segment, view| {
@@ -86,7 +88,7 @@ fn built(store: &Store) -> usize {
     built.into_inner()
 }
 
-/// Two segments and a view: four places for an artefact.
+/// Makes a database with two segments and a view: four places for an artefact.
 fn two_segments(vfs: &MemoryVfs) -> Store {
     let store = with_view(vfs);
     store.commit(vec![upsert("c", (0..5).map(|n| Record::new(format!("more {n}"), matrix(n, 3, 0.0))))]).unwrap();
@@ -337,7 +339,7 @@ fn threads_of_a_pool_that_build_the_same_at_once_all_get_it() {
     let segment = &snapshot.segments()[0].segment;
     (0..64).into_par_iter().for_each(|_| {
         let slow = |out: &mut SectionsWriter<'_>| {
-            // Building that itself runs on the pool is what could wait for itself.
+            // A build that itself uses the pool could wait for itself.
             let sum: usize = (0..64_usize).into_par_iter().sum();
             assert_eq!(sum, 2_016);
             make(out, segment, None)
@@ -346,7 +348,7 @@ fn threads_of_a_pool_that_build_the_same_at_once_all_get_it() {
     });
 }
 
-/// Something that happens to a file of the four, or to the handle.
+/// Something that happens to one of the four files, or to the handle.
 #[derive(Clone, Debug)]
 enum Event {
     Flip(usize, usize),

@@ -1,4 +1,4 @@
-//! Compaction ends, whatever the shape of what it finds, and the next one finds nothing left to do.
+//! Tests that a compaction ends, whatever segments it finds, and that the next one finds nothing left to do.
 
 use super::compact::{Reason, is_due};
 use super::*;
@@ -14,7 +14,7 @@ fn tuned(vfs: &MemoryVfs, tuning: Tuning) -> Store {
     store
 }
 
-/// Records of so many rows, and fields of so many bytes.
+/// Makes records of `rows` rows, with a field of `text` bytes.
 fn records(from: usize, to: usize, rows: usize, text: usize) -> Vec<Record> {
     let record = |n| Record::new(format!("r{n}"), matrix(rows, 2, n as f32)).field("text", "x".repeat(text));
     (from..to).map(record).collect()
@@ -26,7 +26,7 @@ fn load(store: &Store, records: Vec<Record>) {
     load.finish().unwrap();
 }
 
-/// Compacts, with patience that ends only after far more than is needed.
+/// Compacts, and stops only after far more steps than are needed.
 fn compacted(store: &Store, reason: Reason, case: &str) -> Compacted {
     let asked = AtomicUsize::new(0);
     let done = store.shared.compact(&|| asked.fetch_add(1, Ordering::Relaxed) < 2_000, reason).unwrap();
@@ -40,8 +40,8 @@ fn sorted(store: &Store) -> Vec<(String, String, Vec<f32>)> {
     found
 }
 
-/// Records, rows, bytes of fields: tables that outweigh the matrices, the other way round, and a record that fills a
-/// segment.
+/// Number of records, rows of each, bytes of fields: tables that outweigh the matrices, the other way round, and a
+/// record that fills a segment.
 const SHAPES: [(usize, usize, usize); 5] = [(300, 1, 100), (300, 1, 0), (80, 0, 1_500), (20, 1, 5_000), (40, 60, 0)];
 
 #[test]
@@ -74,7 +74,7 @@ fn a_compaction_of_any_shape_ends_and_the_next_writes_nothing() {
                     let expected = sorted(&store);
                     let done = compacted(&store, reason, &case);
                     written += done.written_bytes;
-                    // Once, and what a file takes beside its records.
+                    // Once, and what each file takes beside its records.
                     let most = before + 2_000 * store.version().segments().count() as u64;
                     assert!(done.written_bytes <= most, "{case}: {before} bytes: {done:?}");
                     assert_eq!(sorted(&store), expected, "{case}");
@@ -140,8 +140,8 @@ fn segments_that_went_whole_are_counted() {
     assert_eq!((done.segments, done.removed), (0, 0));
 }
 
-/// A segment that takes the place of others or is loaded beside the commits is read back like any other new file: a
-/// reading that fails is no damage to live with, because what looks like damage hides which ids are there.
+/// A segment that replaces others or is bulk-loaded is read back like any other new file. A failed read means that it
+/// is not published: it would be taken for damage, which hides which ids are there.
 #[test]
 fn what_a_compaction_wrote_is_not_published_when_it_cannot_be_read() {
     let refused = AtomicUsize::new(0);

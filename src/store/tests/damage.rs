@@ -1,4 +1,4 @@
-//! Damage and hostile bytes: what each costs, and that it is named.
+//! Tests of damage and hostile bytes: what each costs, and that it is reported.
 
 use super::*;
 
@@ -72,7 +72,7 @@ fn damage_in_a_view_a_delete_set_or_a_frame_costs_only_what_needs_it() {
     let segment = &version.collections["c"].segments[0].segment;
     assert!(matches!(segment.id(0), Err(Error::Corrupt { .. })), "deleted records must not come back");
     store.commit(vec![upsert("c", two())]).unwrap();
-    // An upsert is not refused because nobody can tell whether `a` is there already.
+    // An upsert is not refused because damage hides whether `a` is there already.
     assert!(["a", "b"].iter().all(|id| store.version().collections["c"].find(id).unwrap().is_some()));
     assert!(matches!(store.commit(vec![delete("c", &["z"])]), Err(Error::Corrupt { .. })), "is `z` there or not?");
     store.commit(vec![upsert("d", two())]).unwrap();
@@ -198,11 +198,11 @@ fn reseal(bytes: &mut [u8], sums_at: usize) -> layout::Sixteen {
     root
 }
 
-/// A byte to be changed: where, in which part of the file, and to what.
+/// A byte to be changed: where in its part, to what, and in which part of the file.
 type Altered = (u64, u8, u8);
 
-/// Changes bytes of a segment, a delete set, a view or a derived file, makes all sums right, and does everything with
-/// it.
+/// Changes bytes of a segment, a delete set, a view or a derived file, makes all sums right again, and then does
+/// everything with the database.
 fn nonsense(which: usize, changes: Vec<Altered>) {
     thread_local!(static MADE: (MemoryVfs, Manifest) = one_of_each());
     let (vfs, mut manifest) = MADE.with(|(vfs, manifest)| (vfs.copy().unwrap(), manifest.clone()));
@@ -210,7 +210,7 @@ fn nonsense(which: usize, changes: Vec<Altered>) {
     let mut bytes = vfs.read(&path).unwrap();
     let end = bytes.len() - layout::footer::BYTES;
     let sums_at = layout::footer::SUMS_OFFSET.number(&bytes[end..]) as usize;
-    // As long a part as there is: a place in it by its share of all numbers.
+    // Scales any 64-bit number to a place within a part of `size` bytes.
     let place = |at: u64, size: usize| ((u128::from(at) * size as u128) >> 64) as usize;
     for (at, value, part) in changes {
         let at = match part {
@@ -253,7 +253,7 @@ fn nonsense(which: usize, changes: Vec<Altered>) {
     assert!(saved.findings.is_empty());
 }
 
-/// A directory that says of a view's step that it is of kind 0, which is the view's own section.
+/// Changes the directory of a view file so that a step has kind 0, which is the view's own section.
 #[test]
 fn a_view_with_a_step_of_no_kind_is_a_finding() {
     nonsense(2, vec![(12_770_822_820_260_458_812, 0, 1)]);

@@ -1,4 +1,4 @@
-//! Derived rows: built once, kept, and never worth an answer.
+//! Tests that derived rows are built once, kept, and never spoil an answer.
 
 use super::*;
 
@@ -66,7 +66,7 @@ fn threads_of_a_pool_that_ask_for_the_same_rows_at_once_all_get_them() {
     let version = store.version();
     let (segment, view) = (&version.collections["c"].segments[0].segment, &version.collections["c"].views["v"]);
     let slow = |n: u32| {
-        // Building that itself runs on the pool is what could wait for itself.
+        // A build that itself uses the pool could wait for itself.
         let sum: usize = (0..64_usize).into_par_iter().map(|at| at * n as usize).sum();
         Ok(matrix(1, 2, sum as f32))
     };

@@ -1,5 +1,5 @@
-//! Guards against what no file system test can show: other writers, removed locks, files that read back wrong, names
-//! without end, handles that outlive each other.
+//! Tests of guards that tests of file systems cannot reach: other writers, removed locks, files that read back wrong,
+//! endless names, handles that outlive each other.
 
 use super::*;
 

@@ -1,9 +1,9 @@
-//! The log as its writer and its readers leave and find it.
+//! Tests of the log, as its writer leaves it and its readers find it.
 
 use super::*;
 use crate::Record;
 
-/// Small, so that matrices of ten numbers go past the log.
+/// Returns small thresholds, so that matrices of ten numbers bypass the log.
 fn tuning() -> Tuning {
     Tuning { direct_bytes: 40, reserve_bytes: 0, background: false, ..Tuning::default() }
 }
@@ -22,7 +22,7 @@ fn a_log_that_could_not_be_begun_hides_none_that_was_begun_after_it() {
     for at in 0.. {
         let memory = MemoryVfs::default();
         drop(Store::open(Path::new(DB), Mode::Write { create: true }, options(Arc::new(memory.clone()))).unwrap());
-        // The first commit goes wrong somewhere, and is made again until it succeeds; then the process dies.
+        // Some operation fails, and a commit that failed is tried once more; then the process dies.
         let vfs = FaultyVfs::new(memory.clone(), at, Fault::NoSpace, false);
         let Ok(store) = Store::open(Path::new(DB), Mode::Write { create: false }, options(Arc::new(vfs.clone())))
         else {
@@ -46,7 +46,7 @@ fn a_log_that_could_not_be_begun_hides_none_that_was_begun_after_it() {
             for store in [&reader, &again] {
                 let found = ids(store, "c");
                 let all_there = acknowledged.iter().all(|id| found.iter().any(|found| found == id));
-                // One more may be there when a sync failed, whose outcome is unknown.
+                // One more may be there after a failed sync, whose outcome is unknown.
                 assert!(all_there && found.len() <= acknowledged.len() + usize::from(poisoned), "{at}: {found:?}");
             }
             tried += 1;
@@ -92,7 +92,7 @@ fn what_was_buffered_is_synced_after_a_while_without_being_asked() {
             .unwrap();
     store.commit(vec![create("c", Schema::new(2))]).unwrap();
     store.commit_with(put("a", 1), Durability::Buffered).unwrap();
-    // A mark in the log says that it is durable, as one did of the collection.
+    // A mark in the log says that the record is durable; an earlier one said so of the collection.
     let marked = || {
         let names = std::fs::read_dir(dir.path().join("db")).unwrap().map(|entry| entry.unwrap().path());
         let mut logs: Vec<_> = names.filter(|path| path.to_string_lossy().contains("wal-")).collect();
@@ -156,8 +156,8 @@ fn what_a_thread_of_the_store_meets_is_told_once_by_the_next_flush() {
     assert_eq!(ids(&store, "c"), ["a"]);
 }
 
-/// Every 16 bytes something that looks like a frame reaching to the end, so that finding out that none is one would
-/// take the square of the log's length. The test ends in minutes or in a blink.
+/// The log has something every 16 bytes that looks like a frame reaching to the end, so that finding out that none is
+/// one could take time quadratic in its length. Without the limit on that, the test takes minutes.
 #[test]
 fn a_log_of_nothing_but_beginnings_is_damage_before_long() {
     let vfs = MemoryVfs::default();
@@ -177,7 +177,7 @@ fn a_log_of_nothing_but_beginnings_is_damage_before_long() {
         layout::frame::PAYLOAD_BYTES.put_number(&mut head, reach as u64);
         bytes.extend_from_slice(&head[..16]);
     }
-    // The numbers behind a length are those of the next places, and say that much was durable.
+    // The number that follows each length is part of the next such place, and says that many commits were durable.
     image.write(&log, &bytes).unwrap();
     for mode in [Mode::Read, Mode::Write { create: false }] {
         let opened = Store::open(Path::new(DB), mode, options(Arc::new(image.clone())));
@@ -204,7 +204,7 @@ fn a_log_is_read_in_pieces_however_many_commits_are_in_it() {
         assert_eq!(ids(&reader, "c").len(), commits);
         counts.push(counting.operation_count());
     }
-    // All of these lie within one piece.
+    // All of these logs fit in one piece.
     assert!(counts[2] <= counts[0] + 4, "{counts:?}");
 }
 

@@ -1,6 +1,6 @@
-//! Threads of the store's own, begun when there is something for them to do and ended with the handle: one syncs
-//! commits that were only buffered, one compacts. What they meet is in [`Stat::trouble`](crate::store::Stat), is told
-//! by the next flush, and ends nothing else.
+//! Background threads, begun when there is something for them to do and ended with the handle: one syncs commits that
+//! were only buffered, one compacts. Their errors are in [`Stat::trouble`](crate::store::Stat), are returned by the
+//! next flush, and end nothing else.
 
 use super::compact;
 use crate::store::options::Durability;
@@ -11,17 +11,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// The threads of a store.
+/// The background threads of a store.
 #[derive(Debug, Default)]
 pub(crate) struct Background {
     syncing: Mutex<Option<Worker>>,
     compacting: Mutex<Option<Worker>>,
-    /// The generation that was looked at last for something to compact.
+    /// The generation that was last checked for something to compact.
     looked_at: AtomicU64,
     end: Arc<End>,
 }
 
-/// A thread, and the process that it is of: a child that was forked has the handle and not the thread.
+/// A thread and the process that began it: a forked child has the handle but not the thread.
 #[derive(Debug)]
 struct Worker {
     thread: JoinHandle<()>,
@@ -34,15 +34,15 @@ impl Worker {
         Some(Worker { thread, process: process::id() })
     }
 
-    /// Whether it is gone, or was never there for this process.
+    /// Returns whether the thread has ended, or never existed in this process.
     fn is_gone(&self, process: u32) -> bool {
         self.process != process || self.thread.is_finished()
     }
 
-    /// Waits for it where there is something to wait for.
+    /// Waits for the thread to end, if it exists in this process.
     fn end(self, process: u32) {
         if self.process != process {
-            // What the handle leads to is not there; even letting go of it would look there.
+            // The thread does not exist here; even dropping the handle would access it.
             std::mem::forget(self.thread);
         } else if self.thread.thread().id() != std::thread::current().id() {
             let _ = self.thread.join();
@@ -64,7 +64,7 @@ impl End {
 }
 
 impl Background {
-    /// Begins what there is to do after a commit.
+    /// Begins the work that is due after a commit.
     pub(crate) fn look_after(&self, shared: &Arc<Shared>, durability: Durability) {
         if !shared.tuning.background {
             return;
@@ -108,7 +108,7 @@ impl Background {
 fn begin<F: FnOnce() + Send + 'static>(place: &Mutex<Option<Worker>>, name: &str, work: impl FnOnce() -> F) {
     let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
     if place.as_ref().is_none_or(|worker| worker.is_gone(process::id())) {
-        // Where no thread can be had, commits do without: they look at the clock themselves.
+        // If no thread can be started, commits do without: they look at the clock themselves.
         let begun = Worker::begin(name, work());
         if let Some(gone) = std::mem::replace(&mut *place, begun) {
             gone.end(process::id());
@@ -126,7 +126,7 @@ fn sync_again_and_again(shared: &Shared, end: &End) {
         }
         drop(near);
         if let Err(error) = shared.sync_if_due() {
-            // A failed sync has ended writing; every commit from now on says so.
+            // After a failed sync nothing more is written, and every commit says so.
             return shared.note(error);
         }
         near = end.is_near.lock().unwrap_or_else(PoisonError::into_inner);

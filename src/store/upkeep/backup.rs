@@ -1,18 +1,18 @@
-//! A copy of a database that is in use.
+//! Copies a database that is in use.
 //!
 //! 1. One version is pinned: its files stay where they are, however long this takes and whatever the writer does.
 //! 2. The target gets `LOCK`, held until the end so that nobody makes a database of a half copy, and its directories.
-//! 3. Sealed files are linked where the file system can, else copied and synced; a reader also copies what it has read
-//!    of the log and of the segments that grow beside it. Then their directories are synced. Sharing an inode is safe:
-//!    nobody writes to a sealed file, and removing it removes one of its names.
+//! 3. Sealed files are hard-linked where the file system can, else copied and synced; a reader also copies what it has
+//!    read of the log and of the segments that grow beside it. Then their directories are synced. Sharing an inode is
+//!    safe: nobody writes to a sealed file, and removing it removes one of its names.
 //! 4. The manifest comes last, as in a publish: written under another name, synced, renamed, directory synced. It is
 //!    never linked, because a lock on it is a pin, and those of two databases must not be one.
-//! 5. The copy is opened as a reader would and compared with the original. One that does not hold the same loses its
-//!    manifest.
+//! 5. The copy is opened as a reader would and compared with the original. If it does not hold the same, its manifest
+//!    is removed.
 //!
-//! A cut before step 4 is durable leaves a directory without a manifest, in which nobody finds a database; after it,
-//! every file that the manifest names is there, because these were synced, names included, before. Derived files are
-//! left behind: whoever opens the copy makes them again.
+//! A power cut before step 4 is durable leaves a directory without a manifest, which nobody takes for a database; after
+//! it, every file that the manifest names is there, because these were synced before, names included. Derived files are
+//! not copied: whoever opens the copy makes them again.
 
 use crate::error::{Error, Result};
 use crate::store::Access;
@@ -30,7 +30,7 @@ use std::sync::{Arc, PoisonError};
 /// Bytes copied at a time.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// What a backup consists of.
+/// What a backup holds and how it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BackedUp {
@@ -49,14 +49,14 @@ pub struct BackedUp {
 }
 
 impl Shared {
-    /// Copies the newest version into the directory `dir`, which must be new or empty. `progress` gets the bytes done
-    /// and the bytes in all.
+    /// Copies the newest version into the directory `dir`, which must be new or empty. Calls `progress` with the bytes
+    /// done so far and the bytes in total.
     ///
     /// # Errors
     /// [`Error::Unusable`] when the directory is not empty or lies in the database, [`Error::Corrupt`] when a file of
     /// the database is no regular file, [`Error::Io`] and [`Error::DiskFull`] when one is missing or the backup cannot
-    /// be written, and again [`Error::Unusable`] when it does not hold the same in the end: there is no backup then. A
-    /// writable handle also has those of [`Store::flush`].
+    /// be written, and again [`Error::Unusable`] when the copy does not hold the same in the end: there is no backup
+    /// then. A writable handle also has those of [`Store::flush`].
     pub(crate) fn backup_to(&self, dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<BackedUp> {
         let files = &self.files;
         if files.contains(dir)? {
@@ -104,7 +104,7 @@ impl Shared {
         for dir in [SEG, VIEW] {
             target.sync_dir(dir)?;
         }
-        // The names of the directories, and that of the whole.
+        // The names of the subdirectories, and that of the backup itself.
         target.sync_dir("")?;
         target.sync_parent()?;
 
@@ -122,7 +122,7 @@ impl Shared {
     }
 }
 
-/// Makes sure that nothing but a lock is in the directory.
+/// Checks that nothing but a lock file is in the directory.
 fn check_empty(target: &Files) -> Result<()> {
     match target.list("")?.iter().find(|name| *name != LOCK) {
         None => Ok(()),
@@ -133,8 +133,8 @@ fn check_empty(target: &Files) -> Result<()> {
     }
 }
 
-/// Opens the copy, which checks the length and the root of every file, delete sets and views in full, and the log. What
-/// is damaged in the original may be so in the copy.
+/// Opens the copy, which checks the length and the root of every file, delete sets and views in full, and the log, and
+/// compares it with the original. What is damaged in the original may be so in the copy.
 fn compare(copy: &Files, version: &Version) -> Result<()> {
     let (found, _) = version::newest_of(copy, Access::Read, None)?;
     let records = |version: &Version| version.collections.values().map(|collection| collection.records).sum::<u64>();
@@ -147,18 +147,18 @@ fn compare(copy: &Files, version: &Version) -> Result<()> {
     Ok(())
 }
 
-/// What a backup is made of.
+/// What a backup is made from.
 struct Source {
     version: Arc<Version>,
-    /// Logs: so much of each, under these names.
+    /// Logs: the file, how many bytes of it, and its name.
     logs: Vec<(File, u64, String)>,
-    /// Segments that they name.
+    /// Segments that the logs name.
     growing: Vec<Arc<Growing>>,
 }
 
 impl Shared {
-    /// Everything that is committed. A writer has it in sealed files; a reader takes the log along, as far as it has
-    /// read it.
+    /// Returns everything that is committed. A writer first publishes it in sealed files; a reader adds the log, as far
+    /// as it has read it.
     fn to_copy(&self) -> Result<Source> {
         let Some(replay) = &self.replay else {
             self.flush()?;
@@ -175,7 +175,7 @@ impl Shared {
     }
 }
 
-/// Copies a file as it is, durably but for its name. Its sums go with it, so damage stays visible in the copy.
+/// Copies a file and makes the bytes durable, but not the name. Sums are copied too, so damage stays visible.
 fn copy(source: &File, bytes: u64, to: &Files, name: &str) -> Result<()> {
     let copy = to.create(name)?;
     let mut offset = 0;

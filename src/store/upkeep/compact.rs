@@ -1,12 +1,13 @@
-//! Compaction: live records of segments that hold much that is deleted, or are small, move into new segments.
+//! Compaction: moves the live records of segments that hold many deleted ones, or are small, into new segments.
 //!
-//! The new segments are written from a pinned version while commits go on; only at the end, when one publish puts them
-//! in the place of the old ones, the writer is held up. What was deleted meanwhile is deleted in the new segments too.
-//! A crash leaves either the old ones, and files that nothing names, or the new ones. Segments of many collections go
-//! with one publish. When all is done the manifests before the newest go, so that the space is back at once.
+//! The new segments are written from a pinned version while commits go on; the writer is held up only at the end, when
+//! one publish puts them in the place of the old ones. What was deleted meanwhile is deleted in the new segments too. A
+//! crash leaves either the old ones, and files that nothing names, or the new ones. Segments of many collections go
+//! with one publish. In the end a compaction that was asked for removes the manifests before the newest, so that the
+//! space is free at once.
 //!
-//! It ends: what is joined becomes fewer segments, what is rewritten leaves what was dead behind, and what is committed
-//! after it began is left to the next one.
+//! It always ends: joining makes fewer segments, rewriting leaves dead records behind, and what is committed after it
+//! began is left to the next compaction.
 
 use crate::error::{Error, Result};
 use crate::store::files::SEG;
@@ -30,47 +31,48 @@ use std::sync::Arc;
 pub struct Compacted {
     /// Segments that were rewritten.
     pub segments: u64,
-    /// Segments that went without being rewritten: nothing in them was live any more.
+    /// Segments that were removed without being rewritten: nothing in them was live any more.
     pub removed: u64,
     /// Bytes of the segments that were written.
     pub written_bytes: u64,
     /// Bytes of segments and delete sets that are no longer needed, once nobody has them pinned.
     pub freed_bytes: u64,
-    /// Whether it came to its end, and was not stopped before.
+    /// Whether it ran to its end and was not stopped before.
     pub finished: bool,
     /// Segments with deleted records that were left as they are, because a record in them cannot be read.
     pub damaged: u64,
-    /// Older generations that readers have pinned: their files go when they are let go and something is written next.
+    /// Older generations that readers have pinned: their files are removed when they are released and something is
+    /// written next.
     pub pinned: u64,
 }
 
-/// A segment is rewritten when more than this part of its bytes is of deleted records.
+/// A segment is rewritten when more than this share of its records is deleted.
 const DEAD_PART: f64 = 0.3;
-/// Segments below this are joined, ..
+/// Segments whose files have fewer bytes are joined, if their tables are small too.
 const SMALL: u64 = LARGEST / 16;
-/// .. if their tables are below this part of what ends a segment: so any two or more of them become fewer. One that is
-/// full of tables is as large as a segment gets, however little its file takes.
+/// Tables are small if this many such ones do not yet end a segment, so that any two or more segments become fewer. A
+/// segment that is full of tables is as large as one gets, however small its file is.
 const SMALL_TABLES: u64 = 2;
-/// Records copied between two questions whether to go on.
+/// Records copied between two calls of `keep_going`.
 const PATIENCE: u32 = 16;
-/// Bytes of deleted records in a segment, and small segments, that make it worth while unasked.
+/// Bytes of deleted records in a segment, and number of small segments, from which on a compaction runs unasked.
 const MUCH: u64 = 1 << 20;
 const MANY: usize = 8;
-/// Most collections whose segments go with one publish: each has some bytes in memory until then.
+/// Most collections whose segments are replaced in one publish: each has some bytes in memory until then.
 const JOBS: usize = 1_024;
 
-/// Who wants it.
+/// Why a compaction runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// Somebody said that nothing that was deleted or replaced may be left.
+    /// Somebody demands that nothing deleted or replaced is left.
     Forced,
-    /// Somebody said so: whatever can be gained is.
+    /// Somebody asked for it, so it runs even if there is little to gain.
     Asked,
-    /// There is enough to gain.
+    /// There is enough to gain, though nobody asked.
     Due,
 }
 
-/// Segments of one collection that become others.
+/// Segments of one collection that are rewritten together.
 #[derive(Debug)]
 struct Job {
     collection: Arc<CollectionVersion>,
@@ -80,11 +82,12 @@ struct Job {
 /// What is known of segments, by their identities.
 #[derive(Debug)]
 struct Known {
-    /// Segments with later commits are the next compaction's: else it would not end while somebody commits.
+    /// The last commit that counts. Segments with later ones are left to the next compaction: otherwise this one would
+    /// not end while somebody commits.
     until: u64,
-    /// A record in them cannot be read, so they stay as they are.
+    /// Segments in which a record cannot be read, so they stay as they are.
     damaged: HashSet<[u8; 16]>,
-    /// They hold matrices that no record names.
+    /// Segments with matrices that no record names.
     strays: HashSet<[u8; 16]>,
     /// Names of the files that were rewritten.
     rewritten: HashSet<String>,
@@ -96,29 +99,30 @@ impl Known {
     }
 }
 
-/// What came of a round.
+/// The result of a round.
 struct Round {
-    /// Whether everything was written, because nobody wanted to stop.
+    /// Whether all jobs were written, without being stopped.
     whole: bool,
-    /// Whether there are fewer segments or less that is dead, or others have changed what there was.
+    /// Whether there are fewer segments or fewer dead records, or somebody else has changed the segments.
     gained: bool,
 }
 
 /// How the writing of a job ended.
 enum Rewritten {
     Whole,
-    /// Early, because nobody wanted to go on.
+    /// Early, because `keep_going` returned false.
     Stopped,
     /// At a record that cannot be read, in this segment.
     Damaged([u8; 16]),
 }
 
-/// Whether so much is dead or small that it should be compacted unasked.
+/// Returns whether so much is dead or small that it should be compacted unasked.
 pub(crate) fn is_due(version: &Version, tuning: &Tuning) -> bool {
     !choose(version, tuning, &Known::new(u64::MAX), Reason::Due, 1).is_empty()
 }
 
-/// The next segments to rewrite, of `most` collections: those with much dead, and small ones if there are several.
+/// Chooses the next segments to rewrite, of at most `most` collections: those with much dead, and small ones if there
+/// are several.
 fn choose(version: &Version, tuning: &Tuning, known: &Known, reason: Reason, most: usize) -> Vec<Job> {
     let (mut jobs, mut total) = (Vec::new(), 0);
     for collection in version.collections.values() {
@@ -167,14 +171,14 @@ fn is_wasteful(part: &SegmentRef, known: &Known, reason: Reason) -> bool {
 }
 
 impl Shared {
-    /// Rewrites what is worth it until nothing is, or nobody wants to go on.
+    /// Rewrites segments until nothing is worth it any more, or `keep_going` returns false.
     pub(crate) fn compact(
         self: &Arc<Shared>,
         keep_going: &(dyn Fn() -> bool + Sync),
         reason: Reason,
     ) -> Result<Compacted> {
         if reason == Reason::Forced {
-            // Matrices that a log names lie in segments without an end, which are sealed by this.
+            // Matrices that a log names are in open segments, which are sealed by this.
             self.flush()?;
         }
         let (mut done, mut known) = (Compacted::default(), Known::new(self.version().seq));
@@ -204,7 +208,7 @@ impl Shared {
         Ok(done)
     }
 
-    /// Writes all jobs and lets one publish exchange the segments.
+    /// Writes new segments for all jobs and exchanges them in one publish.
     fn rewrite_all(
         self: &Arc<Shared>,
         jobs: Vec<Job>,
@@ -227,7 +231,7 @@ impl Shared {
         let exchanged = self.exchange(&mut written).map_err(|stop| self.stopped(stop))?;
         for ((job, staged), exchanged) in written.iter().zip(exchanged) {
             if !exchanged {
-                // A publish or another compaction was faster.
+                // A publish or another compaction has changed the old segments first.
                 round.gained = true;
                 continue;
             }
@@ -244,8 +248,8 @@ impl Shared {
         Ok(round)
     }
 
-    /// Puts new segments in the place of the old ones, and says of which jobs: not where the old ones are no longer
-    /// there.
+    /// Puts new segments in the place of the old ones, and returns for which jobs that was done: not where the old ones
+    /// no longer exist.
     fn exchange(&self, written: &mut [(Job, StagedSegments)]) -> Attempt<Vec<bool>> {
         if written.is_empty() {
             return Ok(Vec::new());
@@ -278,7 +282,7 @@ impl Shared {
         done.map(|()| exchanged)
     }
 
-    /// Notes which segments hold matrices that no record names: of commits that failed, and of records that were
+    /// Notes which segments hold matrices that no record names: those of failed commits, and of records that were
     /// replaced before their segment was sealed.
     fn look_for_strays(&self, known: &mut Known) -> Result<()> {
         for part in self.version().segments() {
@@ -295,12 +299,12 @@ impl Shared {
         Ok(())
     }
 
-    /// Removes every manifest but the newest, if nobody has it pinned, and what only they need. Says how many are
-    /// pinned.
+    /// Removes every manifest that nobody has pinned, except the newest, and the files that only they need. Returns how
+    /// many are pinned.
     fn reclaim(&self, reason: Reason, known: &Known, done: &mut Compacted) -> Result<u64> {
         let mut writer = self.writer()?;
         let files = &self.files;
-        // What is removed must be this writer's own.
+        // The files to be removed must be this writer's own.
         let newest = writer.newest.clone();
         newest.check_place(files).map_err(|error| writer.stopped(Stop::from(error)))?;
         let before = files.list_if_there(SEG);
@@ -342,13 +346,13 @@ fn rewrite(job: &Job, keep_going: &(dyn Fn() -> bool + Sync), staged: &mut Stage
     Ok(Rewritten::Whole)
 }
 
-/// The identities of the old segments and what takes their place; none when they are no longer all there.
+/// Returns the identities of the old segments and their replacements; none when not all of the old ones still exist.
 fn replacement(
     job: &Job,
     now: &CollectionVersion,
     new: Vec<Arc<Segment>>,
 ) -> Option<(HashSet<[u8; 16]>, Vec<SegmentRef>)> {
-    // Records that were deleted since: the k-th that was copied is the k-th of the new ones.
+    // Finds records that were deleted since: the k-th that was copied is the k-th of the new ones.
     let mut gone = vec![RoaringBitmap::new(); new.len()];
     let (mut copied, mut replaced) = (0, HashSet::new());
     for part in &job.parts {

@@ -1,5 +1,4 @@
-//! Looking after a database that is there: giving space back, looking for damage, saving what is whole, copying,
-//! counting.
+//! Maintains an existing database: gives space back, looks for damage, makes backups, counts.
 
 pub(crate) mod background;
 pub(crate) mod backup;

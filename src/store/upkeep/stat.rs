@@ -1,4 +1,4 @@
-//! How much there is.
+//! Sizes and counts of a database.
 
 use crate::error::Result;
 use crate::store::files::{DERIVED, LOCK, SEG, VIEW, is_missing};
@@ -20,9 +20,9 @@ pub struct Stat {
     pub older_generations: Vec<u64>,
     /// Segments of the current version.
     pub segments: u64,
-    /// How many records there are to be found.
+    /// How many records are live.
     pub live_records: u64,
-    /// How many rows these have together.
+    /// How many rows the live records have together.
     pub live_rows: u64,
     /// Records that are deleted or replaced, but still take space.
     pub dead_records: u64,
@@ -40,14 +40,15 @@ pub struct Stat {
     pub delete_bytes: u64,
     /// Bytes of the files that hold fitted views.
     pub view_bytes: u64,
-    /// Bytes of what can be rebuilt.
+    /// Bytes of derived files, which can be rebuilt.
     pub derived_bytes: u64,
-    /// What the last removal of old files could not do, or why nothing is written any more.
+    /// The last trouble beside the commits, such as an old file that could not be removed, or why nothing is written
+    /// any more.
     pub trouble: Option<String>,
 }
 
 impl Stat {
-    /// Bytes on disk of everything, derived files too.
+    /// Returns the bytes on disk of everything, derived files included.
     pub fn bytes(&self) -> u64 {
         self.manifest_bytes
             + self.log_bytes
@@ -59,7 +60,8 @@ impl Stat {
 }
 
 impl Stat {
-    /// Sizes and counts as of this handle's version; bytes on disk as of now. Looks at one entry for each dead record.
+    /// Returns sizes and counts as of this handle's version; bytes on disk are as of now. Reads one entry for each dead
+    /// record.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io).

@@ -1,7 +1,7 @@
-//! Looking for damage, everywhere, without stopping at the first.
+//! Looks for damage in all files, without stopping at the first.
 //!
-//! Works on the files alone, read and never mapped, beside a running writer: every manifest is pinned while its files
-//! are looked at. What no manifest names is listed, not judged.
+//! Works on the files alone, which it reads and never maps, even beside a running writer: every manifest is pinned
+//! while its files are checked. What no manifest names is listed, not judged.
 
 use crate::error::{Error, Result};
 use crate::matrix::MatrixView;
@@ -21,7 +21,7 @@ use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-/// How closely to look.
+/// How thoroughly to check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Depth {
@@ -29,7 +29,7 @@ pub enum Depth {
     Metadata,
     /// Every byte, and what the bytes mean.
     Deep,
-    /// As `Deep`, and every derived row is made again and compared, bit for bit.
+    /// As `Deep`, and derives every row again and compares it, bit for bit.
     Derived,
 }
 
@@ -39,12 +39,12 @@ pub enum Depth {
 pub struct Finding {
     /// Path of the file.
     pub path: PathBuf,
-    /// Where in it, in bytes from its start, when that is known.
+    /// Place in it, in bytes from its start, when that is known.
     pub offset: Option<u64>,
     /// What is wrong with it there, for people to read.
     pub what: String,
-    /// Whether it does no harm: a derived file that nobody will believe, and that is rebuilt when it is next needed.
-    /// (One that would be believed and holds wrong rows does harm.)
+    /// Whether it does no harm: a derived file that nobody will use, and that is rebuilt when it is next needed. (One
+    /// that would be used and holds wrong rows does harm.)
     pub derived: bool,
 }
 
@@ -54,24 +54,24 @@ pub struct Finding {
 pub struct Verification {
     /// Every damaged place that was found; none in a sound database.
     pub findings: Vec<Finding>,
-    /// How many files were looked at.
+    /// How many files were checked.
     pub files: u64,
     /// How many bytes these have together.
     pub bytes: u64,
-    /// Live records of the newest version that were looked at.
+    /// Live records of the newest version that were checked.
     pub records: u64,
-    /// Files that nothing names; a writer removes those that are its own.
+    /// Files that nothing names; a writer removes those whose names the store makes.
     pub orphans: Vec<PathBuf>,
 }
 
 impl Verification {
-    /// Whether nothing is lost and no answer can be wrong.
+    /// Returns whether nothing is lost and no answer can be wrong.
     pub fn is_clean(&self) -> bool {
         self.findings.iter().all(|finding| finding.derived)
     }
 }
 
-/// [`verify_path`] for files that are at hand.
+/// Does what [`verify_path`] does, for files that are open.
 pub(crate) fn verify(files: &Files, depth: Depth) -> Result<Verification> {
     let mut check =
         Check { files, depth, report: Verification::default(), seen: HashMap::new(), noted: HashSet::new() };
@@ -94,7 +94,7 @@ pub(crate) fn verify(files: &Files, depth: Depth) -> Result<Verification> {
     if let Some((newest, _)) = manifests.last() {
         check.derived(newest)?;
     }
-    // What the newest log holds can be looked at only on top of the newest version.
+    // What the newest log holds can be checked only on top of the newest version.
     let logged = match manifests.pop() {
         None => Vec::new(),
         Some((newest, pin)) => {
@@ -107,10 +107,10 @@ pub(crate) fn verify(files: &Files, depth: Depth) -> Result<Verification> {
     Ok(check.report)
 }
 
-/// Looks at the database in a directory, also at one that cannot be opened any more.
+/// Checks the database in a directory, even one that cannot be opened any more.
 ///
 /// # Errors
-/// [`Error::NotFound`] when there is none, [`Error::Io`] when it cannot be looked at.
+/// [`Error::NotFound`] when there is none, [`Error::Io`] when it cannot be examined.
 pub fn verify_path(path: &Path, options: Options, depth: Depth) -> Result<Verification> {
     verify(&version::at(options.vfs, path)?, depth)
 }
@@ -119,14 +119,14 @@ struct Check<'a> {
     files: &'a Files,
     depth: Depth,
     report: Verification,
-    /// Files looked at already, with the entry that named them.
+    /// Files that were checked already, with the entry that named them.
     seen: HashMap<String, FileEntry>,
-    /// Places written down already: every record in a damaged block meets it again.
+    /// Findings that were noted already: every record in a damaged block meets the same one.
     noted: HashSet<(PathBuf, Option<u64>, String)>,
 }
 
 impl Check<'_> {
-    /// Writes damage down; gives back every other error.
+    /// Adds damage to the report; returns every other error.
     fn note(&mut self, error: Error, derived: bool) -> Result<()> {
         let found = Finding::new(error, derived)?;
         if self.noted.insert((found.path.clone(), found.offset, found.what.clone())) {
@@ -161,7 +161,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Whether a file is there and to be looked at now: older and newer manifests share most of theirs.
+    /// Begins to check a file; returns false if it is missing or was checked before: manifests share most of their
+    /// files.
     fn begin(&mut self, name: String, entry: &FileEntry) -> Result<bool> {
         if self.seen.insert(name.clone(), entry.clone()).is_some_and(|before| before == *entry) {
             return Ok(false);
@@ -200,7 +201,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Derived files of the newest version: those of older ones are as good as gone.
+    /// Checks the derived files of the newest version; those of older ones no longer matter.
     fn derived(&mut self, manifest: &Manifest) -> Result<()> {
         let derived = Derived::new(self.files.clone(), Access::Read, manifest.database, false);
         let segments: HashMap<u64, &SegmentEntry> =
@@ -221,7 +222,7 @@ impl Check<'_> {
                     continue;
                 }
             }
-            // What the sections of other kinds mean is known to the rooms above, which believe none that is wrong.
+            // Only the modules above know what the sections of other kinds mean, and they use none that is wrong.
             let checked = match kind {
                 Kind::Rows => derived.load::<DerivedRows>(&address).map(drop),
                 _ => derived.sections(&address).map(drop),
@@ -233,7 +234,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Notes what nothing names.
+    /// Lists the files that nothing names.
     fn orphans(&mut self, reachable: HashSet<String>) -> Result<()> {
         for dir in [SEG, VIEW] {
             for name in self.files.list_if_there(dir)?.into_iter().map(|name| format!("{dir}/{name}")) {
@@ -245,8 +246,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// The log on top of the newest version; gives the segment files that it names. Deep: live ids are unique in each
-    /// collection, and matrices that the log names can be read.
+    /// Checks the log on top of the newest version; returns the segment files that it names. From `Deep` on, also
+    /// checks that live ids are unique in each collection, and that matrices that the log names can be read.
     fn newest(&mut self, manifest: Manifest, pin: Pin) -> Result<Vec<String>> {
         let version = Version::load(self.files, Access::Read, manifest, pin, None)?;
         for number in Cursor::logs(self.files, version.manifest.first_log())? {
@@ -259,7 +260,7 @@ impl Check<'_> {
         let mut replay = Replay::new(&version, Access::Read);
         let version = match replay.catch_up(self.files, &version) {
             Ok(next) => next.unwrap_or(version),
-            // A writer has published meanwhile; what was looked at was whole.
+            // A writer has published meanwhile; what was checked was whole.
             Err(_) if !version::is_newest(self.files, version.generation)? => version,
             Err(error) => {
                 self.note(error, false)?;
@@ -284,7 +285,7 @@ impl Check<'_> {
                 {
                     self.note(error, false)?;
                 }
-                // Damage was noted when the segment was looked at.
+                // Damage was noted when the segment was checked.
                 let Ok(id) = part.segment.id(n) else { continue };
                 self.report.records += 1;
                 if !ids.insert(root_of(id.as_bytes())) {
@@ -296,7 +297,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Derived rows are those that the views make of the records.
+    /// Checks that derived rows are those that the views make of the records.
     fn rows(&mut self, version: &Version) -> Result<()> {
         let derived = Derived::new(self.files.clone(), Access::Read, version.manifest.database, false);
         for collection in version.collections.values() {

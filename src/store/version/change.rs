@@ -1,4 +1,4 @@
-//! What a commit changes, and what it gives back.
+//! What a commit changes, and what it returns.
 
 use crate::pipeline::Section;
 use crate::record::{Record, Schema};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub enum Change {
     /// Makes an empty collection.
     CreateCollection {
-        /// A name that is free.
+        /// Its name, which must be free.
         name: String,
         /// What its records share.
         schema: Schema,
@@ -21,25 +21,25 @@ pub enum Change {
         /// Its name.
         name: String,
     },
-    /// Writes records; one with the id of another replaces it, in the same batch too.
+    /// Adds records; a record replaces an earlier one with the same id, in the same batch too.
     Upsert {
-        /// Where.
+        /// Name of the collection.
         collection: String,
-        /// What; records without an id get the next number.
+        /// The records; those without an id get the next number as theirs.
         records: Vec<Record>,
     },
     /// Removes records.
     Delete {
-        /// Where.
+        /// Name of the collection.
         collection: String,
-        /// Ids; absent ones are counted as such and are no error.
+        /// Ids of the records; absent ones are not counted and are no error.
         ids: Vec<String>,
     },
     /// Adds a view to a collection.
     CreateView {
-        /// Where.
+        /// Name of the collection.
         collection: String,
-        /// A name that is free.
+        /// Its name, which must be free.
         name: String,
         /// A small JSON value that comes back with the view.
         settings: Value,
@@ -48,7 +48,7 @@ pub enum Change {
     },
     /// Removes a view.
     DropView {
-        /// Where.
+        /// Name of the collection.
         collection: String,
         /// Its name.
         name: String,
@@ -58,10 +58,10 @@ pub enum Change {
 /// What a commit did.
 #[derive(Debug)]
 pub struct Committed {
-    /// The state that it made.
-    #[cfg_attr(not(test), allow(dead_code))] // tests ask
+    /// The version that it made.
+    #[cfg_attr(not(test), allow(dead_code))] // only tests read it
     pub version: Arc<Version>,
-    /// For each [`Change::Upsert`] the ids of its records, in their order, numbered ones filled in.
+    /// For each [`Change::Upsert`] the ids of its records in their order, including those that the store gave.
     pub ids: Vec<Vec<String>>,
     /// For each [`Change::Delete`] how many of its ids existed.
     pub deleted: Vec<u64>,

@@ -1,7 +1,7 @@
 //! The collections of a version, by name and by number.
 //!
-//! A version shares with the one before all that did not change, so a commit costs the same whether a database has ten
-//! collections or a hundred thousand.
+//! A version shares with the one before everything that did not change, so a commit costs the same whether a database
+//! has ten collections or a hundred thousand.
 
 use super::CollectionVersion;
 use rpds::RedBlackTreeMapSync as Map;
@@ -13,57 +13,57 @@ use std::sync::Arc;
 pub struct Collections {
     by_name: Map<String, Arc<CollectionVersion>>,
     names: Map<u64, String>,
-    /// Bytes that they take in a manifest at most.
+    /// Most bytes that they take in a manifest.
     room: u64,
 }
 
 impl Collections {
-    /// How many there are.
+    /// Returns how many there are.
     pub fn len(&self) -> usize {
         self.by_name.size()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.by_name.is_empty()
     }
 
-    /// The collection of that name.
+    /// Returns the collection of that name.
     pub fn get(&self, name: &str) -> Option<&Arc<CollectionVersion>> {
         self.by_name.get(name)
     }
 
-    /// Whether there is one of that name.
+    /// Returns whether there is one of that name.
     pub fn contains_key(&self, name: &str) -> bool {
         self.by_name.contains_key(name)
     }
 
-    /// All names.
+    /// Returns all names.
     pub fn keys(&self) -> impl Iterator<Item = &String> {
         self.by_name.keys()
     }
 
-    /// All collections.
+    /// Returns all collections.
     pub fn values(&self) -> impl Iterator<Item = &Arc<CollectionVersion>> {
         self.by_name.values()
     }
 
-    /// All collections with their names.
+    /// Returns all collections with their names.
     pub fn iter(&self) -> impl Iterator<Item = (&String, &Arc<CollectionVersion>)> {
         self.by_name.iter()
     }
 
-    /// The collection of that number.
+    /// Returns the collection of that number.
     pub(crate) fn of_number(&self, id: u64) -> Option<&Arc<CollectionVersion>> {
         self.by_name.get(self.names.get(&id)?)
     }
 
-    /// Bytes that they take in a manifest at most.
+    /// Returns the most bytes that they take in a manifest.
     pub(crate) fn room(&self) -> u64 {
         self.room
     }
 
-    /// Puts a collection in the place of the one with its name.
+    /// Adds a collection, replacing the one with its name.
     pub(crate) fn put(&mut self, collection: CollectionVersion) {
         let before = self.by_name.get(&collection.name).map(|before| before.id);
         if before != Some(collection.id) {
@@ -76,7 +76,6 @@ impl Collections {
         self.by_name.insert_mut(collection.name.clone(), Arc::new(collection));
     }
 
-    /// Takes a collection out.
     pub(crate) fn remove(&mut self, name: &str) {
         if let Some(collection) = self.by_name.get(name) {
             self.room -= collection.room();

@@ -1,4 +1,4 @@
-//! The next version while it is being thought out: changes are applied in memory and checked; no file is touched.
+//! The next version while it is being made: changes are applied in memory and checked; no file is touched.
 
 use super::change::Change;
 use super::collections::Collections;
@@ -26,35 +26,34 @@ use std::sync::Arc;
 pub(crate) struct Draft {
     database: Sixteen,
     generation: u64,
-    /// Number of the commit that the changes are.
+    /// Number of the commit that these changes make.
     pub seq: u64,
     /// The next number for a file or collection.
     pub next_no: u64,
-    /// Bytes that the collections took in a manifest before.
+    /// Most bytes that the collections took in a manifest before.
     room_before: u64,
-    /// As they are without the records in `staged`.
+    /// The collections, without the records in `staged`.
     collections: Collections,
     /// What changes, by collection number.
     staged: BTreeMap<u64, Staged>,
-    /// Numbers of collections that go, of such as were there before.
+    /// Numbers of dropped collections that were there before.
     pub dropped: Vec<u64>,
     /// Bytes of their segments.
     pub dropped_bytes: u64,
     pub ids: Vec<Vec<String>>,
     pub deleted: Vec<u64>,
-    /// Whether there is anything new.
+    /// Whether anything changed.
     pub changed: bool,
-    /// Whether collections or views come or go.
+    /// Whether collections or views are created or dropped.
     pub structural: bool,
 }
 
-/// Ids that the changes of a commit name in one collection, as far as they could be numbers given to records without
-/// one.
+/// Ids that the changes of a commit name in one collection, if records without an id could be given the same.
 #[derive(Debug, Default)]
 struct Named {
-    /// Above all of them, up to where counting goes on from a named number.
+    /// Above every named number that is small enough for counting to continue from it.
     floor: u64,
-    /// Those beyond.
+    /// Named ids whose numbers are too large to count on from.
     others: BTreeSet<String>,
 }
 
@@ -72,7 +71,7 @@ impl Named {
 }
 
 impl Draft {
-    /// Nothing changed yet.
+    /// Begins without changes.
     pub(crate) fn new(base: &Version, next_no: u64) -> Draft {
         Draft {
             database: base.manifest.database,
@@ -91,14 +90,14 @@ impl Draft {
         }
     }
 
-    /// The next number for a file or collection.
+    /// Returns the next number for a file or collection.
     pub(crate) fn number(&mut self) -> u64 {
         self.next_no += 1;
         self.next_no - 1
     }
 
-    /// Applies all changes of a commit. `reserved` are the numbers of records that loads going on have named, by
-    /// collection.
+    /// Applies all changes of a commit. `reserved` holds, by collection, a number above those that running bulk loads
+    /// have named.
     pub(crate) fn apply(&mut self, changes: Vec<Change>, reserved: &BTreeMap<u64, u64>) -> Result<()> {
         let mut named: HashMap<String, Named> = HashMap::new();
         for change in &changes {
@@ -128,9 +127,9 @@ impl Draft {
         Ok(())
     }
 
-    /// Refuses what could be acknowledged but not be published: whatever the log holds must fit the next manifest,
-    /// whose names are at most `room` bytes and whose counters end somewhere. What needs no more than there is may go
-    /// on.
+    /// Refuses a commit that could be acknowledged but not published: whatever the log holds must fit the next
+    /// manifest, which has at most `room` bytes and counters of a limited range. Changes that need no more room than
+    /// before are allowed.
     pub(crate) fn check_room(&self, room: u64, left: usize) -> Result<()> {
         let records = self.staged.iter().filter(|(_, staged)| staged.pending.iter().any(Option::is_some));
         let records = records.filter_map(|(id, _)| self.collections.of_number(*id));
@@ -275,7 +274,7 @@ impl Draft {
         self.staged.entry(collection.id).or_insert_with(|| Staged::new(collection))
     }
 
-    /// Applies a commit from a log. `body` gives a matrix that lies in a segment file.
+    /// Applies a commit from a log. `body` returns a matrix that lies in a segment file.
     pub(crate) fn replay(
         &mut self,
         commit: &Commit,
@@ -384,8 +383,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Puts segments with the same live records in the place of others; the caller sees to it that no records are
-    /// staged.
+    /// Replaces segments by others with the same live records; the caller makes sure that no records are staged.
     pub(crate) fn replace_segments(&mut self, name: &str, old: &HashSet<Sixteen>, new: Vec<SegmentRef>) {
         let Some(collection) = self.collections.get(name) else { return };
         let mut changed = CollectionVersion::clone(collection);
@@ -396,7 +394,7 @@ impl Draft {
         self.collections.put(changed);
     }
 
-    /// Adds whole segments of new records to a collection; those with the same ids go.
+    /// Adds whole segments of new records to a collection; older records with the same ids are removed.
     pub(crate) fn add_segments(
         &mut self,
         to: &CollectionVersion,
@@ -423,18 +421,18 @@ impl Draft {
         Ok(())
     }
 
-    /// New records, with the number of their collection.
+    /// Returns the new records, each with the number of its collection.
     pub(crate) fn new_records(&mut self) -> impl Iterator<Item = (u64, &mut MemoryRecord)> {
         let staged = self.staged.iter_mut();
         staged.flat_map(|(id, staged)| staged.pending.iter_mut().flatten().map(|record| (*id, record)))
     }
 
-    /// The collection of that number.
+    /// Returns the collection of that number.
     pub(crate) fn collection_of(&self, id: u64) -> Option<&Arc<CollectionVersion>> {
         self.collections.of_number(id)
     }
 
-    /// What comes and goes, as the log says it.
+    /// Returns all changes as the payload of a log frame.
     pub(crate) fn payload(&self) -> Result<Vec<u8>> {
         let mut payload = Vec::new();
         self.dropped.iter().for_each(|id| Operation::DropCollection { id: *id }.write(&mut payload));
@@ -446,7 +444,7 @@ impl Draft {
         Ok(payload)
     }
 
-    /// The collections with all changes.
+    /// Returns the collections with all changes.
     pub(crate) fn finish(self, root: &Path) -> Collections {
         let mut collections = self.collections;
         for (id, staged) in self.staged {

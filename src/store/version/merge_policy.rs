@@ -1,26 +1,28 @@
-//! Folding small segments into the one that a commit writes, so that thousands of small commits leave few segments.
+//! Decides which small segments a publish rewrites together with its new one, so that many small commits leave few
+//! segments.
 //!
-//! Sizes fall into classes, each eight times the last. Before a commit writes its segment, the segments at the end of
-//! the collection that are in the new one's class or smaller are counted; when there are seven or more they are
-//! rewritten with it, and the question is asked again for the larger result. So of each class at most seven stay in a
-//! row, and for commits of like size a record is written once and then once for each factor of eight up to 64 MiB: `1 +
-//! log8(64 MiB / bytes of a commit)` times (1.5 KB: at most 6.2; 0.5 MB: 3.4; from 9 MiB on: 1). Where big and tiny
-//! commits alternate the factor can reach seven for each class. With every 256 segments in a collection the 64 MiB
-//! double, so that a large one has at most some thousands, and pays with rare commits that copy more.
+//! Sizes fall into classes, each eight times as large as the one before. Before a segment is written, the segments at
+//! the end of the collection that are in its class or smaller are counted; if there are seven or more, they are
+//! rewritten together with it, and the same is done for the larger result. So of each class at most seven stay in a
+//! row, and with commits of similar size a record is written once and then once more for each factor of eight up to
+//! 64 MiB: `1 + log8(64 MiB / bytes of a commit)` times (1.5 KB: at most 6.2; 0.5 MB: 3.4; from 9 MiB on: 1). Where big
+//! and tiny commits alternate the factor can reach seven for each class. For every 256 segments in a collection the
+//! 64 MiB double, so that a large collection has at most some thousands of segments, at the price of rare commits that
+//! copy more.
 
 use super::SegmentRef;
 use crate::limits;
 
-/// Segments that become one.
+/// How many segments become one.
 const FAN_IN: usize = 8;
-/// Largest result of folding in a collection of few segments.
+/// Most bytes of a merged segment in a collection of few segments.
 const LARGEST: u64 = 64 << 20;
-/// For each so many segments of a collection it doubles, so that finding an id does not look into ever more of them.
+/// That limit doubles with this many more segments in a collection, so that an id need not be searched in ever more.
 const CROWD: usize = 256;
 /// What a record costs beyond its own bytes: entry and line in the id table.
 const RECORD_BYTES: u64 = 80;
 
-/// Live bytes of a segment, or none for one that must be left alone.
+/// Returns the weight of a segment, its live bytes; none for one that must be left alone.
 pub(crate) fn weight(part: &SegmentRef) -> Option<u64> {
     if part.segment.is_suspect() {
         return None;
@@ -30,7 +32,7 @@ pub(crate) fn weight(part: &SegmentRef) -> Option<u64> {
     Some(weight_of(share as u64, part.live()))
 }
 
-/// The same for records that are about to be written.
+/// Returns the weight of records that are about to be written.
 pub(crate) fn weight_of(data_bytes: u64, records: u64) -> u64 {
     data_bytes.saturating_add(records.saturating_mul(RECORD_BYTES))
 }
@@ -39,13 +41,13 @@ fn class(weight: u64) -> u32 {
     weight.max(1).ilog2() / FAN_IN.ilog2()
 }
 
-/// A size that doubles with every so many segments there are. Records of so many bytes in all can be numbered in one
+/// Doubles a size for every [`CROWD`] segments there are, up to a size whose records can still be numbered in one
 /// segment.
 pub(crate) fn crowded(bytes: u64, segments: usize) -> u64 {
     (bytes << (segments / CROWD).min(16)).min(RECORD_BYTES * limits::SEGMENT_RECORDS as u64)
 }
 
-/// How many of the last segments to fold into a new one of weight `new`.
+/// Returns how many of the last segments to merge into a new one of weight `new`.
 pub(crate) fn choose(weights: &[Option<u64>], new: u64) -> usize {
     let largest = crowded(LARGEST, weights.len());
     let (mut start, mut total) = (weights.len(), new);
@@ -70,7 +72,7 @@ pub(crate) fn choose(weights: &[Option<u64>], new: u64) -> usize {
 mod tests {
     use super::*;
 
-    /// Commits of the given weights: segments at the end, bytes written for each byte given.
+    /// Simulates commits of the given weights; returns the segments at the end, and bytes written for each byte given.
     fn run(commits: impl Iterator<Item = u64>) -> (usize, f64) {
         let (mut segments, mut given, mut written) = (Vec::new(), 0, 0);
         for new in commits {

@@ -1,7 +1,7 @@
 //! A version: everything one manifest names, open for reading, and the pin that keeps it on disk.
 //!
-//! A version is made of a manifest and of what the log holds since (`replay`); a `draft` is the next one, thought out
-//! in memory from changes. `snapshot` is what readers get of it.
+//! A version is made of a manifest and of what the log holds since (`replay`); a `draft` is the next version, made in
+//! memory from changes. A `snapshot` is what readers get of a version.
 
 pub(crate) mod change;
 pub(crate) mod collections;
@@ -32,12 +32,12 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// How often a reader looks for the newest manifest when writers keep replacing it under its eyes.
+/// Most attempts of a reader to open the newest manifest while writers keep replacing it.
 const ATTEMPTS: usize = 200;
-/// Segments that the records of a collection in the log become at most.
+/// Most segments that the records of a collection in the log become.
 const NEW_SEGMENTS: usize = 2;
 
-/// One consistent state of a database. While it is held, its files stay on disk, also for other processes' writers.
+/// One consistent state of a database. While it is held, its files stay on disk, even if other processes write.
 #[derive(Clone, Debug)]
 pub struct Version {
     /// Number of the publish whose files it reads.
@@ -66,7 +66,7 @@ pub struct CollectionVersion {
     pub schema: Schema,
     /// Views that can be used, by name. See [`CollectionVersion::view`].
     pub views: BTreeMap<String, Arc<ViewFile>>,
-    /// Segments: files first, then such as were committed since.
+    /// Segments: files first, then those in memory with what was committed since.
     pub segments: Vec<SegmentRef>,
     /// Live records.
     pub records: u64,
@@ -78,11 +78,11 @@ pub struct CollectionVersion {
 /// A segment and which of its records are deleted.
 #[derive(Clone, Debug)]
 pub struct SegmentRef {
-    /// The file.
+    /// The segment, in a file or in memory.
     pub segment: Arc<Segment>,
     /// Numbers of its deleted records.
     pub deleted: Arc<RoaringBitmap>,
-    /// The file that says so; more may have been deleted since.
+    /// The file of the delete set as of the last publish; more may have been deleted since.
     saved: Option<Arc<DeletesEntry>>,
 }
 
@@ -95,24 +95,25 @@ impl SegmentRef {
         SegmentRef { segment, deleted, saved }
     }
 
-    /// The file of the delete set, as of the last publish.
+    /// Returns the file of the delete set, as of the last publish.
     pub(crate) fn saved(&self) -> Option<&DeletesEntry> {
         self.saved.as_deref()
     }
 
-    /// Whether the delete set is as its file says. Delete sets only grow, so one of the same size is the same.
+    /// Returns whether the delete set is as in its file. Delete sets only grow, so one of the same size is the same.
     pub(crate) fn is_saved(&self) -> bool {
         self.deleted.len() == self.saved.as_ref().map_or(0, |saved| saved.count)
     }
 
-    /// Live records, when they are in memory.
+    /// Returns the live records, when they are in memory.
     pub(crate) fn live_memory(&self) -> impl Iterator<Item = &Arc<MemoryRecord>> {
         let records = self.segment.memory().map_or(&[][..], |memory| memory.records());
         let live = |(n, record)| (!self.deleted.contains(n)).then_some(record);
         (0..).zip(records).filter_map(live)
     }
 
-    /// Numbers of the live records, for whoever copies them: nothing may be taken for copied that could not be read.
+    /// Returns the numbers of the live records, for whoever copies them: what could not be read must not count as
+    /// copied.
     ///
     /// # Errors
     /// The damage of a file that cannot be used as a whole.
@@ -123,7 +124,7 @@ impl SegmentRef {
         }
     }
 
-    /// How many records are live.
+    /// Returns how many records are live.
     pub fn live(&self) -> u64 {
         u64::from(self.segment.announced()).saturating_sub(self.deleted.len())
     }
@@ -143,8 +144,8 @@ impl CollectionVersion {
         }
     }
 
-    /// Bytes that it takes in the next manifest at most. Records in memory become two segments: those in an open file,
-    /// and the others.
+    /// Returns the most bytes that it takes in the next manifest. Records in memory become two segments: those in an
+    /// open file, and the others.
     pub(crate) fn room(&self) -> u64 {
         let sealed = self.segments.iter().filter(|part| part.segment.is_sealed()).count();
         let segments = sealed + if sealed < self.segments.len() { NEW_SEGMENTS } else { 0 };
@@ -152,7 +153,7 @@ impl CollectionVersion {
         manifest::collection_room(&self.name, &self.schema) + views + segments as u64 * SEGMENT_ROOM
     }
 
-    /// Bytes that new records add to that at most.
+    /// Returns the most bytes that new records add to that.
     pub(crate) fn room_of_records(&self) -> u64 {
         let has_some = self.segments.iter().any(|part| part.segment.memory().is_some());
         if has_some { 0 } else { NEW_SEGMENTS as u64 * SEGMENT_ROOM }
@@ -163,7 +164,7 @@ impl CollectionVersion {
         self.damaged_views.remove(name);
     }
 
-    /// The view of that name.
+    /// Returns the view of that name.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when its file is damaged, [`Error::NotFound`] when there is none.
@@ -175,12 +176,12 @@ impl CollectionVersion {
         }
     }
 
-    /// Names of all views, of damaged ones too.
+    /// Returns the names of all views, damaged ones included.
     pub fn view_names(&self) -> impl Iterator<Item = &str> {
         self.views.keys().chain(self.damaged_views.keys()).map(String::as_str)
     }
 
-    /// Where the live record with this id is.
+    /// Returns where the live record with this id is: index of its segment, and number in it.
     ///
     /// # Errors
     /// As [`Segment::find`].
@@ -193,7 +194,7 @@ impl CollectionVersion {
     }
 }
 
-/// Looks for the live record with this id, newest segments first; `deleted` tells the delete set of a segment.
+/// Looks for the live record with this id, newest segments first; `deleted` returns the delete set of a segment.
 pub(crate) fn lookup<'d>(
     segments: &[SegmentRef],
     id: &str,
@@ -210,7 +211,7 @@ pub(crate) fn lookup<'d>(
     Ok(answer)
 }
 
-/// Opens the newest manifest and pins it. Also says whether its flags forbid writing.
+/// Opens the newest manifest and pins it. Also returns whether its flags forbid writing.
 pub(crate) fn newest(files: &Files) -> Result<(Manifest, bool, Pin)> {
     for _ in 0..ATTEMPTS {
         let generation = generations(files)?.last().copied();
@@ -227,12 +228,12 @@ pub(crate) fn newest(files: &Files) -> Result<(Manifest, bool, Pin)> {
     Err(Error::io(files.root(), "open", error))
 }
 
-/// Generations that have a manifest, ascending.
+/// Returns the generations that have a manifest, ascending.
 pub(crate) fn generations(files: &Files) -> Result<Vec<u64>> {
     Ok(files.list("")?.iter().filter_map(|name| manifest::generation_of(name)).collect())
 }
 
-/// Whether no later generation than this one has a manifest.
+/// Returns whether no later generation than this one has a manifest.
 pub(crate) fn is_newest(files: &Files, generation: u64) -> Result<bool> {
     Ok(generations(files)?.last() == Some(&generation))
 }
@@ -243,7 +244,7 @@ pub(crate) fn pin(files: &Files, generation: u64) -> Result<Option<Pin>> {
         Err(error) if crate::store::files::is_missing(&error) => return Ok(None),
         opened => opened?,
     };
-    // By its name, not by whether it has one: a copy made of hard links gives it others.
+    // The file must have this name, not just any: a copy made of hard links gives it others.
     let pinned = file.try_lock(false)? && files.holding(&manifest::name_of(generation), &file)? == Holding::Same;
     Ok(pinned.then_some(Pin(file)))
 }
@@ -257,35 +258,35 @@ impl Pin {
         }
     }
 
-    /// The manifest's file.
+    /// Returns the manifest's file.
     pub(crate) fn file(&self) -> &File {
         &self.0
     }
 }
 
 impl Version {
-    /// The collection of that name.
+    /// Returns the collection of that name.
     pub(crate) fn collection(&self, name: &str) -> Result<&Arc<CollectionVersion>> {
         self.collections.get(name).ok_or_else(|| Error::not_found("collection", name, self.collections.keys()))
     }
 
-    /// The same files with other collections on top, as of commit `seq`.
+    /// Returns the same files with other collections on top, as of commit `seq`.
     pub(crate) fn with(&self, seq: u64, collections: Collections) -> Version {
         let (manifest, pin) = (self.manifest.clone(), self.pin.clone());
         Version { generation: self.generation, seq, collections, manifest, pin }
     }
 
-    /// Whether its manifest still has its name.
+    /// Returns whether its manifest still has its name.
     pub(crate) fn is_in_place(&self, files: &Files) -> Result<bool> {
         let manifest = self.pin.file();
         Ok(files.holding(&manifest::name_of(self.generation), manifest)? == Holding::Same)
     }
 
-    /// Makes sure that the directory still is what this version, the newest, was written to or read from.
+    /// Checks that the directory still is the one that this version, the newest, was written to or read from.
     pub(crate) fn check_place(&self, files: &Files) -> Result<()> {
         files.check_place()?;
         files.check_name(&manifest::name_of(self.generation), self.pin.file())?;
-        // Whoever got past the lock (it may be on a network) must not lose a commit to this one.
+        // Another writer may have got past the lock (on a network, say); its commits must not be lost to this one.
         if is_newest(files, self.generation)? {
             return Ok(());
         }
@@ -293,7 +294,7 @@ impl Version {
         Err(Error::Poisoned { path: files.root().to_path_buf(), cause })
     }
 
-    /// Whether this one comes after another: later files, or later commits on the same ones.
+    /// Returns whether this one comes after another: later files, or later commits on the same ones.
     pub(crate) fn is_after(&self, other: &Version) -> bool {
         (self.generation, self.seq) > (other.generation, other.seq)
     }
@@ -307,7 +308,7 @@ impl Version {
         previous: Option<&Version>,
     ) -> Result<Version> {
         let loader = Loader::new(files, access, manifest.database, previous);
-        // Live records are counted by the manifest, which knows them also where a file is damaged.
+        // The manifest counts live records, because it knows their number even where a file is damaged.
         let mut segments: HashMap<u64, (u64, Vec<SegmentRef>)> = HashMap::new();
         for entry in &manifest.segments {
             let (records, parts) = segments.entry(entry.collection).or_default();
@@ -323,7 +324,7 @@ impl Version {
         Ok(Version { generation, seq, collections, manifest: Arc::new(manifest), pin: Arc::new(pin) })
     }
 
-    /// What is wrong with a file that `new` says was written just now.
+    /// Returns the damage in a file that was written just now, as `new` says by its name.
     pub(crate) fn damage_in(&self, new: impl Fn(&str) -> bool) -> Option<Error> {
         let segments = self.segments().filter(|part| {
             let entry = part.segment.entry();
@@ -337,7 +338,7 @@ impl Version {
         segments.filter_map(|part| part.segment.damage()).next().or_else(|| views.next().map(Damage::error))
     }
 
-    /// All segments of all collections.
+    /// Returns all segments of all collections.
     pub(crate) fn segments(&self) -> impl Iterator<Item = &SegmentRef> {
         self.collections.values().flat_map(|collection| &collection.segments)
     }
@@ -401,7 +402,7 @@ impl<'a> Loader<'a> {
     ) -> Result<CollectionVersion> {
         let (mut views, mut damaged_views) = (BTreeMap::new(), BTreeMap::new());
         for view in &entry.views {
-            // One that stood in the log is read as it is in its file.
+            // A view that was in the log is read again from its file.
             match self.views.get(&view.file.root).filter(|known| known.name == view.name && known.logged.is_none()) {
                 Some(known) => {
                     views.insert(view.name.clone(), (*known).clone());
@@ -431,7 +432,7 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// The newest version there is, with the commits in the log.
+/// Loads the newest version, with the commits in the log.
 pub(crate) fn newest_of(files: &Files, access: Access, known: Option<&Version>) -> Result<(Version, replay::Replay)> {
     loop {
         let (manifest, _, pin) = match newest(files) {
@@ -451,19 +452,19 @@ pub(crate) fn newest_of(files: &Files, access: Access, known: Option<&Version>) 
     }
 }
 
-/// That there is no database.
+/// Makes the error that there is no database.
 pub(crate) fn missing(path: &std::path::Path) -> Error {
     Error::not_found("database", path.display().to_string(), [""; 0])
 }
 
-/// The files of a database that must be there.
+/// Opens the files of a database that must exist.
 pub(crate) fn at(vfs: Arc<dyn crate::store::vfs::Vfs>, path: &std::path::Path) -> Result<Files> {
     crate::threads::ready();
     Files::new(vfs, path).map_err(|error| if is_missing(&error) { missing(path) } else { error })
 }
 
 impl SegmentRef {
-    /// All live records, when their file or its delete set is damaged so that none can be read.
+    /// Returns all live records as unreadable, if damage of their file or its delete set keeps all from being read.
     pub(crate) fn unreadable(&self) -> Result<Option<Unreadable>> {
         // Without a delete set that can be read, the manifest still knows how many it held.
         let records = self.live().min(self.segment.entry().map_or(u64::MAX, |entry| entry.live()));

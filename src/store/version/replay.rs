@@ -1,4 +1,4 @@
-//! From a manifest to the newest commit: what stands in the log is applied in memory, by readers again and again.
+//! Applies what the log holds since a manifest, in memory and up to the newest commit; readers do so again and again.
 
 use super::Version;
 use super::draft::Draft;
@@ -24,14 +24,14 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    /// Before the first commit after the manifest of `version`.
+    /// Starts before the first commit after the manifest of `version`.
     pub(crate) fn new(version: &Version, access: Access) -> Replay {
         let manifest = &version.manifest;
         let cursor = Cursor::new(manifest.database, manifest.first_log(), manifest.last_seq);
         Replay { cursor, access, growing: BTreeMap::new(), next_no: 0, ended: false }
     }
 
-    /// The version with all commits that were added since; none when there are none.
+    /// Returns the version with all commits that were added since; none when there are none.
     pub(crate) fn catch_up(&mut self, files: &Files, base: &Version) -> Result<Option<Version>> {
         if self.ended {
             return Ok(None);
@@ -60,23 +60,23 @@ impl Replay {
         Ok(Some(base.with(draft.seq, draft.finish(files.root()))))
     }
 
-    /// Numbers of the logs that were read, and how much of each holds commits.
+    /// Returns the numbers of the logs that were read, and how many bytes of each hold commits.
     pub(crate) fn logs(&self) -> Vec<(u64, u64)> {
         self.cursor.extent().collect()
     }
 
-    /// The segment files that commits have named.
+    /// Returns the segment files that commits have named.
     pub(crate) fn growing(&self) -> Vec<Arc<Growing>> {
         self.growing.values().cloned().collect()
     }
 
-    /// Names of the segment files that commits have named.
+    /// Returns the names of the segment files that commits have named.
     pub(crate) fn direct(&self) -> impl Iterator<Item = String> {
         self.growing.values().map(|growing| growing.name())
     }
 
-    /// Whether all matrices of a commit that lie elsewhere are there. Those of a commit known to be durable are taken
-    /// as there: damage in them costs one record, and is found when it is read.
+    /// Returns whether all matrices of a commit that lie in segment files are whole. Of a commit known to be durable
+    /// this is assumed: damage then costs one record, and is found when that is read.
     fn is_whole(&mut self, files: &Files, commit: &Commit) -> Result<bool> {
         if commit.seq <= self.cursor.durable {
             return Ok(true);
@@ -88,7 +88,7 @@ impl Replay {
             match self.body(files, &operation) {
                 Ok(Some(body)) if body.is_whole()? => {}
                 Ok(_) => return Ok(false),
-                // Its name did not reach the disk.
+                // The name of the segment file did not reach the disk.
                 Err(error) if is_missing(&error) => return Ok(false),
                 Err(error) => return Err(error),
             }

@@ -1,4 +1,4 @@
-//! What one commit changes in one collection: records and views that come and go.
+//! What one commit changes in one collection: records and views that are added and removed.
 
 use super::merge_policy;
 use super::{CollectionVersion, SegmentRef};
@@ -15,32 +15,32 @@ use std::sync::Arc;
 /// Changes of one collection.
 #[derive(Debug, Default)]
 pub(crate) struct Staged {
-    /// Whether the collection itself comes with this commit.
+    /// Whether this commit creates the collection.
     pub created: bool,
-    /// Names of views that come and stand in the collection already.
+    /// Names of views that the commit creates; they are in the collection already.
     pub new_views: BTreeSet<String>,
-    /// Names of views that go, of such as were there before.
+    /// Names of views that the commit drops, if they were there before.
     pub gone_views: BTreeSet<String>,
-    /// New records in order of arrival; none where a later one took its place.
+    /// New records in order of arrival; none where a later change replaced or deleted one.
     pub pending: Vec<Option<MemoryRecord>>,
     by_id: HashMap<String, usize>,
-    /// Delete sets that change, by the place of their segments.
+    /// Delete sets that change, by the index of their segments.
     deleted: BTreeMap<usize, RoaringBitmap>,
-    /// Ids of records that go and are not written again.
+    /// Ids of records that are deleted and not written again.
     gone: BTreeSet<String>,
-    /// How many records leave the segments.
+    /// How many records of the segments are deleted.
     removed: u64,
     /// The next number for a record without an id.
     pub next_record: u64,
 }
 
 impl Staged {
-    /// Nothing changed yet.
+    /// Begins without changes.
     pub(crate) fn new(collection: &CollectionVersion) -> Staged {
         Staged { next_record: collection.next_record, ..Staged::default() }
     }
 
-    /// An id for a record that has none: a number above all that were given, and that nobody named.
+    /// Returns an id for a record that has none: a number above all that were given, and that nobody named.
     pub(crate) fn number(&mut self, segments: &[SegmentRef], named: &BTreeSet<String>) -> Result<String> {
         loop {
             if self.next_record >= limits::COUNTER {
@@ -48,7 +48,8 @@ impl Staged {
             }
             let id = Record::numbered_id(self.next_record);
             self.next_record += 1;
-            // An earlier release, or a number too large to count on from, may have left a record of that very id.
+            // An earlier release, or somebody who named a number too large to count on from, may have left a record of
+            // that id.
             let taken = named.contains(&id) || self.by_id.contains_key(&id);
             if !taken && !matches!(self.find(segments, &id)?, Lookup::At(_)) {
                 return Ok(id);
@@ -56,13 +57,13 @@ impl Staged {
         }
     }
 
-    /// Where the record with this id is among the segments, unless it was removed.
+    /// Finds the record with this id in the segments, unless it was removed.
     fn find(&self, segments: &[SegmentRef], id: &str) -> Result<Lookup<(usize, u32)>> {
         super::lookup(segments, id, |at| self.deleted.get(&at).unwrap_or(&segments[at].deleted))
     }
 
-    /// Adds a record in the place of the one with its id. What damage hides is no reason to refuse it: it counts as not
-    /// there.
+    /// Adds a record, replacing the one with its id. If damage hides whether there is one, it counts as absent: that is
+    /// no reason to refuse a record.
     pub(crate) fn put(&mut self, segments: &[SegmentRef], record: MemoryRecord) -> Result<()> {
         self.remove(segments, &record.id)?;
         self.gone.remove(&record.id);
@@ -79,7 +80,7 @@ impl Staged {
         Ok(removed)
     }
 
-    /// Removes the record with this id, wherever it is; `Absent` when there is none.
+    /// Removes the record with this id, new or in a segment; `Absent` when there is none.
     pub(crate) fn remove(&mut self, segments: &[SegmentRef], id: &str) -> Result<Lookup<()>> {
         if let Some(at) = self.by_id.remove(id) {
             self.pending[at] = None;
@@ -96,7 +97,7 @@ impl Staged {
         }
     }
 
-    /// Appends all of it as the log says it; `collection` is as it is without the records.
+    /// Appends all changes to the payload of a log frame; `collection` is as it is without the records.
     pub(crate) fn write(&self, collection: &CollectionVersion, payload: &mut Vec<u8>) -> Result<()> {
         let (id, next_record) = (collection.id, self.next_record);
         if self.created {
@@ -126,7 +127,7 @@ impl Staged {
         Ok(())
     }
 
-    /// Lets the records go that do.
+    /// Marks the records that were removed as deleted in `collection`.
     pub(crate) fn take_out(self, collection: &mut CollectionVersion) {
         collection.next_record = self.next_record;
         for (at, deleted) in self.deleted {
@@ -136,7 +137,7 @@ impl Staged {
         collection.segments.retain(|part| part.live() > 0 || part.segment.memory().is_none());
     }
 
-    /// Lets records come and go. New ones become a segment in memory; small ones are merged.
+    /// Applies all changes of records to `collection`. New ones become a segment in memory; small ones are merged.
     pub(crate) fn finish(mut self, collection: &mut CollectionVersion, root: &Path) {
         let new = std::mem::take(&mut self.pending);
         let new: Vec<Arc<MemoryRecord>> = new.into_iter().flatten().map(Arc::new).collect();

@@ -27,8 +27,8 @@ impl Vfs for DiskVfs {
         system::open(path)
     }
 
-    /// At the same time, because a file system's journal then often makes all of them durable in one go: two files of
-    /// one commit take hardly longer than one.
+    /// Syncs the files at the same time, because a file system's journal then often makes all of them durable in one
+    /// go: two files of one commit take hardly longer than one.
     fn sync_files(&self, files: &[&dyn VfsFile]) -> Result<(), (usize, io::Error)> {
         let share = files.len().div_ceil(SYNC_THREADS).max(1);
         let sync = |number: usize, part: &[&dyn VfsFile]| {
@@ -37,7 +37,7 @@ impl Vfs for DiskVfs {
         thread::scope(|scope| {
             let mut parts = files.chunks(share).enumerate();
             let own = parts.next();
-            // Where no thread can be had, this one does it.
+            // If no thread can be started, this one syncs the part.
             let others: Vec<_> = parts
                 .map(|(number, part)| {
                     let spawned = thread::Builder::new().spawn_scoped(scope, move || sync(number, part));
@@ -80,9 +80,9 @@ impl VfsFile for File {
         return std::os::windows::fs::FileExt::seek_write(self, bytes, offset);
     }
 
-    /// Linux: `fdatasync`, which leaves out times and modes and writes the length, because without it the bytes could
-    /// not be read back. On ext4 it takes 0.12 ms for 1.5 KB appended, as `fsync` does, and 10 ms for 16 MB instead of
-    /// 11. Elsewhere `fsync`: some manuals promise less of `fdatasync`; on Apple's systems both are `F_FULLFSYNC`.
+    /// On Linux `fdatasync`, which leaves out times and modes but writes the length, without which the bytes could not
+    /// be read back. On ext4 it takes 0.12 ms for 1.5 KB appended, like `fsync`, and 10 ms for 16 MB instead of 11.
+    /// Elsewhere `fsync`, because some manuals promise less of `fdatasync`; on Apple's systems both are `F_FULLFSYNC`.
     fn sync(&self) -> io::Result<()> {
         if cfg!(any(target_os = "linux", target_os = "android")) { self.sync_data() } else { self.sync_all() }
     }
@@ -99,7 +99,7 @@ impl VfsFile for File {
         system::identity(self)
     }
 
-    /// Linux keeps a list of all locks: number, kind, .., process, file.
+    /// Reads Linux's list of all locks: number, kind, .., process, file.
     #[cfg(target_os = "linux")]
     fn lock_holder(&self) -> Option<(u32, u32)> {
         use std::os::unix::fs::MetadataExt;
@@ -116,7 +116,7 @@ impl VfsFile for File {
 
     #[cfg(target_os = "linux")]
     fn forget(&self) {
-        // Advice: pages that are dirty or mapped stay.
+        // Only advice: dirty and mapped pages stay cached.
         let _ = rustix::fs::fadvise(self, 0, None, rustix::fs::Advice::DontNeed);
     }
 
@@ -124,8 +124,8 @@ impl VfsFile for File {
         Region::map(self, bytes)
     }
 
-    /// A read-only file cannot be removed on Windows, and there is no mode to set: so only where modes exist. Who may
-    /// read it was decided when it was made.
+    /// Removes the write permissions, where there are modes; a read-only file could not be removed on Windows. Read
+    /// permissions stay as they were set when the file was made.
     fn protect(&self) -> io::Result<()> {
         #[cfg(unix)]
         {
@@ -155,7 +155,7 @@ mod tests {
             assert_eq!(sync(&files[..count]), Ok(()), "{count} files");
         }
         for at in [0, 13, 19] {
-            // What is no file on a disk cannot be synced.
+            // `/dev/null` is not a file on a disk, so it cannot be synced.
             let whole =
                 std::mem::replace(&mut files[at], Box::new(File::open("/dev/null").unwrap()) as Box<dyn VfsFile>);
             assert_eq!(sync(&files), Err(at));

@@ -18,7 +18,7 @@ pub enum Fault {
     Quota,
     /// Interrupted by a signal; to be tried again.
     Interrupted,
-    /// A write does half of what it was asked for; other operations fail as with [`Fault::NoSpace`].
+    /// A write writes half of its bytes; other operations fail as with [`Fault::NoSpace`].
     ShortWrite,
 }
 
@@ -51,35 +51,35 @@ struct Plan {
     at: u64,
     for_good: bool,
     done: AtomicU64,
-    /// The first operation that was hit, and on what.
+    /// The name of the first operation that failed, and its path.
     fired: OnceLock<(&'static str, PathBuf)>,
-    /// How many mappings are granted, and how many were asked for.
+    /// How many mappings are granted; `asked` counts those that were asked for.
     granted: u64,
     asked: AtomicU64,
 }
 
 impl FaultyVfs {
-    /// Fails operation `at` (from 0) of `inner`, and with `for_good` all later ones.
+    /// Makes operation `at` (counted from 0) of `inner` fail, and with `for_good` all later ones.
     pub fn new(inner: MemoryVfs, at: u64, fault: Fault, for_good: bool) -> FaultyVfs {
         FaultyVfs { inner, plan: Arc::new(Plan::new(fault, at, for_good, u64::MAX)) }
     }
 
-    /// Grants so many mappings of files and refuses all later ones, as a system does to a process that has too many.
+    /// Grants this many mappings of files and refuses all later ones, as a system does to a process that has too many.
     pub fn with_mappings(inner: MemoryVfs, granted: u64) -> FaultyVfs {
         FaultyVfs { inner, plan: Arc::new(Plan::new(Fault::Io, u64::MAX, false, granted)) }
     }
 
-    /// How many operations there were.
+    /// Returns how many operations there were.
     pub fn operation_count(&self) -> u64 {
         self.plan.done.load(Ordering::SeqCst)
     }
 
-    /// The name of the first operation that the fault hit, if it did.
+    /// Returns the name of the first operation that failed, if one did.
     pub fn fired(&self) -> Option<&'static str> {
         self.plan.fired.get().map(|(operation, _)| *operation)
     }
 
-    /// The file or directory of that operation.
+    /// Returns the path of the file or directory of that operation.
     pub fn fired_on(&self) -> Option<&Path> {
         self.plan.fired.get().map(|(_, path)| path.as_path())
     }

@@ -1,12 +1,13 @@
-//! Which file systems of the operating system are local.
+//! Tells which file systems of the operating system are local.
 //!
-//! Folders that a virtual machine shares with its host are not: they are virtiofs (which calls itself FUSE), 9p, vboxsf
-//! or vmhgfs on Linux. The root of a container is: an overlay writes to a layer that the kernel wants to be local.
+//! Folders that a virtual machine shares with its host are not local: on Linux they are virtiofs (which calls itself
+//! FUSE), 9p, vboxsf or vmhgfs. The root of a container is: an overlay writes to a layer that the kernel expects to be
+//! local.
 
 use super::FileSystem;
 use std::path::Path;
 
-/// Asks for the path, or for the nearest directory above it that exists.
+/// Asks the system about the path, or about the nearest directory above it that exists.
 #[cfg(any(target_os = "linux", target_vendor = "apple"))]
 pub(super) fn of(path: &Path) -> FileSystem {
     use rustix::io::Errno;
@@ -22,13 +23,13 @@ pub(super) fn of(path: &Path) -> FileSystem {
     FileSystem::Unknown("a path of which nothing exists".to_owned())
 }
 
-/// Other systems are not asked.
+/// Takes every file system for local, because other systems are not asked.
 #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
 pub(super) fn of(_: &Path) -> FileSystem {
     FileSystem::Local
 }
 
-/// Linux tells a number, which `linux/magic.h` and the sources of each file system name.
+/// Classifies by the number that Linux gives, which `linux/magic.h` and the sources of each file system define.
 #[cfg(target_os = "linux")]
 fn classify(answer: &rustix::fs::StatFs) -> FileSystem {
     let network = match answer.f_type as u32 {
@@ -66,7 +67,7 @@ fn classify(answer: &rustix::fs::StatFs) -> FileSystem {
     FileSystem::Network(network.to_owned())
 }
 
-/// Apple tells a name.
+/// Classifies by the name that Apple's systems give.
 #[cfg(target_vendor = "apple")]
 fn classify(answer: &rustix::fs::StatFs) -> FileSystem {
     let name = answer.f_fstypename.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0);

@@ -18,16 +18,17 @@ pub struct Words {
 #[repr(C, align(64))]
 struct Line([u64; 8]);
 
-// SAFETY: zeros are an array of zeros.
+// SAFETY: all bits zero is an array of zeros.
 #[allow(unsafe_code)]
 unsafe impl Zeroable for Line {}
 
-// SAFETY: an array of numbers in the layout of C, as long as its alignment, so without padding; any bits are numbers.
+// SAFETY: an array of numbers in the layout of C, as long as its alignment, so without padding; any bits are valid
+// numbers.
 #[allow(unsafe_code)]
 unsafe impl Pod for Line {}
 
 impl Words {
-    /// `bytes` zeros.
+    /// Returns `bytes` zeros.
     ///
     /// # Errors
     /// [`io::ErrorKind::OutOfMemory`] when there is no room for them.
@@ -48,18 +49,18 @@ impl Words {
         Ok(())
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &cast_slice(&self.lines)[..self.bytes]
     }
 
-    /// The bytes, to be changed.
+    /// Returns the bytes for writing.
     pub fn as_bytes_mut(&mut self) -> &mut [u8] {
         &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.bytes]
     }
 }
 
-/// Leave to map a file, which only the store has: it alone knows which files will not change any more, and a slice of
+/// Permission to map a file, which only the store can give: it alone knows which files no longer change, and a slice of
 /// one that does would change under whoever holds it.
 #[derive(Clone, Copy, Debug)]
 pub struct Unchanging(pub(crate) ());
@@ -75,10 +76,10 @@ enum Held {
 }
 
 impl Region {
-    /// Maps the first `bytes` of a file, which must be there.
+    /// Maps the first `bytes` bytes of a file, which must be that long.
     ///
     /// # Errors
-    /// [`io::ErrorKind::UnexpectedEof`] when the file is shorter; what the operating system says otherwise.
+    /// [`io::ErrorKind::UnexpectedEof`] when the file is shorter, or an error of the operating system.
     #[allow(unsafe_code)]
     pub(crate) fn map(file: &File, bytes: u64) -> io::Result<Region> {
         let len = usize::try_from(bytes).map_err(io::Error::other)?;
@@ -97,7 +98,7 @@ impl Region {
         Ok(Region(Held::Map(Arc::new(map))))
     }
 
-    /// The first `bytes` of shared memory.
+    /// Returns the first `bytes` bytes of shared memory.
     ///
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`] when there are fewer.
@@ -108,7 +109,7 @@ impl Region {
         }
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Held::Map(map) => map,

@@ -8,21 +8,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use xxhash_rust::xxh3::Xxh3;
 
-/// A change to a file system, as [`MemoryVfs::recording`] writes it down. Directories and files go by their numbers;
-/// the topmost directory has 0.
+/// A change to a file system, as [`MemoryVfs::recording`] records it. Directories and files are given by their numbers;
+/// the topmost directory is 0.
 #[derive(Clone, Debug)]
 pub enum Operation {
-    /// In a directory another of that name was made and got a number.
+    /// A directory was made: number of its parent, its name, its number.
     CreateDir(u64, String, u64),
-    /// In a directory a file of that name was made and got a number.
+    /// A file was made: number of its directory, its name, its number.
     Create(u64, String, u64),
-    /// Bytes were written to a file at an offset.
+    /// Bytes were written: number of the file, offset, bytes.
     Write(u64, u64, Arc<[u8]>),
     /// A file was made durable.
     Sync(u64),
     /// A file's sync failed: its unsynced bytes stay visible, are marked clean, and will never reach the disk.
     SyncLost(u64),
-    /// A file's name was changed within its directory.
+    /// A name was changed: number of the directory, old name, new name.
     Rename(u64, String, String),
     /// A name was removed from a directory.
     Remove(u64, String),
@@ -31,8 +31,8 @@ pub enum Operation {
 }
 
 /// A file system in memory, for databases that need not survive and for tests. Clones share their files, and stand for
-/// the same process. Everything that takes a path is what somebody else does to the files: opened directories and files
-/// stay what they are.
+/// the same process. Methods that take a path act like another program on the files: directories and files that are
+/// open stay what they are.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryVfs {
     state: Arc<Mutex<State>>,
@@ -63,48 +63,49 @@ pub(super) enum Seen {
 }
 
 impl MemoryVfs {
-    /// An empty file system that writes down every change, for [`PowerCut`](super::PowerCut).
+    /// Returns an empty file system that records every change, for [`PowerCut`](super::PowerCut).
     pub fn recording() -> MemoryVfs {
         let vfs = MemoryVfs::default();
         vfs.record();
         vfs
     }
 
-    /// Begins to write down changes, forgetting those so far.
+    /// Begins to record changes, forgetting those so far.
     pub fn record(&self) {
         guard(&self.state).recorded = Some(Vec::new());
     }
 
-    /// The changes so far; empty when they are not recorded.
+    /// Returns the changes so far; empty when they are not recorded.
     pub fn operations(&self) -> Vec<Operation> {
         guard(&self.state).recorded.clone().unwrap_or_default()
     }
 
-    /// How many changes there were so far.
+    /// Returns how many changes were recorded so far.
     pub fn operation_count(&self) -> usize {
         guard(&self.state).recorded.as_ref().map_or(0, Vec::len)
     }
 
-    /// Kills the process that has this handle: whatever it tries from now on, through clones and open files too, fails
-    /// and changes nothing. Its locks go when it drops its files. Gives the handle of the next process.
+    /// Simulates the death of the process that has this handle: everything that it tries from now on, through clones
+    /// and open files too, fails and changes nothing. Its locks are released when it drops its files. Returns a handle
+    /// for the next process.
     pub fn kill(&self) -> MemoryVfs {
         self.killed.store(true, Ordering::SeqCst);
         MemoryVfs { state: self.state.clone(), killed: Arc::default() }
     }
 
-    /// The files, for a process that lives.
+    /// Locks the state; an error if the process was killed.
     fn state(&self) -> io::Result<MutexGuard<'_, State>> {
         let state = guard(&self.state);
         if self.killed.load(Ordering::SeqCst) { Err(io::Error::other("the process was killed")) } else { Ok(state) }
     }
 
-    /// Paths of all files.
+    /// Returns the paths of all files.
     pub fn files(&self) -> Vec<PathBuf> {
         let state = guard(&self.state);
         state.all().into_iter().filter(|(_, node)| matches!(node, Node::File(_))).map(|(path, _)| path).collect()
     }
 
-    /// Everything that has a name, with the number of its directory.
+    /// Returns every directory and file that has a name, with the number of the directory that it is in.
     pub(super) fn entries(&self) -> Vec<(u64, String, Seen)> {
         let seen = |node: &Node| match node {
             Node::Dir(number) => Some(Seen::Dir(*number)),
@@ -119,7 +120,7 @@ impl MemoryVfs {
         named.filter_map(|(dir, (name, node))| Some((dir, name.clone(), seen(node)?))).collect()
     }
 
-    /// A file system of its own with the same files. Bytes are copied only when one of the two changes them.
+    /// Returns an independent file system with the same files. Bytes are copied only when one of the two changes them.
     ///
     /// # Errors
     /// When the process was killed.
@@ -138,7 +139,7 @@ impl MemoryVfs {
         Ok(MemoryVfs { state: Arc::new(Mutex::new(copy)), killed: Arc::default() })
     }
 
-    /// A sum over all names and bytes.
+    /// Returns a hash over all names and bytes.
     pub fn sum(&self) -> u64 {
         let mut sum = Xxh3::new();
         for (path, node) in guard(&self.state).all() {
@@ -157,7 +158,7 @@ impl MemoryVfs {
         sum.digest()
     }
 
-    /// A copy of a file's bytes.
+    /// Returns a copy of a file's bytes.
     ///
     /// # Errors
     /// [`io::ErrorKind::NotFound`] and the like.
@@ -170,8 +171,8 @@ impl MemoryVfs {
         }
     }
 
-    /// Puts a new file with these bytes in the place of what has the path, if anything has, and makes the directories
-    /// above it. Not recorded; for tests that build or damage a file system, as are the methods that follow.
+    /// Puts a new file with these bytes at a path, replacing what is there, and makes the directories above it. Not
+    /// recorded; for tests that build or damage a file system, as are the methods that follow.
     ///
     /// # Errors
     /// [`io::ErrorKind::OutOfMemory`], [`io::ErrorKind::NotADirectory`].
@@ -188,7 +189,7 @@ impl MemoryVfs {
         state.make_file(dir, &name, content).map(drop)
     }
 
-    /// Writes these bytes into the file that has the path, which stays the same file.
+    /// Writes these bytes over the start of the file at a path, which stays the same file.
     ///
     /// # Errors
     /// [`io::ErrorKind::NotFound`] and the like.
@@ -206,7 +207,7 @@ impl MemoryVfs {
         guard(&self.state).make_dirs(path).map(drop)
     }
 
-    /// Makes a symbolic link, in the place of what has the path.
+    /// Makes a symbolic link, replacing what is at the path.
     ///
     /// # Errors
     /// [`io::ErrorKind::NotFound`].
@@ -228,7 +229,7 @@ impl MemoryVfs {
         Ok(())
     }
 
-    /// Moves a file, a link or a directory, in the place of what has the new path.
+    /// Moves a file, a link or a directory, replacing what is at the new path.
     ///
     /// # Errors
     /// [`io::ErrorKind::NotFound`].
@@ -398,7 +399,7 @@ impl VfsDir for MemoryDir {
 }
 
 impl MemoryFile {
-    /// What a failed sync does to unsynced bytes, see [`Operation::SyncLost`].
+    /// Records what a failed sync does to unsynced bytes, see [`Operation::SyncLost`].
     pub(super) fn lose_unsynced(&self) {
         let number = guard(&self.inode).number;
         guard(&self.vfs.state).record(|| Operation::SyncLost(number));

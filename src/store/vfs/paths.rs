@@ -1,6 +1,6 @@
-//! Directories of systems without names relative to an open directory: by absolute paths without links. Windows renames
-//! and removes no directory, nor one above it, that is held open by somebody who does not share that right; so none is
-//! shared.
+//! Directories on systems that cannot look up names relative to an open directory: they go by absolute paths without
+//! links. Windows does not rename or remove a directory, nor one above it, that somebody holds open without sharing
+//! that right; so that right is not shared here.
 
 use super::{FileId, Found, Kind, VfsDir, VfsFile, WrongKind};
 use std::any::Any;
@@ -8,7 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A directory whose path stays what it is as long as this lives.
+/// A directory whose path stays valid as long as this lives.
 #[derive(Debug)]
 struct PathDir {
     path: PathBuf,
@@ -30,13 +30,14 @@ pub(super) fn open(path: &Path) -> io::Result<Box<dyn VfsDir>> {
     }
 }
 
-/// Nobody can take a file's place here without removing it, and a name that is missing is noticed: so all are alike.
+/// Returns the same identity for all files: nobody can replace a file here without removing it, and a missing name is
+/// noticed.
 pub(super) fn identity(_: &File) -> io::Result<FileId> {
     Ok(FileId::default())
 }
 
 impl PathDir {
-    /// A path without links is told from others by its sum.
+    /// Identifies a path without links by its hash.
     fn id(path: &Path) -> FileId {
         FileId { device: 1, number: xxhash_rust::xxh3::xxh3_64(path.as_os_str().as_encoded_bytes()) }
     }
@@ -72,7 +73,7 @@ impl VfsDir for PathDir {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path)? {
-            // A name that is no UTF-8 is not ours.
+            // Names that are not UTF-8 are not the store's.
             names.extend(entry?.file_name().into_string());
         }
         Ok(names)
@@ -105,7 +106,7 @@ impl VfsDir for PathDir {
         }
     }
 
-    /// There is no such operation: names are journalled with the file.
+    /// Does nothing, because there is no such operation: names are journalled with the file.
     fn sync(&self) -> io::Result<()> {
         Ok(())
     }

@@ -1,8 +1,8 @@
-//! What a power cut can leave of a file system.
+//! Computes what a power cut can leave of a file system.
 //!
-//! Bytes and names that were synced are there. Everything else may have reached the disk or not, independently and in
-//! any order: each write wholly, in part or as zeros with the new length; each creation, removal and renaming of a name
-//! wholly. That is more than any one real file system does, on purpose.
+//! Synced bytes and names survive. Everything else may have reached the disk or not, independently and in any order:
+//! each write in full, in part, or as zeros with the new length; each creation, removal and renaming in full or not at
+//! all. No one real file system leaves that many outcomes; this is stricter on purpose.
 
 use super::memory::Seen;
 use super::tree::TOP;
@@ -11,30 +11,30 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-/// What a small disk writes as one, and what a file system does.
+/// Bytes that a small disk writes as one unit, and bytes that a file system does.
 const UNITS: [u64; 2] = [512, 4_096];
 
-/// How many of the things that a cut can leave are looked at.
+/// How many of the possible outcomes of a power cut are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// Every subset of up to 6 unsynced operations, and of more: none, all, each alone, each missing and 32 drawn ones.
-    /// Writes torn in the middle, before their last byte, and by 512-byte sectors in four ways.
+    /// Every subset of up to 6 unsynced operations; of more: none, all, each alone, all but each, and 32 random
+    /// subsets. Writes are torn in the middle, before their last byte, and by 512-byte sectors in four ways.
     Usual,
-    /// Every subset of up to 12 operations, 256 drawn ones; writes torn behind more bytes, by every set of up to 8
-    /// sectors, and by pages of 4,096 bytes.
+    /// Every subset of up to 12 operations, with 256 random ones of more; writes are torn after more numbers of bytes,
+    /// by every set of up to 8 sectors, and by pages of 4,096 bytes.
     Great,
 }
 
-/// The state of a disk while [`Operation`]s arrive: what is durable, and what is on its way.
+/// The state of a disk while [`Operation`]s arrive: what is durable, and what is not yet.
 #[derive(Clone, Debug, Default)]
 pub struct PowerCut {
     durable: Disk,
-    /// Names as the running system sees them, to know what a renaming moves.
+    /// Names as the running system sees them, to know what a rename moves.
     live: BTreeMap<Name, Entry>,
     unsynced: Vec<Unsynced>,
 }
 
-/// One thing that a cut can leave: which unsynced operations reached the disk, and one write that did so in part.
+/// One possible outcome of a power cut: which unsynced operations reached the disk, and one write that did so in part.
 #[derive(Clone, Debug)]
 pub struct Aftermath {
     kept: Vec<bool>,
@@ -67,14 +67,14 @@ enum Unsynced {
 /// How much of a write reached the disk.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Tear {
-    /// The first so many bytes; the file is no longer than that.
+    /// Only so many first bytes; the file ends there.
     First(usize),
-    /// The length, and those units of the file whose bits are set; zeros or the old bytes elsewhere.
+    /// The new length, and the units of the file whose bits are set in `mask`; elsewhere zeros or the old bytes.
     Units { size: u64, mask: u64 },
 }
 
 impl Tear {
-    /// The ways in which a write of `len` bytes at `offset` may be torn.
+    /// Returns the ways in which a write of `len` bytes at `offset` may be torn.
     fn all(effort: Effort, offset: u64, len: usize) -> Vec<Tear> {
         let mut first = vec![len / 2, len.saturating_sub(1)];
         let mut units = &UNITS[..1];
@@ -100,7 +100,7 @@ impl Tear {
         tears
     }
 
-    /// Bytes of the write that the length of the file covers.
+    /// Returns how many bytes of the write the length of the file covers.
     fn covers(self, len: usize) -> usize {
         match self {
             Tear::First(kept) => kept,
@@ -108,7 +108,7 @@ impl Tear {
         }
     }
 
-    /// Whether byte `at` of the write reached the disk.
+    /// Returns whether byte `at` of the write reached the disk.
     fn keeps(self, at: usize, offset: u64, len: usize) -> bool {
         match self {
             Tear::First(kept) => at < kept,
@@ -120,18 +120,18 @@ impl Tear {
     }
 }
 
-/// Units of the file that a write touches.
+/// Returns how many units of the file a write touches.
 fn units(size: u64, offset: u64, len: usize) -> u64 {
     (offset + len.max(1) as u64 - 1) / size - offset / size + 1
 }
 
-/// Bits that stand for these units; more than 64 units share them.
+/// Returns how many bits stand for these units; more than 64 units share 64 bits.
 fn bits(size: u64, offset: u64, len: usize) -> u32 {
     units(size, offset, len).min(64) as u32
 }
 
 impl PowerCut {
-    /// The disk of a machine that has just started with these files, all durable.
+    /// Returns the disk of a machine that has just started with these files, all durable.
     pub fn of(vfs: &MemoryVfs) -> PowerCut {
         let mut disk = Disk::default();
         for (dir, name, seen) in vfs.entries() {
@@ -147,7 +147,7 @@ impl PowerCut {
         PowerCut { live: disk.entries.clone(), durable: disk, unsynced: Vec::new() }
     }
 
-    /// Lets one more operation happen.
+    /// Applies one more operation.
     pub fn apply(&mut self, operation: &Operation) {
         match operation {
             Operation::CreateDir(dir, name, number) => self.add((*dir, name.clone()), Entry::Dir(*number)),
@@ -198,9 +198,9 @@ impl PowerCut {
         taken
     }
 
-    /// What a cut at this moment can leave, as far as `effort` goes: subsets of the unsynced operations, and each
-    /// unsynced write torn while all else arrived, while only what came before did, and while nothing else did. The
-    /// seed draws the subsets when there are too many.
+    /// Returns the possible outcomes of a power cut at this moment, as many as `effort` says: subsets of the unsynced
+    /// operations, and each unsynced write torn with all other operations on disk, with only the earlier ones, and with
+    /// none. The seed draws the subsets when there are too many.
     pub fn aftermaths(&self, effort: Effort, seed: u64) -> Vec<Aftermath> {
         let count = self.unsynced.len();
         let mut aftermaths: Vec<Aftermath> = subsets(count, effort, seed).into_iter().map(Aftermath::whole).collect();
@@ -218,7 +218,7 @@ impl PowerCut {
         aftermaths
     }
 
-    /// In words.
+    /// Describes an outcome in words.
     pub fn describe(&self, aftermath: &Aftermath) -> String {
         let word = |(at, change): (usize, &Unsynced)| {
             let what = match change {
@@ -237,7 +237,7 @@ impl PowerCut {
         format!("[{}]", words.join(", "))
     }
 
-    /// The file system that a cut leaves.
+    /// Returns the file system that an outcome leaves.
     pub fn image(&self, aftermath: &Aftermath) -> MemoryVfs {
         let mut disk = self.durable.clone();
         for (at, change) in self.unsynced.iter().enumerate().filter(|(at, _)| aftermath.kept[*at]) {
@@ -247,7 +247,7 @@ impl PowerCut {
     }
 }
 
-/// Sets of `count` things; see [`Effort`].
+/// Returns subsets of `count` operations; see [`Effort`].
 fn subsets(count: usize, effort: Effort, seed: u64) -> Vec<Vec<bool>> {
     let (every, drawn) = match effort {
         Effort::Usual => (6, 32),
@@ -263,7 +263,7 @@ fn subsets(count: usize, effort: Effort, seed: u64) -> Vec<Vec<bool>> {
     }
     let mut state = seed | 1;
     let mut draw = || {
-        // xorshift: any stream will do here, as long as a seed repeats it.
+        // xorshift: any random numbers will do here, as long as a seed repeats them.
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
@@ -280,7 +280,7 @@ impl Aftermath {
 }
 
 impl Disk {
-    /// Carries out one operation.
+    /// Applies one operation, torn if `tear` says so.
     fn perform(&mut self, change: &Unsynced, tear: Option<Tear>) {
         match change {
             Unsynced::Add(name, entry) => {
@@ -297,7 +297,7 @@ impl Disk {
                 let content = Arc::make_mut(self.contents.entry(*inode).or_default());
                 let from = *offset as usize;
                 let covered = tear.map_or(bytes.len(), |tear| tear.covers(bytes.len()));
-                // Memory for an image that does not fit is memory the test itself lacks.
+                // This fails only when memory for the image runs out, which the test itself then lacks too.
                 if content.grow(from + covered).is_err() {
                     return;
                 }
@@ -316,7 +316,7 @@ impl Disk {
         }
     }
 
-    /// The file system of the machine that starts with this disk: what has a name in a directory that has one.
+    /// Returns the file system that a machine starting with this disk sees: only what can be reached by names.
     fn mount(&self) -> MemoryVfs {
         let vfs = MemoryVfs::default();
         self.mount_in(&vfs, TOP, Path::new(""));
@@ -327,7 +327,7 @@ impl Disk {
         let inside = self.entries.range((dir, String::new())..).take_while(|((of, _), _)| *of == dir);
         for ((_, name), entry) in inside {
             let path = path.join(name);
-            // In memory this fails for want of it, or where a name is two things: nothing that a test could go on with.
+            // This fails only when memory runs out or one name is two things: no test could go on then.
             let _ = match entry {
                 Entry::Dir(number) => vfs.make_dirs(&path).map(|()| self.mount_in(vfs, *number, &path)),
                 Entry::File(inode) => vfs.put(&path, self.contents.get(inode).cloned().unwrap_or_default()),

@@ -1,10 +1,10 @@
-//! The same promises, kept by every file system.
+//! Tests that every file system keeps the same promises.
 
 use super::*;
 
 const LEAVE: Unchanging = Unchanging(());
 
-/// Runs a test on each file system, in an empty directory of it.
+/// Runs a test in an empty directory of each file system.
 fn on_each(test: impl Fn(&dyn VfsDir)) {
     let dir = tempfile::tempdir().unwrap();
     test(&*DiskVfs.open_dir(dir.path()).unwrap());
@@ -102,7 +102,7 @@ fn is_wrong<T>(opened: io::Result<T>, found: Kind) -> bool {
     opened.err().is_some_and(wrong)
 }
 
-/// Memory follows links on the way to a directory as the disk does, and neither does inside one.
+/// The file system in memory follows links on the way to a directory, as the disk does; neither does inside one.
 #[test]
 fn links_are_followed_on_the_way_to_a_directory_and_never_in_it() {
     let memory = MemoryVfs::default();
@@ -191,13 +191,13 @@ fn a_removed_file_stays_readable_where_it_is_open_or_mapped() {
         drop(file);
         assert!(region.as_bytes() == &bytes[..bytes.len() - 1]);
         assert!(bytemuck::try_cast_slice::<u8, u64>(&region.as_bytes()[..8]).is_ok(), "aligned for numbers");
-        // A name that is used again is another file.
+        // A new file of the same name is another file.
         dir.create("gone").unwrap();
         assert_eq!(region.as_bytes()[4], 1);
     });
 }
 
-/// What is under `path` in each image of the disk now.
+/// Returns the contents that `path` may have after a power cut now; `None` where there is no file.
 fn images(vfs: &MemoryVfs, path: &str) -> Vec<Option<Vec<u8>>> {
     let mut disk = PowerCut::default();
     vfs.operations().iter().for_each(|operation| disk.apply(operation));

@@ -1,4 +1,4 @@
-//! What a file system in memory consists of: directories by number, names in them, links that are followed on the way.
+//! The parts of a file system in memory: directories by number, names in them, links that are followed on the way.
 
 use super::{Kind, Operation, Words};
 use std::collections::BTreeMap;
@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Number of the topmost directory.
 pub(super) const TOP: u64 = 0;
-/// Links followed on one path, at most.
+/// Most links followed on one path.
 const MOST_LINKS: usize = 16;
 
 #[derive(Clone, Debug)]
 pub(super) struct State {
-    /// By number. One that was removed is not there any more.
+    /// Directories by number, without those that were removed.
     pub(super) dirs: BTreeMap<u64, Dir>,
-    /// The last number given.
+    /// The last number given out.
     last: u64,
     pub(super) recorded: Option<Vec<Operation>>,
 }
@@ -85,7 +85,7 @@ impl State {
         self.dir(dir)?.names.get(name).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Puts something under a name and gives what was there.
+    /// Puts something under a name and returns what was there.
     pub(super) fn set(&mut self, dir: u64, name: &str, node: Node) -> io::Result<Option<Node>> {
         match self.dirs.get_mut(&dir) {
             Some(dir) => Ok(dir.names.insert(name.to_owned(), node)),
@@ -106,7 +106,7 @@ impl State {
         Ok(inode)
     }
 
-    /// The directory that a path leads to from another, through links.
+    /// Returns the directory that a path leads to from another, following links.
     pub(super) fn walk(&self, from: u64, path: &Path, links: usize) -> io::Result<u64> {
         let mut at = from;
         for part in path.components() {
@@ -124,7 +124,7 @@ impl State {
         Ok(at)
     }
 
-    /// Directory and name that a path means; its last part is not followed.
+    /// Returns the directory and the name that a path means; a link in its last part is not followed.
     pub(super) fn place(&self, path: &Path) -> io::Result<(u64, String)> {
         let name = path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidInput)?;
         Ok((self.walk(TOP, path.parent().unwrap_or(Path::new("")), 0)?, name.to_owned()))
@@ -144,7 +144,7 @@ impl State {
         }
     }
 
-    /// Forgets a directory and what is in it.
+    /// Forgets a directory and everything in it.
     pub(super) fn forget(&mut self, node: &Node) {
         if let Node::Dir(number) = node
             && let Some(dir) = self.dirs.remove(number)
@@ -153,7 +153,7 @@ impl State {
         }
     }
 
-    /// Everything below a directory, with its path.
+    /// Collects everything below a directory, with its path.
     fn below<'a>(&'a self, dir: u64, path: &Path, found: &mut Vec<(PathBuf, &'a Node)>) {
         for (name, node) in self.dirs.get(&dir).iter().flat_map(|dir| &dir.names) {
             let path = path.join(name);

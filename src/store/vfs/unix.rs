@@ -1,4 +1,4 @@
-//! Directories of Unix: everything is done relative to one that is held open, so no path is looked up twice.
+//! Directories on Unix: every operation is relative to a directory that is held open, so no path is looked up twice.
 
 use super::{FileId, Found, Kind, VfsDir, VfsFile, WrongKind};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Directories above one another that are looked at, at most: longer paths no system takes.
+/// Most directories above one another that are looked up: no system takes longer paths.
 const DEEPEST: usize = 1_024;
 
 /// A directory, held open.
@@ -22,13 +22,13 @@ pub(super) fn open(path: &Path) -> io::Result<Box<dyn VfsDir>> {
     Ok(Box::new(UnixDir(OpenOptions::new().read(true).custom_flags(flags).open(path)?)))
 }
 
-/// Which file this is.
+/// Returns the identity of a file.
 pub(super) fn identity(file: &File) -> io::Result<FileId> {
     let stat = file.metadata()?;
     Ok(FileId { device: stat.dev(), number: stat.ino() })
 }
 
-#[allow(clippy::useless_conversion, clippy::unnecessary_cast)] // wide numbers here, narrow ones on other systems
+#[allow(clippy::useless_conversion, clippy::unnecessary_cast)] // these numbers are narrower on other systems
 fn found(stat: &Stat) -> Found {
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Kind::File,
@@ -42,7 +42,7 @@ fn found(stat: &Stat) -> Found {
 
 impl UnixDir {
     fn open_as(&self, name: &str, wanted: Kind, flags: OFlags) -> io::Result<File> {
-        // A path would be followed, link by link.
+        // The system would follow the links in a path.
         if name.contains('/') {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -51,7 +51,7 @@ impl UnixDir {
         let found = match &opened {
             Ok(file) => found(&rustix::fs::fstat(file)?),
             Err(Errno::NOENT | Errno::EXIST | Errno::INTR) => return Ok(opened.map(File::from)?),
-            // Each system has its own way to say that this is a link, a directory or a socket.
+            // Each system has its own error for a link, a directory or a socket.
             Err(error) => self.find(name)?.ok_or(*error)?,
         };
         if found.kind != wanted {
@@ -73,7 +73,7 @@ impl VfsDir for UnixDir {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.0)? {
-            // A name that is no UTF-8 is not ours.
+            // Names that are not UTF-8 are not the store's.
             if let Ok(name) = entry?.file_name().to_str()
                 && !matches!(name, "." | "..")
             {
@@ -134,7 +134,7 @@ impl VfsDir for UnixDir {
     fn lineage(&self) -> io::Result<Vec<FileId>> {
         let (mut lineage, mut path) = (Vec::new(), ".".to_owned());
         while lineage.len() < DEEPEST {
-            // Looked up, not opened: above a database there may be directories that one may pass and not read.
+            // Looked up, not opened: directories above a database may allow passing through but not reading.
             let identity = found(&rustix::fs::statat(&self.0, &path, AtFlags::empty())?).identity;
             if lineage.last() == Some(&identity) {
                 break;

@@ -1,4 +1,4 @@
-//! Bulk loading: records straight into sealed segments, all of them visible with one publish at the end.
+//! Bulk loading: writes records straight into sealed segments, which one publish at the end makes visible.
 
 use super::publish::{Attempt, Stop};
 use super::staged_segments::StagedSegments;
@@ -14,8 +14,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Records on their way into segments of their own; see [`Collection::bulk_load`](crate::Collection::bulk_load).
-/// Dropped before [`BulkLoad::finish`] it leaves nothing.
+/// A bulk load: writes records into segments of their own; see [`Collection::bulk_load`](crate::Collection::bulk_load).
+/// If it is dropped before [`BulkLoad::finish`], nothing is left of it.
 ///
 /// Heap: 1 MiB, and ids, fields and 80 bytes for each record of the segment being written, at most 32 MiB.
 #[must_use = "nothing is there before `finish`"]
@@ -30,7 +30,7 @@ pub struct BulkLoad {
 }
 
 impl BulkLoad {
-    /// Begins to load records into a collection.
+    /// Begins a bulk load into a collection.
     pub(crate) fn new(shared: &Arc<Shared>, collection: &str) -> Result<BulkLoad> {
         let seq = shared.writer()?.newest.seq + 1;
         let collection = shared.version().collection(collection)?.clone();
@@ -48,7 +48,7 @@ impl BulkLoad {
     /// last stays; a repeated id begins another segment, so many of them make many segments.
     ///
     /// # Errors
-    /// As [`Collection::upsert`](crate::Collection::upsert). After one of the environment the load cannot go on.
+    /// As [`Collection::upsert`](crate::Collection::upsert). After an error of the environment the load cannot go on.
     pub fn push(&mut self, record: Record) -> Result<()> {
         let schema = &self.collection.schema;
         let named = |error: Error| error.of_record(self.records as usize, record.id.as_deref());
@@ -75,10 +75,10 @@ impl BulkLoad {
         pushed.map_err(|stop| self.shared.stopped(stop))
     }
 
-    /// Makes all records visible in one commit, durably, and says how many were loaded.
+    /// Makes all records visible in one commit, durably, and returns how many were loaded.
     ///
     /// # Errors
-    /// As [`Collection::upsert`](crate::Collection::upsert); then none of them is there, unless the outcome is unknown.
+    /// As [`Collection::upsert`](crate::Collection::upsert); then no record was loaded, unless the outcome is unknown.
     pub fn finish(mut self) -> Result<u64> {
         if self.records == 0 {
             return Ok(0);
@@ -106,7 +106,7 @@ impl BulkLoad {
     }
 }
 
-/// Sees to it that nothing that is numbered from now on gets this id.
+/// Makes sure that no record that is numbered from now on gets this id.
 fn reserve(shared: &Shared, collection: u64, id: &str) -> Result<()> {
     if let Some(number) = record::number_of(id).filter(|number| *number < limits::NUMBERED) {
         let mut writer = shared.writer()?;
@@ -116,7 +116,7 @@ fn reserve(shared: &Shared, collection: u64, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Records of a segment whose ids are in later ones too.
+/// Returns the records of a segment whose ids are in later segments too.
 fn overwritten(segment: &Segment, later: &[Arc<Segment>]) -> Result<RoaringBitmap> {
     let mut deleted = RoaringBitmap::new();
     for n in 0..segment.records() {

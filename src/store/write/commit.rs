@@ -1,8 +1,8 @@
-//! Commits, and waiting for them to be durable.
+//! Commits, and waits for them to be durable.
 //!
-//! A commit is written while the writer's mutex is held, and waited for while it is not: whoever comes first syncs for
-//! all that have written by then (*group commit*). So there are two newest versions: the writer's, with everything
-//! written, and the one that readers get, with everything that was acknowledged.
+//! A commit is written while the writer's mutex is held, and waited for while it is not: the first thread that waits
+//! syncs for all that have written by then (*group commit*). So there are two newest versions: the writer's, with
+//! everything written, and the one that readers get, with everything that was acknowledged.
 
 use super::publish::{Attempt, Stop};
 use super::writer::{Writer, is_large, largest_frame};
@@ -17,14 +17,14 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Instant;
 
 impl Shared {
-    /// The writer's part, checked.
+    /// Locks the writer, and checks that it may write.
     pub(crate) fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
         let writer = self.unchecked_writer()?;
         writer.check()?;
         Ok(writer)
     }
 
-    /// The writer's part, to end what was begun whatever has happened since.
+    /// Locks the writer without that check, to end what was begun.
     pub(crate) fn unchecked_writer(&self) -> Result<MutexGuard<'_, Writer>> {
         match &self.writer {
             Some(writer) => Ok(writer.lock().unwrap_or_else(PoisonError::into_inner)),
@@ -32,8 +32,8 @@ impl Shared {
         }
     }
 
-    /// What the caller is told of a stop outside of the mutex. One that poisons must not be forgotten because something
-    /// else is wrong as well.
+    /// Turns a stop that happened outside of the mutex into the caller's error. A stop that poisons must be noted even
+    /// if something else is wrong as well.
     pub(crate) fn stopped(&self, stop: Stop) -> Error {
         match self.unchecked_writer() {
             Ok(mut writer) => writer.stopped(stop),
@@ -44,7 +44,7 @@ impl Shared {
     pub(crate) fn commit(&self, changes: Vec<Change>, durability: Durability) -> Result<Committed> {
         let mut writer = self.writer()?;
         if writer.is_full(2) {
-            // Writing out has failed since; more must not gather without end.
+            // Writing out has failed before; the log must not grow without end.
             self.write_out(&mut writer)?;
         }
         let newest = writer.newest.clone();
@@ -81,13 +81,13 @@ impl Shared {
         if writer.is_full(1)
             && let Err(error) = self.write_out(&mut writer)
         {
-            // The commit stands. The next flush tries again, and tells if it fails too.
+            // The commit succeeded. The next flush tries again, and reports if it fails too.
             writer.trouble = Some(error.to_string());
         }
         Ok(Committed { version, ids, deleted })
     }
 
-    /// Writes everything out that stands in the log.
+    /// Publishes everything that is in the log.
     fn write_out(&self, writer: &mut Writer) -> Result<()> {
         if !writer.has_log() {
             return Ok(());
@@ -96,17 +96,17 @@ impl Shared {
         self.publish(writer, draft)
     }
 
-    /// Writes everything out, with what the draft changes, and lets readers have it.
+    /// Publishes everything, with the changes of the draft, and shows it to readers.
     pub(crate) fn publish(&self, writer: &mut Writer, draft: Draft) -> Result<()> {
         self.try_publish(writer, draft).map_err(|stop| writer.stopped(stop))
     }
 
-    /// The same for callers that must know why it stopped.
+    /// Does the same, for callers that must know why it stopped.
     pub(crate) fn try_publish(&self, writer: &mut Writer, draft: Draft) -> Attempt<()> {
         writer.publish(draft).map(|version| self.acknowledge(version))
     }
 
-    /// Gives readers a version that is durable, and wakes those who wait for it to be.
+    /// Gives readers a version that is durable, and wakes the threads that wait for that.
     fn acknowledge(&self, version: Arc<Version>) {
         self.replace(version);
         self.synced.notify_all();
@@ -130,7 +130,7 @@ impl Shared {
         if due { self.make_durable(writer, seq).map(drop) } else { Ok(()) }
     }
 
-    /// Waits until commit `seq` is durable; whoever finds nobody syncing does it for all that have been written.
+    /// Waits until commit `seq` is durable; if no other thread is syncing, syncs for all that have been written.
     fn make_durable<'a>(&'a self, mut writer: MutexGuard<'a, Writer>, seq: u64) -> Result<MutexGuard<'a, Writer>> {
         loop {
             if writer.durable >= seq {
@@ -157,9 +157,9 @@ impl Shared {
                     self.replace(unsynced.version);
                     writer.mark();
                 }
-                // A publish was faster, and its files are other ones.
+                // A publish was faster, and the commits are in its files.
                 Ok(false) if writer.durable >= unsynced.version.seq => {}
-                // Somebody removed a file in which the commits stand; what memory holds of them goes into others.
+                // Somebody removed a file that holds the commits; they are written anew from memory.
                 Ok(false) => {
                     let rescued = self.write_out(&mut writer);
                     rescued.map_err(|error| writer.stopped(Stop::Unknown(error)))?;

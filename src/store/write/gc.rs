@@ -1,10 +1,10 @@
-//! Removing files that no kept manifest reaches.
+//! Removes files that no kept manifest reaches.
 //!
-//! Kept are the two newest manifests (after a compaction that was asked for the newest) and every older one that
-//! somebody has pinned. A manifest goes first, under its exclusive lock, and its removal is made durable before the
-//! first of its files goes: so no manifest ever names a file that is not there. A publish removes manifests just before
-//! it renames its own, so that one sync of the directory serves both; without the renaming the generation before is
-//! still there. Only names of the store's own making are touched.
+//! The two newest manifests are kept (only the newest after a compaction that was asked for), and every older one that
+//! somebody has pinned. A manifest is removed first, under its exclusive lock, and that is made durable before the
+//! first of its files is removed: so no manifest ever names a missing file. A publish removes manifests just before it
+//! renames its own, so that one sync of the directory serves both; if the rename does not happen, the generation before
+//! is still there. Only names that the store itself makes are touched.
 
 use crate::error::Result;
 use crate::store::derived;
@@ -17,13 +17,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 /// When garbage is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Round {
-    /// When a writer opens the database: nobody else writes, so temporary files go as well.
+    /// When a writer opens the database: nobody else writes, so temporary files are removed as well.
     Opening,
     /// After a publish.
     Publish,
 }
 
-/// Removes manifests, but the `kept` newest, that nobody has pinned. The caller makes that durable before [`sweep`].
+/// Removes manifests that nobody has pinned, except the `kept` newest. The caller makes that durable before [`sweep`].
 pub(crate) fn retire(files: &Files, kept: usize) -> Result<()> {
     let all = generations(files)?;
     for generation in &all[..all.len().saturating_sub(kept)] {
@@ -36,9 +36,9 @@ pub(crate) fn retire(files: &Files, kept: usize) -> Result<()> {
     Ok(())
 }
 
-/// Removes what is not reachable from the manifests there are. `newest` is the current one, `known` those in memory
-/// besides it, `making` the numbers of files that are being written for a
-/// later one. Goes on after a file that cannot be removed; the next round tries again.
+/// Removes files that are not reachable from the manifests there are. `newest` is the current manifest, `known` are
+/// others in memory, `making` are the numbers of files that are being written for a later one. Goes on after a file
+/// that cannot be removed; the next round tries again.
 pub(crate) fn sweep(
     files: &Files,
     newest: &Manifest,
@@ -51,7 +51,7 @@ pub(crate) fn sweep(
     let generations = generations(files)?;
     let mut reach = |manifest: &Manifest| {
         reachable.extend(manifest.files().map(|(name, _)| name));
-        // What is left over is for the log of the generation before.
+        // Left-over files are needed only for the log of the generation before.
         if generations.binary_search(&manifest.generation.wrapping_sub(1)).is_ok() {
             reachable.extend(manifest.kept());
         }
@@ -99,7 +99,7 @@ pub(crate) fn sweep(
     left
 }
 
-/// Numbers of the segments and views that derived files can be of; 0 for those of a segment alone.
+/// Returns the numbers of segment and view that derived files can have; 0 for no view.
 fn derivable_of(manifest: &Manifest) -> Vec<(u64, u64)> {
     let views = manifest.collections.iter().map(|collection| (collection.id, &collection.views));
     let views: HashMap<u64, &Vec<ViewEntry>> = views.collect();

@@ -1,13 +1,13 @@
 //! A publish: files first, then the manifest that names them.
 //!
-//! 1. Records that so far stand in the log go into segments, delete sets and view files are written; all under names of
-//!    their own, each synced, then their directories.
-//! 2. `manifest-<g+1>.tmp` is written and synced, renamed to `manifest-<g+1>`, and the directory is synced: the commit.
-//!    Manifests that are no longer needed lose their names by the same sync.
+//! 1. Records that so far are only in the log are written into segments; changed delete sets and new view files are
+//!    written. All get new names; each file is synced, then their directories.
+//! 2. `manifest-<g+1>.tmp` is written and synced, renamed to `manifest-<g+1>`, and the directory is synced: this is the
+//!    commit. Manifests that are no longer needed lose their names by the same sync.
 //!
-//! A cut before the renaming is durable leaves generation g with its log, and files that nothing names; after it, g+1
-//! and every file it names, because these were synced, names included, before. Everything that could fail for another
-//! reason (opening the new files, pinning) is done before the renaming.
+//! A power cut before the rename is durable leaves generation g with its log, and files that nothing names; after it,
+//! g+1 and every file it names, because these were synced before, names included. Everything that could fail for
+//! another reason (opening the new files, pinning) is done before the rename.
 
 use super::gc;
 use crate::error::{Error, Result};
@@ -34,11 +34,11 @@ use std::sync::Arc;
 
 /// Why a commit stopped, and what that means.
 pub(crate) enum Stop {
-    /// Nothing happened, and the next one may succeed.
+    /// Nothing was changed, and the next commit may succeed.
     Refused(Error),
-    /// Nothing of it will ever be seen, but it is unknown what the disk holds: write no more.
+    /// Nothing of it will ever be seen, but it is unknown what the disk holds: nothing more is written.
     Poison(Error),
-    /// It may have taken place: write no more.
+    /// It may have taken place: nothing more is written.
     Unknown(Error),
 }
 
@@ -58,21 +58,21 @@ pub(crate) struct Publisher<'a> {
     files: &'a Files,
     access: Access,
     base: &'a Version,
-    /// Segments that matrices were appended to, by collection; they are sealed.
+    /// Open segments, which get sealed, by collection.
     open: BTreeMap<u64, OpenSegment>,
-    /// Names of all such segments that the log names.
+    /// Names of all segment files that the log names.
     direct: &'a BTreeSet<String>,
     seq: u64,
     next_no: u64,
-    /// Files made so far, to be removed when it comes to nothing.
+    /// Files made so far, to be removed if the publish is refused.
     made: Vec<String>,
 }
 
-/// What a publish gives.
+/// The result of a publish.
 pub(crate) struct Published {
     pub version: Version,
     pub next_no: u64,
-    /// What came of removing old manifests, which is no part of it.
+    /// The result of removing old manifests; the publish succeeds without it.
     pub retired: Result<()>,
 }
 
@@ -87,21 +87,21 @@ impl<'a> Publisher<'a> {
         Publisher { files, access, base, open, direct, seq: 0, next_no: 0, made: Vec::new() }
     }
 
-    /// Carries the draft out.
+    /// Publishes the draft.
     pub(crate) fn run(mut self, draft: Draft) -> Attempt<Published> {
         (self.seq, self.next_no) = (draft.seq, draft.next_no);
         let collections = draft.finish(self.files.root());
         let done = self.write_files(&collections).and_then(|manifest| self.commit(manifest));
         if let Err(Stop::Refused(_)) = done {
             for name in &self.made {
-                // What cannot be removed is swept by a later collection.
+                // What cannot be removed is removed by a later sweep.
                 let _ = self.files.remove(name);
             }
         }
         done
     }
 
-    /// The next number for a file.
+    /// Returns the next number for a file.
     fn number(&mut self) -> u64 {
         self.next_no += 1;
         self.next_no - 1
@@ -156,7 +156,7 @@ impl<'a> Publisher<'a> {
         })
     }
 
-    /// Writes the file of a view that so far stands in the log.
+    /// Writes the file of a view that so far is only in the log.
     fn write_view(&mut self, view: &ViewFile, bytes: &[u8]) -> Attempt<ViewEntry> {
         let name = view.file_name();
         let file = self.create(format!("{VIEW}/{name}"))?;
@@ -165,7 +165,8 @@ impl<'a> Publisher<'a> {
         Ok(ViewEntry { name: view.name.clone(), file: seal(finished, name)? })
     }
 
-    /// Writes the records of a collection that are in memory, and the delete sets that changed; gives its segments.
+    /// Writes the records of a collection that are in memory, and changed delete sets; returns the entries of its
+    /// segments.
     fn write_records(&mut self, collection: &CollectionVersion) -> Attempt<Vec<SegmentEntry>> {
         let records: Vec<&Arc<MemoryRecord>> = collection.segments.iter().flat_map(SegmentRef::live_memory).collect();
         let mut parts: Vec<SegmentRef> =
@@ -175,7 +176,8 @@ impl<'a> Publisher<'a> {
         let (mut direct, mut packed) = (Vec::new(), records);
         if let Some(open) = self.open.remove(&collection.id) {
             let in_it = |record: &&Arc<MemoryRecord>| matches!(&record.values, Values::Direct(body) if Arc::ptr_eq(body.growing(), open.growing()));
-            // A small one is folded like any other, so that a flush after every few records leaves no heap of segments.
+            // A small one is merged like any other, so that a flush after every few records does not leave many
+            // segments.
             if merge_policy::choose(&weights(&parts), weight_of(&packed)) == 0 {
                 (direct, packed) = packed.into_iter().partition(in_it);
             }
@@ -194,7 +196,7 @@ impl<'a> Publisher<'a> {
         Ok(entries)
     }
 
-    /// Makes a whole segment of one that matrices were appended to.
+    /// Seals an open segment: adds its records and finishes the file.
     fn seal_open(
         &mut self,
         collection: &CollectionVersion,
@@ -210,7 +212,7 @@ impl<'a> Publisher<'a> {
         Ok(segment_entry(collection, seal(finished, name)?, identity, written))
     }
 
-    /// The entry of a segment that stays, with a new delete set if it has another than before.
+    /// Returns the entry of a segment that stays, with a new delete set if that has changed.
     fn entry_of(&mut self, part: &SegmentRef) -> Attempt<Option<SegmentEntry>> {
         let Some(known) = part.segment.entry() else { return Ok(None) };
         let mut entry = SegmentEntry { deletes: part.saved().cloned(), ..known.clone() };
@@ -226,7 +228,8 @@ impl<'a> Publisher<'a> {
         Ok(Some(entry))
     }
 
-    /// Writes records into one segment, with the small segments at the end of `parts`, which are taken out of it.
+    /// Writes records into one segment, together with small segments at the end of `parts`, which are taken out of
+    /// `parts`.
     fn write_segment(
         &mut self,
         collection: &CollectionVersion,
@@ -241,9 +244,9 @@ impl<'a> Publisher<'a> {
             match self.write_joined(collection, &name, &parts[kept..], records) {
                 // Damage in an old record is no reason to refuse a new one: the segment stays as it is.
                 Err(Stop::Refused(_)) if parts[kept..].iter().any(|part| part.segment.is_suspect()) => {}
-                // Nor is it one that the old records do not fit a second time.
+                // Nor is a disk without room for a second copy of old records: the new ones are written alone.
                 Err(Stop::Refused(Error::DiskFull { .. })) if folded > 0 => {
-                    // Room for the next attempt; without inodes left there may be no file to begin with.
+                    // Makes room for the next attempt; without inodes left there may be no such file.
                     let _ = self.files.remove(&format!("{SEG}/{name}"));
                     folding = false;
                 }
@@ -255,7 +258,7 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Writes a segment of what lives in others and of new records.
+    /// Writes a segment of the live records of others and of new records.
     fn write_joined(
         &mut self,
         collection: &CollectionVersion,
@@ -276,7 +279,7 @@ impl<'a> Publisher<'a> {
         Ok(segment_entry(collection, seal(finished, name.to_owned())?, identity, written))
     }
 
-    /// Makes the manifest the current state.
+    /// Writes the manifest and renames it, which makes it the current state.
     fn commit(&mut self, manifest: Manifest) -> Attempt<Published> {
         let files = self.files;
         let name = name_of(manifest.generation);
@@ -289,11 +292,11 @@ impl<'a> Publisher<'a> {
         let file = self.create(temporary.clone())?;
         file.write_all_at(&bytes, 0)?;
         file.sync().map_err(Stop::Poison)?;
-        // Nobody could open a database any more whose newest manifest contradicts itself.
+        // A database whose newest manifest contradicts itself could not be opened any more.
         let (manifest, _) =
             Manifest::read(&file, manifest.generation).map_err(|error| read_back(files.root(), error))?;
         let pin = Pin::new(file)?;
-        // Whoever wrote it: this publish, the commits before it, or a compaction or bulk load beside them.
+        // All new files are checked, whoever wrote them: this publish, commits before it, a compaction or a bulk load.
         let old: HashSet<&str> = self.base.manifest.files().map(|(_, file)| file.name.as_str()).collect();
         let version = Version::load(files, self.access, manifest, pin, Some(self.base))?;
         if let Some(damage) = version.damage_in(|name| !old.contains(name)) {
@@ -308,7 +311,7 @@ impl<'a> Publisher<'a> {
     }
 }
 
-/// What a manifest says of a collection, but for views that stand in the log; `known` is what the one before said.
+/// Makes the manifest's entry of a collection, without views that are in the log; `known` is the entry before.
 fn collection_entry(collection: &CollectionVersion, known: Option<&CollectionEntry>) -> CollectionEntry {
     let stays = |view: &&ViewEntry| {
         let logged = collection.views.get(&view.name).is_some_and(|view| view.logged.is_some());
@@ -323,18 +326,18 @@ fn collection_entry(collection: &CollectionVersion, known: Option<&CollectionEnt
     }
 }
 
-/// What was written just now is not what it should be.
+/// Makes the error that something written just now does not read back right.
 pub(crate) fn read_back(path: &Path, error: Error) -> Error {
     Error::io(path, "read back", io::Error::other(error.to_string()))
 }
 
-/// What a segment says of its collection, for rescue without a manifest.
+/// Returns what a segment says of its collection, for repair without a manifest.
 pub(crate) fn segment_about(collection: &CollectionVersion) -> String {
     let schema = collection.schema.to_json();
     json!({"collection": collection.name, "id": collection.id, "schema": schema}).to_string()
 }
 
-/// What a manifest says of a segment that was written just now.
+/// Makes the manifest's entry of a segment that was written just now.
 pub(crate) fn segment_entry(
     collection: &CollectionVersion,
     file: FileEntry,
@@ -365,14 +368,14 @@ fn weight_of(records: &[&Arc<MemoryRecord>]) -> u64 {
     merge_policy::weight_of(bytes, records.len() as u64)
 }
 
-/// Makes a written file durable; its name is not yet.
+/// Makes a written file durable, but not yet its name.
 pub(crate) fn seal(finished: Finished, name: String) -> Attempt<FileEntry> {
     finished.file.sync().map_err(Stop::Poison)?;
     finished.file.protect();
     Ok(FileEntry { name, bytes: finished.bytes, root: finished.root })
 }
 
-/// Copies the live records of a segment as they are; marks it when one cannot be read.
+/// Copies the live records of a segment as they are stored; marks the segment when one cannot be read.
 fn copy_live(part: &SegmentRef, out: &mut SegmentWriter) -> Result<()> {
     for n in part.numbers()? {
         if let Err(error) = part.segment.with_stored(n, |record| out.push(record)) {

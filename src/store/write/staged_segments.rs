@@ -1,5 +1,5 @@
-//! Segments written beside the commits, for a publish that will name them: by compaction and by bulk loading. Until
-//! then nothing names them, and what is not named is not there.
+//! Segments that compaction and bulk loading write beside the commits, for a publish that will name them. Until then
+//! nothing names them, and they do not count.
 
 use super::publish::{Attempt, Stop, read_back, seal, segment_about, segment_entry};
 use crate::random::{unique, unique_bytes};
@@ -12,17 +12,17 @@ use crate::store::shared::Shared;
 use crate::store::version::CollectionVersion;
 use std::sync::Arc;
 
-/// Bytes of matrices in a segment.
+/// A segment ends when it has this many bytes.
 pub(crate) const LARGEST: u64 = 1 << 30;
 
-/// Segments of one collection in the making.
+/// Segments of one collection while they are being written.
 #[derive(Debug)]
 pub(crate) struct StagedSegments {
     shared: Arc<Shared>,
     collection: Arc<CollectionVersion>,
     open: Option<(SegmentWriter, Identity, String)>,
     entries: Vec<SegmentEntry>,
-    /// Of the files, so that nobody takes them for garbage.
+    /// Numbers of the files, known to the writer so that nobody takes them for garbage.
     numbers: Vec<u64>,
     names: Vec<String>,
     /// Whether a manifest may name the files by now.
@@ -43,7 +43,7 @@ impl StagedSegments {
         }
     }
 
-    /// Appends a record; it goes into the next segment when the open one is full.
+    /// Appends a record; it goes into a new segment when the open one is full.
     pub(crate) fn push(&mut self, record: &StoredRecord<'_>) -> Attempt<()> {
         let most = self.shared.tuning.table_bytes;
         if self.open.as_ref().is_some_and(|(out, ..)| out.offset() >= LARGEST || out.waiting_bytes() as u64 >= most) {
@@ -87,8 +87,7 @@ impl StagedSegments {
         self.read_back()
     }
 
-    /// Opens the finished segments after a look at every byte: nothing takes the place of a record before it was read
-    /// back.
+    /// Opens the finished segments after checking every byte: nothing replaces a record before it was read back.
     pub(crate) fn read_back(&self) -> Attempt<Vec<Arc<Segment>>> {
         let (files, access) = (&self.shared.files, self.shared.access);
         let database = self.shared.version().manifest.database;
@@ -107,17 +106,17 @@ impl StagedSegments {
         Ok(segments)
     }
 
-    /// How many files are finished.
+    /// Returns how many files are finished.
     pub(crate) fn segments(&self) -> usize {
         self.entries.len()
     }
 
-    /// Bytes of the finished files.
+    /// Returns the bytes of the finished files.
     pub(crate) fn bytes(&self) -> u64 {
         self.entries.iter().map(|entry| entry.file.bytes).sum()
     }
 
-    /// Keeps the files from here on, unless it is certain that no manifest names them.
+    /// Keeps the files from here on, unless it is certain (`unnamed`) that no manifest names them.
     pub(crate) fn keep_unless(&mut self, unnamed: bool) {
         self.kept = !unnamed;
     }

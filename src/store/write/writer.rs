@@ -1,4 +1,4 @@
-//! What a writer does: commits go into the log and into memory, and from time to time into files. `commit` says when.
+//! The writer: puts commits into the log and into memory, and from time to time into files. `commit` decides when.
 
 use super::gc;
 use super::publish::{Attempt, Publisher, Stop, segment_about};
@@ -19,15 +19,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What a record in memory takes beside its id, fields and values, about: what bounds the heap where these are tiny.
+/// Bytes that a record in memory takes beside its id, fields and values, about: bounds the heap where these are tiny.
 const RECORD_BYTES: u64 = 128;
-/// What a commit counts at least of the bytes at which a log is written out, so that whoever opens the database beside
-/// it has no more than 65,536 commits to follow.
+/// Fewest bytes that a commit counts towards those at which the log is written out, so that whoever opens the database
+/// has no more than 65,536 commits to follow.
 const COMMIT_BYTES: u64 = 1 << 10;
-/// Frames are at most this part of a log.
+/// A frame takes at most one of this many parts of a log.
 const LARGE_PART: u64 = 8;
 /// Most segments that are open at a time: each takes two descriptors, of which a process often has 1,024. Large
-/// matrices of further collections stand in the log until it is written out.
+/// matrices of further collections go into the log.
 const OPEN_SEGMENTS: usize = 64;
 
 /// What a writer works with.
@@ -38,7 +38,7 @@ pub(crate) struct Environment {
     pub(crate) tuning: Tuning,
 }
 
-/// What only a writer has.
+/// State that only a writer has.
 #[derive(Debug)]
 pub(crate) struct Writer {
     environment: Environment,
@@ -46,11 +46,11 @@ pub(crate) struct Writer {
     _lock: File,
     /// A child after fork shares locks and files, but must not write.
     process: u32,
-    /// The failure after which nothing is written.
+    /// The failure after which nothing more is written.
     pub(crate) poisoned: Option<String>,
-    /// What went wrong beside the commits, which stand.
+    /// What went wrong beside the commits, which succeeded.
     pub(crate) trouble: Option<String>,
-    /// What the store's own threads met; the next flush tells it.
+    /// An error that a background thread met; the next flush returns it.
     pub(crate) untold: Option<Error>,
     /// Everything written, acknowledged or not.
     pub(crate) newest: Arc<Version>,
@@ -58,21 +58,22 @@ pub(crate) struct Writer {
     log: Option<Log>,
     /// Bytes of all logs of this generation, and of what their records need in memory beside them.
     log_bytes: u64,
-    /// Segments that matrices are appended to, by collection.
+    /// Open segments, to which matrices are appended, by collection.
     open: BTreeMap<u64, OpenSegment>,
-    /// Such as nothing more is appended to, but commits that are not durable yet name matrices in them.
+    /// Segments to which nothing more is appended, but in which commits that are not durable yet have matrices.
     closed: Vec<Arc<Growing>>,
     /// Names of segment files that the log of this generation names.
     direct: BTreeSet<String>,
     /// Numbers of files that are being written for a later publish.
     pub(crate) making: BTreeSet<u64>,
-    /// By collection, above the numbers that loads have named: what is numbered meanwhile must not be replaced by them.
+    /// By collection, a number above those that bulk loads have named: records numbered meanwhile must not get the
+    /// same.
     pub(crate) reserved: BTreeMap<u64, u64>,
     /// The last commit that is durable.
     pub(crate) durable: u64,
-    /// Since when and for how many bytes commits wait for a sync.
+    /// Since when commits wait for a sync, and how many bytes.
     pub(crate) waiting: Option<(Instant, u64)>,
-    /// Whether new names wait for one too: in the database's directory, in that of the segments.
+    /// Whether new names wait for a sync too: in the database's directory, in that of the segments.
     new_names: (bool, bool),
     pub(crate) syncing: bool,
     has_reserve: bool,
@@ -110,7 +111,7 @@ impl Writer {
         }
     }
 
-    /// Refuses to write when that could do harm.
+    /// Fails when writing could do harm.
     pub(crate) fn check(&self) -> Result<()> {
         let files = &self.environment.files;
         let cause = match &self.poisoned {
@@ -122,7 +123,7 @@ impl Writer {
         Err(Error::Poisoned { path: files.root().to_path_buf(), cause })
     }
 
-    /// Turns a stop into what the caller is told, and remembers what it means.
+    /// Turns a stop into the caller's error, and remembers what follows from it.
     pub(crate) fn stopped(&mut self, stop: Stop) -> Error {
         match stop {
             Stop::Refused(error) => {
@@ -143,29 +144,29 @@ impl Writer {
         }
     }
 
-    /// The next number for a file.
+    /// Returns the next number for a file.
     pub(crate) fn number(&mut self) -> u64 {
         self.next_no += 1;
         self.next_no - 1
     }
 
-    /// Whether there are commits that are in no segment.
+    /// Returns whether there are commits that are in no sealed segment.
     pub(crate) fn has_log(&self) -> bool {
         self.log.is_some() || self.newest.segments().any(|part| part.segment.memory().is_some())
     }
 
-    /// Numbers of files that no manifest names and that are needed all the same.
+    /// Returns the numbers of files that no manifest names and that are needed all the same.
     pub(crate) fn unnamed(&self) -> BTreeSet<u64> {
         let direct = self.direct.iter().filter_map(|name| number_of(name));
         self.making.iter().copied().chain(direct).collect()
     }
 
-    /// Names of files that the next manifest keeps because the log of this generation names them.
+    /// Returns how many file names the next manifest keeps because the log of this generation names them.
     pub(crate) fn left(&self) -> usize {
         self.direct.len()
     }
 
-    /// Whether enough has gathered to be written out.
+    /// Returns whether the log or an open segment has `times` the size at which it is written out.
     pub(crate) fn is_full(&self, times: u64) -> bool {
         let tuning = &self.environment.tuning;
         let segments = |id: &u64| self.newest.collections.of_number(*id).map_or(0, |of| of.segments.len());
@@ -174,8 +175,8 @@ impl Writer {
             || self.open.iter().any(|(id, open)| open.bytes() >= largest(id))
     }
 
-    /// Puts a small commit into the log, its large matrices into open segments. Nothing is synced, unless it turns out
-    /// too large for the log and is published. Gives the version then.
+    /// Appends a commit to the log, and its large matrices to open segments. Nothing is synced. A commit that turns out
+    /// too large for the log is published instead; then its version is returned.
     pub(crate) fn append(&mut self, mut draft: Draft) -> Attempt<Option<Arc<Version>>> {
         self.append_matrices(&mut draft)?;
         let payload = draft.payload()?;
@@ -194,7 +195,7 @@ impl Writer {
             Err(error) => return Err(Stop::Unknown(error)),
         }
         let bytes = log.bytes() - before;
-        // What is dropped takes its space until it is written out.
+        // Dropped collections take their space until the log is written out.
         let counted = bytes + draft.new_records().count() as u64 * RECORD_BYTES + draft.dropped_bytes;
         self.log_bytes += counted.max(COMMIT_BYTES);
         self.wait_for_sync(bytes);
@@ -205,7 +206,7 @@ impl Writer {
     }
 
     /// Writes large matrices of a draft to the open segments of their collections, and their places into the draft.
-    /// After an error nothing more goes into that file, because where it ends is unknown; what it holds stays there.
+    /// After an error nothing more goes into that file, because its end is unknown; what it holds stays there.
     fn append_matrices(&mut self, draft: &mut Draft) -> Attempt<()> {
         let least = self.environment.tuning.direct_bytes;
         let large = draft.new_records().filter(|(_, record)| is_large(&record.values, least));
@@ -233,7 +234,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes sure that a collection has a segment that matrices can be appended to.
+    /// Makes sure that a collection has an open segment, to which matrices can be appended.
     fn open_segment(&mut self, draft: &Draft, id: u64) -> Attempt<()> {
         let Some(collection) = draft.collection_of(id).filter(|_| !self.open.contains_key(&id)) else { return Ok(()) };
         self.newest.check_place(&self.environment.files)?;
@@ -253,23 +254,23 @@ impl Writer {
         Ok(())
     }
 
-    /// Appends nothing more to the open segment of a collection. What it holds is synced with the next commit all the
-    /// same: one whose matrices are lost would take all later ones with it.
+    /// Closes the open segment of a collection: nothing more is appended to it. What it holds is still synced with the
+    /// next commit: a commit whose matrices are lost would take all later ones with it.
     fn close_segment(&mut self, id: u64) {
         self.closed.extend(self.open.remove(&id).and_then(|mut open| open.take_dirty()));
     }
 
-    /// Notes that so many bytes more are not durable.
+    /// Notes that so many more bytes wait for a sync.
     fn wait_for_sync(&mut self, bytes: u64) {
         let (since, waiting) = self.waiting.unwrap_or_else(|| (Instant::now(), 0));
         self.waiting = Some((since, waiting + bytes));
     }
 
-    /// Begins a log, after the one in which a write failed, if there is one.
+    /// Begins a log; if there is one in which a write failed, the new one continues it.
     fn begin_log(&mut self) -> Attempt<()> {
         let files = self.environment.files.clone();
         if let Some(broken) = &self.log {
-            // What follows may become durable at once, so nothing before it may be missing.
+            // The new log may become durable at once, so nothing before it may be missing.
             broken.file().sync().map_err(Stop::Poison)?;
             files.sync_dir("").map_err(Stop::Poison)?;
         }
@@ -281,22 +282,23 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes everything out in files of its own and makes a manifest of it. Gives the version that this makes.
+    /// Publishes everything in the log and in the draft. Returns the version that this makes.
     pub(crate) fn publish(&mut self, mut draft: Draft) -> Attempt<Arc<Version>> {
         let files = self.environment.files.clone();
-        // Segments that matrices were appended to since the draft was begun have taken numbers too.
+        // Segments that were opened since the draft was begun have taken numbers too.
         draft.next_no = draft.next_no.max(self.next_no);
         let newest = self.newest.clone();
         newest.check_place(&files)?;
-        // A log that was removed takes nothing along, because what it held is in memory; one that was replaced is
-        // another's.
+        // If the log's file was removed, nothing is lost, because memory has what it held; if it was replaced, the new
+        // one is another's.
         if let Some(file) = self.log.as_ref().map(Log::file)
             && files.holding(file.name(), file)? == Holding::Other
         {
             return Err(Stop::Poison(files.lost(file.name(), true)));
         }
-        // Whatever comes of it, nothing more is appended to these files. Until it has come to something the log stands,
-        // and a sync must reach what it names in them. What was put into one that lost its name is written anew.
+        // Whether or not the publish succeeds, nothing more is appended to these files. Until it has succeeded the log
+        // counts, and a sync must reach the matrices it names in them. What is in a file that lost its name is written
+        // anew.
         let mut open = std::mem::take(&mut self.open);
         self.closed.extend(open.values_mut().filter_map(OpenSegment::take_dirty));
         open.retain(|_, open| {
@@ -318,8 +320,8 @@ impl Writer {
         Ok(self.newest.clone())
     }
 
-    /// Lets the log vouch for its last frame, so that its rotting can be told from its tearing. Not needed for anything
-    /// else, so a failure costs a new log and no more.
+    /// Appends a mark, by which the log says that its last frame is durable, so that rot in it can be told from a tear.
+    /// Nothing else needs it, so a failure costs a new log and no more.
     pub(crate) fn mark(&mut self) {
         if self.durable == self.newest.seq
             && let Some(log) = self.log.as_mut().filter(|log| !log.is_broken())
@@ -328,7 +330,7 @@ impl Writer {
         }
     }
 
-    /// The files and directories that wait for a sync, up to which commit, and the version it gives.
+    /// Returns the files and directories that wait for a sync, and the version that is durable after it.
     pub(crate) fn take_unsynced(&mut self) -> Unsynced {
         self.waiting = None;
         let grown = self.open.values_mut().filter_map(OpenSegment::take_dirty);
@@ -346,7 +348,7 @@ impl Writer {
         }
     }
 
-    /// Makes the file that is given up when the disk is full. Without room for it there is none.
+    /// Makes the file that is removed when the disk is full. If there is no room for it, there is none.
     pub(crate) fn make_reserve(&mut self) {
         let Environment { files, tuning, .. } = &self.environment;
         if self.has_reserve || tuning.reserve_bytes == 0 {
@@ -369,7 +371,7 @@ fn cause_of(error: &Error) -> String {
     }
 }
 
-/// What a sync must reach.
+/// What a sync must make durable.
 pub(crate) struct Unsynced {
     log: Option<Arc<File>>,
     segments: Vec<Arc<Growing>>,
@@ -391,7 +393,7 @@ impl Unsynced {
         Ok(())
     }
 
-    /// Whether what was synced will be found again: its files still have their names.
+    /// Returns whether the synced files still have their names, so that they will be found again.
     pub(crate) fn is_named(&self, files: &Files) -> Result<bool> {
         if !self.segments.is_empty() {
             files.check_dirs()?;
@@ -406,12 +408,12 @@ impl Unsynced {
     }
 }
 
-/// Commits that would need longer frames are written as segments at once.
+/// Returns the longest frame in bytes; commits that would need longer ones are written as segments at once.
 pub(crate) fn largest_frame(tuning: &Tuning) -> u64 {
     (tuning.log_bytes / LARGE_PART).min(limits::FRAME_BYTES)
 }
 
-/// Whether a matrix goes past the log.
+/// Returns whether a matrix is so large that it bypasses the log.
 pub(crate) fn is_large(values: &Values, direct_bytes: u64) -> bool {
     values.length() >= direct_bytes.max(1)
 }

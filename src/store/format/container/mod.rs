@@ -1,12 +1,12 @@
-//! The shape that segments, delete sets, view files and derived files share.
+//! The layout that segments, delete sets, view files and derived files share.
 //!
 //! ```text
 //! header 4,096 B | sections, gaps of zeros | CRC-32 of each 64 KiB before here | directory | footer 256 B
 //! ```
 //!
-//! The *root*, an XXH3-128 sum over header, block sums, directory and footer, stands in the footer and in whatever
-//! names the file; it is checked when the file is opened, which costs 4 bytes read per 64 KiB of file. The blocks are
-//! checked when they are first touched. So every byte of a file is under a sum.
+//! The *root*, an XXH3-128 sum over header, block sums, directory and footer, is in the footer and in whatever names
+//! the file. It is checked when the file is opened, which costs 4 bytes read per 64 KiB of file. The blocks are checked
+//! when they are first read. So every byte of a file is covered by a sum.
 
 mod pool;
 mod reader;
@@ -17,7 +17,7 @@ pub(crate) use writer::{Finished, Writer};
 
 use crate::store::layout::{self, Kind, Sixteen, header};
 
-/// Who a file is and what it belongs to: the variable part of its header. Zeros where something does not apply.
+/// Which file this is and what it belongs to: the variable part of its header. What does not apply is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub database: Sixteen,
@@ -58,7 +58,7 @@ impl Identity {
     }
 }
 
-/// One section: what it is and where.
+/// One section: its kind and where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SectionEntry {
     pub kind: u32,
@@ -67,7 +67,7 @@ pub(crate) struct SectionEntry {
     pub length: u64,
 }
 
-/// Counts in the footer; their meaning is the kind's.
+/// Counts in the footer; what they mean depends on the kind of file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub records: u64,

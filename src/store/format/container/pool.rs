@@ -1,5 +1,5 @@
 //! Files that are read without a mapping. A database may have thousands of segments and a process only some hundred
-//! descriptors (1,024 is a common limit), so only the files read last are kept open.
+//! descriptors (1,024 is a common limit), so only the files that were read last are kept open.
 
 use crate::error::{Error, Result};
 use crate::store::files::{File, Files, is_missing};
@@ -30,7 +30,7 @@ pub(crate) struct PooledFile {
 }
 
 impl PooledFile {
-    /// Keeps a file that was just opened.
+    /// Adds a file that was just opened.
     pub(crate) fn new(files: &Files, name: &str, file: File) -> PooledFile {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
@@ -38,7 +38,7 @@ impl PooledFile {
         PooledFile { files: files.clone(), name: name.to_owned(), number }
     }
 
-    /// The file, open.
+    /// Returns the file, opening it again if needed.
     pub(crate) fn get(&self) -> Result<Arc<File>> {
         let mut open_files = pool();
         if let Some(at) = open_files.iter().position(|(number, _)| *number == self.number)
@@ -69,7 +69,7 @@ fn keep(number: u64, file: Arc<File>) {
     let mut open_files = pool();
     open_files.push_back((number, file));
     let pushed_out = if open_files.len() > OPEN_FILES { open_files.pop_front() } else { None };
-    // Closing may take a while, and nobody need wait for it.
+    // Closing may take a while, and nobody need wait for it: so not under the lock.
     drop(open_files);
     drop(pushed_out);
 }

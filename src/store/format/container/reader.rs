@@ -29,7 +29,7 @@ pub(crate) struct Container {
     path: PathBuf,
     identity: Identity,
     counts: Counts,
-    /// End of the bytes under block sums.
+    /// End of the bytes covered by block sums.
     data_end: u64,
     sections: Vec<SectionEntry>,
     sums: Vec<u32>,
@@ -37,23 +37,23 @@ pub(crate) struct Container {
     backing: Backing,
 }
 
-/// Files with less than this are read instead of mapped: a process may have 65,530 mappings, and a database more small
+/// Files with fewer bytes are read instead of mapped: a process may have 65,530 mappings, and a database more small
 /// segments than that.
 const SMALL: u64 = BLOCK_BYTES;
 
 #[derive(Debug)]
 enum Backing {
-    /// Mapped, or small and read at once.
+    /// Mapped, or small and read in full when it was opened.
     Whole(Region),
-    /// Without a mapping: read when asked, except that what lies behind `tail_start` is kept once it was needed.
+    /// Not mapped: read on demand, except that what lies behind `tail_start` is kept once it was needed.
     Read { file: PooledFile, tail_start: u64, tail: OnceLock<Words> },
 }
 
 impl Container {
     /// Opens a file and checks its header, footer, sums of both and root; no data is read.
     ///
-    /// With [`Access::Read`], in small files and in those that cannot be mapped, sections of kind `resident` and those
-    /// behind it are kept in memory after first use.
+    /// With [`Access::Read`], in small files and in those that cannot be mapped, the section of kind `resident` and
+    /// those behind it are kept in memory after first use.
     pub(crate) fn open(
         files: &Files,
         name: &str,
@@ -112,13 +112,13 @@ impl Container {
         Error::corrupt(&self.path, offset, what)
     }
 
-    /// The only section of a kind.
+    /// Returns the section of a kind.
     pub(crate) fn section(&self, kind: u32) -> Result<SectionEntry> {
         let found = self.sections.iter().find(|section| section.kind == kind);
         found.copied().ok_or_else(|| self.corrupt(self.data_end, format!("there is no section {kind}")))
     }
 
-    /// Checked bytes. Borrowed where they are mapped or kept, else read afresh.
+    /// Returns checked bytes: borrowed where they are mapped or kept, else read afresh.
     pub(crate) fn read(&self, offset: u64, length: u64) -> Result<Cow<'_, [u8]>> {
         let end = offset.checked_add(length).filter(|end| *end <= self.data_end);
         let end = end.ok_or_else(|| self.corrupt(offset, format!("{length} bytes reach past the data")))?;
@@ -135,7 +135,7 @@ impl Container {
         Ok(Cow::Borrowed(&bytes[(offset - start) as usize..(end - start) as usize]))
     }
 
-    /// The bytes of a whole section.
+    /// Returns the bytes of a whole section.
     pub(crate) fn read_section(&self, section: SectionEntry) -> Result<Cow<'_, [u8]>> {
         self.read(section.offset, section.length)
     }
@@ -149,7 +149,7 @@ impl Container {
         Ok(tail.get_or_init(|| words).as_bytes())
     }
 
-    /// Reads and checks the very bytes that it returns.
+    /// Reads bytes and checks the same copy of them that it returns.
     fn read_blocks(&self, file: &File, offset: u64, end: u64) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let length = (end - offset) as usize;
@@ -179,12 +179,12 @@ impl Container {
         Err(self.corrupt(from, format!("the CRC-32 of bytes {from} to {to} is {found:08x} instead of {expected:08x}")))
     }
 
-    /// How many blocks there are.
+    /// Returns how many blocks there are.
     pub(crate) fn block_count(&self) -> usize {
         self.sums.len()
     }
 
-    /// Compares the sum of one block, whatever was checked before.
+    /// Compares the sum of one block, even if it was checked before.
     pub(crate) fn check_block(&self, block: usize) -> Result<()> {
         let (from, to) = self.extent(block);
         match &self.backing {
@@ -193,7 +193,7 @@ impl Container {
         }
     }
 
-    /// All bytes under block sums, checked; copied where they are not mapped.
+    /// Returns all bytes covered by block sums, checked; copied where they are not mapped.
     pub(crate) fn whole(&self) -> Result<Region> {
         let bytes = match &self.backing {
             Backing::Whole(region) => region.clone(),
@@ -206,7 +206,7 @@ impl Container {
         Ok(bytes)
     }
 
-    /// Compares the sums of all blocks, in parallel, and remembers that they fit.
+    /// Compares the sums of all blocks, in parallel, and remembers those that fit.
     pub(crate) fn check_all(&self) -> Result<()> {
         (0..self.block_count()).into_par_iter().try_for_each(|block| {
             self.check_block(block)?;
@@ -215,7 +215,7 @@ impl Container {
         })
     }
 
-    /// Offset of the first byte that is not zero outside of header and sections, if there is one.
+    /// Returns the offset of the first byte that is not zero outside of header and sections, if there is one.
     pub(crate) fn stray_byte(&self) -> Result<Option<u64>> {
         let mut at = header::BYTES as u64;
         let ends = self.sections.iter().map(|section| (section.offset, section.offset + section.length));
@@ -230,7 +230,7 @@ impl Container {
     }
 }
 
-/// Numbers of the blocks that hold any of these bytes; none for no bytes.
+/// Returns the numbers of the blocks that hold any of these bytes; none for no bytes.
 fn blocks(offset: u64, end: u64) -> std::ops::Range<usize> {
     let first = offset / BLOCK_BYTES;
     let behind = if offset == end { first } else { end.div_ceil(BLOCK_BYTES) };
@@ -248,8 +248,7 @@ struct Frame {
 }
 
 impl Frame {
-    /// Reads and checks the frame. Nothing is allocated for a length that was not
-    /// compared with the file's.
+    /// Reads and checks the frame. Allocates memory only for lengths that were compared with the file's.
     fn read(file: &File, expected: &Expected) -> Result<Frame> {
         let path = file.path();
         let bytes = file.bytes()?;
@@ -316,7 +315,7 @@ impl Frame {
         self.tail.as_chunks::<4>().0.iter().copied().take(self.sums_count)
     }
 
-    /// The directory, in ascending order and without overlaps.
+    /// Returns the directory; fails if sections overlap, are out of order, or lie outside of the data.
     fn sections(&self, path: &Path) -> Result<Vec<SectionEntry>> {
         let data_end = footer::SUMS_OFFSET.number(&self.footer);
         let mut at = header::BYTES as u64;

@@ -5,17 +5,17 @@ use crate::error::{Error, Result};
 use crate::store::files::File;
 use crate::store::layout::{self, BLOCK_BYTES, Kind, Sixteen, directory_entry, footer, root_of};
 
-/// Bytes gathered before they go to the file.
+/// Bytes buffered before they are written to the file.
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// A container being written. Heap: a buffer of 1 MiB, and 4 bytes for each 64 KiB written.
 #[derive(Debug)]
 pub(crate) struct Writer {
     file: File,
-    /// What will be hashed into the root; the header first.
+    /// The bytes that the root is the sum of; the header first.
     rooted: Vec<u8>,
     buffer: Vec<u8>,
-    /// Bytes already handed to the file.
+    /// Bytes already written to the file.
     flushed: u64,
     sections: Vec<SectionEntry>,
     sums: Vec<u32>,
@@ -48,7 +48,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Where the next byte goes.
+    /// Returns the offset of the next byte.
     pub(crate) fn offset(&self) -> u64 {
         self.flushed + self.buffer.len() as u64
     }
@@ -81,13 +81,13 @@ impl Writer {
             self.buffer.extend_from_slice(bytes);
             return Ok(());
         }
-        // A large matrix goes to the file from where it lies.
+        // A large matrix is written from where it lies, without a copy.
         self.file.write_all_at(bytes, self.flushed)?;
         self.flushed += bytes.len() as u64;
         Ok(())
     }
 
-    /// Hands what is gathered to the file. Nothing is synced.
+    /// Writes what is buffered to the file. Nothing is synced.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.file.write_all_at(&self.buffer, self.flushed)?;
         self.flushed += self.buffer.len() as u64;

@@ -1,8 +1,9 @@
-//! Frames in the bytes of a log, found in time and memory that its length bounds, whatever the bytes say.
+//! Finds frames in the bytes of a log, in time and memory bounded by its length, whatever the bytes are.
 //!
-//! A frame's sum covers its payload, so a place that only looks like a frame costs as many bytes as it claims. Bytes
-//! that are no frames may claim that at every step: so what is summed in vain is limited to a few times the length of
-//! the log. No log that a crash or rot left comes near that, and one that does is damage, said in so many words.
+//! A frame's sum covers its payload, so checking a place that looks like a frame means reading as many bytes as it
+//! claims to have. Bytes that are no frames may look like one at every step, so the bytes summed in vain are limited to
+//! a few times the length of the log. No log that a crash or rot left comes near that limit; one that exceeds it is
+//! reported as damage.
 
 use super::sum_of;
 use crate::error::{Error, Result};
@@ -13,10 +14,10 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// Bytes read at a time.
 const PIECE: u64 = 1 << 20;
-/// How often the bytes of a log may be summed in vain.
+/// How many times the length of a log may be summed in vain.
 const IN_VAIN: u64 = 8;
 
-/// What a frame says before its payload.
+/// Header of a frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
     pub kind: u32,
@@ -28,7 +29,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Length of the whole frame.
+    /// Returns the length of the whole frame in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         frame::BYTES as u64 + self.payload
     }
@@ -38,7 +39,7 @@ impl Head {
 pub(crate) struct Frames<'a> {
     file: &'a File,
     salt: u64,
-    /// Length of the file when this began.
+    /// Length of the file when reading began.
     length: u64,
     /// Bytes of the file from `start` on.
     held: Vec<u8>,
@@ -48,17 +49,17 @@ pub(crate) struct Frames<'a> {
 }
 
 impl<'a> Frames<'a> {
-    /// The frames there are now; those that a writer appends later are not among them.
+    /// Begins with the frames that are there now; those that a writer appends later are not seen.
     pub(crate) fn new(file: &'a File, salt: u64) -> Result<Frames<'a>> {
         let length = file.bytes()?;
         let left = length.saturating_add(PIECE).saturating_mul(IN_VAIN);
         Ok(Frames { file, salt, length, held: Vec::new(), start: 0, left })
     }
 
-    /// The whole frame at `at`, if there is one, and its payload.
+    /// Returns the whole frame at `at`, if there is one, and its payload.
     pub(crate) fn at(&mut self, at: u64) -> Result<Option<(Head, Vec<u8>)>> {
         let Some(head) = self.head(at)? else { return Ok(None) };
-        // No room is taken for a payload before its bytes have shown that they are one.
+        // No memory is taken for a large payload before its sum was checked.
         if head.payload > PIECE && !self.is_whole(at, &head)? {
             return Ok(None);
         }
@@ -67,13 +68,13 @@ impl<'a> Frames<'a> {
         Ok((sum_of(salt, start, payload) == head.sum).then(|| (head, payload.to_vec())))
     }
 
-    /// The first whole frame from `from` on, a multiple of 8, of which `wanted` holds, and where it begins.
+    /// Returns the first whole frame from `from` (a multiple of 8) on that `wanted` accepts, and where it begins.
     pub(crate) fn find(&mut self, from: u64, wanted: impl Fn(&Head) -> bool) -> Result<Option<(u64, Head)>> {
         let mut at = from;
         while at < self.length {
             let end = self.length.min(at.saturating_add(PIECE));
             let piece = self.bytes(at, end - at)?;
-            // What is left behind the last eight bytes is too short for a frame.
+            // What is left after the last eight bytes is too short for a frame.
             let (eights, _) = piece.as_chunks::<8>();
             let places = (at..).step_by(8).zip(eights);
             let starts: Vec<u64> =
@@ -90,7 +91,7 @@ impl<'a> Frames<'a> {
         Ok(None)
     }
 
-    /// What stands at `at`, if it could be the start of a frame that lies in the file.
+    /// Returns the header at `at`, if it could be that of a frame that lies in the file.
     fn head(&mut self, at: u64) -> Result<Option<Head>> {
         let Some(left) = self.length.checked_sub(at).and_then(|left| left.checked_sub(frame::BYTES as u64)) else {
             return Ok(None);
@@ -104,7 +105,7 @@ impl<'a> Frames<'a> {
             sum: frame::SUM.number(bytes),
             payload: frame::PAYLOAD_BYTES.number(bytes),
         };
-        // No length is believed before it is compared with what there is.
+        // No length is trusted before it is compared with the bytes that are left.
         let fits = frame::MAGIC.of(bytes) == layout::FRAME_MAGIC
             && [frame_kind::COMMIT, frame_kind::MARK].contains(&head.kind)
             && head.payload <= limits::FRAME_BYTES.min(left)
@@ -112,7 +113,7 @@ impl<'a> Frames<'a> {
         Ok(fits.then_some(head))
     }
 
-    /// Whether the sum of the frame at `at` fits.
+    /// Returns whether the sum of the frame at `at` fits.
     fn is_whole(&mut self, at: u64, head: &Head) -> Result<bool> {
         let mut hasher = Xxh3::with_seed(self.salt);
         hasher.update(&self.bytes(at, frame::BYTES as u64)?[..frame::SUM.offset]);
@@ -135,7 +136,7 @@ impl<'a> Frames<'a> {
         Ok(false)
     }
 
-    /// Bytes that lie in the file.
+    /// Returns bytes that lie in the file.
     fn bytes(&mut self, at: u64, count: u64) -> Result<&[u8]> {
         let held = at.checked_sub(self.start).filter(|from| from + count <= self.held.len() as u64);
         let from = match held {
@@ -145,7 +146,7 @@ impl<'a> Frames<'a> {
                 let room = wanted.saturating_sub(self.held.len());
                 let room = self.held.try_reserve(room).map_err(std::io::Error::other);
                 room.map_err(|error| Error::io(self.file.path(), "read", error))?;
-                // What is held is no part of the file until it was read.
+                // Until the read succeeds, the buffer holds no part of the file.
                 self.start = u64::MAX;
                 self.held.resize(wanted, 0);
                 self.file.read_exact_at(&mut self.held, at)?;

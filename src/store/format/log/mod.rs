@@ -1,17 +1,17 @@
 //! The log: commits too small for a segment of their own, one frame each, until they are written out together.
 //!
 //! ```text
-//! wal-<number>: header 64 | frame 48 + payload | frame .. | nothing, or what a crash left of one more frame
+//! wal-<number>: header 64 | frame 48 + payload | frame .. | nothing, or a frame that a crash tore
 //! ```
-//! Every frame carries the sum of the one before (a *chain*), so a frame counts only if all before it do, and the
-//! number of the last commit known to be durable when it was written: that is how a frame that rotted is told from one
-//! that a power cut tore. A log is only appended to and never used again. After a failed write it gets no further
-//! frame; the next one goes to a new file, whose header carries the chain on.
+//! Every frame carries the sum of the one before (a *chain*), so it counts only if all before it do. It also carries
+//! the number of the last commit known to be durable when it was written: this tells a frame that rotted from one that
+//! a power cut tore. A log is only appended to and never used again. After a failed write it gets no further frame; the
+//! next one goes to a new file, whose header continues the chain.
 //!
-//! - `operation`: what a frame's payload says, written and read;
-//! - `writer`: appending frames;
-//! - `frames`: finding them in bytes that may be anything;
-//! - `reader`: following them, through all files, beside a writer too.
+//! - `operation`: writes and reads a frame's payload;
+//! - `writer`: appends frames;
+//! - `frames`: finds frames in bytes that may be anything;
+//! - `reader`: follows frames through all files, even beside a writer.
 
 mod frames;
 mod operation;
@@ -26,17 +26,17 @@ use crate::store::format::manifest::sixteen_digits;
 use crate::store::layout::{self, Sixteen, frame, log_header};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The name of a log.
+/// Returns the name of a log.
 pub(crate) fn name_of(number: u64) -> String {
     format!("wal-{number:016x}")
 }
 
-/// The number that a name says, if it is a log's.
+/// Returns the number in a name, if it is a log's.
 pub(crate) fn number_of(name: &str) -> Option<u64> {
     name.strip_prefix("wal-").and_then(sixteen_digits)
 }
 
-/// Seed of the sums in one log: frames of another log or database never fit.
+/// Returns the seed of the sums in one log, so that frames of another log or database never fit.
 fn salt(database: &Sixteen, number: u64) -> u64 {
     let mut bytes = [0; 24];
     bytes[..16].copy_from_slice(database);
@@ -57,7 +57,7 @@ fn header(database: &Sixteen, number: u64, chain: u64) -> [u8; log_header::BYTES
     bytes
 }
 
-/// The sum of a frame: everything before the sum, and the payload.
+/// Returns the sum of a frame, over everything before the sum and the payload.
 fn sum_of(salt: u64, head: &[u8], payload: &[u8]) -> u64 {
     let mut hasher = xxhash_rust::xxh3::Xxh3::with_seed(salt);
     hasher.update(&head[..frame::SUM.offset]);
@@ -65,7 +65,7 @@ fn sum_of(salt: u64, head: &[u8], payload: &[u8]) -> u64 {
     hasher.digest()
 }
 
-/// The chain of an empty log that begins a generation.
+/// The chain at the beginning of a generation's first log.
 const START: u64 = 0;
 
 #[cfg(test)]

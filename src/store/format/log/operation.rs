@@ -1,4 +1,4 @@
-//! What a frame's payload says: operations one after another, each at a multiple of 8 bytes.
+//! The payload of a frame: operations one after another, each at a multiple of 8 bytes.
 
 use crate::limits;
 use crate::record::check_name;
@@ -8,24 +8,25 @@ use crate::store::layout::{
     drop_view_operation as drop_view, operation, place, upsert_operation as upsert,
 };
 
-/// One operation, borrowed from where it is written from or read from.
+/// One operation, borrowed from what it is written from or read from.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Operation<'a> {
-    /// Those that follow are of this collection, whose next record without an id gets this number.
+    /// The operations after it belong to this collection, whose next record without an id gets the number
+    /// `next_record`.
     Collection { id: u64, next_record: u64 },
-    /// A collection comes. The schema is JSON.
+    /// Creates a collection. The schema is JSON.
     CreateCollection { id: u64, name: &'a str, schema: &'a [u8] },
-    /// A collection goes.
+    /// Drops a collection.
     DropCollection { id: u64 },
-    /// A view comes, with the bytes of its file and the numbers in the file's name.
+    /// Creates a view, with the bytes of its file and the numbers in the file's name.
     CreateView { name: &'a str, number: u64, random: u64, file: &'a [u8] },
-    /// The view of this name goes.
+    /// Drops the view of this name.
     DropView { name: &'a str },
-    /// The record with this id goes.
+    /// Deletes the record with this id.
     Delete { id: &'a str },
-    /// A record comes. The matrix is `rows` rows of stored values.
+    /// Adds or replaces a record. The matrix is `rows` rows of stored values.
     Upsert { id: &'a str, fields: &'a [u8], rows: u64, matrix: &'a [u8] },
-    /// A record comes whose matrix of `matrix_bytes` lies elsewhere.
+    /// Adds or replaces a record whose matrix of `matrix_bytes` bytes lies elsewhere.
     UpsertDirect { id: &'a str, fields: &'a [u8], rows: u64, matrix_bytes: u64, place: Place },
 }
 
@@ -39,7 +40,7 @@ pub(crate) struct Place {
 }
 
 impl Operation<'_> {
-    /// Appends the operation.
+    /// Appends the operation to `out`.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         match self {
             Operation::Collection { id, next_record } => {
@@ -127,7 +128,7 @@ fn pad(out: &mut Vec<u8>) {
     out.resize(out.len().next_multiple_of(8), 0);
 }
 
-/// Reads the operations of a payload whose sum fits. What is wrong then was written wrongly; it is said in words.
+/// Reads the operations of a payload whose sum fits. Anything wrong in it was written that way; the error says what.
 pub(crate) fn read(payload: &[u8]) -> Result<Vec<Operation<'_>>, &'static str> {
     let mut rest = Rest { payload, at: 0 };
     let mut operations = Vec::new();
@@ -243,7 +244,7 @@ mod tests {
         operations.iter().for_each(|operation| operation.write(&mut payload));
         assert_eq!(payload.len() % 8, 0);
         assert_eq!(read(&payload).unwrap(), operations);
-        // Whatever is cut off or changed is an error or another list, never a panic.
+        // Whatever is cut off or changed gives an error or another list, never a panic.
         for at in 0..payload.len() {
             let _ = read(&payload[..at]);
             for bit in 0..8 {

@@ -1,4 +1,4 @@
-//! Following a log from a manifest on, through all of its files, also while another process appends to it.
+//! Follows a log from a manifest on, through all of its files, even while another process appends to it.
 
 use super::frames::{Frames, Head};
 use super::operation::{self, Operation};
@@ -9,15 +9,15 @@ use crate::store::format::damage::Damage;
 use crate::store::layout::{self, Sixteen, frame_kind, log_header};
 use std::path::PathBuf;
 
-/// Where in a log a reader is.
+/// The position of a reader in a log.
 #[derive(Clone, Debug)]
 pub(crate) struct Cursor {
     database: Sixteen,
     /// Number of the first log of the generation; there may be none of that number.
     first: u64,
-    /// Number of the log and place in it; none before the first was seen.
+    /// Number of the current file and offset in it; none before the first was seen.
     place: Option<(u64, u64)>,
-    /// Logs that came before it, and where they end.
+    /// Numbers of the files before that one, and where each ends.
     before: Vec<(u64, u64)>,
     chain: u64,
     /// The last commit that was read.
@@ -37,7 +37,7 @@ pub(crate) struct Commit {
 }
 
 impl Commit {
-    /// What happened in it.
+    /// Returns its operations.
     pub(crate) fn operations(&self) -> Result<Vec<Operation<'_>>> {
         operation::read(&self.payload).map_err(|what| self.corrupt(what))
     }
@@ -48,28 +48,29 @@ impl Commit {
 }
 
 impl Cursor {
-    /// Before the first commit after a manifest whose last one is `last_seq` and whose first log would be `first`.
+    /// Starts before the first commit after a manifest whose last commit is `last_seq` and whose first log would be
+    /// `first`.
     pub(crate) fn new(database: Sixteen, first: u64, last_seq: u64) -> Cursor {
         Cursor { database, first, place: None, before: Vec::new(), chain: START, seq: last_seq, durable: last_seq }
     }
 
-    /// Numbers of the logs that belong to a generation beginning with `first`, ascending.
+    /// Returns the numbers of the logs that belong to a generation beginning with `first`, ascending.
     pub(crate) fn logs(files: &Files, first: u64) -> Result<Vec<u64>> {
         let numbers = files.list("")?;
         Ok(numbers.iter().filter_map(|name| number_of(name)).filter(|number| *number >= first).collect())
     }
 
-    /// Numbers of the logs that were read, and how much of each holds commits.
+    /// Returns the numbers of the logs that were read, and how many bytes of each hold commits.
     pub(crate) fn extent(&self) -> impl Iterator<Item = (u64, u64)> {
         self.before.iter().copied().chain(self.place)
     }
 
-    /// Commits that were added since, in order. What a crash left of a frame at the end is no commit; a frame that was
-    /// durable once and is not whole any more is damage.
+    /// Reads the commits that were added since, in order. A frame at the end that a crash tore is no commit; a frame
+    /// that was durable once and is no longer whole is damage.
     pub(crate) fn read(&mut self, files: &Files) -> Result<Vec<Commit>> {
         let mut commits = Vec::new();
         loop {
-            // Listed before the frames are read: a log that is there by then begins where this one has ended.
+            // Listed before the frames are read: a log that exists by then begins where this one ended.
             let logs = Cursor::logs(files, self.first)?;
             let next: Vec<u64> =
                 logs.into_iter().filter(|number| self.place.is_none_or(|(at, _)| *number > at)).collect();
@@ -78,7 +79,7 @@ impl Cursor {
             }
             let mut entered = false;
             for number in next {
-                // One that was only being made may have been given up for another.
+                // The making of a log may have failed, so that it was given up for the next one.
                 entered = self.enter(files, number)?;
                 if entered {
                     break;
@@ -90,7 +91,7 @@ impl Cursor {
         }
     }
 
-    /// Goes on to another log; false when it was only being made.
+    /// Goes on to another log; returns false if the making of that one failed.
     fn enter(&mut self, files: &Files, number: u64) -> Result<bool> {
         let file = files.open(&name_of(number))?;
         let length = file.bytes()?;
@@ -100,7 +101,7 @@ impl Cursor {
         }
         let sums = log_header::CRC.number(&head) == u64::from(crc32fast::hash(&head[..log_header::CRC.offset]));
         if !sums || log_header::MAGIC.of(&head) != layout::LOG_MAGIC {
-            // Frames are only vouched for by later ones, so a header without any is that of a log never used.
+            // Only later frames say that commits were durable, so without any the log was never used.
             return match self.vouched(&file, number, head.len() as u64)? {
                 true => Err(Error::corrupt(file.path(), 0, "the header of this log is damaged")),
                 false => Ok(false),
@@ -127,7 +128,7 @@ impl Cursor {
             let (head, payload) = match self.follow(&mut frames, at)? {
                 Some(frame) => frame,
                 // Beside a writer the frame may have been half written when it was read and whole a moment later, so a
-                // frame that a later one vouches for is looked at once more.
+                // frame that a later one says was durable is read once more.
                 None if self.vouched(&file, number, at)? => {
                     frames = Frames::new(&file, salt)?;
                     match self.follow(&mut frames, at)? {
@@ -151,7 +152,7 @@ impl Cursor {
         }
     }
 
-    /// The frame at `at` and its payload, if it is whole and follows the last one.
+    /// Returns the frame at `at` and its payload, if it is whole and follows the last one.
     fn follow(&self, frames: &mut Frames<'_>, at: u64) -> Result<Option<(Head, Vec<u8>)>> {
         let fits = |head: &Head| {
             let next = match head.kind {
@@ -164,15 +165,15 @@ impl Cursor {
         Ok(frames.at(at)?.filter(|(head, _)| fits(head)))
     }
 
-    /// Whether a whole frame from `at` on says that the commit after the last one read was durable.
+    /// Returns whether a whole frame from `at` on says that the commit after the last one read was durable.
     fn vouched(&self, file: &File, number: u64, at: u64) -> Result<bool> {
         let mut frames = Frames::new(file, salt(&self.database, number))?;
         Ok(frames.find(at, |head| head.durable > self.seq)?.is_some())
     }
 }
 
-/// What can be saved of a log after commit `seq`, for repair: its whole frames, whatever is wrong with those between.
-/// Where a frame is missing that a later one says was durable, that is damage, and the later ones count; else the log
+/// Reads what can be saved of a log after commit `seq`, for repair: its whole frames, whatever lies between them. If
+/// frames are missing that a later one says were durable, that is damage, and the later ones count; otherwise the log
 /// ends there.
 pub(crate) fn salvage(
     files: &Files,
@@ -187,7 +188,7 @@ pub(crate) fn salvage(
         let frame = match frames.find(at, |_| true) {
             Ok(Some((start, _))) => frames.at(start)?.map(|(head, payload)| (start, head, payload)),
             Ok(None) => None,
-            // What was found up to there counts.
+            // What was found before the error counts.
             Err(error) => {
                 damage = Some(Damage::try_from(error)?.error());
                 None

@@ -1,4 +1,4 @@
-//! Appending frames to a log.
+//! Appends frames to a log.
 
 use super::{START, header, name_of, salt, sum_of};
 use crate::error::Result;
@@ -14,13 +14,13 @@ pub(crate) struct Log {
     /// Sum of the last frame.
     chain: u64,
     bytes: u64,
-    /// A write failed: what stands at the end is unknown, so nothing may follow it.
+    /// A write failed: what is at the end is unknown, so nothing may follow it.
     broken: bool,
 }
 
 impl Log {
-    /// Makes a log whose first frame follows `after`; of the first log of a generation nothing comes before it. Its
-    /// name and header become durable when the caller syncs the directory and the file.
+    /// Makes a log whose first frame follows the last one of `after`; there is none before the first log of a
+    /// generation. Its name and header become durable when the caller syncs the directory and the file.
     pub(crate) fn create(files: &Files, database: &Sixteen, number: u64, after: Option<&Log>) -> Result<Log> {
         let chain = after.map_or(START, |log| log.chain);
         let file = Arc::new(files.create(&name_of(number))?);
@@ -28,17 +28,17 @@ impl Log {
         Ok(Log { file, salt: salt(database, number), chain, bytes: log_header::BYTES as u64, broken: false })
     }
 
-    /// The file, to be synced.
+    /// Returns the file, to be synced.
     pub(crate) fn file(&self) -> &Arc<File> {
         &self.file
     }
 
-    /// Whether no further frame can be appended.
+    /// Returns whether no further frame can be appended.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken
     }
 
-    /// Length of the whole frames and the header.
+    /// Returns the length of the whole frames and the header in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }

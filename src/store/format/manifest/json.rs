@@ -1,5 +1,5 @@
-//! The JSON in a manifest, straight from and into what it says, so that a large one takes no more memory than its
-//! content. Reading trusts nothing: it may be well summed and still come from elsewhere.
+//! The JSON in a manifest, converted straight from and to its structs, so that a large one takes no more memory than
+//! its content. Reading trusts nothing: bytes with correct sums may still come from elsewhere.
 
 use super::{CollectionEntry, Manifest};
 use crate::limits;
@@ -25,7 +25,7 @@ pub(crate) fn read(body: &[u8], database: Sixteen, generation: u64) -> Read<Mani
     Ok(manifest)
 }
 
-/// What must hold between the parts.
+/// Checks what must hold between the parts.
 fn check(manifest: &Manifest) -> Read<()> {
     let next_records = manifest.collections.iter().map(|collection| collection.next_record);
     let counters = [manifest.generation, manifest.next_no, manifest.last_seq, manifest.first_log()];
@@ -77,7 +77,7 @@ fn check_names(collections: &[CollectionEntry]) -> Read<()> {
     Ok(())
 }
 
-/// The name of a file is ours or it is refused, so that no path leads out of the database.
+/// Refuses every name of a file that is not the store's own, so that no path leads out of the database.
 fn check_file_name(name: &str, ending: &str) -> Read<()> {
     match super::numbers_of(name, ending) {
         Some(_) => Ok(()),
@@ -85,7 +85,7 @@ fn check_file_name(name: &str, ending: &str) -> Read<()> {
     }
 }
 
-/// A key that must be there, though it may be `null`.
+/// Reads a key that must be there, though it may be `null`.
 pub(crate) fn required<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     Option::deserialize(from)
 }
@@ -105,7 +105,7 @@ pub(crate) mod sixteen {
     }
 }
 
-/// A schema, as segments say it too.
+/// A schema, in the same form as in segments.
 pub(crate) mod schema {
     use super::*;
 

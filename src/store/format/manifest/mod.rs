@@ -1,8 +1,8 @@
 //! The manifest: which files make up the database, and what they are to each other.
 //!
-//! One file per publish, named by its generation, never changed. A binary header with sums, then JSON, so that
-//! additions stay readable by old code and people can look inside. Only names, numbers and settings: no fitted number,
-//! no row.
+//! There is one file for each publish, named by its generation and never changed: a binary header with sums, then JSON,
+//! so that old code can read additions and people can look inside. It holds only names, numbers and settings: no fitted
+//! number, no row.
 
 mod json;
 
@@ -13,11 +13,11 @@ use crate::store::files::{File, Files, SEG, TEMPORARY, VIEW};
 use crate::store::layout::{self, Sixteen, manifest_header as head, root_of};
 use serde::{Deserialize, Serialize};
 
-/// Bytes that a segment, a view and a collection take in a manifest at most, beside names and settings.
+/// Most bytes that a segment, a view and a collection take in a manifest, beside names and settings.
 pub(crate) const SEGMENT_ROOM: u64 = 640;
 const VIEW_ROOM: u64 = 256;
 const COLLECTION_ROOM: u64 = 384;
-/// Bytes that the name of a file that is only left over takes.
+/// Most bytes that the name of a left-over file takes in a manifest.
 pub(crate) const LEFT_ROOM: u64 = 48;
 
 /// The state of a database as one publish left it.
@@ -27,10 +27,11 @@ pub(crate) struct Manifest {
     pub database: Sixteen,
     #[serde(skip)]
     pub generation: u64,
-    /// Whether collections and views may come and go in the log too; not so where an earlier release wrote it.
+    /// Whether collections and views may be created and dropped in the log; false where an earlier release wrote the
+    /// manifest.
     #[serde(skip)]
     pub logs_names: bool,
-    /// The number from which on logs belong to this generation; none where an earlier release wrote it, without a log.
+    /// The number from which on logs belong to this generation; none where an earlier release, without logs, wrote it.
     #[serde(deserialize_with = "json::required")]
     pub wal_first: Option<u64>,
     /// The next number for a file or a collection; none is ever used twice.
@@ -41,7 +42,7 @@ pub(crate) struct Manifest {
     /// Oldest records first, within each collection.
     pub segments: Vec<SegmentEntry>,
     /// Names of segment files that were never sealed and are kept because the log of the generation before names them.
-    /// Databases of before there was a log have no such key.
+    /// Databases from before there was a log have no such key.
     #[serde(default)]
     pub left: Vec<String>,
 }
@@ -83,7 +84,7 @@ pub(crate) struct SegmentEntry {
     pub file: FileEntry,
     #[serde(with = "json::sixteen")]
     pub uuid: Sixteen,
-    /// Dimension, as the collection says.
+    /// Dimension, taken from the collection.
     #[serde(skip)]
     pub dim: u64,
     /// Bytes of ids, fields and matrices: what moving the segment would copy.
@@ -95,7 +96,7 @@ pub(crate) struct SegmentEntry {
     pub deletes: Option<DeletesEntry>,
 }
 
-/// How a segment holds its records: there is one way.
+/// How a segment holds its records; there is only one way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Packed {
@@ -110,23 +111,23 @@ pub(crate) struct DeletesEntry {
     pub count: u64,
 }
 
-/// Bytes that a view of this name takes at most. What JSON writes with a backslash takes two bytes of one.
+/// Returns the most bytes that a view of this name takes. JSON escapes some characters, which then take two bytes.
 pub(crate) fn view_room(name: &str) -> u64 {
     VIEW_ROOM + 2 * name.len() as u64
 }
 
-/// Bytes that a collection takes at most, without segments and views. An embedder's name may hold anything: six bytes
-/// of one.
+/// Returns the most bytes that a collection takes, without segments and views. An embedder's name may hold any
+/// character, and JSON escapes some with six bytes.
 pub(crate) fn collection_room(name: &str, schema: &Schema) -> u64 {
     COLLECTION_ROOM + 2 * name.len() as u64 + 6 * schema.embedder.as_ref().map_or(0, String::len) as u64
 }
 
-/// The name of a manifest.
+/// Returns the name of a manifest.
 pub(crate) fn name_of(generation: u64) -> String {
     format!("manifest-{generation:016x}")
 }
 
-/// The generation that a name says, if it is a manifest's.
+/// Returns the generation in a name, if it is a manifest's.
 pub(crate) fn generation_of(name: &str) -> Option<u64> {
     name.strip_prefix("manifest-").and_then(sixteen_digits)
 }
@@ -137,33 +138,33 @@ pub(crate) fn sixteen_digits(text: &str) -> Option<u64> {
     if fits { u64::from_str_radix(text, 16).ok() } else { None }
 }
 
-/// The two numbers in a name of the form `<number>-<number><ending>`.
+/// Returns the two numbers in a name of the form `<number>-<number><ending>`.
 pub(crate) fn numbers_of(name: &str, ending: &str) -> Option<(u64, u64)> {
     let (first, second) = name.strip_suffix(ending)?.split_once('-')?;
     Some((sixteen_digits(first)?, sixteen_digits(second)?))
 }
 
-/// The number with which the name of a file in a directory begins.
+/// Returns the number with which the name of a file in a directory begins.
 pub(crate) fn number_of(name: &str) -> Option<u64> {
     name.get(..16).and_then(sixteen_digits)
 }
 
 impl SegmentEntry {
-    /// How many records are not deleted.
+    /// Returns how many records are not deleted.
     pub(crate) fn live(&self) -> u64 {
         u64::from(self.records).saturating_sub(self.deletes.as_ref().map_or(0, |deletes| deletes.count))
     }
 }
 
 impl FileEntry {
-    /// The number that begins its name.
+    /// Returns the number that begins its name.
     pub(crate) fn no(&self) -> u64 {
         number_of(&self.name).unwrap_or(0)
     }
 }
 
 impl Manifest {
-    /// A database without collections.
+    /// Returns the manifest of a database without collections.
     pub(crate) fn empty(database: Sixteen) -> Manifest {
         Manifest {
             database,
@@ -178,8 +179,8 @@ impl Manifest {
         }
     }
 
-    /// Every file that this manifest needs, by its path inside the database. What is not in any kept manifest's list is
-    /// garbage; collection of garbage, verification and statistics all go by this one list.
+    /// Returns every file that this manifest needs, by its path inside the database. Files in no kept manifest's list
+    /// are garbage; garbage collection, backup and verification all go by this one list.
     pub(crate) fn files(&self) -> impl Iterator<Item = (String, &FileEntry)> {
         let segments = self.segments.iter().flat_map(|segment| {
             let deletes = segment.deletes.iter().map(|deletes| &deletes.file);
@@ -189,20 +190,20 @@ impl Manifest {
         segments.chain(views.map(|view| (format!("{VIEW}/{}", view.file.name), &view.file)))
     }
 
-    /// The paths of [`Manifest::files`] and of the files that are only left over.
+    /// Returns the paths of [`Manifest::files`] and of the left-over files.
     pub(crate) fn kept(&self) -> impl Iterator<Item = String> {
         let left = self.left.iter().map(|name| format!("{SEG}/{name}"));
         self.files().map(|(name, _)| name).chain(left)
     }
 
-    /// The number from which on logs belong to this generation.
+    /// Returns the number from which on logs belong to this generation.
     pub(crate) fn first_log(&self) -> u64 {
         self.wal_first.unwrap_or(self.next_no)
     }
 
-    /// Whether a commit may go into the log of this generation: `names` says that collections or views come or go in
-    /// it. A release that does not know of such logs must not overlook it, so the manifest says first that there may be
-    /// one.
+    /// Returns whether a commit may go into the log of this generation; `names` says that it creates or drops
+    /// collections or views. A release that does not know such logs must not overlook them, so first a manifest has to
+    /// say that there may be one.
     pub(crate) fn can_log(&self, names: bool) -> bool {
         self.wal_first.is_some() && (self.logs_names || !names)
     }
@@ -213,9 +214,9 @@ impl Manifest {
         log | names
     }
 
-    /// The bytes of the file.
+    /// Returns the bytes of the file.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        // Numbers, texts and lists of them always become JSON.
+        // Numbers, texts and lists of them can always be written as JSON.
         let body = serde_json::to_vec(self).unwrap_or_default();
         let mut bytes = vec![0; head::BYTES];
         head::MAGIC.put(&mut bytes, &layout::MANIFEST_MAGIC);
@@ -232,8 +233,8 @@ impl Manifest {
         bytes
     }
 
-    /// Gives the bytes of a manifest its name in a directory where there is none yet: under another name first, each
-    /// step durable before the next.
+    /// Writes a manifest into a directory that has none yet: under a temporary name first, then renamed, each step
+    /// durable before the next.
     pub(crate) fn place(files: &Files, generation: u64, bytes: &[u8]) -> Result<()> {
         let name = name_of(generation);
         let temporary = format!("{name}{TEMPORARY}");
@@ -245,7 +246,7 @@ impl Manifest {
         files.sync_dir("")
     }
 
-    /// Reads and checks a manifest, and says whether flags forbid writing to the database.
+    /// Reads and checks a manifest; also returns whether flags forbid writing to the database.
     pub(crate) fn read(file: &File, generation: u64) -> Result<(Manifest, bool)> {
         let path = file.path();
         let wrong = |field: layout::Field, what: &str| Err(Error::corrupt(path, field.offset as u64, what));
@@ -284,7 +285,7 @@ impl Manifest {
 mod tests {
     use super::*;
 
-    /// The largest that each part can be.
+    /// Returns the largest possible entry of a collection with a view, and of a segment.
     fn largest() -> (CollectionEntry, SegmentEntry) {
         let (name, number) = ("\\".repeat(limits::NAME_BYTES), u64::MAX);
         let file = FileEntry { name: format!("{number:016x}-{number:016x}.oview"), bytes: number, root: [0xff; 16] };
