@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use otolith::IndexKind;
+use otolith::testing::index::always_use_planes;
 use otolith::{Database, Matrix, Metric, Record, Schema};
 use rayon::ThreadPoolBuilder;
 use std::collections::BTreeMap;
@@ -33,6 +34,8 @@ fn derive(folder: &Path) {
     vectors.build_index("raw", IndexKind::Hnsw).unwrap();
     vectors.build_index("raw", IndexKind::Ivf).unwrap();
     let sounds = database.collection("sounds").unwrap();
+    always_use_planes();
+    sounds.query(&matrix(1, 20, 24)).run().unwrap();
     sounds.build_index("raw", IndexKind::Candidates).unwrap();
     drop((vectors, sounds));
     database.close().unwrap();
@@ -77,7 +80,8 @@ fn one_two_and_eight_threads_make_the_same_files() {
             ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| derive(&folder));
             take(&folder)
         });
-        for kind in ["codes", "graph", "lists", "centroids"] {
+        let planes = Some("planes").filter(|_| metric != Metric::L2);
+        for kind in ["codes", "graph", "lists", "centroids"].into_iter().chain(planes) {
             let sections = sections(&made[0][kind]);
             println!("figure {}_{kind} = {} bytes, xxh3 {:032x}", metric.name(), sections.len(), xxh3_128(sections));
             assert!(made.iter().all(|files| files[kind] == made[0][kind]), "{metric:?}: {kind}");

@@ -104,6 +104,9 @@ fn every_constant_is_what_the_specification_says() {
         ("FIELD_VALUES", section::FIELD_VALUES),
         ("FIELD_RECORDS", section::FIELD_RECORDS),
         ("QUESTIONS", section::QUESTIONS),
+        ("PLANES", section::PLANES),
+        ("BASIS", section::BASIS),
+        ("WEIGHTS", section::WEIGHTS),
     ];
     assert_eq!(sections, coded.map(|(name, number)| (name.to_owned(), number.to_string())).into());
     let magics = [layout::MANIFEST_MAGIC, layout::CONTAINER_MAGIC, layout::FOOTER_MAGIC, layout::LOG_MAGIC];

@@ -1,10 +1,10 @@
 //! Exact answers: every matching record is bounded or scored, so the answer is the reference's.
 //!
-//! Two ways lead there. [`scan`] reads the rows of the view; of each record at least its `f32` scores are computed, and
-//! the `f64` score of those that may be among the best (see [`crate::score`]). Plain vectors that are kept in
-//! [codes](super::sq8) too are bounded by these, a quarter of the bytes, and [`rescore`] scores the few that the bounds
-//! leave. Records are shared out among the threads of the caller's rayon pool, which tell each other the k-th best
-//! score so far; the answer does not depend on their number.
+//! [`scan`] reads the rows of the view and computes at least the `f32` scores of each record, and the `f64` score of
+//! those that may be among the best (see [`crate::score`]). Plain vectors that also have [codes](super::sq8) are
+//! bounded by these, a quarter of the bytes, and [`rescore`] scores the few that the bounds leave open. Records are
+//! shared out among the threads of the caller's rayon pool, which tell each other the k-th best score so far; the
+//! answer does not depend on their number.
 
 use super::rows::{Place, ViewRows};
 use super::top::{Ranked, Top};
@@ -17,18 +17,18 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Records of one row that are settled together.
+/// Records of one row that are scored together.
 const VECTORS: usize = 8;
-/// Candidates that one thread settles at a time.
+/// Candidates that one thread scores at a time.
 const CANDIDATES: usize = 32;
-/// Parts at least that a scan is shared out in, and most records in one.
+/// Parts that a scan is divided into, if there are records enough; and most records in one.
 const SHARES: usize = 64;
 const PLACES: usize = 256;
 
-/// Numbers of a row that are asked for ahead of time; the rest of a longer one follows by itself.
+/// Numbers of a row that are prefetched; the rest of a longer one follows by itself.
 const PREFETCHED: usize = 2_048;
 
-/// What the ways of a search put together.
+/// Collects what all parts of a search find, from any thread.
 pub(crate) struct Gathered {
     pub(crate) top: Top<Place>,
     bounded: AtomicUsize,
@@ -42,7 +42,7 @@ pub(crate) struct Found {
     pub(crate) hits: Vec<(f64, Place)>,
     /// No other record looked at scores above this; minus infinity when there is none.
     pub(crate) best_excluded: f64,
-    /// Records whose bound was enough.
+    /// Records that were left out because their bound was low enough.
     pub(crate) bounded: usize,
     /// Records whose exact score was computed.
     pub(crate) scored: usize,
@@ -51,7 +51,7 @@ pub(crate) struct Found {
 }
 
 impl Gathered {
-    /// Keeps the best `k` (all when `None`) of at least `min_score`.
+    /// Starts to collect the best `k` records (all when `None`) that score at least `min_score`.
     pub(crate) fn new(k: Option<usize>, min_score: Option<f64>) -> Gathered {
         let (bounded, scored) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Gathered { top: Top::new(k, min_score), bounded, scored, failed: Mutex::default() }
@@ -63,7 +63,7 @@ impl Gathered {
         self.top.exclude(upper);
     }
 
-    fn note(&self, place: Place, outcome: Outcome) {
+    pub(crate) fn note(&self, place: Place, outcome: Outcome) {
         match outcome {
             Outcome::Below { upper } => self.exclude(1, upper),
             Outcome::Exact { score } => {
@@ -73,11 +73,11 @@ impl Gathered {
         }
     }
 
-    fn fail(&self, place: Place, error: Error) {
+    pub(crate) fn fail(&self, place: Place, error: Error) {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).push((place, error));
     }
 
-    /// What was found, in order. `id` is asked where scores are equal; a record without one stands first.
+    /// Returns what was found, in order. `id` is called where scores are equal; a record without one comes first.
     pub(crate) fn finish<'a>(self, id: impl Fn(Place) -> Option<&'a str>) -> Found {
         let Ok(Ranked { hits, best_excluded }) = self.top.finish(|place| Ok::<_, Infallible>(id(*place)));
         let mut failed = self.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -98,13 +98,13 @@ pub(crate) fn scan<'a>(rows: &'a ViewRows<'_>, places: &[Place], query: &'a Prep
         }
         worker.finish();
     };
-    // Long records are work enough one by one.
+    // With several query rows each record is much work, so parts are small.
     let most = if query.rows() == 1 { PLACES } else { 4 };
     places.par_chunks(places.len().div_ceil(SHARES).clamp(4, most)).for_each(part);
 }
 
-/// Scores those of the `candidates` that may be among the best: each with the most that it can score, the best first.
-/// `place` tells where one lies.
+/// Scores those of the `candidates` that may be among the best. Each comes with the most that it can score, best first;
+/// `place` returns where it lies.
 pub(crate) fn rescore(
     rows: &ViewRows<'_>,
     candidates: &[(f64, u32)],
@@ -116,7 +116,7 @@ pub(crate) fn rescore(
         let mut worker = Worker::new(query, gathered);
         for (at, &(upper, candidate)) in candidates.iter().enumerate() {
             if upper < gathered.top.threshold() {
-                // The others can score no more than this one.
+                // The rest can score no more than this one.
                 gathered.exclude(candidates.len() - at, upper);
                 break;
             }
@@ -128,7 +128,7 @@ pub(crate) fn rescore(
         }
         worker.finish();
     };
-    // Handing work to other threads takes longer than a few candidates do.
+    // Handing work to other threads takes longer than scoring a few candidates.
     if candidates.len() <= 8 * CANDIDATES {
         candidates.chunks(VECTORS).for_each(part);
     } else {
@@ -136,14 +136,14 @@ pub(crate) fn rescore(
     }
 }
 
-/// What one thread holds.
+/// The state of one thread of a scan.
 struct Worker<'a> {
     query: &'a PreparedQuery,
     gathered: &'a Gathered,
     scratch: Scratch,
-    /// Plain vectors that wait for company, to be settled side by side.
+    /// Plain vectors that wait to be scored side by side.
     vectors: Vec<(Place, StoredMatrix<'a>)>,
-    /// How many of them score too little, and the most that any of these can.
+    /// How many plain vectors scored below the threshold, and the most that any of these can score.
     below: usize,
     highest: f64,
 }

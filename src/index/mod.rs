@@ -2,7 +2,7 @@
 //! part.
 //!
 //! *Rows* are what a view makes of a record (`rows.rs`); a *place* is where a record lies in a snapshot; a *selection*
-//! is the records that a search is about. All that an index keeps on disk is derived: it may be missing or broken,
+//! is the records that a search looks at. All that an index keeps on disk is derived: it may be missing or broken,
 //! which costs speed and never an answer. A record that is itself damaged is left out and named, and the others are
 //! found as if it were not there.
 //!
@@ -10,7 +10,7 @@
 //! selection -> [graph walk, or lists: some] -> codes: an interval each -> the few that may be best: exact scores -> hits
 //!              rows: f32 and its bound -> exact scores --------------------------------------------------------------^
 //! ```
-//! Whatever way a record was met, its score is exact, and the same bits.
+//! However a record was found, its score is exact and has the same bits.
 
 pub(crate) mod candidates;
 mod curve;
@@ -20,6 +20,7 @@ pub(crate) mod ivf;
 pub(crate) mod one_row;
 pub(crate) mod pace;
 pub(crate) mod plain;
+pub(crate) mod planes;
 pub(crate) mod questions;
 pub(crate) mod recall;
 mod rows;
@@ -31,6 +32,8 @@ mod truth;
 
 pub use candidates::Candidates;
 pub use curve::{Curve, CurveEntry, CurveSource};
+#[cfg(feature = "testing")]
+pub use planes::always_use_planes;
 pub(crate) use rows::{Place, ViewRows};
 pub(crate) use select::{Selected, Selection, select};
 #[cfg(feature = "testing")]

@@ -1,6 +1,7 @@
-//! The rows of a view: raw ones from the segments, others derived and kept beside them.
+//! The rows of a view: raw ones come from the segments, others are derived and kept beside them.
 
 use super::one_row::Rows;
+use super::planes::{self, Planes};
 use super::table::Sq8Table;
 use crate::error::{Error, Result};
 use crate::matrix::{MatrixView, StoredMatrix};
@@ -10,15 +11,20 @@ use rayon::prelude::*;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Numbers in a segment from which on coding them is worth it: scanning fewer takes no longer than a few files do to
-/// open.
+/// Fewest numbers in a segment for which codes are worth making: scanning fewer takes no longer than opening a few
+/// files.
 const WORTH: u64 = 1 << 16;
+/// Bytes of planes from which on making them is worth it, and searches before that.
+const WORTH_PLANES: u64 = 1 << 18;
+const PATIENCE: u32 = 3;
+/// Bytes of planes that are made where they cannot be kept in a file.
+const MOST_IN_MEMORY: u64 = 1 << 30;
 
 /// The rows of one view in one snapshot, ready to be scanned.
 pub(crate) struct ViewRows<'a> {
     snapshot: &'a Snapshot,
     view: Option<Arc<ViewFile>>,
-    /// By segment; none of one that cannot be read at all.
+    /// By segment, `None` for one that cannot be read at all; empty for raw rows.
     derived: Vec<Option<Arc<DerivedRows>>>,
 }
 
@@ -30,7 +36,7 @@ pub(crate) struct Place {
 }
 
 impl<'a> ViewRows<'a> {
-    /// Opens the rows of view `name`, deriving those that are missing. What cannot be read has none.
+    /// Opens the rows of view `name`, deriving those that are missing. Segments that cannot be read get none.
     pub(crate) fn open(snapshot: &'a Snapshot, name: &str) -> Result<ViewRows<'a>> {
         if name == RAW {
             return Ok(ViewRows { snapshot, view: None, derived: Vec::new() });
@@ -46,7 +52,7 @@ impl<'a> ViewRows<'a> {
                 }
                 let build = |number| view.derive(part.segment.matrix(number)?.view());
                 let rows = snapshot.rows(&part.segment, &view, &build)?;
-                // Only a forged file says otherwise, but scoring relies on it.
+                // Only a forged file has another dimension, but scoring relies on it.
                 if rows.dim() != pipeline.dim() && rows.all()?.rows() > 0 {
                     let what =
                         format!("rows of {} numbers derived for the view `{name}` of {}", rows.dim(), pipeline.dim());
@@ -58,12 +64,12 @@ impl<'a> ViewRows<'a> {
         Ok(ViewRows { snapshot, view: Some(view), derived })
     }
 
-    /// The view; none of raw rows.
+    /// Returns the view; `None` for raw rows.
     pub(crate) fn view(&self) -> Option<&ViewFile> {
         self.view.as_deref()
     }
 
-    /// Codes of a segment's plain vectors, made when there are none and there is enough to code.
+    /// Returns the codes of a segment's plain vectors, made first if there are none and there is enough to code.
     pub(crate) fn codes(&self, number: u32) -> Result<Option<Arc<Sq8Table>>> {
         let segment = &self.snapshot.segments()[number as usize].segment;
         if let Some(table) = self.snapshot.artefact::<Sq8Table>(segment, self.view()) {
@@ -81,7 +87,32 @@ impl<'a> ViewRows<'a> {
         self.snapshot.build_artefact(segment, self.view(), &build).map(Some)
     }
 
-    /// The plain vectors of a segment. Those that cannot be read are not among them.
+    /// Returns the planes of a segment's matrices. They are made when there are none and the segment has been searched
+    /// a few times without them: making them takes about as long as that.
+    pub(crate) fn planes(&self, number: u32) -> Result<Option<Arc<Planes>>> {
+        let segment = &self.snapshot.segments()[number as usize].segment;
+        if let Some(planes) = self.snapshot.artefact::<Planes>(segment, self.view()) {
+            return Ok(Some(planes));
+        }
+        let (dim, metric, records) = (self.dim()?, self.metric()?, segment.records());
+        // Not the matrix itself, which may be long and have to be decoded.
+        let first = match self.view() {
+            None => segment.rows(0),
+            Some(_) => self.matrix(Place { segment: number, record: 0 }).map(|matrix| matrix.view().rows()),
+        };
+        let first = first.unwrap_or(0);
+        let bytes = (first * planes::bytes(dim)) as u64 * u64::from(records);
+        let is_worth = bytes >= WORTH_PLANES && segment.count_scan() >= PATIENCE || planes::are_always_used();
+        let has_room = self.snapshot.keeps_artefacts() || bytes <= MOST_IN_MEMORY;
+        if !segment.is_sealed() || first < 2 || !planes::serves(metric, dim, records) || !is_worth || !has_room {
+            return Ok(None);
+        }
+        let matrix = |record| self.matrix(Place { segment: number, record });
+        let build = |out: &mut SectionsWriter<'_>| Planes::build(records, dim, metric, &matrix, out);
+        self.snapshot.build_artefact(segment, self.view(), &build).map(Some)
+    }
+
+    /// Returns the plain vectors of a segment, without those that cannot be read.
     pub(crate) fn plain(&self, segment: u32) -> Result<Rows<'_>> {
         let all = self.snapshot.segments()[segment as usize].segment.records();
         let is_plain =
@@ -90,7 +121,7 @@ impl<'a> ViewRows<'a> {
         Ok(Rows::new(Box::new(move |record| self.matrix(Place { segment, record })), all, records, self.dim()?))
     }
 
-    /// Dimension of this view.
+    /// Returns the dimension of this view's rows.
     pub(crate) fn dim(&self) -> Result<usize> {
         match &self.view {
             None => Ok(self.snapshot.schema().dim),
@@ -98,7 +129,7 @@ impl<'a> ViewRows<'a> {
         }
     }
 
-    /// How rows of this view are compared.
+    /// Returns how rows of this view are compared.
     pub(crate) fn metric(&self) -> Result<Metric> {
         match &self.view {
             None => Ok(self.snapshot.schema().metric),
@@ -106,7 +137,7 @@ impl<'a> ViewRows<'a> {
         }
     }
 
-    /// A query, given as raw rows, as rows of this view.
+    /// Turns a query, given as raw rows, into rows of this view.
     pub(crate) fn apply<'q>(&self, query: MatrixView<'q>) -> Result<StoredMatrix<'q>> {
         match &self.view {
             None => Ok(StoredMatrix::trusted(query.rows(), query.dim(), Cow::Borrowed(query.values()))),
@@ -117,7 +148,8 @@ impl<'a> ViewRows<'a> {
         }
     }
 
-    /// Distance in raw rows from a row of this view to the next; `None` where a row stands for the whole record.
+    /// Returns the distance in raw rows from a row of this view to the next; `None` where a row stands for the whole
+    /// record.
     pub(crate) fn row_step(&self) -> Result<Option<usize>> {
         match &self.view {
             None => Ok(Some(1)),
@@ -125,10 +157,10 @@ impl<'a> ViewRows<'a> {
         }
     }
 
-    /// The rows of one record.
+    /// Returns the rows of one record.
     ///
     /// # Errors
-    /// The damage in it.
+    /// The damage that keeps it from being read.
     pub(crate) fn matrix(&self, place: Place) -> Result<StoredMatrix<'_>> {
         let segment = place.segment as usize;
         match self.derived.get(segment) {

@@ -1,5 +1,5 @@
-//! Carries out what `plan.rs` decides: looks at codes, or asks an index and checks what it led to, and gathers what may
-//! be among the best.
+//! Carries out what `plan.rs` decides: looks at codes, or searches an index and checks what it led to, and gathers what
+//! may be among the best.
 
 use super::plan::{self, Approach, Asked, Choice, Kind, Offer, Plan, SegmentPlan, Way};
 use super::{Approximation, Effort, Search};
@@ -8,6 +8,7 @@ use crate::index::exact::{Gathered, rescore, scan};
 use crate::index::hnsw::Hnsw;
 use crate::index::ivf::Ivf;
 use crate::index::plain::{Asking, PlainIndex, PlainQuery};
+use crate::index::planes;
 use crate::index::questions::{NO_CONTRAST, Signs, Verdict, nearness};
 use crate::index::sq8::Sq8Query;
 use crate::index::table::Sq8Table;
@@ -16,7 +17,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What there is to search the plain vectors of a segment by: indexes, or the codes alone.
+/// What the plain vectors of a segment can be searched by: indexes, or the codes alone.
 enum Means {
     Indexes(Vec<PlainIndex>),
     Sq8(Arc<Sq8Table>),
@@ -25,7 +26,7 @@ enum Means {
 impl Means {
     fn table(&self) -> &Sq8Table {
         match self {
-            Means::Indexes(indexes) => indexes[0].table(), // there is one at least
+            Means::Indexes(indexes) => indexes[0].table(), // there is at least one
             Means::Sq8(table) => table,
         }
     }
@@ -38,24 +39,25 @@ impl Means {
     }
 }
 
-/// What an index led to.
+/// What the search of an index led to.
 enum Looked {
     Enough {
         way: Way,
-        /// Those that are selected.
+        /// The positions of the selected rows that it led to.
         positions: Vec<u32>,
         recall: (f64, f64),
-        /// Whether the query is like those that recall was measured by.
+        /// Whether the query is like those that recall was measured with.
         like: bool,
     },
-    /// Too little to go by, and why.
+    /// It led to too little for an answer, and why.
     TooLittle(Cow<'static, str>),
 }
 
 impl Search<'_> {
-    /// Looks at what is selected, and hands what may be among the best to `gathered`.
+    /// Searches the selected records, and hands those that may be among the best to `gathered`.
     pub(super) fn look(&self, selection: &Selection, gathered: &Gathered) -> Result<(Plan, Option<Approximation>)> {
-        // Several rows against several: the rows themselves, of all records or of candidates.
+        // Codes serve queries of one row. Those of several are compared with the rows themselves, of all records or of
+        // candidates.
         let coded = (self.prepared.rows() == 1).then(|| Sq8Query::new(self.metric, self.query.row(0)));
         let (mut plan, mut interval) = (Plan::default(), None);
         let mut by_rows: Vec<Place> = Vec::new();
@@ -70,7 +72,12 @@ impl Search<'_> {
                     Choice::exact(Way::Rows, "few numbers, or rows of many records")
                 }
                 None => {
-                    let (choice, records) = self.likely(selected);
+                    let (mut choice, mut records) = self.likely(selected);
+                    if choice.way == Way::Rows
+                        && let Some(why) = self.look_at_planes(selected, &mut records, gathered)?
+                    {
+                        choice = Choice::exact(Way::Sq8, format!("{}; {why}", choice.why));
+                    }
                     by_rows.extend(records.into_iter().map(|record| Place { segment: selected.segment, record }));
                     choice
                 }
@@ -82,7 +89,7 @@ impl Search<'_> {
             };
             let Choice { way, why, recall, like } = choice;
             if let Some((low, high)) = recall {
-                // Of a query unlike those that were asked nothing was measured.
+                // For a query unlike those that recall was measured with, nothing is known.
                 let (low, high) = if like { (low, high) } else { (0.0, 1.0) };
                 let (lowest, highest, all_like) = interval.unwrap_or((1.0, high, true));
                 interval = Some((low.min(lowest), high.max(highest), like && all_like));
@@ -94,18 +101,47 @@ impl Search<'_> {
         Ok((plan, interval.map(|(low, high, like)| Approximation { target, low, high, like })))
     }
 
-    /// What there is to search a segment by; its codes are made when they are worth it and there is none.
+    /// Returns what the plain vectors of a segment can be searched by. Codes are made when they are worth it and there
+    /// are none.
     fn means(&self, selected: &Selected) -> Result<Option<Means>> {
         let (segment, view) = (&self.snapshot.segments()[selected.segment as usize].segment, self.rows.view());
         let graph = self.snapshot.artefact::<Hnsw>(segment, view).map(PlainIndex::Hnsw);
         let lists = self.snapshot.artefact::<Ivf>(segment, view).map(PlainIndex::Ivf);
-        // Only a forged file is of another dimension.
+        // Only a forged file has another dimension.
         let fits = |table: &Sq8Table| table.dim() == self.query.dim();
         let indexes: Vec<PlainIndex> = graph.into_iter().chain(lists).filter(|index| fits(index.table())).collect();
         if !indexes.is_empty() {
             return Ok(Some(Means::Indexes(indexes)));
         }
         Ok(self.rows.codes(selected.segment)?.filter(|table| fits(table)).map(Means::Sq8))
+    }
+
+    /// Searches records of several rows by their planes, if that pays, and says how. Those that it dealt with are taken
+    /// from `records`.
+    fn look_at_planes(
+        &self,
+        selected: &Selected,
+        records: &mut Vec<u32>,
+        gathered: &Gathered,
+    ) -> Result<Option<String>> {
+        // Only a forged file is of another dimension.
+        let planes = self.rows.planes(selected.segment)?.filter(|planes| planes.dim() == self.query.dim());
+        let Some(planes) = planes else { return Ok(None) };
+        let search = planes::Search {
+            planes: &planes,
+            rows: self.rows,
+            segment: selected.segment,
+            query: self.query,
+            metric: self.metric,
+            prepared: self.prepared,
+            k: self.k,
+            gathered,
+        };
+        let why = search.run(records)?;
+        if why.is_some() {
+            records.clear();
+        }
+        Ok(why)
     }
 
     fn look_by(&self, means: &Means, query: &Sq8Query, selected: &Selected, gathered: &Gathered) -> Result<Choice> {
@@ -126,7 +162,7 @@ impl Search<'_> {
         Ok(Choice::exact(Way::Sq8, why))
     }
 
-    /// What the planner says of a segment.
+    /// Returns what the planner decides for a segment.
     fn choose(&self, means: &Means, selected: &Selected) -> Result<(Approach, Cow<'static, str>), Cow<'static, str>> {
         let asked = Asked {
             k: self.k.map(|k| k as u64),
@@ -138,7 +174,7 @@ impl Search<'_> {
         plan::choose(&asked, means.indexes())
     }
 
-    /// Asks an index with as much effort as queries like this one take, or says why none is enough.
+    /// Searches an index with as much effort as queries like this one take, or says why none is enough.
     fn near(&self, approach: &Approach, index: &PlainIndex, coded: &Sq8Query, selected: &Selected) -> Result<Looked> {
         let Approach { share, recall, wanted, .. } = *approach;
         let query = PlainQuery { metric: self.metric, row: self.query.row(0), coded };
@@ -192,12 +228,12 @@ impl Search<'_> {
             _ => wanted,
         };
         if (positions.len() as u64) < wanted {
-            // Much fewer than was counted on: what the filter keeps lies elsewhere.
+            // Far fewer than expected: what the filter keeps lies elsewhere.
             let why = format!("{way} led to {} of the {wanted} records it should", positions.len());
             return Ok(Looked::TooLittle(why.into()));
         }
         let recall = match self.effort {
-            // Shown by queries like this one alone.
+            // Only the queries like this one show that it is reached.
             Effort::Recall(target) if !is_known => (target, 1.0),
             _ if setting == approach.setting => recall,
             _ => curve.interval(k, setting),
@@ -205,7 +241,7 @@ impl Search<'_> {
         Ok(Looked::Enough { way, positions, recall, like })
     }
 
-    /// Answers a query exactly, to note what the index leads to of it; says how much that is.
+    /// Answers a query exactly, notes how much of that the index leads to, and says how much it is.
     fn ask_both(
         &self,
         approach: &Approach,
@@ -224,7 +260,7 @@ impl Search<'_> {
         Ok(self.note(index.recall(), approach.setting, signs, found))
     }
 
-    /// How the query looks from an index that was asked, for so many hits.
+    /// Returns how the query looks from an index that was searched, for so many hits.
     fn signs(&self, index: &PlainIndex, asking: &Asking<'_>, k: u64, segment: u32) -> Option<Signs> {
         match asking {
             Asking::Ivf(nearest) => Some(nearest.signs()),

@@ -24,37 +24,49 @@
 //!   room for. The reference squares differences instead, with an error of `(dim + 4) * 2^-53 * (|q| + |d|)^2`: at
 //!   most `e(|q|D + D^2/2) + (dim + 8) * 2^-52 * (|q| + D)^2`.
 //!
+//! # Whole numbers
+//! Of a query of several rows the products may be those of whole numbers of 16 bits ([`kernel::tile`]): row `x` is kept
+//! as `x^ = x * s` with every number rounded, where `s` is [`SHORT_SIZE`] over the row's norm in `f32`. A number is off
+//! by half of one, and by a rounding of a product of at most 32,000 in `f32`: `|x^ / s - x| <= r|x|` with `r = 0.504
+//! sqrt(dim) / 32,000`, which leaves room for the errors of `s`. So `|<q^,d^> / (s s') - <q,d>| <= (2r + r^2)|q||d|`,
+//! at most `1.01 sqrt(dim) / 32,000 |q||d|` for the up to 4,096 numbers of a row that are kept so. The sum itself is
+//! exact. Six roundings in `f32` make a fast value of it, fewer than `e` has room for, so this error is added to `e` in
+//! the product's place above.
+//!
+//! # Where it holds
 //! Products that overflow or underflow in `f32` have no such bound. So this holds for *ordinary* rows only, those of
 //! norm 0 or between 2^-40 and 2^40: no partial sum exceeds 2^81 there, and what gradual underflow takes, at most
 //! `dim * 2^-149`, is far below `u|q||d| >= 2^-104`. Records and queries with other rows are scored in `f64`
 //! throughout.
 
 use super::Metric;
-use crate::kernel::roundings;
+use crate::kernel::{SHORT_SIZE, roundings};
 
 const UNIT: f64 = f64::EPSILON * (1u64 << 28) as f64; // 2^-24
 
-/// Whether a norm is one that the bound covers.
+/// Returns whether the bound covers rows of this norm.
 pub(super) fn is_ordinary(norm: f64) -> bool {
     const LARGEST: f64 = (1u64 << 40) as f64;
     norm == 0.0 || (1.0 / LARGEST..=LARGEST).contains(&norm)
 }
 
-/// Relative error of an inner product: `e` above.
+/// Returns the relative error of an inner product: `e` above.
 fn relative_error(dim: usize) -> f64 {
     let roundings = (roundings(dim) + 4) as f64 * UNIT;
     roundings / (1.0 - roundings) + (dim as f64 + 8.0) * f64::EPSILON
 }
 
-/// Bounds of one query's fast values.
+/// Error bounds of one query's fast values.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bound {
     metric: Metric,
     error: f64,
+    /// What whole numbers add to the relative error of an inner product.
+    rounding: f64,
     reference_error: f64,
 }
 
-/// The same against one record.
+/// Error bounds of one query's fast values against one record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RecordBound {
     query: Bound,
@@ -62,34 +74,40 @@ pub(super) struct RecordBound {
 }
 
 impl Bound {
-    /// For rows of `dim` numbers.
+    /// Makes the bounds for rows of `dim` numbers.
     pub(super) fn new(metric: Metric, dim: usize) -> Bound {
-        Bound { metric, error: relative_error(dim), reference_error: (dim as f64 + 8.0) * f64::EPSILON }
+        let reference_error = (dim as f64 + 8.0) * f64::EPSILON;
+        Bound { metric, error: relative_error(dim), rounding: 0.0, reference_error }
     }
 
-    /// At least the norm of a row of which `f32` says that its square is this.
+    /// Bounds for rows of `dim` numbers that are multiplied as whole numbers.
+    pub(super) fn short(metric: Metric, dim: usize) -> Bound {
+        Bound { rounding: 1.01 * (dim as f64).sqrt() / f64::from(SHORT_SIZE), ..Bound::new(metric, dim) }
+    }
+
+    /// Returns an upper bound of a row's norm, given its square as computed in `f32`.
     pub(super) fn longest(&self, square: f64) -> f64 {
         square.sqrt() * (1.0 + self.error)
     }
 
-    /// Against a record whose longest row has no larger norm than this.
+    /// Returns the bounds against a record whose longest row has no larger norm than this.
     pub(super) fn of_record(self, longest: f64) -> RecordBound {
         RecordBound { query: self, longest }
     }
 }
 
 impl RecordBound {
-    /// Most that a fast value of a query row of this norm can be off.
+    /// Returns the most that a fast value of a query row of this norm can be off.
     pub(super) fn of_value(&self, query_norm: f64) -> f64 {
-        let (Bound { metric, error, reference_error }, q, d) = (self.query, query_norm, self.longest);
+        let (Bound { metric, error, rounding, reference_error }, q, d) = (self.query, query_norm, self.longest);
         match metric {
-            Metric::Dot => error * q * d,
-            Metric::Cosine => 2.1 * error * q,
-            Metric::L2 => error * (q * d + d * d / 2.0) + reference_error * (q + d) * (q + d),
+            Metric::Dot => (error + rounding) * q * d,
+            Metric::Cosine => (2.1 * error + rounding) * q,
+            Metric::L2 => rounding * q * d + error * (q * d + d * d / 2.0) + reference_error * (q + d) * (q + d),
         }
     }
 
-    /// Most that the reference's score can be, given each query row's norm and best fast value.
+    /// Returns the most that the reference's score can be, given each query row's norm and best fast value.
     pub(super) fn of_score(&self, norms: &[f64], best: impl Iterator<Item = f32>) -> f64 {
         let count = norms.len() as f64;
         let (mut score, mut size) = (0.0, 0.0);

@@ -19,7 +19,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// Name as it stands in schemas: `dot`, `cosine`, `l2`.
+    /// Returns the name as it stands in schemas: `dot`, `cosine`, `l2`.
     pub fn name(self) -> &'static str {
         match self {
             Metric::Dot => "dot",

@@ -4,17 +4,21 @@ use super::Metric;
 use super::bound::{Bound, RecordBound, is_ordinary};
 use super::rescore::{Rescore, Rescored, RowMatch};
 use crate::error::{Error, Result};
-use crate::kernel::{self, LANES, Lanes, PackedRows, Reaching, ScaledRows, ordered};
+use crate::kernel::{self, LANES, Lanes, Level, PackedRows, Reaching, SHORT_SIZE, ScaledRows, ordered};
 use crate::matrix::{Matrix, MatrixView};
 use std::ops::Range;
 
-/// Sixteen numbers each in a tile: 1 MiB, about a core's L2, and more than a five-second sound against another (249 x
-/// 249) needs.
+/// Groups of sixteen `f32` numbers in a tile: 1 MiB, about a core's L2, and more than a five-second sound against
+/// another (249 x 249) needs.
 const TILE: usize = 1 << 14;
-/// Groups of sixteen query rows in a tile, where there are more.
+/// Most groups of sixteen query rows in a tile.
 const TILE_GROUPS: usize = 32;
 /// Queries of fewer rows leave most of a group idle: they are compared pair by pair.
 const FEW: usize = 3;
+/// Rows of a query from which on products of whole numbers are faster: rounding a record's rows has to pay.
+const SHORT_ROWS: usize = LANES + 1;
+/// Most numbers in a row for which they are precise enough to drop records.
+const SHORT_DIM: usize = 4_096;
 
 /// A query and what is computed once for it.
 #[derive(Clone, Debug)]
@@ -31,7 +35,7 @@ pub struct PreparedQuery {
 pub(super) struct Scaling {
     /// The row's squared norm, in `f32`.
     pub(super) square: f64,
-    pub(super) scale: f32,
+    pub(super) scale: f64,
     pub(super) offset: f32,
 }
 
@@ -55,6 +59,7 @@ pub enum Outcome {
 pub struct Scratch {
     scales: Vec<f32>,
     offsets: Vec<f32>,
+    factors: Vec<f32>,
     tile: Vec<Lanes>,
     best: Vec<Lanes>,
     cuts: Vec<Lanes>,
@@ -73,21 +78,32 @@ impl PreparedQuery {
         }
         let norms: Vec<f64> = query.iter().map(|row| ordered::dot(row, row).sqrt()).collect();
         let ordinary = norms.iter().copied().all(is_ordinary);
-        let (packed, bound) = (PackedRows::new(query), Bound::new(metric, query.dim()));
+        let short = query.rows() >= SHORT_ROWS && query.dim() <= SHORT_DIM && Level::current() > Level::Scalar;
+        let (packed, bound) = if short && ordinary {
+            let factors: Vec<f32> = norms.iter().map(|&norm| factor(norm)).collect();
+            (PackedRows::short(query, &factors), Bound::short(metric, query.dim()))
+        } else {
+            (PackedRows::new(query), Bound::new(metric, query.dim()))
+        };
         Ok(PreparedQuery { metric, packed, query: query.to_matrix(), norms, ordinary, bound })
     }
 
-    /// Rows of the query.
+    /// Returns the number of rows of the query.
     pub fn rows(&self) -> usize {
         self.query.rows()
     }
 
-    /// The norm of each row.
+    /// Whether the norms of all rows are such as bounds in `f32` hold for.
+    pub(crate) fn is_ordinary(&self) -> bool {
+        self.ordinary
+    }
+
+    /// Returns the norm of each row of the query.
     pub fn norms(&self) -> &[f64] {
         &self.norms
     }
 
-    /// Dimension.
+    /// Returns the dimension of the query's rows.
     pub fn dim(&self) -> usize {
         self.query.dim()
     }
@@ -108,8 +124,8 @@ impl PreparedQuery {
         Outcome::Exact { score: scratch.rescored.matches.iter().fold(0.0, |sum, found| sum + found.similarity) }
     }
 
-    /// The record row that each query row matched; their similarities, added in order, are the score. Empty for a
-    /// record of no rows.
+    /// Returns the record row that each query row matched; their similarities, added in order, are the score. Empty for
+    /// a record of no rows.
     ///
     /// # Panics
     /// When the record's rows have another dimension.
@@ -122,14 +138,14 @@ impl PreparedQuery {
         scratch.rescored.matches.clone()
     }
 
-    /// Most that the score can be, as far as `f32` tells, if it does.
+    /// Returns the most that the score can be, as far as `f32` tells; `None` where no bound holds.
     pub(super) fn upper(&self, record: MatrixView<'_>, scratch: &mut Scratch) -> Option<f64> {
         let bound = self.best_fast_values(record, scratch)?;
         Some(bound.of_score(&self.norms, scratch.best.iter().flat_map(|best| best.0)))
     }
 
     /// Fills `best` with each query row's largest fast value and `cuts` with the least value that could still be the
-    /// reference's maximum. Where no bound holds there is none of it.
+    /// reference's maximum, and returns the bound. Where none holds, `cuts` is empty.
     fn best_fast_values(&self, record: MatrixView<'_>, scratch: &mut Scratch) -> Option<RecordBound> {
         scratch.cuts.clear();
         if !self.ordinary {
@@ -144,7 +160,7 @@ impl PreparedQuery {
         }
         for ((cuts, best), norms) in scratch.cuts.iter_mut().zip(&scratch.best).zip(self.norms.chunks(LANES)) {
             for ((cut, &best), &norm) in cuts.0.iter_mut().zip(&best.0).zip(norms) {
-                // A zero row is rescored beforehand, and every value would reach its cut.
+                // A zero row is settled beforehand (by `Rescore::new`), and every value would reach its cut.
                 if norm > 0.0 || self.metric == Metric::L2 {
                     *cut = ((f64::from(best) - 2.0 * bound.of_value(norm)) as f32).next_down();
                 }
@@ -153,22 +169,29 @@ impl PreparedQuery {
         Some(bound)
     }
 
-    /// Fills `scales` and `offsets` and returns an upper bound of the longest row's norm, or nothing when a row is
-    /// not ordinary.
+    /// Fills `scales` and `offsets` and returns an upper bound of the longest row's norm, or `None` when a row is not
+    /// ordinary.
     fn measure(&self, record: MatrixView<'_>, scratch: &mut Scratch) -> Option<f64> {
         scratch.scales.clear();
         scratch.offsets.clear();
+        scratch.factors.clear();
         let mut longest = 0.0f64;
         for row in record.iter() {
             let Scaling { square, scale, offset } = self.scaling(row)?;
             longest = longest.max(square);
-            scratch.scales.push(scale);
+            let mut scale = scale;
+            if self.packed.is_short() {
+                let factor = factor(square.sqrt());
+                scratch.factors.push(factor);
+                scale = if factor == 0.0 { 0.0 } else { scale / f64::from(factor) };
+            }
+            scratch.scales.push(scale as f32);
             scratch.offsets.push(offset);
         }
         Some(self.bound.longest(longest))
     }
 
-    /// What makes fast values of a record row's inner products; nothing when it is not ordinary.
+    /// Returns what makes fast values of a record row's inner products; `None` when the row is not ordinary.
     pub(super) fn scaling(&self, row: &[f32]) -> Option<Scaling> {
         let square = kernel::dot(row, row);
         if !is_ordinary(square.sqrt()) || (square == 0.0 && row.iter().any(|&value| value != 0.0)) {
@@ -180,12 +203,12 @@ impl PreparedQuery {
             Metric::Cosine => (1.0 / square.sqrt(), 0.0),
             Metric::L2 => (1.0, -0.5 * square),
         };
-        Some(Scaling { square, scale: scale as f32, offset: offset as f32 })
+        Some(Scaling { square, scale, offset: offset as f32 })
     }
 
     /// Computes the fast values of a block and raises `best` to them.
     fn fill_tile(&self, record: MatrixView<'_>, groups: Range<usize>, rows: Range<usize>, scratch: &mut Scratch) {
-        let Scratch { scales, offsets, tile, best, .. } = scratch;
+        let Scratch { scales, offsets, factors, tile, best, .. } = scratch;
         tile.resize(groups.len() * rows.len(), Lanes([0.0; LANES]));
         let best = &mut best[groups.clone()];
         if self.rows() < FEW {
@@ -198,7 +221,8 @@ impl PreparedQuery {
             return;
         }
         let values = &record.values()[rows.start * self.dim()..rows.end * self.dim()];
-        let rows = ScaledRows { values, scales: &scales[rows.clone()], offsets: &offsets[rows] };
+        let factors = if factors.is_empty() { &[] } else { &factors[rows.clone()] };
+        let rows = ScaledRows { values, scales: &scales[rows.clone()], offsets: &offsets[rows], factors };
         kernel::tile(&self.packed, groups, rows, tile, best);
     }
 
@@ -210,12 +234,12 @@ impl PreparedQuery {
         let blocks = self.blocks(record);
         let one_block = blocks.len() == 1;
         for (groups, rows) in blocks {
-            // The values of an only block are still there.
+            // If there is only one block, its values are still in the tile.
             if bounded && !one_block {
                 self.fill_tile(record, groups.clone(), rows.clone(), scratch);
             }
-            // Never the first of equals. Silence repeats a row hundreds of times, and every repetition would pass the
-            // cut.
+            // A row like the one before it is never the first of equals, so it is skipped. Silence repeats a row
+            // hundreds of times, and every repetition would pass the cut.
             let repeats = |row: usize| row > 0 && record.row(row) == record.row(row - 1);
             if !bounded {
                 for row in rows.filter(|&row| !repeats(row)) {
@@ -242,7 +266,7 @@ impl PreparedQuery {
         scratch.rescored = rescore.finish();
     }
 
-    /// The blocks that a comparison falls into: groups of query rows and record rows.
+    /// Returns the blocks that a comparison is divided into: ranges of groups of query rows and of record rows.
     fn blocks(&self, record: MatrixView<'_>) -> impl ExactSizeIterator<Item = (Range<usize>, Range<usize>)> + use<> {
         let (groups, rows) = (self.packed.groups(), record.rows());
         let width = groups.min(TILE_GROUPS);
@@ -253,4 +277,9 @@ impl PreparedQuery {
             (group..groups.min(group + width), row..rows.min(row + height))
         })
     }
+}
+
+/// Returns what to multiply a row of this norm by, one that the bound covers, before its numbers are rounded.
+fn factor(norm: f64) -> f32 {
+    if norm == 0.0 { 0.0 } else { (f64::from(SHORT_SIZE) / norm) as f32 }
 }

@@ -4,7 +4,7 @@
 use crate::{kernel::ordered, matrix::MatrixView, score::Metric};
 
 #[cfg(any(test, feature = "testing"))]
-/// Score of a record for a query in `f64`, sums by rising index. `None` when either has no rows.
+/// Returns the score of a record for a query in `f64`, sums by rising index. `None` when either has no rows.
 ///
 /// # Panics
 /// When the dimensions differ.
@@ -18,7 +18,7 @@ pub fn reference(metric: Metric, query: MatrixView<'_>, record: MatrixView<'_>) 
 }
 
 #[cfg(any(test, feature = "testing"))]
-/// Similarity of two rows in `f64`, sums by rising index.
+/// Returns the similarity of two rows in `f64`, sums by rising index.
 fn similarity(metric: Metric, q: &[f32], d: &[f32]) -> f64 {
     match metric {
         Metric::Dot => ordered::dot(q, d),
@@ -28,7 +28,7 @@ fn similarity(metric: Metric, q: &[f32], d: &[f32]) -> f64 {
     }
 }
 
-/// Cosine from an inner product and the norms of its rows; a zero row has cosine 0 with everything.
+/// Returns the cosine, given an inner product and the norms of its rows; a zero row has cosine 0 with everything.
 pub(super) fn cosine(dot: f64, query_norm: f64, record_norm: f64) -> f64 {
     if query_norm == 0.0 || record_norm == 0.0 { 0.0 } else { dot / (query_norm * record_norm) }
 }

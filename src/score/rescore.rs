@@ -1,4 +1,4 @@
-//! Pairs of rows that could match best, compared as the reference does.
+//! Compares the pairs of rows that could match best, as the reference does.
 
 use super::Metric;
 use super::reference::cosine;
@@ -34,7 +34,7 @@ pub(super) struct Rescore<'a> {
 }
 
 impl<'a> Rescore<'a> {
-    /// Begins a record; `rescored` gives its memory.
+    /// Starts a record, in the memory of `rescored`.
     pub(super) fn new(
         metric: Metric,
         query: MatrixView<'a>,
@@ -63,7 +63,7 @@ impl<'a> Rescore<'a> {
         }
     }
 
-    /// Settles what still waits.
+    /// Compares the pairs that still wait, and returns the matches.
     pub(super) fn finish(mut self) -> Rescored {
         if self.waiting > 0 {
             self.compare();
@@ -71,7 +71,7 @@ impl<'a> Rescore<'a> {
         self.rescored
     }
 
-    /// Compares the waiting pairs; lanes beyond them hold old pairs, whose results are passed over.
+    /// Compares the waiting pairs; lanes beyond them hold old pairs, whose results are ignored.
     fn compare(&mut self) {
         let rows = self.pairs.map(|(query, row)| (self.query.row(query), self.record.row(row)));
         let similarities = match self.metric {

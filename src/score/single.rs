@@ -1,4 +1,4 @@
-//! One row against one row: nothing to choose from, so records are rescored side by side.
+//! One row against one row: there is no best row to choose, so records are scored side by side.
 
 use super::Metric;
 use super::prepared::{Outcome, PreparedQuery, Scaling};
@@ -19,7 +19,7 @@ impl PreparedQuery {
         assert!(records.iter().all(|record| record.rows() == 1), "a record of another number of rows");
         let (mut waiting, mut count) = ([0; LANES], 0);
         for (index, &record) in records.iter().enumerate() {
-            // Every score reaches minus infinity: a bound would be for nothing.
+            // Every score reaches minus infinity, so a bound would drop nothing.
             let every = threshold == f64::NEG_INFINITY;
             match if every { None } else { self.upper_of_row(record.row(0)).filter(|&upper| upper < threshold) } {
                 Some(upper) => found(index, Outcome::Below { upper }),
@@ -29,7 +29,7 @@ impl PreparedQuery {
                 }
             }
             if count == LANES || (count > 0 && index + 1 == records.len()) {
-                // Lanes beyond the count hold other records, whose scores are passed over.
+                // Lanes beyond the count hold other records, whose scores are ignored.
                 let scores = self.score_lanes(waiting.map(|index| records[index].row(0)));
                 for (&index, score) in waiting[..count].iter().zip(scores) {
                     found(index, Outcome::Exact { score });
@@ -39,14 +39,14 @@ impl PreparedQuery {
         }
     }
 
-    /// Most that a row can score, as far as `f32` tells, if it does.
+    /// Returns the most that a row can score, as far as `f32` tells; `None` where no bound holds.
     fn upper_of_row(&self, row: &[f32]) -> Option<f64> {
         let Scaling { square, scale, offset } = self.ordinary.then(|| self.scaling(row))??;
-        let value = kernel::dot(self.query.view().row(0), row) as f32 * scale + offset;
+        let value = kernel::dot(self.query.view().row(0), row) as f32 * scale as f32 + offset;
         Some(self.bound.of_record(self.bound.longest(square)).of_score(&self.norms, std::iter::once(value)))
     }
 
-    /// The reference's scores of [`LANES`] rows.
+    /// Returns the reference's scores of [`LANES`] rows.
     fn score_lanes(&self, rows: [&[f32]; LANES]) -> [f64; LANES] {
         let query = self.query.view().row(0);
         let pairs = rows.map(|row| (query, row));

@@ -1,5 +1,5 @@
-//! Where every field of every structure on disk lies. `storage-format.md` says what the fields mean; `tests/format.rs`
-//! compares its tables with these constants, so neither can change alone.
+//! The offset and width of every field of every structure on disk. `storage-format.md` says what the fields mean;
+//! `tests/format.rs` compares its tables with these constants, so neither can change alone.
 //!
 //! All numbers are little-endian. A field's offset counts from the start of its structure.
 
@@ -7,18 +7,18 @@ use crate::error::{Error, Result};
 use std::path::Path;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// Version of the format: another major is refused, a newer minor is read.
+/// Major version of the format. Files of another major version are refused; newer minor versions are read.
 pub const MAJOR: u16 = 1;
-/// Highest minor version written.
+/// Minor version of the format, as it is written.
 pub const MINOR: u16 = 2;
-/// Flag of a manifest: commits may stand in a log. A release that does not know logs would not see them.
+/// Flag of a manifest: there may be commits in a log, which a release that does not know logs would overlook.
 pub const HAS_LOG: u64 = 1;
-/// Flag of a manifest: collections and views may come and go in the log, and there may be any number of segments. A
-/// release that knows neither would take both for damage.
+/// Flag of a manifest: the log may create and drop collections and views, and there may be any number of segments. A
+/// release that does not know this would take both for damage.
 pub const LOGS_NAMES: u64 = 2;
-/// Flags without which a file must not be read at all, that this release knows.
+/// Incompat flags that this release knows. A file with any other must not be read at all.
 pub const KNOWN_INCOMPAT: u64 = HAS_LOG | LOGS_NAMES;
-/// Flags without which a database must not be written, that this release knows: none yet.
+/// Read-only-compat flags that this release knows: none yet. A database with any other must not be written.
 pub const KNOWN_RO_COMPAT: u64 = 0;
 
 /// First bytes of a manifest.
@@ -27,20 +27,20 @@ pub const MANIFEST_MAGIC: [u8; 8] = *b"OTOMANIF";
 pub const LOG_MAGIC: [u8; 8] = *b"OTOLOG_1";
 /// First bytes of a frame in a log.
 pub const FRAME_MAGIC: [u8; 4] = *b"OTOF";
-/// First bytes of every other file.
+/// First bytes of every other file: segments, delete sets, view files, derived files.
 pub const CONTAINER_MAGIC: [u8; 8] = *b"OTOLITH1";
-/// Last bytes of every other file.
+/// Last bytes of those files.
 pub const FOOTER_MAGIC: [u8; 8] = *b"1HTILOTO";
 
-/// Bytes under one CRC-32.
+/// Bytes covered by one CRC-32.
 pub const BLOCK_BYTES: u64 = 65_536;
-/// Bytes of the text in `LOCK`, padded with spaces.
+/// Length in bytes of the text in `LOCK`, which is padded with spaces.
 pub const LOCK_BYTES: usize = 256;
-/// Every matrix starts at a multiple of this.
+/// Every matrix starts at a multiple of this many bytes.
 pub const ALIGN: u64 = 64;
-/// Matrices of [`LARGE_BYTES`] and more start at a multiple of this, so that advice to the kernel touches only them.
+/// Matrices of [`LARGE_BYTES`] and more start at a multiple of this, so that advice to the kernel affects only them.
 pub const LARGE_ALIGN: u64 = 4_096;
-/// From here on a matrix is aligned to pages.
+/// Matrices of this many bytes and more are aligned to pages.
 pub const LARGE_BYTES: u64 = 256 << 10;
 
 /// One field of a structure.
@@ -50,29 +50,29 @@ pub struct Field {
     pub name: &'static str,
     /// Bytes from the start of the structure.
     pub offset: usize,
-    /// Bytes it takes.
+    /// Width in bytes.
     pub bytes: usize,
 }
 
 impl Field {
-    /// The bytes of the field in a whole structure.
+    /// Returns the bytes of this field in a whole structure.
     pub(crate) fn of<'a>(&self, structure: &'a [u8]) -> &'a [u8] {
         &structure[self.offset..][..self.bytes]
     }
 
-    /// The field as a number; for fields of at most 8 bytes.
+    /// Returns the field as a number; for fields of at most 8 bytes.
     pub(crate) fn number(&self, structure: &[u8]) -> u64 {
         self.of(structure).iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 
-    /// The field as 16 bytes; for identities and roots.
+    /// Returns the field as 16 bytes; for identities and roots.
     pub(crate) fn sixteen(&self, structure: &[u8]) -> [u8; 16] {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(self.of(structure));
         bytes
     }
 
-    /// Writes a number into the field; its high bytes must be zero beyond the field's width.
+    /// Writes a number into the field; it must fit the field's width.
     pub(crate) fn put_number(&self, structure: &mut [u8], number: u64) {
         debug_assert!(self.bytes == 8 || number >> (8 * self.bytes) == 0, "{} does not fit", self.name);
         self.put(structure, &number.to_le_bytes()[..self.bytes]);
@@ -87,7 +87,7 @@ impl Field {
 macro_rules! structure {
     ($(#[$doc:meta])* $module:ident $total:literal { $($field:ident $offset:literal $bytes:literal)* }) => {
         $(#[$doc])*
-        #[allow(missing_docs, dead_code)] // every field has its place here, also those that only the tests look at
+        #[allow(missing_docs, dead_code)] // defines every field, even those that only the tests read
         pub mod $module {
             use super::Field;
             pub const BYTES: usize = $total;
@@ -159,7 +159,7 @@ structure! {
 }
 
 structure! {
-    /// Start of one field in the names of a field index; the name follows.
+    /// Header of one field in the names of a field index; the name follows.
     field_entry 32 {
         VALUES 0 8  TEXT_BYTES 8 8  RECORDS 16 8  NAME_BYTES 24 4  ZERO 28 4
     }
@@ -187,64 +187,65 @@ structure! {
 }
 
 structure! {
-    /// Operation of a frame: those that follow are of this collection.
+    /// Log operation: the operations after it belong to this collection.
     collection_operation 24 {
         KIND 0 4  ZERO 4 4  COLLECTION 8 8  NEXT_RECORD 16 8
     }
 }
 
 structure! {
-    /// Operation of a frame: the record with this id goes. The id follows.
+    /// Log operation: deletes the record with this id. The id follows.
     delete_operation 8 {
         KIND 0 4  ID_BYTES 4 4
     }
 }
 
 structure! {
-    /// The recall that an index measured of itself with one setting.
+    /// The recall that an index measured of itself at one setting.
     curve_entry 56 {
         SOURCE 0 8  K 8 8  SETTING 16 8  MEAN 24 8  DEVIATION 32 8  QUERIES 40 8  COMPARED 48 8
     }
 }
 
 structure! {
-    /// Operation of a frame: a record comes, or takes the place of the one with its id. Id and fields follow, then the
-    /// matrix or a [`place`].
+    /// Log operation: adds a record or replaces the one with its id. Id and fields follow, then the matrix or a
+    /// [`place`].
     upsert_operation 32 {
         KIND 0 4  ID_BYTES 4 4  FIELDS_BYTES 8 4  ZERO 12 4  ROWS 16 8  MATRIX_BYTES 24 8
     }
 }
 
 structure! {
-    /// Where the matrix of an upsert lies in a segment that was still open. Sums of its pieces follow.
+    /// Where the matrix of an upsert lies in a segment file that was still open. The CRC-32 of each 64 KiB of it
+    /// follows.
     place 24 {
         FILE_NUMBER 0 8  FILE_RANDOM 8 8  OFFSET 16 8
     }
 }
 
 structure! {
-    /// Operation of a frame: a collection comes. Name and schema follow.
+    /// Log operation: creates a collection. Name and schema follow.
     create_collection_operation 24 {
         KIND 0 4  NAME_BYTES 4 4  COLLECTION 8 8  SCHEMA_BYTES 16 8
     }
 }
 
 structure! {
-    /// Operation of a frame: a collection goes.
+    /// Log operation: drops a collection.
     drop_collection_operation 16 {
         KIND 0 4  ZERO 4 4  COLLECTION 8 8
     }
 }
 
 structure! {
-    /// Operation of a frame: a view comes. Its name follows, then its file.
+    /// Log operation: creates a view. Its name follows, then its file.
     create_view_operation 32 {
         KIND 0 4  NAME_BYTES 4 4  FILE_NUMBER 8 8  FILE_RANDOM 16 8  FILE_BYTES 24 8
     }
 }
 
 structure! {
-    /// Operation of a frame: a view goes. Its name follows.
+    /// Log operation: drops a view. Its name follows.
     drop_view_operation 8 {
         KIND 0 4  NAME_BYTES 4 4
     }
@@ -276,7 +277,7 @@ pub const STRUCTURES: &[(&str, usize, &[Field])] = &[
     ("drop view operation", drop_view_operation::BYTES, drop_view_operation::FIELDS),
 ];
 
-/// What a file holds, as its header says.
+/// What a file holds, as stated in its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Kind {
@@ -288,59 +289,62 @@ pub enum Kind {
     View = 3,
     /// Rows of a view over one segment.
     Rows = 4,
-    /// Rows of a view in few bits each.
+    /// Rows of a view as compact codes (SQ8).
     Codes = 5,
     /// A graph of neighbours over codes.
     Graph = 6,
-    /// Codes in lists, each near one centroid.
+    /// Codes in lists, one list for each centroid.
     Lists = 7,
-    /// Rows that stand for the records of a segment.
+    /// Centroids that stand for the records of a segment.
     Centroids = 8,
-    /// Fields of a segment's records in columns.
+    /// Fields of a segment's records, in columns.
     Fields = 9,
+    /// Leading coordinates of the rows of matrices, in a byte each.
+    Planes = 10,
 }
 
 impl Kind {
-    /// What derived files hold, and how their names say it.
-    pub const DERIVED: [(Kind, &'static str); 6] = [
+    /// The kinds of derived files, each with the word for it in file names.
+    pub const DERIVED: [(Kind, &'static str); 7] = [
         (Kind::Rows, "rows"),
         (Kind::Codes, "codes"),
         (Kind::Graph, "graph"),
         (Kind::Lists, "lists"),
         (Kind::Centroids, "centroids"),
         (Kind::Fields, "fields"),
+        (Kind::Planes, "planes"),
     ];
 }
 
-/// What a frame of a log is.
+/// Kinds of frames in a log.
 pub mod frame_kind {
-    /// Operations that happened together.
+    /// A commit: operations that take effect together.
     pub const COMMIT: u32 = 1;
-    /// Nothing but the news of what is durable.
+    /// A mark: no operations, only the number of the last durable commit.
     pub const MARK: u32 = 2;
 }
 
-/// Operations in a frame.
+/// Kinds of operations in a frame.
 pub mod operation {
-    /// Names the collection of those that follow.
+    /// Names the collection of the operations after it.
     pub const COLLECTION: u32 = 1;
-    /// A record goes.
+    /// Deletes a record.
     pub const DELETE: u32 = 2;
-    /// A record comes, its matrix with it.
+    /// Adds or replaces a record; its matrix is in the frame.
     pub const UPSERT: u32 = 3;
-    /// A record comes whose matrix lies in an open segment.
+    /// Adds or replaces a record whose matrix lies in an open segment.
     pub const UPSERT_DIRECT: u32 = 4;
-    /// A collection comes.
+    /// Creates a collection.
     pub const CREATE_COLLECTION: u32 = 5;
-    /// A collection goes.
+    /// Drops a collection.
     pub const DROP_COLLECTION: u32 = 6;
-    /// A view comes.
+    /// Creates a view.
     pub const CREATE_VIEW: u32 = 7;
-    /// A view goes.
+    /// Drops a view.
     pub const DROP_VIEW: u32 = 8;
 }
 
-/// Kinds of sections; in a view file the kinds of steps follow after one [`section::ABOUT`].
+/// Kinds of sections. A view file holds one [`section::ABOUT`], then one section for each step, of the step's kind.
 pub mod section {
     /// JSON that says what the file belongs to.
     pub const ABOUT: u32 = 0;
@@ -356,44 +360,50 @@ pub mod section {
     pub const ID_TABLE: u32 = 5;
     /// A Roaring bitmap in its portable format.
     pub const BITMAP: u32 = 6;
-    /// First row of each record in a derived file, and one more: the end.
+    /// First row of each record in a derived file, and the end of the last.
     pub const ROW_OFFSETS: u32 = 7;
     /// Codes of rows.
     pub const CODES: u32 = 8;
-    /// What goes with each code.
+    /// The numbers that belong to each row's codes, such as its scale.
     pub const CODE_ENTRIES: u32 = 19;
-    /// In which order codes stand.
+    /// The record of each row of codes.
     pub const ORDER: u32 = 10;
     /// Neighbours in a graph.
     pub const NEIGHBOURS: u32 = 11;
     /// Levels of a graph.
     pub const LEVELS: u32 = 12;
-    /// Recall that was measured, by effort.
+    /// Measured recall, by effort.
     pub const CURVE: u32 = 20;
-    /// Rows that stand for others.
+    /// Centroids: rows that stand for others.
     pub const CENTROIDS: u32 = 14;
-    /// First member of each list, and one more: the end.
+    /// First member of each list, and the end of the last.
     pub const LIST_STARTS: u32 = 15;
     /// Names of fields.
     pub const FIELD_NAMES: u32 = 16;
     /// Values of fields.
     pub const FIELD_VALUES: u32 = 17;
-    /// Records that have a value of a field.
+    /// Records that have each value of a field.
     pub const FIELD_RECORDS: u32 = 18;
-    /// The queries that recall was measured by.
+    /// The queries by which recall was measured.
     pub const QUESTIONS: u32 = 21;
+    /// How far the vectors of [`BASIS`] are from orthonormal.
+    pub const PLANES: u32 = 22;
+    /// The vectors whose products with a row are its coordinates.
+    pub const BASIS: u32 = 23;
+    /// How large each coordinate usually is.
+    pub const WEIGHTS: u32 = 24;
 }
 
 /// An XXH3-128 sum or an identity.
 pub type Sixteen = [u8; 16];
 
-/// XXH3-128 as it is written: the canonical (big-endian) order of the 128-bit number, as xxhsum prints it.
+/// Returns the XXH3-128 sum of `bytes` as it is written: in canonical (big-endian) order, as xxhsum prints it.
 pub fn root_of(bytes: &[u8]) -> Sixteen {
     let number = xxh3_128(bytes);
     std::array::from_fn(|at| (number >> (8 * (15 - at))) as u8)
 }
 
-/// Lowercase hexadecimal digits of 16 bytes.
+/// Formats 16 bytes as lowercase hexadecimal digits.
 pub fn hex(bytes: &Sixteen) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -420,7 +430,7 @@ pub(crate) fn check_version(path: &Path, major: u64, incompat: u64) -> Result<()
     Err(Error::Version { path: path.to_path_buf(), found, supported: format!("{MAJOR}, flags {KNOWN_INCOMPAT:#x}") })
 }
 
-/// The next multiple of `align`, a power of two; `None` past the end of 64 bits.
+/// Rounds `offset` up to a multiple of `align`, a power of two; `None` past the end of 64 bits.
 pub(crate) fn aligned(offset: u64, align: u64) -> Option<u64> {
     offset.checked_next_multiple_of(align)
 }

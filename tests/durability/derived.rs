@@ -1,9 +1,10 @@
-//! What is made of the records and can be made again: codes, graphs, lists, candidates, fields in columns, rows of
-//! views. Whatever happens to these files, answers stay what they are.
+//! What is made of the records and can be made again: codes, graphs, lists, candidates, planes, fields in columns, rows
+//! of views. Whatever happens to these files, answers stay what they are.
 
 use crate::damaged::is_derived;
 use otolith::IndexKind;
 use otolith::pipeline::{Statistic, Step};
+use otolith::testing::index::always_use_planes;
 use otolith::testing::store::Tuning;
 use otolith::testing::store::vfs::MemoryVfs;
 use otolith::{Collection, Database, Hits, Matrix, Metric, Record, Result, Schema, View};
@@ -110,6 +111,7 @@ fn open(vfs: &MemoryVfs, read_only: bool) -> Result<Database> {
 impl Made {
     /// `seed` makes the records other ones.
     fn new(seed: u64) -> Made {
+        always_use_planes();
         let vfs = MemoryVfs::default();
         let db = open(&vfs, false).unwrap();
         // By name: view, records, rows of a record, numbers of a row, index.
@@ -183,6 +185,7 @@ fn told(hits: &Hits) -> Vec<(String, u64)> {
 /// Asks everything of one collection; what is wrong, in words. The second number is how many approximate answers there
 /// were.
 fn check(db: &Database, subject: &Subject) -> std::result::Result<usize, String> {
+    always_use_planes();
     let text = |error: otolith::Error| error.to_string();
     let collection = db.collection(subject.name).map_err(text)?;
     let (mut shared, mut asked, mut approximate) = (0, 0, 0);
@@ -243,7 +246,8 @@ fn a_derived_file_that_is_broken_stale_or_gone_costs_no_answer() {
     let files = made.files();
     let kinds =
         |kind: &str| files.iter().filter(|path| path.to_string_lossy().ends_with(&format!("-{kind}.odrv"))).count();
-    assert_eq!(["codes", "graph", "lists", "centroids", "fields", "rows"].map(kinds), [1, 2, 1, 1, 4, 1], "{files:?}");
+    let found = ["codes", "graph", "lists", "centroids", "planes", "fields", "rows"].map(kinds);
+    assert_eq!(found, [1, 2, 1, 1, 1, 4, 1], "{files:?}");
     let db = open(&made.vfs, true).unwrap();
     for subject in &made.subjects {
         let approximate = check(&db, subject).unwrap();

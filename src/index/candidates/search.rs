@@ -1,4 +1,4 @@
-//! The estimate of every record's score, and the records that it puts first.
+//! Estimates the score of every record, and ranks the records by it.
 
 use super::space::{Space, finite};
 use crate::index::questions::Signs;
@@ -8,11 +8,11 @@ use crate::score::Metric;
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
-/// Query rows whose similarities stand side by side: with 2,048 centroids a table of 128 KiB.
+/// Most query rows in one table: with 2,048 centroids it takes 128 KiB.
 const WIDTH: usize = 64;
 /// Centroids compared at a time by one thread.
 const CENTROIDS: usize = 256;
-/// Query rows that are compared with each other.
+/// Most query rows that are compared with each other.
 const COMPARED: usize = 64;
 /// Records estimated at a time by one thread.
 const RECORDS: usize = 512;
@@ -23,11 +23,11 @@ pub(super) struct Parts<'a> {
     pub(super) space: &'a Space,
     /// Row after row; a row has the space's width.
     pub(super) centroids: &'a [f32],
-    /// Of each record the mean of what its rows have beyond their centroids, or nothing at all.
+    /// For each record the mean of what its rows have beyond their centroids; or empty.
     pub(super) rests: &'a [f32],
-    /// How much of that counts.
+    /// The weight of the rests.
     pub(super) weight: f64,
-    /// Where each record's codes begin, and the end. Such bounds and such codes as fit are the reader's to check.
+    /// Where each record's codes begin, and the end. Whoever reads a file checks that these and the codes fit.
     pub(super) starts: &'a [u64],
     /// Numbers of the centroids that the record's rows are nearest to.
     pub(super) codes: &'a [u16],
@@ -38,13 +38,13 @@ impl<'a> Parts<'a> {
         self.starts.len().saturating_sub(1) as u32 // a segment's records are counted in 32 bits
     }
 
-    /// The codes of a record; a record without rows has none.
+    /// Returns the codes of a record; a record without rows has none.
     pub(super) fn codes_of(&self, record: u32) -> &'a [u16] {
         let record = record as usize;
         &self.codes[self.starts[record] as usize..self.starts[record + 1] as usize]
     }
 
-    /// All records of those eligible, as the query sees them: put in order as far as is asked for.
+    /// Estimates all eligible records for a query. They are put in order later, as far as is asked for.
     pub(super) fn ask(
         &self,
         query: MatrixView<'_>,
@@ -63,13 +63,13 @@ impl<'a> Parts<'a> {
         Estimated { signs, ranked: estimates.into_iter().zip(records).collect() }
     }
 
-    /// How a query looks, without any record.
+    /// Returns how a query looks, without estimating any record.
     pub(super) fn signs(&self, query: MatrixView<'_>) -> Signs {
         self.estimates(query, &[]).1
     }
 
-    /// An estimate of the score of each of these records, but for what is the same for all of them; and how the query
-    /// looks.
+    /// Returns an estimate of the score of each of these records, apart from what is the same for all of them; and how
+    /// the query looks.
     fn estimates(&self, query: MatrixView<'_>, records: &[u32]) -> (Vec<f64>, Signs) {
         let width = self.space.width();
         let mut estimates = vec![0.0; records.len()];
@@ -96,21 +96,22 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Records as a query sees them, each with its estimate.
+/// The records that a query was compared with, each with its estimate.
 pub(crate) struct Estimated {
     signs: Signs,
     ranked: Vec<(f64, u32)>,
 }
 
 impl Estimated {
-    /// How near the query's rows are to the nearest centroids, as [`nearness`](crate::index::questions::nearness)
-    /// counts it, and how many different rows it has, as a logarithm. A query of few, because it is short or because
-    /// its rows are all alike, has much less to tell records apart by.
+    /// Returns how near the query's rows are to the nearest centroids, as
+    /// [`nearness`](crate::index::questions::nearness) counts it, and how many different rows it has, as a logarithm. A
+    /// query of few different rows, because it is short or because its rows are all alike, has much less to tell
+    /// records apart by.
     pub(crate) fn signs(&self) -> Signs {
         self.signs
     }
 
-    /// The numbers of the `count` records that are estimated best, best first, equal ones by number.
+    /// Returns the numbers of the `count` records that are estimated best, best first, equal ones by number.
     pub(crate) fn first(&mut self, count: usize) -> Vec<u32> {
         let order = |a: &(f64, u32), b: &(f64, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
         let count = count.min(self.ranked.len());
@@ -122,11 +123,11 @@ impl Estimated {
     }
 }
 
-/// What rows of a query are to their nearest centroids, added up.
+/// Sums over the rows of a query, from which its signs are computed.
 struct Look {
     metric: Metric,
     rows: usize,
-    /// Some rows at even distances, one in so many, each of length 1 or 0.
+    /// One row in `every`, scaled to length 1; rows of zeros stay.
     some: Vec<Vec<f32>>,
     every: usize,
     lengths: f64,
@@ -138,7 +139,7 @@ impl Look {
         Look { metric, rows: 0, some: Vec::new(), every: rows.div_ceil(COMPARED), lengths: 0.0, sum: 0.0 }
     }
 
-    /// A row in the space of the centroids, and its highest inner product with one.
+    /// Adds a row, in the space of the centroids, and its highest inner product with one of them.
     fn add(&mut self, row: &[f32], highest: f64) {
         let own = if self.metric == Metric::L2 { &row[..row.len() - 1] } else { row };
         let square = own.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>();
@@ -155,9 +156,9 @@ impl Look {
         [self.nearness(), self.variety().log2()]
     }
 
-    /// How many rows there are that differ: the diversity of order 2 of equally frequent rows (Leinster and Cobbold,
-    /// "Measuring diversity: the importance of species similarity", 2012), which are as similar as the square of their
-    /// cosine says, or not at all where that is negative.
+    /// Returns how many different rows there are: the diversity of order 2 of equally frequent rows (Leinster and
+    /// Cobbold, "Measuring diversity: the importance of species similarity", 2012), which are as similar as the square
+    /// of their cosine says, or not at all where the cosine is negative.
     fn variety(&self) -> f64 {
         let rows = &self.some;
         let similar = |a: &[f32], b: &[f32]| kernel::dot(a, b).max(0.0).powi(2);
@@ -176,20 +177,20 @@ impl Look {
     }
 }
 
-/// Hands out each record and its estimate, in parallel.
+/// Calls `each` with every record and its estimate, in parallel.
 fn for_chunks(records: &[u32], estimates: &mut [f64], each: impl Fn(u32, &mut f64) + Sync) {
     records.par_chunks(RECORDS).zip(estimates.par_chunks_mut(RECORDS)).for_each(|(records, estimates)| {
         records.iter().zip(estimates).for_each(|(record, estimate)| each(*record, estimate));
     });
 }
 
-/// Similarities of up to [`WIDTH`] query rows to all centroids, in eight bits: each row's highest is 255, and a step is
-/// the same for all. More bits rank no better.
+/// Similarities of up to [`WIDTH`] query rows to all centroids, in eight bits: each row's highest is 255, and the step
+/// is the same for all rows. More bits rank no better.
 struct Table {
     step: f64,
-    /// Of each query row.
+    /// The highest similarity of each query row.
     highest: Vec<f32>,
-    /// By centroid.
+    /// By centroid, its similarity to each query row.
     levels: Vec<[u8; WIDTH]>,
 }
 
@@ -202,7 +203,8 @@ impl Table {
             |(products, values)| {
                 let (scales, offsets) = ([1.0; CENTROIDS], [0.0; CENTROIDS]);
                 let count = values.len() / dim;
-                let rows = ScaledRows { values, scales: &scales[..count], offsets: &offsets[..count] };
+                let (scales, offsets) = (&scales[..count], &offsets[..count]);
+                let rows = ScaledRows { values, scales, offsets, factors: &[] };
                 kernel::tile(&packed, 0..groups, rows, products, &mut [Lanes([0.0; LANES]); WIDTH / LANES][..groups]);
             },
         );
@@ -218,7 +220,7 @@ impl Table {
         }
         let spreads = highest[..groups].iter().flatten().zip(lowest.iter().flatten()).map(|(high, low)| high - low);
         let spread = spreads.fold(0.0, f32::max);
-        // Products that overflow have no levels worth anything; the measured recall will say so.
+        // Products that overflow give useless levels; the measured recall will show it.
         let step = if spread.is_normal() { spread / 255.0 } else { 1.0 };
         let level = |products: &[Lanes]| {
             let mut levels = [0; WIDTH];
@@ -233,7 +235,7 @@ impl Table {
         Table { step: f64::from(step), highest: highest.into_iter().flatten().take(query.rows()).collect(), levels }
     }
 
-    /// The sum over query rows of the highest similarity to one of these centroids.
+    /// Returns the sum, over query rows, of the highest similarity to one of these centroids.
     fn sum(&self, codes: &[u16]) -> f64 {
         let mut highest = [0; WIDTH];
         for &code in codes {

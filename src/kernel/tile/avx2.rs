@@ -1,7 +1,8 @@
 //! Pairs of 256-bit vectors: 12 sums, 2 of query rows and one number of a record row fill 15 of 16 registers.
 
+use super::product::{F32, I16, Product};
 use super::vector::Vector;
-use super::{Block, Lanes, Reaching};
+use super::{Block, Lanes, Reaching, Words, short};
 use std::arch::x86_64::*;
 
 /// Runs the block.
@@ -10,7 +11,25 @@ use std::arch::x86_64::*;
 /// The machine must have AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn run(block: Block<'_>) {
-    block.run::<Pair, 6>();
+    block.run::<F32<Pair>, 6>();
+}
+
+/// Runs a block of whole numbers.
+///
+/// # Safety
+/// The machine must have AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn run_short(block: Block<'_>) {
+    block.run::<I16<Whole>, 6>();
+}
+
+/// Rounds numbers to whole ones.
+///
+/// # Safety
+/// The machine must have AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn round(row: &[f32], factor: f32, pairs: &mut [u32]) {
+    short::round(row, factor, pairs);
 }
 
 /// Looks for values that reach their cut.
@@ -24,7 +43,7 @@ pub(super) unsafe fn reaching(values: &[Lanes], cuts: &[Lanes], found: &mut Vec<
 
 /// Sixteen numbers.
 #[derive(Clone, Copy)]
-struct Pair(__m256, __m256);
+pub(super) struct Pair(__m256, __m256);
 
 // Why every block here is safe: a `Pair` is made only below the functions above, and pointers come from references to
 // 64 aligned bytes.
@@ -82,5 +101,55 @@ impl Vector for Pair {
             (_mm256_movemask_ps(low), _mm256_movemask_ps(high))
         };
         (halves.0 | halves.1 << 8) as u16 // eight bits each
+    }
+}
+
+/// Sixteen words or whole numbers of 32 bits.
+#[derive(Clone, Copy)]
+pub(super) struct Whole(__m256i, __m256i);
+
+// As above: a `Whole` is made only below the functions above.
+impl Product for I16<Whole> {
+    type Vector = Pair;
+    type Word = Whole;
+    type Sum = Whole;
+
+    const GROUPS: usize = 1;
+    const CHUNK: usize = usize::MAX;
+
+    #[inline(always)]
+    fn zero() -> Whole {
+        Self::splat(0)
+    }
+
+    #[inline(always)]
+    fn splat(word: u32) -> Whole {
+        // SAFETY: see above.
+        let half = unsafe { _mm256_set1_epi32(word as i32) };
+        Whole(half, half)
+    }
+
+    #[inline(always)]
+    fn load(words: &Words) -> Whole {
+        let half = words.0.as_ptr().cast::<__m256i>();
+        // SAFETY: see above.
+        unsafe { Whole(_mm256_load_si256(half), _mm256_load_si256(half.add(1))) }
+    }
+
+    #[inline(always)]
+    fn add(sum: Whole, query: Whole, row: Whole) -> Whole {
+        // SAFETY: see above.
+        unsafe {
+            Whole(
+                _mm256_add_epi32(sum.0, _mm256_madd_epi16(query.0, row.0)),
+                _mm256_add_epi32(sum.1, _mm256_madd_epi16(query.1, row.1)),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn value(sum: Whole) -> Pair {
+        // SAFETY: see above.
+        unsafe { Pair(_mm256_cvtepi32_ps(sum.0), _mm256_cvtepi32_ps(sum.1)) }
     }
 }

@@ -1,5 +1,7 @@
-//! 512-bit vectors: 24 sums, 4 groups of query rows and one number of a record row fill 29 of 32 registers.
+//! 512-bit vectors: 24 sums, 4 groups of query rows and one number of a record row fill 29 of 32 registers. Whole
+//! numbers of 16 bits are multiplied by [`avx2`](super::avx2).
 
+use super::product::F32;
 use super::vector::Vector;
 use super::{Block, Lanes, Reaching};
 use std::arch::x86_64::*;
@@ -10,7 +12,11 @@ use std::arch::x86_64::*;
 /// The machine must have AVX-512F.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn run(block: Block<'_>) {
-    block.run::<__m512, 6>();
+    // Of few groups, enough sums for additions not to wait for each other.
+    match block.best.len() {
+        1 | 2 => block.run::<F32<__m512>, 12>(),
+        _ => block.run::<F32<__m512>, 6>(),
+    }
 }
 
 /// Looks for values that reach their cut.

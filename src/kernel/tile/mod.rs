@@ -1,9 +1,10 @@
 //! Inner products of a block of record rows with a block of query rows, and each query row's best so far, in one pass.
 //!
-//! Query rows are [packed](PackedRows) sixteen to a group, one to a lane, so that one number of a record row meets
-//! sixteen query rows at once and a maximum over record rows is a maximum of vectors. The driver here is generic over
-//! [`Vector`]; the files beside it say what a vector is on each instruction set. A step holds the sums of some record
-//! rows times some groups in registers:
+//! Query rows are [packed](PackedRows) sixteen to a group, one to a lane, so that one word of a record row meets
+//! sixteen query rows at once and a maximum over record rows is a maximum of vectors. A word has 32 bits: one number
+//! in `f32`, or two whole numbers of 16 bits, which take half as many instructions and are less precise. The driver
+//! here is generic over [`Product`]; the files beside it say what a product is on each instruction set. A step holds
+//! the sums of some record rows times some groups in registers:
 //!
 //! | level | step | 249 x 249 x 64 | 125 x 125 x 96 | 249 x 249 x 512 |
 //! |---|---|---|---|---|
@@ -13,22 +14,32 @@
 //! | the `gemm` crate, without maxima | | 93 | 94 | 75 |
 //!
 //! GFLOP/s of one thread of an AMD EPYC with AVX-512 (Zen 4, whose 512-bit operations take two turns: about 110 at
-//! most), median of 150 interleaved runs by the thread's own clock on a loaded machine. `cargo bench
+//! most), in `f32`, median of 150 interleaved runs by the thread's own clock on a loaded machine. `cargo bench
 //! -p otolith --bench maxsim` repeats it by the wall clock; there `drop` is a tile with the norms and the
 //! bound, 4 to 7 % more.
+//!
+//! On an AMD EPYC without AVX-512 (Zen 3), whose peaks were 97 GFLOP/s in `f32` and 152 of whole numbers when this was
+//! measured, 249 x 249 x 262 went at 68 to 86 in `f32`, and at 99 to 120 of whole numbers (four runs).
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod product;
+mod short;
+#[cfg(test)]
+mod tests;
 mod vector;
 
 use super::dot::CHUNK;
 use super::level::Level;
 use crate::matrix::MatrixView;
+use product::{F32, I16, Product};
 use std::ops::Range;
 use vector::Vector;
+
+pub use short::SHORT_SIZE;
 
 /// Query rows in a group.
 pub const LANES: usize = 16;
@@ -38,30 +49,85 @@ pub const LANES: usize = 16;
 #[repr(C, align(64))]
 pub struct Lanes(pub [f32; LANES]);
 
-/// Rows of a query, sixteen side by side: lane `i % 16` of `lanes[i / 16 * dim + k]` is number `k` of row `i`. Rows
+/// One word for each query row of a group.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Words([u32; LANES]);
+
+/// Rows of a query, sixteen side by side: lane `i % 16` of `words[i / 16 * width + k]` is word `k` of row `i`. Rows
 /// of zeros fill the last group.
 #[derive(Clone, Debug)]
 pub struct PackedRows {
     dim: usize,
-    lanes: Vec<Lanes>,
+    /// Words in a row.
+    width: usize,
+    words: Vec<Words>,
+    /// Of rows of whole numbers: what one of each row stands for, a group at a time.
+    units: Vec<Lanes>,
+    short: bool,
 }
 
 impl PackedRows {
-    /// Copies the rows.
+    /// Packs the rows in `f32`.
     pub fn new(matrix: MatrixView<'_>) -> PackedRows {
-        let dim = matrix.dim();
-        let mut lanes = vec![Lanes([0.0; LANES]); matrix.rows().div_ceil(LANES) * dim];
-        for (index, row) in matrix.iter().enumerate() {
-            let group = &mut lanes[index / LANES * dim..][..dim];
-            group.iter_mut().zip(row).for_each(|(lanes, &value)| lanes.0[index % LANES] = value);
+        let units = Vec::new();
+        let words = pack(matrix.iter(), f32::to_bits);
+        PackedRows { dim: matrix.dim(), width: matrix.dim(), words, units, short: false }
+    }
+
+    /// Packs the rows in whole numbers of 16 bits, each times its row's factor. The factors must keep every row's norm
+    /// at [`SHORT_SIZE`] or less.
+    pub fn short(matrix: MatrixView<'_>, factors: &[f32]) -> PackedRows {
+        let width = matrix.dim().div_ceil(2);
+        let mut pairs = vec![0; width * matrix.rows()];
+        for ((row, pairs), &factor) in matrix.iter().zip(pairs.chunks_mut(width)).zip(factors) {
+            short::convert(row, factor, pairs);
         }
-        PackedRows { dim, lanes }
+        let unit = |&factor: &f32| if factor == 0.0 { 0.0 } else { (1.0 / f64::from(factor)) as f32 };
+        let mut units = vec![Lanes([0.0; LANES]); matrix.rows().div_ceil(LANES)];
+        for (units, factors) in units.iter_mut().zip(factors.chunks(LANES)) {
+            units.0.iter_mut().zip(factors).for_each(|(lane, factor)| *lane = unit(factor));
+        }
+        let words = pack(pairs.chunks(width), |pair| pair);
+        PackedRows { dim: matrix.dim(), width, words, units, short: true }
+    }
+
+    /// Packs rows that are whole numbers already, for [`largest`]; all of one length, which is not 0.
+    pub fn whole(rows: impl ExactSizeIterator<Item = Vec<i16>>) -> PackedRows {
+        let mut dim = 0;
+        let pairs = |row: Vec<i16>| -> Vec<u32> {
+            dim = row.len();
+            let pair = |pair: &[i16]| u32::from(pair[0] as u16) | u32::from(pair.get(1).map_or(0, |&n| n as u16)) << 16;
+            row.chunks(2).map(pair).collect()
+        };
+        let rows: Vec<Vec<u32>> = rows.map(pairs).collect();
+        let words = pack(rows.iter().map(Vec::as_slice), |pair| pair);
+        PackedRows { dim, width: dim.div_ceil(2), words, units: Vec::new(), short: true }
     }
 
     /// Groups of rows, the last one perhaps not full.
     pub fn groups(&self) -> usize {
-        self.lanes.len() / self.dim
+        self.words.len() / self.width
     }
+
+    /// Whether the rows are in whole numbers of 16 bits.
+    pub fn is_short(&self) -> bool {
+        self.short
+    }
+}
+
+/// Lays rows side by side.
+fn pack<'a, T: Copy + 'a>(rows: impl ExactSizeIterator<Item = &'a [T]>, word: impl Fn(T) -> u32) -> Vec<Words> {
+    let groups = rows.len().div_ceil(LANES);
+    let mut words = Vec::new();
+    for (index, row) in rows.enumerate() {
+        if index == 0 {
+            words.resize(groups * row.len(), Words([0; LANES]));
+        }
+        let group = &mut words[index / LANES * row.len()..][..row.len()];
+        group.iter_mut().zip(row).for_each(|(words, &value)| words.0[index % LANES] = word(value));
+    }
+    words
 }
 
 /// Rows of a record, and what their inner products `p` become: `p * scale + offset`.
@@ -73,6 +139,9 @@ pub struct ScaledRows<'a> {
     pub scales: &'a [f32],
     /// A summand for each row.
     pub offsets: &'a [f32],
+    /// For a query in whole numbers: what each row is multiplied by before its numbers are rounded to whole ones. Its
+    /// norm must not exceed [`SHORT_SIZE`] then.
+    pub factors: &'a [f32],
 }
 
 /// Fills `out[row * groups.len() + group]` with the scaled inner products of each record row and each query row of
@@ -93,18 +162,54 @@ fn tile_at(
     out: &mut [Lanes],
     best: &mut [Lanes],
 ) {
-    let (dim, count) = (query.dim, rows.scales.len());
-    assert!(rows.values.len() == count * dim && rows.offsets.len() == count, "rows of another length");
+    let (dim, width, count) = (query.dim, query.width, rows.scales.len());
+    let ScaledRows { values, scales, offsets, factors } = rows;
+    assert!(values.len() == count * dim && offsets.len() == count, "rows of another length");
+    assert!(!query.is_short() || factors.len() == count, "rows without factors");
     assert!(out.len() == count * groups.len() && best.len() == groups.len(), "the tile has another size");
-    let block = Block { query: &query.lanes[groups.start * dim..groups.end * dim], dim, rows, out, best };
-    match level {
-        Level::Scalar => block.run::<[f32; LANES], 4>(),
+    let rows = match query.is_short() {
+        false => Source::Single { values },
+        true => Source::Rounded { values, dim, factors },
+    };
+    let units = if query.is_short() { &query.units[groups.clone()] } else { &[] };
+    let words = &query.words[groups.start * width..groups.end * width];
+    let scaling = Some(Scaling { units, scales, offsets });
+    run(level, Block { query: words, width, rows, count, scaling, out, best });
+}
+
+/// Raises `best` to the largest inner products, of whole numbers, of each query row of those groups with the rows in
+/// `bytes`, which begin `stride` bytes apart and are numbers plus 128. Of each row as many numbers count as the query's
+/// rows have, and one more where that is odd. Sums must stay below 2^31.
+///
+/// # Panics
+/// When the query is not in whole numbers, its rows are longer than `stride`, or the slices' lengths do not fit.
+pub fn largest(query: &PackedRows, groups: Range<usize>, bytes: &[u8], stride: usize, best: &mut [Lanes]) {
+    largest_at(Level::current(), query, groups, bytes, stride, best);
+}
+
+/// [`largest`] with the instructions of a level that is not above the machine's.
+fn largest_at(level: Level, query: &PackedRows, groups: Range<usize>, bytes: &[u8], stride: usize, best: &mut [Lanes]) {
+    let width = query.width;
+    assert!(query.is_short() && 2 * width <= stride, "rows of another kind");
+    assert!(bytes.len().is_multiple_of(stride) && best.len() == groups.len(), "the tile has another size");
+    let (count, rows) = (bytes.len() / stride, Source::Bytes { bytes, stride });
+    let words = &query.words[groups.start * width..groups.end * width];
+    run(level, Block { query: words, width, rows, count, scaling: None, out: &mut [], best });
+}
+
+fn run(level: Level, block: Block<'_>) {
+    match (level, block.rows) {
+        (Level::Scalar, Source::Single { .. }) => block.run::<F32<[f32; LANES]>, 4>(),
+        (Level::Scalar, _) => block.run::<I16<[i32; LANES]>, 4>(),
         // SAFETY: `Level` names only what the machine has.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { avx2::run(block) },
+        (Level::Avx2, Source::Single { .. }) => unsafe { avx2::run(block) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => unsafe { avx512::run(block) },
+        (Level::Avx512, Source::Single { .. }) => unsafe { avx512::run(block) },
+        // SAFETY: as above; AVX-512 is named only where there is AVX2.
+        #[cfg(target_arch = "x86_64")]
+        (Level::Avx2 | Level::Avx512, _) => unsafe { avx2::run_short(block) },
     }
 }
 
@@ -155,42 +260,84 @@ fn find<V: Vector>(tile: &[Lanes], cuts: &[Lanes], found: &mut Vec<Reaching>) {
 
 /// What a tile is computed from and into. The lengths fit each other.
 struct Block<'a> {
-    query: &'a [Lanes],
-    dim: usize,
-    rows: ScaledRows<'a>,
+    query: &'a [Words],
+    /// Words in a row.
+    width: usize,
+    rows: Source<'a>,
+    count: usize,
+    scaling: Option<Scaling<'a>>,
+    /// Empty where only the largest products are wanted.
     out: &'a mut [Lanes],
     best: &'a mut [Lanes],
+}
+
+/// Where the rows of a record are.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Single {
+        values: &'a [f32],
+    },
+    /// To be rounded to whole numbers.
+    Rounded {
+        values: &'a [f32],
+        dim: usize,
+        factors: &'a [f32],
+    },
+    /// Whole numbers in bytes, 128 added to each.
+    Bytes {
+        bytes: &'a [u8],
+        stride: usize,
+    },
+}
+
+/// What becomes of products.
+#[derive(Clone, Copy)]
+struct Scaling<'a> {
+    /// Of whole numbers, for each query row.
+    units: &'a [Lanes],
+    scales: &'a [f32],
+    offsets: &'a [f32],
 }
 
 impl Block<'_> {
     /// Steps through the block, `R` record rows at a time and then one by one. The record is read once, the query
     /// (which stays in the second-level cache) once for every `R` rows.
     #[inline(always)]
-    fn run<V: Vector, const R: usize>(mut self) {
-        let count = self.rows.scales.len();
-        for start in (0..self.dim).step_by(CHUNK) {
-            let columns = start..self.dim.min(start + CHUNK);
-            let whole = count - count % R;
+    fn run<P: Product, const R: usize>(mut self) {
+        let mut pairs = match self.rows {
+            Source::Single { .. } => Vec::new(),
+            _ => vec![0; R * self.width],
+        };
+        for start in (0..self.width).step_by(P::CHUNK) {
+            let columns = start..self.width.min(start + P::CHUNK);
+            let whole = self.count - self.count % R;
             for row in (0..whole).step_by(R) {
-                self.strip::<V, R>(row, columns.clone());
+                self.strip::<P, R>(row, columns.clone(), &mut pairs);
             }
-            for row in whole..count {
-                self.strip::<V, 1>(row, columns.clone());
+            if whole < self.count && whole > 0 && columns.len() == self.width {
+                // The last rows, some of them once more: nothing is added up over columns, and a maximum stays.
+                self.strip::<P, R>(self.count - R, columns.clone(), &mut pairs);
+                continue;
+            }
+            for row in whole..self.count {
+                self.strip::<P, 1>(row, columns.clone(), &mut pairs);
             }
         }
     }
 
     /// `R` record rows against all groups.
     #[inline(always)]
-    fn strip<V: Vector, const R: usize>(&mut self, row: usize, columns: Range<usize>) {
+    fn strip<P: Product, const R: usize>(&mut self, row: usize, columns: Range<usize>, pairs: &mut [u32]) {
+        let rows = self.rows;
+        let words = rows.words(row..row + R, self.width, pairs);
         let mut group = 0;
         while group < self.best.len() {
-            let step = V::GROUPS.min(self.best.len() - group);
+            let step = P::GROUPS.min(self.best.len() - group);
             match step {
-                4 => self.step::<V, R, 4>(row, group, columns.clone()),
-                3 => self.step::<V, R, 3>(row, group, columns.clone()),
-                2 => self.step::<V, R, 2>(row, group, columns.clone()),
-                _ => self.step::<V, R, 1>(row, group, columns.clone()),
+                4 => self.step::<P, R, 4>(row, group, columns.clone(), words),
+                3 => self.step::<P, R, 3>(row, group, columns.clone(), words),
+                2 => self.step::<P, R, 2>(row, group, columns.clone(), words),
+                _ => self.step::<P, R, 1>(row, group, columns.clone(), words),
             }
             group += step.min(4);
         }
@@ -198,106 +345,87 @@ impl Block<'_> {
 
     /// `R` record rows against `G` groups: their sums stay in registers over these columns.
     #[inline(always)]
-    fn step<V: Vector, const R: usize, const G: usize>(&mut self, row: usize, group: usize, columns: Range<usize>) {
-        let (dim, len) = (self.dim, columns.len());
-        let query: [&[Lanes]; G] = std::array::from_fn(|g| &self.query[(group + g) * dim + columns.start..][..len]);
-        let rows: [&[f32]; R] = std::array::from_fn(|r| &self.rows.values[(row + r) * dim + columns.start..][..len]);
-        let mut sums = [[V::splat(0.0); G]; R];
+    fn step<P: Product, const R: usize, const G: usize>(
+        &mut self,
+        row: usize,
+        group: usize,
+        columns: Range<usize>,
+        words: &[u32],
+    ) {
+        let (width, len) = (self.width, columns.len());
+        let query: [&[Words]; G] = std::array::from_fn(|g| &self.query[(group + g) * width + columns.start..][..len]);
+        let rows: [&[u32]; R] = std::array::from_fn(|r| &words[r * width + columns.start..][..len]);
+        // A register for each row: the compiler would compute one from the other at every number.
+        let rows = rows.map(|row| std::hint::black_box(row.as_ptr()));
+        let mut sums = [[P::zero(); G]; R];
         for k in 0..len {
-            let mut numbers = [V::splat(0.0); G];
+            let mut numbers = [P::splat(0); G];
             for (numbers, query) in numbers.iter_mut().zip(&query) {
-                *numbers = V::load(&query[k]);
+                // SAFETY: every slice has `len` words.
+                *numbers = P::load(unsafe { query.get_unchecked(k) });
             }
             for (sums, row) in sums.iter_mut().zip(&rows) {
-                let value = V::splat(row[k]);
+                // SAFETY: as above.
+                let word = P::splat(unsafe { *row.add(k) });
                 for (sum, &numbers) in sums.iter_mut().zip(&numbers) {
-                    *sum = numbers.mul_add(value, *sum);
+                    *sum = P::add(*sum, numbers, word);
                 }
             }
         }
         for (row, sums) in (row..).zip(sums) {
-            let out = &mut self.out[row * self.best.len() + group..][..G];
-            let best = &mut self.best[group..][..G];
-            for ((out, best), mut sum) in out.iter_mut().zip(best).zip(sums) {
-                if columns.start > 0 {
-                    sum = sum.add(V::load(out));
-                }
-                if columns.end == dim {
-                    sum = sum.mul_add(V::splat(self.rows.scales[row]), V::splat(self.rows.offsets[row]));
-                    V::load(best).max(sum).store(best);
-                }
-                sum.store(out);
+            for (group, sum) in (group..).zip(sums) {
+                self.take(row, group, &columns, P::value(sum));
             }
+        }
+    }
+
+    /// Takes the products of a record row with a group of query rows over these columns.
+    #[inline(always)]
+    fn take<V: Vector>(&mut self, row: usize, group: usize, columns: &Range<usize>, mut sum: V) {
+        let at = row * self.best.len() + group;
+        if let Some(Scaling { units, scales, offsets }) = self.scaling {
+            if let Some(unit) = units.get(group) {
+                sum = sum.mul_add(V::load(unit), V::splat(0.0));
+            }
+            if columns.start > 0 {
+                sum = sum.add(V::load(&self.out[at]));
+            }
+            if columns.end == self.width {
+                sum = sum.mul_add(V::splat(scales[row]), V::splat(offsets[row]));
+            }
+        }
+        if columns.end == self.width {
+            let best = &mut self.best[group];
+            V::load(best).max(sum).store(best);
+        }
+        if let Some(out) = self.out.get_mut(at) {
+            sum.store(out);
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn numbers(count: usize, seed: usize) -> Vec<f32> {
-        (0..count).map(|k| ((k * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
-    }
-
-    #[test]
-    fn every_level_gives_all_products_and_their_maxima() {
-        for (queries, count, dim) in [
-            (1, 1, 1),
-            (16, 6, 3),
-            (17, 7, 64),
-            (33, 4, 5),
-            (49, 13, 2),
-            (70, 3, 2500),
-            (20, 7, 2500),
-            (130, 12, 40),
-            (5, 0, 4),
-        ] {
-            let (query, values) = (numbers(queries * dim, 1), numbers(count * dim, 2));
-            let (scales, offsets) = (numbers(count, 3), numbers(count, 4));
-            let packed = PackedRows::new(MatrixView::new(queries, dim, &query).unwrap());
-            let rows = ScaledRows { values: &values, scales: &scales, offsets: &offsets };
-            for level in Level::available() {
-                // The last groups only, as a caller with a wide query asks for them.
-                let groups = packed.groups() / 2..packed.groups();
-                let mut out = vec![Lanes([9.0; LANES]); count * groups.len()];
-                let mut best = vec![Lanes([-0.5; LANES]); groups.len()];
-                tile_at(level, &packed, groups.clone(), rows, &mut out, &mut best);
-                for query_row in groups.start * LANES..queries {
-                    let (group, lane) = (query_row / LANES - groups.start, query_row % LANES);
-                    let mut largest = -0.5f32;
-                    for row in 0..count {
-                        let found = out[row * groups.len() + group].0[lane];
-                        let (a, b) = (&query[query_row * dim..][..dim], &values[row * dim..][..dim]);
-                        let product =
-                            super::super::ordered::dot(a, b) * f64::from(scales[row]) + f64::from(offsets[row]);
-                        let error = (f64::from(found) - product).abs();
-                        assert!(error < 1e-6 * dim as f64, "{level:?} {queries} x {count} x {dim}: off by {error}");
-                        largest = largest.max(found);
-                    }
-                    assert_eq!(best[group].0[lane], largest, "{level:?} {queries} x {count} x {dim}");
+impl<'a> Source<'a> {
+    /// The words of some rows, `width` each; `pairs` is memory for them.
+    #[inline(always)]
+    fn words<'p>(self, rows: Range<usize>, width: usize, pairs: &'p mut [u32]) -> &'p [u32]
+    where
+        'a: 'p,
+    {
+        match self {
+            Source::Single { values } => bytemuck::cast_slice(&values[rows.start * width..rows.end * width]),
+            Source::Rounded { values, dim, factors } => {
+                let values = values[rows.start * dim..rows.end * dim].chunks_exact(dim);
+                for ((values, pairs), &factor) in values.zip(pairs.chunks_exact_mut(width)).zip(&factors[rows]) {
+                    short::round(values, factor, pairs);
                 }
+                pairs
             }
-        }
-    }
-
-    #[test]
-    fn every_level_finds_what_reaches_its_cut() {
-        let lanes = |seed| Lanes(numbers(LANES, seed).try_into().unwrap());
-        let tile: Vec<Lanes> =
-            (0..35).map(|seed| if seed % 3 == 0 { Lanes([-9.0; LANES]) } else { lanes(seed) }).collect();
-        let cuts: Vec<Lanes> = (100..105).map(lanes).chain([tile[5], Lanes([f32::INFINITY; LANES])]).collect();
-        let mut expected = Vec::new();
-        for (at, values) in tile.iter().enumerate() {
-            let reach = |lane: &usize| values.0[*lane] >= cuts[at % cuts.len()].0[*lane];
-            let lanes = (0..LANES).filter(reach).fold(0, |bits, lane| bits | 1 << lane);
-            expected.extend(Some(Reaching { at, lanes }).filter(|_| lanes != 0));
-        }
-        assert!(expected.contains(&Reaching { at: 5, lanes: u16::MAX }), "a value reaches a cut equal to it");
-        for level in Level::available() {
-            let mut found = vec![Reaching { at: 0, lanes: 1 }];
-            reaching_at(level, &tile, &cuts, &mut found);
-            assert_eq!(found, expected, "{level:?}");
+            Source::Bytes { bytes, stride } => {
+                for (row, pairs) in rows.zip(pairs.chunks_exact_mut(width)) {
+                    short::widen(&bytes[row * stride..][..2 * width], pairs);
+                }
+                pairs
+            }
         }
     }
 }

@@ -1,23 +1,23 @@
-//! What is made of a segment, and of a view over it, and can be made again: rows, codes, indexes, fields in columns.
+//! What is derived from a segment, or from a view over it, and can be rebuilt: rows, codes, indexes, fields in columns.
 //!
 //! # Words
-//! An *artefact* is one such thing, of one [`Kind`]. Its *sections* are runs of bytes of which this room knows nothing
-//! but their sums; its own room says what they mean ([`Artefact::read`]). Its *file* may vanish or rot at any time,
-//! which costs time and never an answer: so it needs no sync, no manifest and no pin.
+//! An *artefact* is one such thing, of one [`Kind`]. Its *sections* are runs of bytes of which this module checks only
+//! the sums; the module that the artefact belongs to reads what they mean ([`Artefact::read`]). Its *file* may vanish
+//! or rot at any time, which costs time but makes no answer wrong: so it needs no sync, no manifest, no pin.
 //!
 //! # In and out
 //! ```text
 //! asked for -> remembered by the segment, else loaded, else built: into a file, or into memory
 //! ```
-//! A file is good if its sums fit, it names this segment's and this view's root, and its room finds nothing wrong with
-//! it; anything else is as if it were not there. It is checked in full when it is loaded, because an answer must not
-//! fail half-way for what can be made again. An artefact is built in memory where no file may be written (records in
-//! the log, a handle for reading), where writing one failed, and where it lacks something because of damage: a file
-//! could not say so.
+//! A file is used if its sums fit, it names this segment's and this view's root, and the module of the artefact finds
+//! nothing wrong with it; otherwise it is treated as missing. It is checked in full when it is loaded, because an
+//! answer must not fail half-way for what can be rebuilt. An artefact is built in memory where no file may be written
+//! (records in the log, a handle for reading), where writing one failed, and where it lacks something because of
+//! damage, which a file could not record.
 //!
 //! # Costs
-//! Remembered, or remembered not to be there: one lock and one lookup. Loading: every byte once, at the speed of
-//! memory; with [`Access::Read`] it is copied. Building into a file: what the builder holds, and a buffer of 1 MiB.
+//! Remembered, also as missing: one lock and one lookup. Loading: every byte once, at the speed of memory; with
+//! [`Access::Read`] it is copied. Building into a file: what the builder holds, and a buffer of 1 MiB.
 
 mod rows;
 mod sections;
@@ -39,24 +39,24 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Something made of a segment and, unless it is of raw rows or fields, of a view.
+/// Something derived from a segment and, unless it is of raw rows or fields, from a view.
 pub(crate) trait Artefact: Sized + Send + Sync + 'static {
     /// What it is; no two types have the same.
     const KIND: Kind;
 
-    /// Takes over sections whose sums fit, of this very segment and view; [`Counts::records`] are the segment's. Checks
-    /// everything else that an answer relies on.
+    /// Reads the artefact from sections whose sums fit, which are of this very segment and view; [`Counts::records`]
+    /// are the segment's. Checks everything else that an answer relies on.
     ///
     /// # Errors
     /// [`Error::Corrupt`], see [`Sections::corrupt`]: then it is built anew.
     fn read(sections: Sections) -> Result<Self>;
 }
 
-/// Writes the sections of an artefact and gives their counts; [`Counts::records`] must be the segment's. Called again,
-/// to write into memory, when a file cannot be written.
+/// Writes the sections of an artefact and returns their counts; [`Counts::records`] must be the segment's. Called
+/// again, to write into memory, when a file cannot be written.
 pub(crate) type Make<'a> = dyn Fn(&mut SectionsWriter<'_>) -> Result<Counts> + 'a;
 
-/// Where artefacts come from and go to.
+/// Loads, builds and keeps artefacts.
 #[derive(Debug)]
 pub(crate) struct Derived {
     files: Files,
@@ -66,18 +66,18 @@ pub(crate) struct Derived {
     writable: AtomicBool,
 }
 
-/// Which artefact: what its file is called and says.
+/// Says which artefact: the name of its file and what the file's header holds.
 #[derive(Debug)]
 pub(crate) struct Address {
     pub kind: Kind,
     pub name: String,
     pub identity: Identity,
     pub records: u32,
-    /// Whether it may have a file; not so for records in the log, which will be in another segment before long.
+    /// Whether it may have a file; false for records in the log, which will soon be in another segment.
     sealed: bool,
 }
 
-/// What a derived file's name says: the numbers of segment and view, 0 for no view, and what it holds.
+/// Reads the name of a derived file: the numbers of segment and view (0 for no view), and the kind.
 pub(crate) fn parse(name: &str) -> Option<(u64, u64, Kind)> {
     let mut parts = name.strip_suffix(".odrv")?.splitn(3, '-');
     let (segment, view) = (sixteen_digits(parts.next()?)?, sixteen_digits(parts.next()?)?);
@@ -96,12 +96,18 @@ impl Derived {
         Derived { files, access, database, writable: AtomicBool::new(writable) }
     }
 
-    /// From now on what has no file is kept in memory. One that is being written is finished; that harms nobody.
+    /// Whether artefacts get files; otherwise they are kept in memory.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.writable.load(Ordering::Relaxed)
+    }
+
+    /// Stops writing files: from now on what has no file is kept in memory. A file that is being written is still
+    /// finished, which harms nobody.
     pub(crate) fn stop_writing(&self) {
         self.writable.store(false, Ordering::Relaxed);
     }
 
-    /// Where an artefact of a segment in a file belongs; `view` is number and root of the view.
+    /// Returns the address of an artefact of a segment in a file; `view` is number and root of the view.
     pub(crate) fn address(&self, entry: &SegmentEntry, view: Option<(u64, Sixteen)>, kind: Kind) -> Address {
         let (view, view_root) = view.unwrap_or_default();
         let identity = Identity {
@@ -126,8 +132,8 @@ impl Derived {
         }
     }
 
-    /// An artefact that is remembered or in a file. Not there is remembered as well, until it is built or the segment
-    /// is met in a new manifest.
+    /// Returns an artefact that is remembered or in a file. That there is none is remembered too, until it is built or
+    /// a new manifest is read.
     pub(crate) fn get<A: Artefact>(&self, segment: &Segment, view: Option<&ViewFile>) -> Option<Arc<A>> {
         let slot = segment.derived.slot::<A>(A::KIND, view);
         if let Some(known) = slot.known() {
@@ -144,10 +150,10 @@ impl Derived {
         }
     }
 
-    /// An artefact: remembered, else from its file, else made.
+    /// Returns an artefact that is remembered, else what `make` makes.
     ///
-    /// Of several threads one makes it and the others wait; but a thread of a rayon pool must not wait, because it may
-    /// itself be needed for the making, so it makes its own.
+    /// Of several threads one makes it and the others wait. But a thread of a rayon pool must not wait, because the
+    /// making may need that very thread, so it makes its own.
     fn get_or<A: Artefact>(
         &self,
         segment: &Segment,
@@ -166,7 +172,7 @@ impl Derived {
         Ok(slot.remember(Arc::new(make(&self.address_of(segment, view, A::KIND))?)))
     }
 
-    /// An artefact: remembered, else from its file, else built.
+    /// Returns an artefact: remembered, else from its file, else built.
     pub(crate) fn get_or_build<A: Artefact>(
         &self,
         segment: &Segment,
@@ -176,8 +182,8 @@ impl Derived {
         self.get_or(segment, view, |address| self.load_or_build(address, make))
     }
 
-    /// The rows of a view over a segment: remembered, else from the file, else built. A record that cannot be read has
-    /// none, and says why when it is asked for them; the others have theirs.
+    /// Returns the rows of a view over a segment: remembered, else from the file, else built. A record that cannot be
+    /// read has no rows: asking for them returns the damage. The others have theirs.
     pub(crate) fn rows(&self, segment: &Segment, view: &ViewFile, build: &Build<'_>) -> Result<Arc<DerivedRows>> {
         self.get_or(segment, Some(view), |address| {
             let damaged = RefCell::default();
@@ -193,7 +199,7 @@ impl Derived {
         A::read(self.sections(address)?)
     }
 
-    /// The sections of a file, checked in full as far as they can be without knowing what they mean.
+    /// Opens the sections of a file and checks everything that can be checked without knowing what they mean.
     pub(crate) fn sections(&self, address: &Address) -> Result<Sections> {
         match address.sealed {
             true => Sections::open(&self.files, self.access, address),
@@ -208,7 +214,7 @@ impl Derived {
         self.build_anew(address, make)
     }
 
-    /// An artefact, built whether there is one or not; whoever has the old one keeps it.
+    /// Builds an artefact even if there is one; whoever has the old one keeps it.
     pub(crate) fn rebuild<A: Artefact>(
         &self,
         segment: &Segment,
@@ -240,14 +246,14 @@ impl Derived {
     }
 }
 
-/// Builds the same file as on disk, on a file system that goes with it.
+/// Builds the same file as on disk, in a file system in memory that is dropped with it.
 fn build_in_memory(root: &Path, address: &Address, make: &Make<'_>) -> Result<Sections> {
     let files = Files::in_memory(root, DERIVED)?;
     build(&files, address, make, false)?;
     Sections::open(&files, Access::Map, address)
 }
 
-/// An artefact of records that are in no store.
+/// Builds an artefact of records that are in no store.
 #[cfg(any(test, feature = "testing"))]
 pub(crate) fn in_memory<A: Artefact>(records: u32, make: &Make<'_>) -> Result<A> {
     let (kind, identity) = (A::KIND, Identity::default());
@@ -255,15 +261,14 @@ pub(crate) fn in_memory<A: Artefact>(records: u32, make: &Make<'_>) -> Result<A>
     A::read(build_in_memory(Path::new("memory"), &address, make)?)
 }
 
-/// Sections without a segment.
+/// Builds sections without a segment.
 #[cfg(test)]
 pub(crate) fn sections_of(kind: Kind, records: u32, make: &Make<'_>) -> Result<Sections> {
     let address = Address { kind, name: name_of(0, 0, kind), identity: Identity::default(), records, sealed: false };
     build_in_memory(Path::new("memory"), &address, make)
 }
 
-/// Builds a file under a name of its own and gives it its right one when it is whole. `lasting` says whether others
-/// will see it.
+/// Builds a file under a temporary name and renames it when it is whole. `lasting` says whether others will see it.
 fn build(files: &Files, address: &Address, make: &Make<'_>, lasting: bool) -> Result<()> {
     static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
     let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);

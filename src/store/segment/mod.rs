@@ -7,8 +7,8 @@
 //! and checks only the 64 KiB blocks that these lie in, so a damaged block costs the records in it and no others.
 //!
 //! - `sealed`: records in a finished file;
-//! - `memory`: records that so far stand only in the log, or in a file that is `growing`; readers need not know;
-//! - `writer`: writing a file in one pass;
+//! - `memory`: records that so far are only in the log, or in a file that is `growing`; readers see no difference;
+//! - `writer`: writes a file in one pass;
 //! - `matches`, `artefacts`: what is remembered beside a segment: records that met a filter, indexes and derived rows.
 
 mod artefacts;
@@ -37,17 +37,19 @@ use crate::store::options::Access;
 use matches::Matches;
 use sealed::Sealed;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// A run of records that never changes: a file of them, or such as were committed to the log since. When the frame of a
-/// file is damaged it is still there, and every question about its records is answered with the damage.
+/// An immutable run of records: those of a file or, in memory, those that were committed to the log since. A file whose
+/// header or footer is damaged still makes a segment, which answers every question about its records with the damage.
 #[derive(Debug)]
 pub struct Segment {
     path: PathBuf,
     records: u32,
     kind: SegmentKind,
-    /// A record could not be read: leave the file as it is.
+    /// A record could not be read, so the file is left as it is.
     suspect: AtomicBool,
+    /// How often the rows of its records were searched one by one.
+    scans: AtomicU32,
     pub(crate) derived: Cache,
     pub(crate) matches: Matches,
 }
@@ -58,7 +60,7 @@ enum SegmentKind {
     Memory(Memory),
 }
 
-/// Asks whichever holds the records.
+/// Asks the file or the memory, whichever holds the records; a damaged file answers with its damage.
 macro_rules! ask {
     ($segment:expr, $sealed:ident => $of_sealed:expr, $memory:ident => $of_memory:expr) => {
         match &$segment.kind {
@@ -72,10 +74,15 @@ macro_rules! ask {
 impl Segment {
     fn new(path: PathBuf, records: u32, kind: SegmentKind) -> Segment {
         let (derived, matches) = (Cache::default(), Matches::default());
-        Segment { path, records, kind, suspect: AtomicBool::new(false), derived, matches }
+        Segment { path, records, kind, suspect: AtomicBool::new(false), scans: AtomicU32::new(0), derived, matches }
     }
 
-    /// Opens what a manifest names. Only trouble of the surroundings is an error here; damage is kept for later.
+    /// Counts a search through the rows of its records, and returns how many there were before.
+    pub(crate) fn count_scan(&self) -> u32 {
+        self.scans.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Opens a segment that a manifest names. Only errors of the environment are returned; damage is kept for later.
     pub(crate) fn open(files: &Files, access: Access, database: Sixteen, entry: &SegmentEntry) -> Result<Segment> {
         let name = format!("{SEG}/{}", entry.file.name);
         let expected = Expected { kind: Kind::Segment, database, sealed: Some((entry.file.bytes, entry.file.root)) };
@@ -89,24 +96,24 @@ impl Segment {
         }
     }
 
-    /// A segment that cannot be used, because what goes with it is damaged.
+    /// Makes a segment that cannot be used, because its file or its delete set is damaged.
     pub(crate) fn damaged(files: &Files, entry: &SegmentEntry, damage: Damage) -> Segment {
         let path = files.path(&format!("{SEG}/{}", entry.file.name));
         Segment::new(path, entry.records, SegmentKind::Sealed(Box::new(entry.clone()), Err(damage)))
     }
 
-    /// Records that are in the log.
+    /// Makes a segment of records that are in the log.
     pub(crate) fn of_memory(root: &Path, memory: Memory) -> Segment {
         Segment::new(Memory::path(root), memory.records().len() as u32, SegmentKind::Memory(memory))
     }
 
-    /// The file, for messages.
+    /// Returns the path of the file, for messages.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How many records can be asked for, deleted ones included: none where the whole file cannot be used, whatever a
-    /// manifest says of it.
+    /// Returns how many records can be asked for, deleted ones included; 0 where the whole file cannot be used,
+    /// whatever a manifest says of it.
     pub fn records(&self) -> u32 {
         match &self.kind {
             SegmentKind::Sealed(_, Err(_)) => 0,
@@ -114,12 +121,12 @@ impl Segment {
         }
     }
 
-    /// How many records there should be, as the manifest says.
+    /// Returns how many records there should be, as the manifest says.
     pub(crate) fn announced(&self) -> u32 {
         self.records
     }
 
-    /// What a manifest says of the file; none for records in the log.
+    /// Returns the manifest's entry of the file; none for records in the log.
     pub(crate) fn entry(&self) -> Option<&SegmentEntry> {
         match &self.kind {
             SegmentKind::Sealed(entry, _) => Some(entry),
@@ -127,12 +134,12 @@ impl Segment {
         }
     }
 
-    /// Whether the records are in a finished file.
+    /// Returns whether the records are in a finished file.
     pub(crate) fn is_sealed(&self) -> bool {
         matches!(self.kind, SegmentKind::Sealed(..))
     }
 
-    /// The records, when they are in the log.
+    /// Returns the records, when they are in the log.
     pub(crate) fn memory(&self) -> Option<&Memory> {
         match &self.kind {
             SegmentKind::Sealed(..) => None,
@@ -140,12 +147,12 @@ impl Segment {
         }
     }
 
-    /// Whether damage was met in this segment since it was opened.
+    /// Returns whether damage was met in this segment since it was opened.
     pub(crate) fn is_suspect(&self) -> bool {
         self.damage().is_some() || self.suspect.load(Ordering::Relaxed)
     }
 
-    /// What makes all of it unusable, if something does.
+    /// Returns the damage that makes all of it unusable, if there is any.
     pub(crate) fn damage(&self) -> Option<Error> {
         match &self.kind {
             SegmentKind::Sealed(_, Err(damage)) => Some(damage.error()),
@@ -158,16 +165,16 @@ impl Segment {
         self.suspect.store(true, Ordering::Relaxed);
     }
 
-    /// The id of record `n`.
+    /// Returns the id of record `n`.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when its bytes are damaged, [`Error::Io`] when they cannot be read, [`Error::Invalid`] when
-    /// there is no such record; so for all that follow.
+    /// there is no such record; likewise for all methods that follow.
     pub fn id(&self, n: u32) -> Result<&str> {
         ask!(self, sealed => sealed.id_of(n), memory => Ok(&memory.record(n)?.id))
     }
 
-    /// The fields of record `n`.
+    /// Returns the fields of record `n`.
     ///
     /// # Errors
     /// As [`Segment::id`].
@@ -175,7 +182,7 @@ impl Segment {
         ask!(self, sealed => sealed.fields(n), memory => Ok(memory.record(n)?.fields.clone()))
     }
 
-    /// How many rows record `n` has.
+    /// Returns how many rows record `n` has.
     ///
     /// # Errors
     /// As [`Segment::id`].
@@ -183,12 +190,12 @@ impl Segment {
         ask!(self, sealed => sealed.rows(n), memory => Ok(memory.record(n)?.rows))
     }
 
-    /// Rows of record `n`, and the bytes of its matrix, fields and id.
+    /// Returns the number of rows of record `n`, and the bytes of its matrix, fields and id together.
     pub(crate) fn size(&self, n: u32) -> Result<(u64, u64)> {
         ask!(self, sealed => sealed.size(n), memory => memory.size(n))
     }
 
-    /// The matrix of record `n`: borrowed without a copy where it is kept as `f32` and mapped or in memory.
+    /// Returns the matrix of record `n`: borrowed without a copy where it is stored as `f32` and mapped or in memory.
     ///
     /// # Errors
     /// As [`Segment::id`].
@@ -196,22 +203,22 @@ impl Segment {
         ask!(self, sealed => sealed.matrix(n), memory => memory.matrix(n))
     }
 
-    /// Number of the commit that wrote record `n`.
+    /// Returns the number of the commit that wrote record `n`.
     pub(crate) fn seq(&self, n: u32) -> Result<u64> {
         ask!(self, sealed => sealed.seq(n), memory => Ok(memory.record(n)?.seq))
     }
 
-    /// Hands record `n` over as it is stored, to be copied.
+    /// Passes record `n` to `take` as it is stored, to be copied.
     pub(crate) fn with_stored<T>(&self, n: u32, take: impl FnOnce(&StoredRecord<'_>) -> Result<T>) -> Result<T> {
         ask!(self, sealed => sealed.with_stored(n, take), memory => memory.with_stored(n, take))
     }
 
-    /// Whether it holds matrices that no record names.
+    /// Returns whether the file holds matrices that no record names.
     pub(crate) fn has_strays(&self) -> Result<bool> {
         ask!(self, sealed => sealed.has_strays(self.records), _memory => Ok(false))
     }
 
-    /// Bytes of ids, fields and entries in the file.
+    /// Returns the bytes of ids, fields and entries in the file.
     pub(crate) fn table_bytes(&self) -> u64 {
         match &self.kind {
             SegmentKind::Sealed(_, Ok(sealed)) => sealed.table_bytes(),
@@ -224,7 +231,7 @@ impl Segment {
         ask!(self, sealed => sealed.check_sums(), _memory => Ok(()))
     }
 
-    /// Everything that must hold inside a file beyond its sums; hands each violation to `report` and goes on.
+    /// Checks everything that must hold inside a file; passes each violation to `report` and goes on.
     pub(crate) fn verify(&self, report: &mut dyn FnMut(Error)) {
         match &self.kind {
             SegmentKind::Sealed(_, Ok(sealed)) => sealed.verify(self.records, report),
@@ -235,13 +242,13 @@ impl Segment {
 }
 
 impl Segment {
-    /// Says that record `n` could not be read, or that none can where the whole file cannot be used, and passes on an
-    /// error that is no damage.
+    /// Describes record `n` as unreadable, or all records where the whole file cannot be used; returns an error that is
+    /// not damage unchanged.
     pub(crate) fn unreadable(&self, n: u32, error: Error) -> Result<Unreadable> {
         Unreadable::new(self.id(n).ok(), self.behind(), error)
     }
 
-    /// How many records one place among those that a reader goes through stands for.
+    /// Returns how many records one step of a reader stands for: 1, or all live ones of a file that cannot be used.
     pub(crate) fn behind(&self) -> u64 {
         match self.damage() {
             Some(_) => self.entry().map_or(0, |entry| entry.live()),

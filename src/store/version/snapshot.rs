@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// Name of the view that every collection has: the rows as they were given.
 pub const RAW: &str = "raw";
 
-/// One version of a collection. Cheap to clone; as long as one lives, the files it reads stay on disk: also after the
+/// One version of a collection. Cheap to clone. While one lives, the files it reads stay on disk, even after the
 /// collection or the database was dropped. It does not keep the database locked for writing.
 #[derive(Clone)]
 pub struct Snapshot {
@@ -26,52 +26,52 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Collection `name` in a version.
+    /// Takes collection `name` of a version.
     pub(crate) fn new(derived: &Arc<Derived>, version: Arc<Version>, name: &str) -> Result<Snapshot> {
         let collection = version.collection(name)?.clone();
         Ok(Snapshot { derived: Arc::clone(derived), version, collection })
     }
 
-    /// Number of the manifest that the version is based on. It grows whenever commits are written out into files, not
-    /// with each commit: two snapshots of the same generation may differ.
+    /// Returns the number of the manifest that the version is based on. It grows whenever commits are written out into
+    /// files, not with each commit: two snapshots of the same generation may differ.
     pub fn generation(&self) -> u64 {
         self.version.generation
     }
 
-    /// Dimension, metric and precision of all records, and what made their rows.
+    /// Returns dimension, metric and precision of all records, and what made their rows.
     pub fn schema(&self) -> &Schema {
         &self.collection.schema
     }
 
-    /// How many records there are.
+    /// Returns how many records there are.
     pub fn len(&self) -> usize {
         self.collection.records as usize
     }
 
-    /// Whether there are no records.
+    /// Returns whether there are no records.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The record of that id, without reading its parts yet.
+    /// Finds the record of that id, without reading its parts yet.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when the table of ids lies in a damaged block.
+    /// [`Error::Corrupt`] when it is not found, but damage may hide it.
     pub fn entry(&self, id: &str) -> Result<Option<Entry<'_>>> {
         let found = self.collection.find(id)?;
         Ok(found.map(|(part, number)| Entry { segment: &self.collection.segments[part].segment, number }))
     }
 
-    /// The record of that id, with its matrix copied out.
+    /// Returns the record of that id, with its matrix copied out.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when it lies in a damaged block.
+    /// As [`Snapshot::entry`], and [`Error::Corrupt`] when the record lies in a damaged block.
     pub fn get(&self, id: &str) -> Result<Option<Record>> {
         self.entry(id)?.map(|entry| entry.to_record()).transpose()
     }
 
-    /// All records, older segments first, without reading any of them yet. One entry stands for all records of a file
-    /// that cannot be used as a whole, and answers every question with the damage: see [`Entry::records`].
+    /// Returns all records, older segments first, without reading any of them yet. One entry stands for all records of
+    /// a file that cannot be used as a whole, and answers every question with the damage: see [`Entry::records`].
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
         self.collection.segments.iter().flat_map(|part| {
             let unusable = part.segment.damage().is_some() && part.live() > 0;
@@ -82,20 +82,26 @@ impl Snapshot {
         })
     }
 
-    /// As `Store::rows`.
+    /// Does what `Store::rows` does.
     pub(crate) fn rows(&self, segment: &Segment, view: &ViewFile, build: &Build<'_>) -> Result<Arc<DerivedRows>> {
         self.derived.rows(segment, view, build)
     }
 
-    /// An artefact of a segment and, where it needs one, a view: remembered, or loaded from its file. Cheap enough to
-    /// ask in every query, also when there is none, which is remembered until it is built here or a new manifest is
+    /// Returns an artefact of a segment and, where it needs one, a view: remembered, or loaded from its file. Cheap
+    /// enough for every query, even when there is none: that is remembered until it is built here or a new manifest is
     /// read.
     pub(crate) fn artefact<A: Artefact>(&self, segment: &Segment, view: Option<&ViewFile>) -> Option<Arc<A>> {
         self.derived.get(segment, view)
     }
 
-    /// The same, built where there is none: into a file, or in memory where none can be written. `make` must not ask
-    /// for the same artefact; it may be called twice.
+    /// Whether artefacts that are built get files; otherwise they are kept in memory.
+    pub(crate) fn keeps_artefacts(&self) -> bool {
+        self.derived.is_writable()
+    }
+
+    /// Does the same as [`Snapshot::artefact`], but builds the artefact where there is none: into a file, or in memory
+    /// where none can be written.
+    /// `make` must not ask for the same artefact; it may be called twice.
     ///
     /// # Errors
     /// Those of `make`, and [`Error::Corrupt`] when [`Artefact::read`] refuses what it made.
@@ -108,7 +114,7 @@ impl Snapshot {
         self.derived.get_or_build(segment, view, make)
     }
 
-    /// The same, built whether there is one or not.
+    /// Builds the artefact even if there is one.
     ///
     /// # Errors
     /// As [`Snapshot::build_artefact`].
@@ -125,12 +131,12 @@ impl Snapshot {
         &self.collection.segments
     }
 
-    /// The names of all views, of damaged ones too.
+    /// Returns the names of all views, damaged ones included.
     pub(crate) fn view_names(&self) -> impl Iterator<Item = &str> {
         self.collection.view_names()
     }
 
-    /// The parameters of view `name`.
+    /// Returns the settings and parameters of view `name`.
     pub(crate) fn view(&self, name: &str) -> Result<&Arc<ViewFile>> {
         self.collection.view(name).map_err(|error| match error {
             Error::NotFound { .. } => {
@@ -141,7 +147,7 @@ impl Snapshot {
     }
 }
 
-/// A record of a snapshot, read piece by piece as it is asked.
+/// A record of a snapshot, whose parts are read only when they are asked for.
 #[derive(Clone, Copy)]
 pub struct Entry<'a> {
     segment: &'a Segment,
@@ -149,12 +155,12 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// How many records it stands for: 1, or as many as a file held of which none can be read.
+    /// Returns how many records it stands for: 1, or all live ones of a file of which none can be read.
     pub fn records(&self) -> u64 {
         self.segment.behind()
     }
 
-    /// Its id.
+    /// Returns its id.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when it lies in a damaged block; likewise for the other parts.
@@ -162,7 +168,7 @@ impl<'a> Entry<'a> {
         self.segment.id(self.number)
     }
 
-    /// Its fields.
+    /// Returns its fields.
     ///
     /// # Errors
     /// As [`Entry::id`].
@@ -170,7 +176,7 @@ impl<'a> Entry<'a> {
         self.named(self.segment.fields(self.number))
     }
 
-    /// Number of its rows.
+    /// Returns the number of its rows.
     ///
     /// # Errors
     /// As [`Entry::id`].
@@ -178,7 +184,7 @@ impl<'a> Entry<'a> {
         self.named(self.segment.rows(self.number))
     }
 
-    /// Its matrix, borrowed from the file where it is stored as `f32`.
+    /// Returns its matrix, borrowed from the file where it is stored as `f32`.
     ///
     /// # Errors
     /// As [`Entry::id`].
@@ -186,7 +192,7 @@ impl<'a> Entry<'a> {
         self.named(self.segment.matrix(self.number))
     }
 
-    /// All of it, copied out.
+    /// Returns the whole record, copied out.
     ///
     /// # Errors
     /// As [`Entry::id`].
@@ -195,7 +201,7 @@ impl<'a> Entry<'a> {
         Ok(Record { id: Some(self.id()?.to_owned()), matrix, fields: self.fields()? })
     }
 
-    /// Says in an error of damage which record it hit.
+    /// Adds to an error of damage which record it hit.
     fn named<T>(&self, read: Result<T>) -> Result<T> {
         read.or_else(|error| Err(self.segment.unreadable(self.number, error)?.error()))
     }

@@ -1,0 +1,295 @@
+//! Finding the directions in which a segment's rows are longest, and coding its records by them.
+
+use super::{ENTRY, OF_TIER, drift, lead, rest, rounded_up, tiers};
+use crate::error::Result;
+use crate::kernel::{Strided, ordered, product};
+use crate::matrix::{MatrixView, StoredMatrix};
+use crate::random::unit_f32;
+use crate::score::Metric;
+use crate::store::layout::section;
+use crate::store::{Counts, SectionsWriter};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rayon::prelude::*;
+
+/// Rows that the basis is found by, from all over the segment.
+const SAMPLE: usize = 8_192;
+/// Rounds of turning the basis towards them.
+const ROUNDS: usize = 8;
+/// Bytes of records that are coded before they are written.
+const CHUNK_BYTES: usize = 64 << 20;
+/// Most numbers of a record that is coded: its coordinates are computed all at once.
+const MOST: usize = 1 << 24;
+
+/// What all records of a segment are coded by.
+struct Coder {
+    dim: usize,
+    metric: Metric,
+    tiers: Vec<usize>,
+    basis: Vec<f32>,
+    defect: f64,
+    weights: Vec<f32>,
+}
+
+/// A record in whole numbers.
+struct Coded {
+    entry: Vec<f32>,
+    bytes: Vec<u8>,
+    rows: usize,
+}
+
+pub(super) fn write<'a>(
+    records: u32,
+    dim: usize,
+    metric: Metric,
+    matrix: &(dyn Fn(u32) -> Result<StoredMatrix<'a>> + Sync),
+    out: &mut SectionsWriter<'_>,
+) -> Result<Counts> {
+    let coder = Coder::new(metric, dim, &sample(records, dim, metric, matrix));
+    let (mut entries, mut starts) = (Vec::new(), vec![0u64]);
+    let lasting = out.is_lasting();
+    out.begin(section::CODES)?;
+    let some = (CHUNK_BYTES / (dim * 4 * 64).max(1)).max(1);
+    let all: Vec<u32> = (0..records).collect();
+    for part in all.chunks(some) {
+        let code = |&record: &u32| match matrix(record) {
+            Ok(matrix) => Ok(coder.code(matrix.view())),
+            // A file must not say that a record has no bound because it could not be read this once.
+            Err(error) if lasting => Err(error),
+            Err(_) => Ok(coder.without_bound()),
+        };
+        for coded in part.par_iter().map(code).collect::<Result<Vec<Coded>>>()? {
+            out.append(&coded.bytes)?;
+            entries.extend(coded.entry);
+            starts.push(starts.last().copied().unwrap_or_default() + coded.rows as u64);
+        }
+    }
+    out.end();
+    out.section(section::PLANES, bytemuck::bytes_of(&coder.defect))?;
+    out.section(section::BASIS, bytemuck::cast_slice(&coder.basis))?;
+    out.section(section::WEIGHTS, bytemuck::cast_slice(&coder.weights))?;
+    out.section(section::CODE_ENTRIES, bytemuck::cast_slice(&entries))?;
+    out.section(section::ROW_OFFSETS, bytemuck::cast_slice(&starts))?;
+    let rows = starts.last().copied().unwrap_or_default();
+    Ok(Counts { records: records.into(), rows, dim: dim as u64 })
+}
+
+/// Some rows of the records, evenly spaced; by cosine of length one.
+fn sample<'a>(
+    records: u32,
+    dim: usize,
+    metric: Metric,
+    matrix: &(dyn Fn(u32) -> Result<StoredMatrix<'a>> + Sync),
+) -> Vec<f32> {
+    let most = SAMPLE.min(1 << 22 >> dim.ilog2());
+    let each = most.div_ceil(256).max(most / records.max(1) as usize).max(1);
+    let wanted = (most / each).clamp(1, records.max(1) as usize);
+    let mut sample = Vec::new();
+    for at in 0..wanted {
+        let Ok(matrix) = matrix((at as u64 * u64::from(records) / wanted as u64) as u32) else { continue };
+        let rows = matrix.view().rows();
+        for row in (0..rows).step_by(rows.div_ceil(each).max(1)) {
+            let row = matrix.view().row(row);
+            let norm = ordered::dot(row, row).sqrt();
+            if is_ordinary(norm) && norm > 0.0 {
+                let length = if metric == Metric::Cosine { norm } else { 1.0 };
+                sample.extend(row.iter().map(|&value| (f64::from(value) / length) as f32));
+            }
+        }
+    }
+    sample
+}
+
+/// Whether products of a row of this norm have a bound in `f32`.
+fn is_ordinary(norm: f64) -> bool {
+    const LARGEST: f64 = (1u64 << 40) as f64;
+    norm == 0.0 || (1.0 / LARGEST..=LARGEST).contains(&norm)
+}
+
+impl Coder {
+    fn new(metric: Metric, dim: usize, sample: &[f32]) -> Coder {
+        let tiers = tiers(dim);
+        let width = tiers.last().copied().unwrap_or_default();
+        let basis = basis(dim, width, sample);
+        let defect = defect(dim, &basis);
+        let coordinates = coordinates(dim, &basis, sample);
+        let rows = (sample.len() / dim).max(1) as f64;
+        let mut squares = vec![0.0f64; width];
+        let mut rests = vec![0.0f64; tiers.len()];
+        for (row, y) in sample.chunks(dim).zip(coordinates.chunks(width)) {
+            squares.iter_mut().zip(y).for_each(|(square, &y)| *square += f64::from(y).powi(2) / rows);
+            for (mean, &tier) in rests.iter_mut().zip(&tiers) {
+                *mean += (ordered::dot(row, row) - ordered::dot(&y[..tier], &y[..tier])).max(0.0) / rows;
+            }
+        }
+        // A coordinate that is usually near zero is not always, and one large number of it sets the scale of all.
+        let least = (squares.iter().sum::<f64>() / width as f64 * 1e-3).max(1e-30);
+        let weight = |square: f64| (square + least).sqrt() as f32;
+        let weights = squares.into_iter().chain(rests).map(weight).collect();
+        Coder { dim, metric, tiers, basis, defect, weights }
+    }
+
+    /// An entry of a record whose rows are not kept.
+    fn without_bound(&self) -> Coded {
+        let mut entry = vec![0.0; ENTRY + OF_TIER * self.tiers.len()];
+        entry[0] = f32::INFINITY;
+        Coded { entry, bytes: Vec::new(), rows: 0 }
+    }
+
+    fn code(&self, matrix: MatrixView<'_>) -> Coded {
+        if matrix.values().len() > MOST {
+            return self.without_bound();
+        }
+        let (width, lead) = (self.basis.len() / self.dim, lead(&self.tiers));
+        // Of neighbours that are the same one will do: the maximum over rows stays what it is.
+        let mut values: Vec<f32> = Vec::with_capacity(matrix.values().len());
+        let mut norms: Vec<f64> = Vec::with_capacity(matrix.rows());
+        for (number, row) in matrix.iter().enumerate() {
+            if number == 0 || row != matrix.row(number - 1) {
+                let norm = ordered::dot(row, row).sqrt();
+                if !is_ordinary(norm) {
+                    return self.without_bound();
+                }
+                values.extend_from_slice(row);
+                norms.push(norm);
+            }
+        }
+        let mut coordinates = coordinates(self.dim, &self.basis, &values);
+        if self.metric == Metric::Cosine {
+            for (y, norm) in coordinates.chunks_mut(width).zip(&mut norms) {
+                let inverse = if *norm == 0.0 { 0.0 } else { (1.0 / *norm) as f32 };
+                y.iter_mut().for_each(|y| *y *= inverse);
+                *norm = if *norm == 0.0 { 0.0 } else { 1.0 };
+            }
+        }
+        let drifts: Vec<f64> = self.tiers.iter().map(|&tier| drift(self.dim, tier, self.defect)).collect();
+        let mut rests = Vec::with_capacity(norms.len() * self.tiers.len());
+        let (weights, rest_weights) = self.weights.split_at(width);
+        let mut scale = 0.0f64;
+        for (y, &norm) in coordinates.chunks(width).zip(&norms) {
+            for ((&tier, drift), weight) in self.tiers.iter().zip(&drifts).zip(rest_weights) {
+                let length = ordered::dot(&y[..tier], &y[..tier]).sqrt();
+                // All coordinates leave nothing out.
+                let rest = if tier == self.dim { 0.0 } else { rest(norm, length, *drift) };
+                scale = scale.max(rest / f64::from(*weight));
+                rests.push(rest);
+            }
+            let largest = y.iter().zip(weights).fold(0.0f32, |most, (y, weight)| most.max(y.abs() / weight));
+            scale = scale.max(f64::from(largest));
+        }
+        let scale = rounded_up(scale / 127.0);
+        let longest = norms.iter().fold(0.0f64, |longest, &norm| longest.max(norm));
+        let mut errors = vec![(0.0f64, 0.0f64); self.tiers.len()];
+        let stride = (lead + width).next_multiple_of(2);
+        let mut bytes = vec![128u8; norms.len() * stride];
+        let steps: Vec<f64> = weights.iter().map(|&weight| f64::from(scale) * f64::from(weight)).collect();
+        let inverses: Vec<f64> = steps.iter().map(|step| 1.0 / step).collect();
+        for ((bytes, y), rests) in
+            bytes.chunks_mut(stride).zip(coordinates.chunks(width)).zip(rests.chunks(self.tiers.len()))
+        {
+            for ((byte, rest), weight) in bytes.iter_mut().zip(rests).zip(rest_weights) {
+                *byte = 128 + (rest / (f64::from(scale) * f64::from(*weight))).ceil().min(127.0) as u8;
+            }
+            let (mut error, mut size, mut from) = (0.0f64, 0.0f64, 0);
+            for (&tier, (errors, sizes)) in self.tiers.iter().zip(&mut errors) {
+                for k in from..tier {
+                    let whole = nearest(f64::from(y[k]) * inverses[k]).clamp(-127.0, 127.0);
+                    bytes[lead + k] = (whole as i32 + 128) as u8;
+                    error += (f64::from(y[k]) - steps[k] * whole).powi(2);
+                    size += whole * whole;
+                }
+                *errors = errors.max(error);
+                *sizes = sizes.max(size);
+                from = tier;
+            }
+        }
+        let mut entry = vec![scale, rounded_up(longest)];
+        for (error, size) in errors {
+            entry.extend([rounded_up(error.sqrt()), rounded_up(f64::from(scale) * size.sqrt())]);
+        }
+        match entry.iter().all(|number| number.is_finite()) && (scale.is_normal() || longest == 0.0) {
+            true => Coded { entry, rows: norms.len(), bytes },
+            false => self.without_bound(),
+        }
+    }
+}
+
+/// The nearest whole number to one that is not large: adding 1.5 * 2^52 leaves no room for a fraction.
+fn nearest(value: f64) -> f64 {
+    const ROOM: f64 = 1.5 * (1u64 << 52) as f64;
+    (value + ROOM) - ROOM
+}
+
+/// Products of rows with the vectors of a basis.
+pub(super) fn coordinates(dim: usize, basis: &[f32], rows: &[f32]) -> Vec<f32> {
+    let (count, width) = (rows.len() / dim, basis.len() / dim);
+    let mut out = vec![0.0; count * width];
+    product(&mut out, Strided::new(rows, count, dim), Strided::new(basis, width, dim).transposed(), false);
+    out
+}
+
+/// Orthonormal vectors that span the directions in which the rows are longest, the longest first: orthogonal iteration
+/// (Golub and Van Loan, Matrix Computations, 4th ed., section 8.2.4) on the sum of their outer products.
+fn basis(dim: usize, width: usize, rows: &[f32]) -> Vec<f32> {
+    let mut draws = ChaCha8Rng::seed_from_u64(0x706c_616e_6573);
+    let mut basis: Vec<f32> = (0..width * dim).map(|_| unit_f32(&mut draws) - 0.5).collect();
+    orthonormalise(dim, &mut basis);
+    let count = rows.len() / dim;
+    for _ in 0..ROUNDS {
+        // Rows times basis, then rows transposed times that: no matrix of dim times dim.
+        let along = coordinates(dim, &basis, rows);
+        let mut next = vec![0.0; width * dim];
+        let left = Strided::new(&along, count, width).transposed();
+        product(&mut next, left, Strided::new(rows, count, dim), false);
+        // A direction in which no row points stays what it was.
+        next.iter_mut().zip(&basis).for_each(|(next, old)| *next += 1e-6 * old);
+        basis = next;
+        orthonormalise(dim, &mut basis);
+    }
+    basis
+}
+
+/// Gram-Schmidt, in `f64` and twice over ("twice is enough": Giraud, Langou and Rozloznik, The loss of orthogonality in
+/// the Gram-Schmidt process, 2005).
+fn orthonormalise(dim: usize, basis: &mut [f32]) {
+    let mut done: Vec<f64> = Vec::with_capacity(basis.len());
+    for row in basis.chunks_mut(dim) {
+        let mut own: Vec<f64> = row.iter().map(|&value| f64::from(value)).collect();
+        for _ in 0..2 {
+            for other in done.chunks(dim) {
+                let along = dot(&own, other);
+                own.iter_mut().zip(other).for_each(|(own, other)| *own -= along * other);
+            }
+            let norm = dot(&own, &own).sqrt();
+            if norm > 0.0 {
+                own.iter_mut().for_each(|own| *own /= norm);
+            }
+        }
+        row.iter_mut().zip(&own).for_each(|(value, &own)| *value = own as f32);
+        done.extend(own);
+    }
+}
+
+/// The Frobenius norm of `B B' - I`, and what computing it can have lost.
+fn defect(dim: usize, basis: &[f32]) -> f64 {
+    let rows: Vec<f64> = basis.iter().map(|&value| f64::from(value)).collect();
+    let width = basis.len() / dim;
+    let of_row = |row: usize| -> f64 {
+        let of_pair = |other: usize| {
+            let wanted = if row == other { 1.0 } else { 0.0 };
+            (dot(&rows[row * dim..][..dim], &rows[other * dim..][..dim]) - wanted).powi(2)
+        };
+        (0..width).map(of_pair).sum()
+    };
+    (0..width).into_par_iter().map(of_row).collect::<Vec<f64>>().iter().sum::<f64>().sqrt() * 1.000_01 + 1e-11
+}
+
+/// Inner product, in eight sums side by side.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut sums = [0.0; 8];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (a, b) in a.iter().zip(b) {
+        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
+    }
+    sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f64>()
+}

@@ -1,0 +1,115 @@
+//! Bounds beside the scores that they bound.
+
+use super::query::Query;
+use super::*;
+use crate::Matrix;
+use crate::score::reference;
+use crate::store::in_memory;
+use proptest::prelude::*;
+use std::borrow::Cow;
+
+#[test]
+fn tiers_end_with_all_coordinates_of_short_rows() {
+    assert_eq!(tiers(1), [1]);
+    assert_eq!(tiers(96), [32, 64, 96]);
+    assert_eq!(tiers(128), [32, 64, 128]);
+    assert_eq!(tiers(256), [32, 64, 128, 192, 256]);
+    assert_eq!(tiers(512), [32, 64, 128, 192, 256]);
+}
+
+/// Planes of these matrices.
+fn planes(matrices: &[Matrix], metric: Metric) -> Planes {
+    let dim = matrices[0].dim();
+    let matrix = |record: u32| {
+        let matrix = &matrices[record as usize];
+        Ok(StoredMatrix::trusted(matrix.rows(), dim, Cow::Borrowed(matrix.values())))
+    };
+    in_memory(matrices.len() as u32, &|out| Planes::build(matrices.len() as u32, dim, metric, &matrix, out)).unwrap()
+}
+
+/// How the numbers of a row come about.
+#[derive(Clone, Copy, Debug)]
+enum Values {
+    Plain,
+    /// Most of a row's length lies in a few directions.
+    Decaying,
+    /// All rows nearly alike, and some the same.
+    Near,
+    /// Of any length, and with numbers that stand out.
+    Wild,
+}
+
+fn matrix(rows: usize, dim: usize, kind: Values, seed: u64) -> Matrix {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        ((z ^ (z >> 27)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    let mut values = Vec::with_capacity(rows * dim);
+    for row in 0..rows {
+        if row > 0 && next() > 0.6 {
+            values.extend_from_within((row - 1) * dim..);
+            continue;
+        }
+        let scale = 2.0f32.powi((next() * 42.0) as i32);
+        let zeros = next() > 0.9;
+        values.extend((0..dim).map(|k| match kind {
+            _ if zeros => 0.0,
+            Values::Plain => next(),
+            Values::Decaying => next() / (1 + k * k) as f32 + 0.3 * ((k * 7) as f32).sin(),
+            Values::Near => ((k * 13) as f32).cos() + next() * 1e-6,
+            Values::Wild => scale * if next() > 0.95 { 1e3 * next() } else { next() },
+        }));
+    }
+    Matrix::from_rows(rows, dim, values).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #[test]
+    fn bounds_are_bounds(
+        dim in prop_oneof![1usize..8, 8usize..80, Just(128usize), Just(300)],
+        kind in prop_oneof![Just(Values::Plain), Just(Values::Decaying), Just(Values::Near), Just(Values::Wild)],
+        rows in 1usize..30,
+        queries in 1usize..40,
+        seed in any::<u64>(),
+    ) {
+        let records: Vec<Matrix> = (0..12).map(|n| matrix(rows + n as usize % 3, dim, kind, seed ^ n)).collect();
+        for metric in [Metric::Dot, Metric::Cosine] {
+            let planes = planes(&records, metric);
+            let entries = planes.records().unwrap();
+            // Of another kind, and one of the records itself: the nearest there is.
+            for query in [matrix(queries, dim, Values::Plain, !seed), records[3].clone()] {
+                let norms: Vec<f64> = query.view().iter()
+                    .map(|row| row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt()).collect();
+                if norms.iter().any(|&norm| norm != 0.0 && !(1e-12..1e12).contains(&norm)) {
+                    continue;
+                }
+                let own = Query::new(&planes, metric, query.view(), &norms).unwrap();
+                let mut work = own.work();
+                for (number, record) in (0..).zip(&records) {
+                    let score = reference(metric, query.view(), record.view()).unwrap();
+                    for tier in 0..planes.tiers.len() {
+                        let upper = own.upper(&entries, number, tier, &mut work);
+                        prop_assert!(score <= upper, "{metric:?} {kind:?} tier {tier}: {score} is above {upper}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn bounds_are_near() {
+    let records: Vec<Matrix> = (0..40).map(|n| matrix(40, 64, Values::Decaying, n)).collect();
+    let planes = planes(&records, Metric::Cosine);
+    let query = matrix(30, 64, Values::Decaying, 77);
+    let norms: Vec<f64> = query.view().iter().map(|row| crate::kernel::ordered::dot(row, row).sqrt()).collect();
+    let own = Query::new(&planes, Metric::Cosine, query.view(), &norms).unwrap();
+    for (number, record) in (0..).zip(&records) {
+        let score = reference(Metric::Cosine, query.view(), record.view()).unwrap();
+        let upper = own.upper(&planes.records().unwrap(), number, planes.tiers.len() - 1, &mut own.work());
+        assert!(upper - score < 0.03 * 30.0, "{upper} is far from {score}");
+    }
+}

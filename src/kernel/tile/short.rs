@@ -1,0 +1,64 @@
+//! Numbers in `f32` to whole ones of 16 bits.
+
+use crate::kernel::level::Level;
+
+/// The most that the norm of a row of whole numbers may be. Two such rows have a product of at most 2^31 - 2^26, also
+/// when each of up to 4,096 numbers was rounded by half of one.
+pub const SHORT_SIZE: f32 = 32_000.0;
+
+/// Rounds each number of a row, times the factor, to the nearest whole one, ties to even. Two of them fill a word, the
+/// first one its lower half; a half that is left over is 0. Numbers beyond 16 bits are wrong then.
+///
+/// # Panics
+/// When `pairs` is not half as long as the row, rounded up.
+pub(super) fn convert(row: &[f32], factor: f32, pairs: &mut [u32]) {
+    match Level::current() {
+        Level::Scalar => round(row, factor, pairs),
+        // SAFETY: `Level` names only what the machine has, and AVX-512 only where there is AVX2.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 | Level::Avx512 => unsafe { super::avx2::round(row, factor, pairs) },
+    }
+}
+
+/// [`convert`] with the instructions of whoever it is inlined into.
+#[inline(always)]
+pub(super) fn round(row: &[f32], factor: f32, pairs: &mut [u32]) {
+    // There is no room for a fraction beyond this, and the whole number is in the lower half.
+    const ROOM: f32 = 1.5 * (1 << 23) as f32;
+    let whole = |value: f32| (value * factor + ROOM).to_bits() as u16;
+    assert_eq!(pairs.len(), row.len().div_ceil(2), "another number of words");
+    let shorts: &mut [u16] = bytemuck::cast_slice_mut(pairs);
+    let (shorts, rest) = shorts.split_at_mut(row.len());
+    shorts.iter_mut().zip(row).for_each(|(short, &value)| *short = whole(value));
+    rest.fill(0);
+}
+
+/// Takes 128 from each byte, and puts two of them into a word.
+#[inline(always)]
+pub(super) fn widen(bytes: &[u8], pairs: &mut [u32]) {
+    let shorts: &mut [i16] = bytemuck::cast_slice_mut(pairs);
+    shorts.iter_mut().zip(bytes).for_each(|(short, &byte)| *short = i16::from(byte) - 128);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_rounded_to_the_nearest() {
+        let row: Vec<f32> = (-3_000..3_001).map(|n| n as f32 * 0.73).collect();
+        for len in [0, 1, 2, 7, 16, 33, row.len()] {
+            for factor in [0.0, 1e-3, 1.0, 14.6] {
+                let (mut some, mut plain) = (vec![9; len.div_ceil(2)], vec![9; len.div_ceil(2)]);
+                convert(&row[..len], factor, &mut some);
+                round(&row[..len], factor, &mut plain);
+                assert_eq!(some, plain);
+                let shorts: &[i16] = bytemuck::cast_slice(&some);
+                assert!(shorts[len..].iter().all(|&rest| rest == 0));
+                for (&short, value) in shorts.iter().zip(&row[..len]) {
+                    assert!((f32::from(short) - value * factor).abs() <= 0.502, "{value} x {factor} is {short}");
+                }
+            }
+        }
+    }
+}

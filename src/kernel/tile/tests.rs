@@ -1,0 +1,106 @@
+//! Every level beside plain sums.
+
+use super::*;
+
+fn numbers(count: usize, seed: usize) -> Vec<f32> {
+    (0..count).map(|k| ((k * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
+}
+
+#[test]
+fn every_level_gives_all_products_and_their_maxima() {
+    for (queries, count, dim) in [
+        (1, 1, 1),
+        (16, 6, 3),
+        (17, 7, 64),
+        (33, 4, 5),
+        (49, 13, 2),
+        (70, 3, 2500),
+        (20, 7, 2500),
+        (130, 12, 40),
+        (5, 0, 4),
+    ] {
+        let (query, values) = (numbers(queries * dim, 1), numbers(count * dim, 2));
+        let (scales, offsets) = (numbers(count, 3), numbers(count, 4));
+        let packed = PackedRows::new(MatrixView::new(queries, dim, &query).unwrap());
+        let rows = ScaledRows { values: &values, scales: &scales, offsets: &offsets, factors: &[] };
+        for level in Level::available() {
+            // The last groups only, as a caller with a wide query asks for them.
+            let groups = packed.groups() / 2..packed.groups();
+            let mut out = vec![Lanes([9.0; LANES]); count * groups.len()];
+            let mut best = vec![Lanes([-0.5; LANES]); groups.len()];
+            tile_at(level, &packed, groups.clone(), rows, &mut out, &mut best);
+            for query_row in groups.start * LANES..queries {
+                let (group, lane) = (query_row / LANES - groups.start, query_row % LANES);
+                let mut largest = -0.5f32;
+                for row in 0..count {
+                    let found = out[row * groups.len() + group].0[lane];
+                    let (a, b) = (&query[query_row * dim..][..dim], &values[row * dim..][..dim]);
+                    let product = super::super::ordered::dot(a, b) * f64::from(scales[row]) + f64::from(offsets[row]);
+                    let error = (f64::from(found) - product).abs();
+                    assert!(error < 1e-6 * dim as f64, "{level:?} {queries} x {count} x {dim}: off by {error}");
+                    largest = largest.max(found);
+                }
+                assert_eq!(best[group].0[lane], largest, "{level:?} {queries} x {count} x {dim}");
+            }
+        }
+    }
+}
+
+#[test]
+fn products_of_whole_numbers_are_exact_at_every_level() {
+    for (queries, count, dim) in
+        [(1, 1, 1), (16, 6, 3), (17, 7, 64), (33, 4, 5), (70, 3, 4096), (49, 13, 2), (130, 12, 41), (5, 0, 4)]
+    {
+        let (query, values) = (numbers(queries * dim, 1), numbers(count * dim, 2));
+        // As long as rows may be, and the first one of zeros.
+        let longest = |rows: &[f32]| -> Vec<f32> {
+            let norms = rows.chunks(dim).map(|row| super::super::ordered::dot(row, row).sqrt());
+            norms.enumerate().map(|(n, norm)| if n == 0 { 0.0 } else { (32_000.0 / norm) as f32 }).collect()
+        };
+        let (own, factors) = (longest(&query), longest(&values));
+        let packed = PackedRows::short(MatrixView::new(queries, dim, &query).unwrap(), &own);
+        let (scales, offsets) = (numbers(count, 3), numbers(count, 4));
+        let rows = ScaledRows { values: &values, scales: &scales, offsets: &offsets, factors: &factors };
+        for level in Level::available() {
+            let groups = packed.groups() / 2..packed.groups();
+            let mut out = vec![Lanes([9.0; LANES]); count * groups.len()];
+            let mut best = vec![Lanes([-0.5; LANES]); groups.len()];
+            tile_at(level, &packed, groups.clone(), rows, &mut out, &mut best);
+            for query_row in groups.start * LANES..queries {
+                let (group, lane) = (query_row / LANES - groups.start, query_row % LANES);
+                let mut largest = -0.5f32;
+                for row in 0..count {
+                    let found = out[row * groups.len() + group].0[lane];
+                    let whole = |value: f32, factor: f32| f64::from(value * factor).round_ties_even();
+                    let (a, b) = (&query[query_row * dim..][..dim], &values[row * dim..][..dim]);
+                    let terms = a.iter().zip(b).map(|(&a, &b)| whole(a, own[query_row]) * whole(b, factors[row]));
+                    let (sum, unit) = (terms.sum::<f64>(), packed.units[query_row / LANES].0[lane]);
+                    let product = sum * f64::from(unit) * f64::from(scales[row]);
+                    let error = (f64::from(found) - product - f64::from(offsets[row])).abs();
+                    assert!(error <= 5e-7 * (product.abs() + 1.0), "{level:?} {queries} x {count} x {dim}: {error}");
+                    largest = largest.max(found);
+                }
+                assert_eq!(best[group].0[lane], largest, "{level:?} {queries} x {count} x {dim}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_level_finds_what_reaches_its_cut() {
+    let lanes = |seed| Lanes(numbers(LANES, seed).try_into().unwrap());
+    let tile: Vec<Lanes> = (0..35).map(|seed| if seed % 3 == 0 { Lanes([-9.0; LANES]) } else { lanes(seed) }).collect();
+    let cuts: Vec<Lanes> = (100..105).map(lanes).chain([tile[5], Lanes([f32::INFINITY; LANES])]).collect();
+    let mut expected = Vec::new();
+    for (at, values) in tile.iter().enumerate() {
+        let reach = |lane: &usize| values.0[*lane] >= cuts[at % cuts.len()].0[*lane];
+        let lanes = (0..LANES).filter(reach).fold(0, |bits, lane| bits | 1 << lane);
+        expected.extend(Some(Reaching { at, lanes }).filter(|_| lanes != 0));
+    }
+    assert!(expected.contains(&Reaching { at: 5, lanes: u16::MAX }), "a value reaches a cut equal to it");
+    for level in Level::available() {
+        let mut found = vec![Reaching { at: 0, lanes: 1 }];
+        reaching_at(level, &tile, &cuts, &mut found);
+        assert_eq!(found, expected, "{level:?}");
+    }
+}
