@@ -6,7 +6,7 @@ use otolith::query::Way;
 use otolith::testing::index::always_use_planes;
 use otolith::testing::kernel::Level;
 use otolith::testing::score::reference;
-use otolith::{Database, Hits, Matrix, Metric, Precision, Record, Schema, View};
+use otolith::{Database, Hits, IndexKind, Matrix, Metric, Precision, Record, Schema, View};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use rayon::ThreadPoolBuilder;
@@ -174,4 +174,35 @@ fn a_view_has_planes_of_its_own() {
     let stored: Vec<(String, Matrix)> =
         (0..100).map(|number| (format!("r{number}"), halved(&matrix(20, 48, Values::Frames, number)))).collect();
     assert_eq!(found(&half), truth(&stored, &halved(&query), Metric::Dot, 10));
+}
+
+#[test]
+fn planes_and_codes_are_made_ahead_when_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let db = Database::open(&path).unwrap();
+    let clips = db.create_collection("clips", Schema::new(64)).unwrap();
+    clips.upsert((0..520).map(|n| Record::new(format!("r{n}"), matrix(10, 64, Values::Frames, n)))).unwrap();
+    assert!(clips.indexes("raw").unwrap().is_empty());
+    let built = clips.build_index("raw", IndexKind::Sq8).unwrap();
+    assert_eq!((built.len(), built[0].kind, built[0].rows), (1, IndexKind::Sq8, 520));
+    assert!(built[0].built.is_some() && built[0].curve.entries().is_empty());
+    let again = clips.build_index("raw", IndexKind::Sq8).unwrap();
+    assert!(again[0].built.is_none());
+    assert_eq!(clips.indexes("raw").unwrap().len(), 1);
+    let query = matrix(9, 64, Values::Frames, 1_000);
+    let refused = clips.build_index_with("raw", IndexKind::Sq8, std::slice::from_ref(&query)).unwrap_err();
+    assert!(refused.to_string().contains("no recall to measure"), "{refused}");
+    let stored: Vec<(String, Matrix)> =
+        (0..520).map(|n| (format!("r{n}"), matrix(10, 64, Values::Frames, n))).collect();
+    let reader = Database::open_read_only(&path).unwrap();
+    let hits = reader.collection("clips").unwrap().query(&query).run().unwrap();
+    assert_eq!(found(&hits), truth(&stored, &query, Metric::Cosine, 10));
+    // Of plain vectors it is their codes; by l2 matrices have none.
+    let vectors = db.create_collection("vectors", Schema::new(128)).unwrap();
+    vectors.upsert((0..600).map(|n| Record::new(format!("v{n}"), matrix(1, 128, Values::Plain, n)))).unwrap();
+    assert_eq!(vectors.build_index("raw", IndexKind::Sq8).unwrap()[0].rows, 600);
+    let far = db.create_collection("far", Schema::new(64).metric(Metric::L2)).unwrap();
+    far.upsert((0..520).map(|n| Record::new(format!("r{n}"), matrix(10, 64, Values::Frames, n)))).unwrap();
+    assert!(far.build_index("raw", IndexKind::Sq8).unwrap().is_empty());
 }

@@ -4,6 +4,7 @@ use super::altered::altered;
 use super::sums::reseal_container;
 use otolith::IndexKind;
 use otolith::pipeline::{Statistic, Step};
+use otolith::testing::index::always_use_planes;
 use otolith::testing::store::vfs::MemoryVfs;
 use otolith::testing::store::{Depth, Tuning};
 use otolith::{Collection, Database, Matrix, Metric, Record, Result, Schema, View};
@@ -12,7 +13,7 @@ use std::sync::{Arc, LazyLock};
 
 const DB: &str = "/derived";
 
-/// A database with codes, a graph, lists, candidates, fields in columns and rows of a view, and where their files are.
+/// A database with codes, a graph, lists, candidates, planes, fields in columns and rows of a view, and where their files are.
 static MADE: LazyLock<(MemoryVfs, Vec<PathBuf>)> = LazyLock::new(|| {
     let vfs = MemoryVfs::default();
     make(&vfs).expect("a database in memory");
@@ -63,6 +64,7 @@ fn matrix(seed: usize, rows: usize, dim: usize) -> Matrix {
 
 /// Asks in every way; what is damaged may refuse, and may not panic.
 fn search(collection: &Collection, rows: usize, dim: usize, view: &str) {
+    always_use_planes();
     let query = matrix(17, rows, dim);
     let ask = || collection.query(&query).view(view).k(5);
     let asked = [

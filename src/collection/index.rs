@@ -1,7 +1,7 @@
 //! Indexes of a collection: built on request, kept beside the segments, used by queries that allow an approximate
 //! answer.
 
-use super::{Collection, candidates};
+use super::{Collection, candidates, sq8};
 use crate::error::{Error, Result};
 use crate::index::hnsw::Hnsw;
 use crate::index::ivf::Ivf;
@@ -29,6 +29,9 @@ pub enum IndexKind {
     Ivf,
     /// For records of several rows: which of them are likely to score best by MaxSim.
     Candidates,
+    /// SQ8 quantization: every number, or of matrices the leading coordinates of every row, in a byte. It serves exact
+    /// searches, which make it by themselves once it is worth it; building it makes already the first one faster.
+    Sq8,
 }
 
 /// An index over one segment.
@@ -53,14 +56,15 @@ pub struct IndexInfo {
 
 impl IndexKind {
     /// All kinds, in the order in which they are listed.
-    pub const ALL: [IndexKind; 3] = [IndexKind::Hnsw, IndexKind::Ivf, IndexKind::Candidates];
+    pub const ALL: [IndexKind; 4] = [IndexKind::Hnsw, IndexKind::Ivf, IndexKind::Candidates, IndexKind::Sq8];
 
-    /// Returns its name: `hnsw`, `ivf`, `candidates`.
+    /// Returns its name: `hnsw`, `ivf`, `candidates`, `sq8`.
     pub fn name(self) -> &'static str {
         match self {
             IndexKind::Hnsw => "hnsw",
             IndexKind::Ivf => "ivf",
             IndexKind::Candidates => "candidates",
+            IndexKind::Sq8 => "sq8",
         }
     }
 
@@ -69,7 +73,7 @@ impl IndexKind {
         match self {
             IndexKind::Hnsw => snapshot.artefact::<Hnsw>(segment, view).map(PlainIndex::Hnsw),
             IndexKind::Ivf => snapshot.artefact::<Ivf>(segment, view).map(PlainIndex::Ivf),
-            IndexKind::Candidates => None,
+            IndexKind::Candidates | IndexKind::Sq8 => None,
         }
     }
 }
@@ -86,7 +90,7 @@ impl FromStr for IndexKind {
     /// Reads the name of a kind.
     fn from_str(name: &str) -> Result<IndexKind> {
         let kind = IndexKind::ALL.into_iter().find(|kind| kind.name() == name);
-        kind.ok_or_else(|| Error::invalid("index", format!("`{name}` is none of hnsw, ivf, candidates")))
+        kind.ok_or_else(|| Error::invalid("index", format!("`{name}` is none of hnsw, ivf, candidates, sq8")))
     }
 }
 
@@ -132,10 +136,14 @@ impl Collection {
     fn build_missing(&self, view: &str, kind: IndexKind, queries: &[Matrix]) -> Result<Vec<IndexInfo>> {
         let snapshot = self.snapshot()?;
         let rows = ViewRows::open(&snapshot, view)?;
+        if kind == IndexKind::Sq8 {
+            return sq8::build(&snapshot, &rows, queries);
+        }
         kind.check(&snapshot, &rows)?;
         let (metric, queries) = (rows.metric()?, kind.queries(&snapshot, &rows, queries)?);
         match kind {
             IndexKind::Candidates => candidates::build(&snapshot, &rows, &queries),
+            IndexKind::Sq8 => Ok(Vec::new()), // built above
             IndexKind::Hnsw => build_plain(&snapshot, &rows, kind, !queries.is_empty(), &|segment, plain| {
                 let make = |out: &mut SectionsWriter<'_>| Hnsw::build(plain, metric, &queries, out);
                 made(&snapshot, segment, rows.view(), !queries.is_empty(), &make).map(PlainIndex::Hnsw)
@@ -156,7 +164,8 @@ impl Collection {
         let mut indexed = Vec::new();
         for view in views {
             for IndexInfo { kind, .. } in self.indexes(&view).unwrap_or_default() {
-                if !indexed.contains(&(view.clone(), kind)) {
+                // What exact searches use they make again.
+                if kind != IndexKind::Sq8 && !indexed.contains(&(view.clone(), kind)) {
                     indexed.push((view.clone(), kind));
                 }
             }
@@ -183,7 +192,7 @@ impl Collection {
             let of = |kind: IndexKind| Some((kind, kind.plain(&snapshot, segment, view)?));
             IndexKind::ALL.into_iter().filter_map(of).map(move |(kind, index)| info(kind, number, segment, &index))
         });
-        Ok(known.chain(candidates::known(&snapshot, view)).collect())
+        Ok(known.chain(candidates::known(&snapshot, view)).chain(sq8::known(&snapshot, view)).collect())
     }
 }
 
@@ -242,7 +251,7 @@ impl IndexKind {
                 "candidates",
                 "no record has several rows here: build hnsw, which is for records of one",
             )),
-            (true, IndexKind::Hnsw | IndexKind::Ivf) => Err(Error::invalid(
+            (true, _) => Err(Error::invalid(
                 self.name(),
                 "no record has exactly one row here: build candidates, which are for records of several",
             )),

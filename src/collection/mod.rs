@@ -9,6 +9,7 @@
 
 mod candidates;
 mod index;
+mod sq8;
 mod view;
 
 pub use index::{IndexInfo, IndexKind};
@@ -19,7 +20,7 @@ use crate::filter::Filter;
 use crate::index::{Place, Selected, ViewRows, select};
 use crate::matrix::{Matrix, MatrixView, StoredMatrix};
 use crate::pipeline::{Pipeline, Source};
-use crate::query::Query;
+use crate::query::{Proof, Query, Verdict};
 use crate::record::{Record, Schema, check_name};
 use crate::store::{BulkLoad, Change, RAW, Snapshot, Store};
 use crate::threads;
@@ -230,6 +231,14 @@ impl Collection {
     /// ```
     pub fn query<'q>(&self, rows: impl Into<MatrixView<'q>>) -> Query<'q> {
         Query::new(self.snapshot(), rows.into())
+    }
+
+    /// Checks a proof ([`Hits::proof`](crate::Hits::proof)) against the newest records; see [`Snapshot::check`].
+    ///
+    /// # Errors
+    /// As [`Snapshot::check`].
+    pub fn check<'q>(&self, query: impl Into<MatrixView<'q>>, proof: &Proof) -> Result<Verdict> {
+        self.snapshot()?.check(query, proof)
     }
 
     /// Fits a view on the collection's records (or on those that [`View::fitted_on`] names), keeps its parameters in

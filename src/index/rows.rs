@@ -94,7 +94,17 @@ impl<'a> ViewRows<'a> {
         if let Some(planes) = self.snapshot.artefact::<Planes>(segment, self.view()) {
             return Ok(Some(planes));
         }
+        let is_due = segment.count_scan() >= PATIENCE || planes::are_always_used();
+        if is_due { self.make_planes(number) } else { Ok(None) }
+    }
+
+    /// Makes the planes of a segment's matrices where they are worth it.
+    pub(crate) fn make_planes(&self, number: u32) -> Result<Option<Arc<Planes>>> {
+        let segment = &self.snapshot.segments()[number as usize].segment;
         let (dim, metric, records) = (self.dim()?, self.metric()?, segment.records());
+        if !segment.is_sealed() || !planes::serves(metric, dim, records) {
+            return Ok(None);
+        }
         // Not the matrix itself, which may be long and have to be decoded.
         let first = match self.view() {
             None => segment.rows(0),
@@ -102,9 +112,9 @@ impl<'a> ViewRows<'a> {
         };
         let first = first.unwrap_or(0);
         let bytes = (first * planes::bytes(dim)) as u64 * u64::from(records);
-        let is_worth = bytes >= WORTH_PLANES && segment.count_scan() >= PATIENCE || planes::are_always_used();
+        let is_worth = bytes >= WORTH_PLANES || planes::are_always_used();
         let has_room = self.snapshot.keeps_artefacts() || bytes <= MOST_IN_MEMORY;
-        if !segment.is_sealed() || first < 2 || !planes::serves(metric, dim, records) || !is_worth || !has_room {
+        if first < 2 || !is_worth || !has_room {
             return Ok(None);
         }
         let matrix = |record| self.matrix(Place { segment: number, record });

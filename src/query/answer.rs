@@ -1,5 +1,6 @@
 //! Answers: hits in order, and how far they can be trusted.
 
+use super::proof::Claim;
 use super::{Explanation, Plan};
 use crate::index::exact::Found;
 use crate::record::Fields;
@@ -57,6 +58,8 @@ pub struct Hits {
     /// Records that might belong in the answer but could not be read. Repairing the database
     /// ([`repair_to`](crate::DatabaseOptions::repair_to)) saves all others for good.
     pub unreadable: Vec<Unreadable>,
+    /// What [`Hits::proof`] tells.
+    pub(super) claim: Box<Claim>,
 }
 
 impl Deref for Hits {

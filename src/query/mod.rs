@@ -15,28 +15,33 @@ mod align;
 mod answer;
 mod batch;
 mod candidates;
+mod check;
 mod execute;
 mod explain;
 mod fusion;
 mod plan;
+mod proof;
 mod recheck;
 
 pub use align::Alignment;
 pub use answer::{Approximation, Certificate, Hit, Hits, Standing};
 pub use batch::run_all;
+pub use check::Verdict;
 pub use explain::{Explanation, RowMatch, Run};
 pub use fusion::{Arm, Fused, FusedHit, Fusion, InArm, fuse, fuse_by, standard_scores};
 pub use plan::{Plan, SegmentPlan, Way};
+pub use proof::{Proof, ProvenHit, ProvenQuestion, ProvenSegment, ProvenState};
 
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::index::exact::Gathered;
-use crate::index::{Place, Selection, ViewRows, select};
+use crate::index::{Place, Selected, Selection, ViewRows, select};
 use crate::matrix::MatrixView;
 use crate::score::{Metric, PreparedQuery, Scratch};
 pub use crate::store::Unreadable;
 use crate::store::{RAW, Segment, Snapshot};
 use crate::threads;
+use proof::{Claim, Question};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Number of hits of a query that sets neither `k` nor `min_score`.
@@ -341,7 +346,17 @@ impl<'q> Query<'q> {
             effort: self.effort,
             recheck: self.recheck,
         };
-        search.run(select(&snapshot, filter.as_ref())?)
+        let selection = select(&snapshot, filter.as_ref())?;
+        let records = selection.segments.iter().map(Selected::count).sum();
+        let question = Question {
+            query: self.rows,
+            view: &self.view,
+            metric,
+            filter: filter.as_ref(),
+            k,
+            min_score: self.min_score,
+        };
+        search.run(selection, Claim::new(&snapshot, &question, records))
     }
 }
 
@@ -368,7 +383,7 @@ impl Search<'_> {
 
     /// Searches until every hit can be read in full: damage may have spared the rows of a record but not its id or
     /// fields.
-    fn run(&self, mut selection: Selection) -> Result<Hits> {
+    fn run(&self, mut selection: Selection, claim: Claim) -> Result<Hits> {
         loop {
             let gathered = Gathered::new(self.k, self.min_score);
             let (plan, approximation) = self.look(&selection, &gathered)?;
@@ -392,7 +407,7 @@ impl Search<'_> {
                 for (place, error) in found.failed {
                     unreadable.push(self.segment(place).unreadable(place.record, error)?);
                 }
-                return Ok(Hits { hits, certificate, plan, unreadable });
+                return Ok(Hits { hits, certificate, plan, unreadable, claim: Box::new(claim) });
             }
             self.leave_out(untold, &mut selection)?;
         }

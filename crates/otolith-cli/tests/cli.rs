@@ -26,6 +26,7 @@ fn every_subcommand_explains_itself() {
         "compare",
         "add",
         "search",
+        "check",
         "embed",
         "get",
         "list",
@@ -52,6 +53,37 @@ fn every_subcommand_explains_itself() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(String::from_utf8(run(&["completions", shell]).stdout).unwrap().contains("otolith"), "{shell}");
     }
+}
+
+#[test]
+fn an_answer_is_written_down_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, db) = (recordings(folder.path()), folder.path().join("sounds.otolith"));
+    let (db, proof) = (text(&db), folder.path().join("answer.json"));
+    json(&["add", db, text(&root), "--class-from-folder"]);
+    let query = root.join("dog/03.wav");
+    let query = text(&query);
+    let found = json(&["search", db, query, "-k", "3", "--filter", "class != 'rain'", "--proof", text(&proof)]);
+    let checked = json(&["check", db, query, text(&proof)]);
+    assert_eq!((&checked["holds"], &checked["records"]), (&true.into(), &8.into()), "{checked}");
+    let told = run(&["check", db, query, text(&proof)]);
+    assert_eq!(String::from_utf8(told.stdout).unwrap(), "holds: compared with 8 records\n");
+
+    let best = found["hits"][0]["id"].as_str().unwrap();
+    let second = found["hits"][1]["id"].as_str().unwrap();
+    let written = fs::read_to_string(&proof).unwrap();
+    fs::write(&proof, written.replace(best, "siren/02.wav")).unwrap();
+    let refuted = run(&["check", db, query, text(&proof)]);
+    assert_eq!(refuted.status.code(), Some(1));
+    let why = String::from_utf8(refuted.stderr).unwrap();
+    assert!(why.contains("refuted by `"), "{why}");
+    fs::write(&proof, written.replace(second, best)).unwrap();
+    assert_eq!(run(&["check", db, query, text(&proof), "--json"]).status.code(), Some(1));
+    // Another query, no proof at all, and what is not exact.
+    let other = root.join("dog/00.wav");
+    assert!(error(&["check", db, text(&other), text(&proof)], 1).contains("not those of the proof"));
+    fs::write(&proof, "{}").unwrap();
+    assert!(error(&["check", db, query, text(&proof)], 1).contains("not the text of a proof"));
 }
 
 #[test]

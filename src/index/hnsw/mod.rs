@@ -11,7 +11,7 @@
 //! the hits and their order are exact, but something better may have been missed. How often that happens is measured
 //! while the graph is built, with rows that are not in it yet.
 //!
-//! Costs of each row of 384 numbers: some 0.3 ms of one core to build; 16 bytes and a byte a number for its codes, 132
+//! Costs of each row of 384 numbers: some 0.4 ms of one core to build; 16 bytes and a byte a number for its codes, 132
 //! bytes for its links.
 
 mod beam;

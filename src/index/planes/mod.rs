@@ -214,6 +214,23 @@ impl Planes {
         build::write(records, dim, metric, matrix, out)
     }
 
+    /// Records that have a bound.
+    pub(crate) fn bounded(&self) -> usize {
+        let records = self.records().map_or(0, |records| records.starts.len() as u32 - 1);
+        let is_bounded = |record: &u32| {
+            self.records().is_ok_and(|records| {
+                let (entry, rows) = records.get(*record);
+                entry.scale() < f64::INFINITY && !rows.is_empty()
+            })
+        };
+        (0..records).filter(is_bounded).count()
+    }
+
+    /// Bytes of its sections.
+    pub(crate) fn size(&self) -> u64 {
+        self.sections.size()
+    }
+
     /// Dimension of the rows.
     pub(crate) fn dim(&self) -> usize {
         self.dim

@@ -16,6 +16,8 @@ use std::time::Instant;
 
 /// Records by which a search is planned.
 const SAMPLE: usize = 20;
+/// Most rows of a query that is packed for every tier.
+const LONGEST_QUERY: usize = 1 << 14;
 /// Records bounded by one thread at a time, and scored.
 const BOUNDED: usize = 16;
 const SCORED: usize = 2;
@@ -122,7 +124,9 @@ impl Query {
             return f64::NEG_INFINITY;
         }
         self.of_rows(records, record, tier, 0..self.tiers[tier].packed.groups(), work);
-        work.uppers.iter().sum()
+        let upper: f64 = work.uppers.iter().sum();
+        // Only a forged file has numbers of which nothing follows.
+        if upper.is_nan() { f64::INFINITY } else { upper }
     }
 
     /// Puts into `work` the most that each query row of some groups can add to a record's score.
@@ -189,7 +193,8 @@ impl Search<'_> {
     /// # Errors
     /// [`Error::Corrupt`](crate::Error::Corrupt) when the planes cannot be read.
     pub(crate) fn run(&self, selected: &mut Vec<u32>) -> Result<Option<String>> {
-        if selected.len() < 2 * SAMPLE || !self.prepared.is_ordinary() {
+        let rows = self.query.rows();
+        if selected.len() < 2 * SAMPLE || !self.prepared.is_ordinary() || rows > LONGEST_QUERY {
             return Ok(None);
         }
         let query = Query::new(self.planes, self.metric, self.query, self.prepared.norms())?;

@@ -11,6 +11,7 @@ use crate::store::SegmentRef;
 use crate::store::Version;
 use crate::store::ViewFile;
 use crate::store::derived::{Artefact, Derived, Make};
+use crate::store::layout::Sixteen;
 use std::sync::Arc;
 
 /// Name of the view that every collection has: the rows as they were given.
@@ -36,6 +37,13 @@ impl Snapshot {
     /// files, not with each commit: two snapshots of the same generation may differ.
     pub fn generation(&self) -> u64 {
         self.version.generation
+    }
+
+    /// Returns what tells this state from others: identity of the database, name of the collection, generation, and
+    /// number of the last commit.
+    pub(crate) fn identity(&self) -> (Sixteen, &str, u64, u64) {
+        let Version { generation, seq, manifest, .. } = &*self.version;
+        (manifest.database, &self.collection.name, *generation, *seq)
     }
 
     /// Returns dimension, metric and precision of all records, and what made their rows.

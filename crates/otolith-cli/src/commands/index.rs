@@ -34,18 +34,21 @@ pub(super) enum Kind {
     Ivf,
     /// For records of several rows: which of them are likely to be among the best
     Candidates,
+    /// Numbers in a byte each, for exact searches, which make them after a few in one process
+    Sq8,
 }
 
 const BUILD_HELP: &str = "\
-An index serves queries that ask for a recall (`Query::recall`); others are answered exactly, with or without it. It
-is kept beside its segment and may be deleted at any time: queries then take longer. Segments of few records get none,
-scanning them is faster.
+An index serves queries that ask for a recall (`Query::recall`); others are answered exactly, with or without it, and
+sq8 makes these faster. It is kept beside its segment and may be deleted at any time: queries then take longer.
+Segments of few records get none, scanning them is faster.
 
 Examples:
   otolith index build vectors.otolith
   otolith index build sounds.otolith --view mean
   otolith index build large.otolith --kind ivf
   otolith index build sounds.otolith --view white --kind candidates
+  otolith index build sounds.otolith --kind sq8
   otolith index build pictures.otolith --queries texts.npy
 
 An index measures its recall with some of the records. A search with --recall by a query that is unlike them (a text
@@ -103,6 +106,7 @@ impl From<Kind> for IndexKind {
             Kind::Hnsw => IndexKind::Hnsw,
             Kind::Ivf => IndexKind::Ivf,
             Kind::Candidates => IndexKind::Candidates,
+            Kind::Sq8 => IndexKind::Sq8,
         }
     }
 }

@@ -6,6 +6,7 @@
 mod add;
 mod backup;
 mod bench;
+mod check;
 mod classify;
 mod compact;
 mod compare;
@@ -87,6 +88,8 @@ enum Command {
     Add(add::Args),
     /// Find the records most like a sound or an array
     Search(search::Args),
+    /// Check whether an answer is the exact one, by its proof
+    Check(check::Args),
     /// Print or save the rows that a model makes of a sound
     Embed(embed::Args),
     /// Print a record
@@ -182,6 +185,7 @@ fn dispatch(command: Command, opening: DatabaseOptions, output: &mut Output) -> 
         Command::Compare(args) => compare::run(args, opening, output),
         Command::Add(args) => add::run(args, opening, output),
         Command::Search(args) => search::run(args, output),
+        Command::Check(args) => check::run(args, output),
         Command::Embed(args) => embed::run(args, output),
         Command::Get(args) => records::get(args, output),
         Command::List(args) => records::list(args, output),

@@ -9,10 +9,11 @@ use otolith::Error;
 use otolith::Matrix;
 use otolith::embed::Sound;
 use otolith::query::{Approximation, Certificate, Explanation, Hit, Plan, Run, SegmentPlan, Unreadable};
-use otolith::{Database, Schema};
+use otolith::{Database, Schema, outside};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Runs shown for a hit; `--json` has all.
@@ -23,6 +24,7 @@ Examples:
   otolith search sounds.otolith bark.wav -k 5 --filter \"class != 'rain'\" --explain
   otolith search sounds.otolith bark.wav --view white --min-score 120
   otolith search sounds.otolith bark.wav --view white --recall 0.95 --plan
+  otolith search sounds.otolith bark.wav --proof answer.json
 
 The answer is exact unless --recall (or by hand --ef, --nprobe, --candidates) asks for less and there is an index (see
 `otolith index`). Scores are exact in any case.
@@ -84,12 +86,15 @@ pub(super) struct Args {
     /// Tell which moments matched
     #[arg(long)]
     explain: bool,
+    /// Write what the answer claims to this file, for `otolith check`; exact answers only
+    #[arg(long, value_name = "FILE")]
+    proof: Option<PathBuf>,
 }
 
 pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     let db = Database::open_read_only(&args.target.db)?;
     let collection = db.collection(&args.target.collection)?;
-    let rows = query_rows(&args, &collection.schema()?, output)?;
+    let rows = query_rows(&args.file, &args.model, &args.channel, &collection.schema()?, output)?;
     let mut query = collection.query(&rows);
     if let Some(k) = args.k {
         query = query.k(k);
@@ -121,6 +126,11 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     let begin = Instant::now();
     let hits = query.run()?;
     let milliseconds = begin.elapsed().as_secs_f64() * 1000.0;
+    if let Some(path) = &args.proof {
+        let mut file = outside::create(path)?;
+        let written = file.write_all(format!("{}\n", hits.proof()?).as_bytes());
+        written.map_err(|error| Error::io(path, "write the proof", error))?;
+    }
 
     if output.is_json() {
         let listed: Vec<Value> = hits.iter().map(hit_json).collect();
@@ -150,15 +160,21 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
 }
 
 /// The raw rows of the query: an array as it is, a sound through the model that made the collection.
-fn query_rows(args: &Args, schema: &Schema, output: &Output) -> Result<Matrix, Error> {
-    if args.file.extension().is_some_and(|ending| ending == "npy") {
-        return ArrayReader::open(&args.file)?.into_matrix();
+pub(super) fn query_rows(
+    file: &Path,
+    model: &ModelArgs,
+    channel: &ChannelArgs,
+    schema: &Schema,
+    output: &Output,
+) -> Result<Matrix, Error> {
+    if file.extension().is_some_and(|ending| ending == "npy") {
+        return ArrayReader::open(file)?.into_matrix();
     }
-    let embedder = args.model.open(output)?;
+    let embedder = model.open(output)?;
     otolith::ingest::check_same(schema, embedder.as_ref())?;
-    let sound = Sound::read_mixed(&args.file, embedder.sample_rate(), args.channel.channel)?;
+    let sound = Sound::read_mixed(file, embedder.sample_rate(), channel.channel)?;
     let embedded = sound.embed(embedder.as_ref())?;
-    tell_remarks(&args.file, &embedded, output);
+    tell_remarks(file, &embedded, output);
     Ok(embedded.matrix)
 }
 

@@ -113,7 +113,8 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
         bench.try_existing()?;
     } else {
         let kinds = if args.ways.is_empty() { Kind::value_variants().to_vec() } else { args.ways };
-        for kind in kinds {
+        // The exact scan is measured in any case, and uses it.
+        for kind in kinds.into_iter().filter(|kind| *kind != Kind::Sq8) {
             bench.try_new(kind, &scratch.folder(kind.name()))?;
         }
     }
@@ -137,7 +138,9 @@ impl Bench<'_> {
     /// Measures the indexes that a database has.
     fn try_existing(&mut self) -> Result<()> {
         let subject = &self.asking.subject;
-        let infos = subject.collection.indexes(&subject.view)?;
+        let mut infos = subject.collection.indexes(&subject.view)?;
+        // What exact searches use is measured as the exact scan.
+        infos.retain(|info| info.kind != IndexKind::Sq8);
         if infos.is_empty() {
             self.report.skip("index", "the view has none: `otolith index build` makes one");
             return Ok(());
