@@ -4,7 +4,8 @@
 //! `s`. [`reference()`] is that definition in `f64`, sums by rising index. [`PreparedQuery::score`] gives the same
 //! bits:
 //! 1. [`kernel::tile`](crate::kernel::tile()) computes all inner products, in `f32` or, for queries of more than
-//!    sixteen rows, of numbers rounded to 16 bits, and each query row's best of them, a block at a time;
+//!    sixteen rows where that is faster, of numbers rounded to 16 bits, and each query row's best of them, a block at a
+//!    time;
 //! 2. these, with a rigorous bound of their error, bound the score from above: a record below the threshold is dropped
 //!    there ([`Outcome::Below`]);
 //! 3. for any other record the pairs that could be a row's best, given the bound, are computed again as the reference

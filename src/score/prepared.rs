@@ -4,7 +4,7 @@ use super::Metric;
 use super::bound::{Bound, RecordBound, is_ordinary};
 use super::rescore::{Rescore, Rescored, RowMatch};
 use crate::error::{Error, Result};
-use crate::kernel::{self, LANES, Lanes, Level, PackedRows, Reaching, SHORT_SIZE, ScaledRows, ordered};
+use crate::kernel::{self, LANES, Lanes, PackedRows, Reaching, SHORT_SIZE, ScaledRows, ordered};
 use crate::matrix::{Matrix, MatrixView};
 use std::ops::Range;
 
@@ -78,7 +78,7 @@ impl PreparedQuery {
         }
         let norms: Vec<f64> = query.iter().map(|row| ordered::dot(row, row).sqrt()).collect();
         let ordinary = norms.iter().copied().all(is_ordinary);
-        let short = query.rows() >= SHORT_ROWS && query.dim() <= SHORT_DIM && Level::current() > Level::Scalar;
+        let short = query.rows() >= SHORT_ROWS && query.dim() <= SHORT_DIM && kernel::short_is_faster();
         let (packed, bound) = if short && ordinary {
             let factors: Vec<f32> = norms.iter().map(|&norm| factor(norm)).collect();
             (PackedRows::short(query, &factors), Bound::short(metric, query.dim()))

@@ -242,7 +242,9 @@ fn basis(dim: usize, width: usize, rows: &[f32]) -> Vec<f32> {
         let left = Strided::new(&along, count, width).transposed();
         product(&mut next, left, Strided::new(rows, count, dim), false);
         // A direction in which no row points stays what it was.
-        next.iter_mut().zip(&basis).for_each(|(next, old)| *next += 1e-6 * old);
+        let usual = (next.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>() / next.len() as f64).sqrt();
+        let little = (1e-6 * usual).max(1e-30) as f32;
+        next.iter_mut().zip(&basis).for_each(|(next, old)| *next += little * old);
         basis = next;
         orthonormalise(dim, &mut basis);
     }

@@ -39,7 +39,7 @@ use product::{F32, I16, Product};
 use std::ops::Range;
 use vector::Vector;
 
-pub use short::SHORT_SIZE;
+pub use short::{SHORT_SIZE, short_is_faster};
 
 /// Query rows in a group.
 pub const LANES: usize = 16;
