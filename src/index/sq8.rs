@@ -108,7 +108,7 @@ pub(crate) fn encode(metric: Metric, row: &[f32], codes: &mut [u8]) -> CodeEntry
 
 /// Rounds a number that is not large to the nearest whole one: adding 1.5 * 2^52 leaves no room for a fraction. (A call
 /// of the library's rounding for each number would take longer than all else.)
-fn nearest(value: f64) -> f64 {
+pub(super) fn nearest(value: f64) -> f64 {
     (value + ROOM) - ROOM
 }
 
@@ -125,7 +125,7 @@ pub(crate) fn power_of_two(value: f64) -> f64 {
 }
 
 /// Rounds a number up, by more than sums of squares in `f64` can lose.
-fn rounded_up(value: f64) -> f32 {
+pub(super) fn rounded_up(value: f64) -> f32 {
     ((value * 1.000_01) as f32).next_up()
 }
 

@@ -11,7 +11,7 @@ use crate::filter::Filter;
 use crate::matrix::MatrixView;
 use crate::score::Metric;
 use crate::store::Snapshot;
-use crate::store::layout::hex;
+use crate::store::layout::{Sixteen, hex};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -108,12 +108,16 @@ pub struct ProvenSegment {
 /// What a search keeps of itself for a proof.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
-    state: ProvenState,
+    database: Sixteen,
+    collection: String,
+    generation: u64,
+    commit: u64,
+    records: u64,
     rows: usize,
     dim: usize,
     crc32: u32,
     view: String,
-    parameters: Option<String>,
+    parameters: Option<Sixteen>,
     metric: Metric,
     filter: Option<Filter>,
     k: Option<usize>,
@@ -134,10 +138,12 @@ impl Claim {
     /// Notes what is asked of which state; `records` pass the filter.
     pub(super) fn new(snapshot: &Snapshot, question: &Question<'_>, records: u64) -> Claim {
         let (database, collection, generation, commit) = snapshot.identity();
-        let state =
-            ProvenState { database: hex(&database), collection: collection.to_owned(), generation, commit, records };
         Claim {
-            state,
+            database,
+            collection: collection.to_owned(),
+            generation,
+            commit,
+            records,
             rows: question.query.rows(),
             dim: question.query.dim(),
             crc32: sum(question.query),
@@ -157,8 +163,8 @@ pub(super) fn sum(query: MatrixView<'_>) -> u32 {
 }
 
 /// Returns the identity of a view's parameters; none of raw rows, or of a view that there is not.
-pub(super) fn parameters(snapshot: &Snapshot, view: &str) -> Option<String> {
-    snapshot.view(view).ok().map(|view| hex(&view.root))
+pub(super) fn parameters(snapshot: &Snapshot, view: &str) -> Option<Sixteen> {
+    snapshot.view(view).ok().map(|view| view.root)
 }
 
 impl Hits {
@@ -192,7 +198,11 @@ impl Hits {
         if !self.certificate.is_exact() {
             return Err(Error::invalid("proof", format!("the answer is not exact: {}", self.certificate.standing())));
         }
-        let Claim { state, rows, dim, crc32, view, parameters, metric, filter, k, min_score } = (*self.claim).clone();
+        let claim = (*self.claim).clone();
+        let Claim { rows, dim, crc32, view, metric, filter, k, min_score, .. } = claim;
+        let (database, parameters) = (hex(&claim.database), claim.parameters.as_ref().map(hex));
+        let Claim { collection, generation, commit, records, .. } = claim;
+        let state = ProvenState { database, collection, generation, commit, records };
         let (metric, filter) = (metric.name().to_owned(), filter.map(|filter| filter.to_string()));
         let question = ProvenQuestion { rows, dim, crc32, view, parameters, metric, filter, k, min_score };
         let hit = |hit: &super::Hit| ProvenHit { id: hit.id.clone(), score: hit.score };

@@ -45,7 +45,7 @@ use crate::kernel::{SHORT_SIZE, roundings};
 const UNIT: f64 = f64::EPSILON * (1u64 << 28) as f64; // 2^-24
 
 /// Returns whether the bound covers rows of this norm.
-pub(super) fn is_ordinary(norm: f64) -> bool {
+pub(crate) fn is_ordinary(norm: f64) -> bool {
     const LARGEST: f64 = (1u64 << 40) as f64;
     norm == 0.0 || (1.0 / LARGEST..=LARGEST).contains(&norm)
 }

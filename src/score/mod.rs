@@ -28,6 +28,7 @@ mod reference;
 mod rescore;
 mod single;
 
+pub(crate) use bound::is_ordinary;
 pub use metric::Metric;
 pub use prepared::{Outcome, PreparedQuery, Scratch};
 #[cfg(any(test, feature = "testing"))]

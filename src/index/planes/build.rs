@@ -1,11 +1,12 @@
 //! Finding the directions in which a segment's rows are longest, and coding its records by them.
 
-use super::{ENTRY, OF_TIER, drift, lead, rest, rounded_up, tiers};
+use super::{ENTRY, OF_TIER, drift, lead, rest, tiers};
 use crate::error::Result;
+use crate::index::sq8::{nearest, rounded_up};
 use crate::kernel::{Strided, ordered, product};
 use crate::matrix::{MatrixView, StoredMatrix};
 use crate::random::unit_f32;
-use crate::score::Metric;
+use crate::score::{Metric, is_ordinary};
 use crate::store::layout::section;
 use crate::store::{Counts, SectionsWriter};
 use rand_chacha::ChaCha8Rng;
@@ -98,12 +99,6 @@ fn sample<'a>(
         }
     }
     sample
-}
-
-/// Whether products of a row of this norm have a bound in `f32`.
-fn is_ordinary(norm: f64) -> bool {
-    const LARGEST: f64 = (1u64 << 40) as f64;
-    norm == 0.0 || (1.0 / LARGEST..=LARGEST).contains(&norm)
 }
 
 impl Coder {
@@ -212,12 +207,6 @@ impl Coder {
             false => self.without_bound(),
         }
     }
-}
-
-/// The nearest whole number to one that is not large: adding 1.5 * 2^52 leaves no room for a fraction.
-fn nearest(value: f64) -> f64 {
-    const ROOM: f64 = 1.5 * (1u64 << 52) as f64;
-    (value + ROOM) - ROOM
 }
 
 /// Products of rows with the vectors of a basis.

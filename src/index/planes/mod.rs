@@ -150,11 +150,6 @@ fn rest(norm: f64, length: f64, drift: f64) -> f64 {
     (norm * norm * (1.0 + 1e-12) - length * length).max(0.0).sqrt()
 }
 
-/// At least the number, by more than what sums of squares in `f64` can lose.
-fn rounded_up(value: f64) -> f32 {
-    ((value * 1.000_01) as f32).next_up()
-}
-
 impl Artefact for Planes {
     const KIND: Kind = Kind::Planes;
 

@@ -372,13 +372,17 @@ fn first_tier(sample: &[Measured], kth: f64) -> Option<usize> {
 /// Chooses the tier by which to bound records again before they are scored; none when scoring them takes no longer.
 fn second_tier(sample: &[Measured], first: usize, others: &[(f64, u32)], threshold: f64) -> Option<usize> {
     let left = &others[..others.partition_point(|(upper, _)| *upper >= threshold)];
+    if left.is_empty() || sample.is_empty() {
+        return None;
+    }
     let scoring = middle(sample, |measured| measured.scoring);
+    let again = middle(sample, |measured| measured.tiers[first].1);
     let cost = |second: usize| {
         let bounding = middle(sample, |measured| measured.tiers[second].1);
         let lowered = mean(sample, |measured| measured.tiers[first].0 - measured.tiers[second].0);
         let of_record = |&(upper, _): &(f64, u32)| {
             let scoring = if upper - lowered >= threshold { scoring } else { 0.0 };
-            middle(sample, |measured| measured.tiers[first].1)
+            again
                 + bounding * sample.first().map_or(1.0, |measured| share(measured, first, second, upper, threshold))
                 + scoring
         };
