@@ -107,6 +107,17 @@ def refuted(question, state, hits, bound, scores):
     return None
 
 
+
+def contradiction(proof):
+    """Says what in the counts of what was left out contradicts the rest, if anything does."""
+    if sum(excluded["records"] for excluded in proof["excluded"]) != proof["bounded"]:
+        return "the records left out do not add up"
+    for excluded in proof["excluded"]:
+        if proof["best_excluded"] is None or excluded["most"] > proof["best_excluded"]:
+            return f"what is left out by {excluded['by']} may score more than its bound"
+    return None
+
+
 def main():
     root = Path(sys.argv[1])
     manifest, database = newest_manifest(root)
@@ -131,7 +142,7 @@ def main():
             print(f"refuted: the metric is {metrics[name]}")
         else:
             scores = {id: score(question["metric"], query, values) for id, values in collections[name].items()}
-            why = refuted(question, state, proof["hits"], proof["best_excluded"], scores)
+            why = contradiction(proof) or refuted(question, state, proof["hits"], proof["best_excluded"], scores)
             print("holds" if why is None else f"refuted: {why}")
 
 

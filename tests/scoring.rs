@@ -112,8 +112,12 @@ fn one_to_one(metric: Metric, q: &[f32], d: &[f32]) -> f64 {
 #[test]
 fn fast_scores_are_the_reference_bit_for_bit() {
     let cases = Cell::new(0);
-    let mut runner = proptest::test_runner::TestRunner::new(config(1500));
-    let shapes = (1usize..40, 1usize..40, prop_oneof![1usize..8, 8usize..200], values(), any::<u64>());
+    let mut runner = proptest::test_runner::TestRunner::new(config(1700));
+    // Long ones take a second each, so they are few unless time is no matter.
+    let large = if std::env::var_os("OTOLITH_NIGHTLY").is_some() { 500 } else { 1 };
+    let rows = || prop_oneof![99 => 1usize..40, large => 40usize..300];
+    let dims = prop_oneof![50 => 1usize..8, 49 => 8usize..200, large => 200usize..2_048];
+    let shapes = (rows(), rows(), dims, values(), any::<u64>());
     let result = runner.run(&shapes, |(queries, rows, dim, kind, seed)| {
         let mut scratch = Scratch::default();
         let query = matrix(queries, dim, kind, seed);

@@ -13,9 +13,12 @@ use crate::kernel::prefetch;
 use crate::matrix::{MatrixView, StoredMatrix};
 use crate::score::{Outcome, PreparedQuery, Scratch};
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// Records of one row that are scored together.
 const VECTORS: usize = 8;
@@ -28,10 +31,54 @@ const PLACES: usize = 256;
 /// Numbers of a row that are prefetched; the rest of a longer one follows by itself.
 const PREFETCHED: usize = 2_048;
 
+/// What the upper bound of a score was computed from, by which a record was left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum BoundBy {
+    /// All numbers of its rows, in `f32` or 16 bits.
+    Rows,
+    /// The SQ8 codes of its one row.
+    Sq8,
+    /// So many leading numbers of each row, a byte each.
+    Planes(u32),
+}
+
+impl fmt::Display for BoundBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BoundBy::Rows => f.write_str("rows"),
+            BoundBy::Sq8 => f.write_str("sq8"),
+            BoundBy::Planes(numbers) => write!(f, "planes of {numbers}"),
+        }
+    }
+}
+
+/// Records that are left out of an answer without an exact score.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct LeftOut {
+    /// How many.
+    pub records: usize,
+    /// None of them scores more: infinite when nothing is known, minus infinity when there are none.
+    pub most: f64,
+}
+
+impl LeftOut {
+    pub(crate) const NONE: LeftOut = LeftOut { records: 0, most: f64::NEG_INFINITY };
+
+    fn add(&mut self, records: usize, most: f64) {
+        self.records += records;
+        self.most = self.most.max(most);
+    }
+}
+
 /// Collects what all parts of a search find, from any thread.
 pub(crate) struct Gathered {
     pub(crate) top: Top<Place>,
-    bounded: AtomicUsize,
+    /// When to stop.
+    deadline: Option<Instant>,
+    excluded: Mutex<BTreeMap<BoundBy, LeftOut>>,
+    unsearched: Mutex<LeftOut>,
     scored: AtomicUsize,
     failed: Mutex<Vec<(Place, Error)>>,
 }
@@ -42,8 +89,10 @@ pub(crate) struct Found {
     pub(crate) hits: Vec<(f64, Place)>,
     /// No other record looked at scores above this; minus infinity when there is none.
     pub(crate) best_excluded: f64,
-    /// Records that were left out because their bound was low enough.
-    pub(crate) bounded: usize,
+    /// Records that were left out because their bound was low enough, by what it was computed from.
+    pub(crate) excluded: Vec<(BoundBy, LeftOut)>,
+    /// Records that there was no time for.
+    pub(crate) unsearched: LeftOut,
     /// Records whose exact score was computed.
     pub(crate) scored: usize,
     /// Records that could not be read, and why, in order.
@@ -52,20 +101,44 @@ pub(crate) struct Found {
 
 impl Gathered {
     /// Starts to collect the best `k` records (all when `None`) that score at least `min_score`.
-    pub(crate) fn new(k: Option<usize>, min_score: Option<f64>) -> Gathered {
-        let (bounded, scored) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Gathered { top: Top::new(k, min_score), bounded, scored, failed: Mutex::default() }
+    /// Past the deadline, what is not yet looked at is left out.
+    pub(crate) fn new(k: Option<usize>, min_score: Option<f64>, deadline: Option<Instant>) -> Gathered {
+        Gathered {
+            top: Top::new(k, min_score),
+            deadline,
+            excluded: Mutex::default(),
+            unsearched: Mutex::new(LeftOut::NONE),
+            scored: AtomicUsize::new(0),
+            failed: Mutex::default(),
+        }
+    }
+
+    /// Whether the time is up.
+    pub(crate) fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     /// Notes that this many records score at most `upper`, which is below the threshold.
-    pub(crate) fn exclude(&self, records: usize, upper: f64) {
-        self.bounded.fetch_add(records, Ordering::Relaxed);
-        self.top.exclude(upper);
+    pub(crate) fn exclude(&self, by: BoundBy, records: usize, upper: f64) {
+        if records > 0 {
+            let mut excluded = self.excluded.lock().unwrap_or_else(PoisonError::into_inner);
+            excluded.entry(by).or_insert(LeftOut::NONE).add(records, upper);
+        }
+    }
+
+    /// Leaves out records that score at most `upper`: excludes them if that is below the threshold, else there was no
+    /// time for them.
+    pub(crate) fn leave(&self, by: BoundBy, records: usize, upper: f64) {
+        if upper < self.top.threshold() {
+            self.exclude(by, records, upper);
+        } else {
+            self.unsearched.lock().unwrap_or_else(PoisonError::into_inner).add(records, upper);
+        }
     }
 
     pub(crate) fn note(&self, place: Place, outcome: Outcome) {
         match outcome {
-            Outcome::Below { upper } => self.exclude(1, upper),
+            Outcome::Below { upper } => self.exclude(BoundBy::Rows, 1, upper),
             Outcome::Exact { score } => {
                 self.scored.fetch_add(1, Ordering::Relaxed);
                 self.top.push(score, place);
@@ -82,7 +155,15 @@ impl Gathered {
         let Ok(Ranked { hits, best_excluded }) = self.top.finish(|place| Ok::<_, Infallible>(id(*place)));
         let mut failed = self.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
         failed.sort_by_key(|(place, _)| *place);
-        Found { hits, best_excluded, bounded: self.bounded.into_inner(), scored: self.scored.into_inner(), failed }
+        let excluded = self.excluded.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Found {
+            hits,
+            best_excluded: excluded.values().fold(best_excluded, |best, left| best.max(left.most)),
+            excluded: excluded.into_iter().collect(),
+            unsearched: self.unsearched.into_inner().unwrap_or_else(PoisonError::into_inner),
+            scored: self.scored.into_inner(),
+            failed,
+        }
     }
 }
 
@@ -90,7 +171,11 @@ impl Gathered {
 pub(crate) fn scan<'a>(rows: &'a ViewRows<'_>, places: &[Place], query: &'a PreparedQuery, gathered: &'a Gathered) {
     let part = |places: &[Place]| {
         let mut worker = Worker::new(query, gathered);
-        for &place in places {
+        for (at, &place) in places.iter().enumerate() {
+            if gathered.is_late() {
+                gathered.leave(BoundBy::Rows, places.len() - at, query.most());
+                break;
+            }
             match rows.matrix(place) {
                 Ok(matrix) => worker.take(place, matrix),
                 Err(error) => gathered.fail(place, error),
@@ -115,9 +200,9 @@ pub(crate) fn rescore(
     let part = |candidates: &[(f64, u32)]| {
         let mut worker = Worker::new(query, gathered);
         for (at, &(upper, candidate)) in candidates.iter().enumerate() {
-            if upper < gathered.top.threshold() {
+            if upper < gathered.top.threshold() || gathered.is_late() {
                 // The rest can score no more than this one.
-                gathered.exclude(candidates.len() - at, upper);
+                gathered.leave(BoundBy::Sq8, candidates.len() - at, upper);
                 break;
             }
             let place = place(candidate);
@@ -190,7 +275,7 @@ impl<'a> Worker<'a> {
             self.score_waiting();
         }
         if self.below > 0 {
-            self.gathered.exclude(self.below, self.highest);
+            self.gathered.exclude(BoundBy::Rows, self.below, self.highest);
         }
     }
 }

@@ -102,7 +102,7 @@ impl<'a> ViewRows<'a> {
     pub(crate) fn make_planes(&self, number: u32) -> Result<Option<Arc<Planes>>> {
         let segment = &self.snapshot.segments()[number as usize].segment;
         let (dim, metric, records) = (self.dim()?, self.metric()?, segment.records());
-        if !segment.is_sealed() || !planes::serves(metric, dim, records) {
+        if !segment.is_sealed() || !planes::serves(dim, records) {
             return Ok(None);
         }
         // Not the matrix itself, which may be long and have to be decoded.

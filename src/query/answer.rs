@@ -2,7 +2,7 @@
 
 use super::proof::Claim;
 use super::{Explanation, Plan};
-use crate::index::exact::Found;
+use crate::index::exact::{BoundBy, Found, LeftOut};
 use crate::record::Fields;
 use crate::store::Unreadable;
 use std::fmt;
@@ -124,6 +124,11 @@ pub struct Certificate {
     pub unread: u64,
     /// Records that were left out because an upper bound of their score was low enough.
     pub bounded: usize,
+    /// The same, by what the bound was computed from.
+    pub excluded: Vec<(BoundBy, LeftOut)>,
+    /// Records that there was no time for ([`Query::budget_time`](super::Query::budget_time)), and the most that any of
+    /// them can score.
+    pub unsearched: LeftOut,
     /// Records that were scored in `f64`.
     pub scored: usize,
     /// What is known of the recall, where not every record was looked at.
@@ -153,7 +158,9 @@ impl Certificate {
             unread: unreadable.iter().map(|left| left.records).sum::<u64>() + found.failed.len() as u64,
             kth_score: found.hits.last().map(|&(score, _)| score),
             best_excluded: Some(found.best_excluded).filter(|bound| bound.is_finite()),
-            bounded: found.bounded,
+            bounded: found.excluded.iter().map(|(_, left)| left.records).sum(),
+            excluded: found.excluded.clone(),
+            unsearched: found.unsearched,
             scored: found.scored,
             approximation,
         }
@@ -162,6 +169,7 @@ impl Certificate {
     /// Sums up what the answer is worth.
     pub fn standing(&self) -> Standing {
         match (self.approximation, self.kth_score, self.best_excluded) {
+            _ if self.unsearched.records > 0 => Standing::Stopped { unsearched: self.unsearched.records },
             (Some(Approximation { like: false, .. }), ..) => Standing::Unknown,
             (Some(Approximation { low, high, .. }), ..) => Standing::Recall { low, high },
             _ if self.unread > 0 => Standing::OfTheReadable,
@@ -195,18 +203,25 @@ pub enum Standing {
     Unknown,
     /// It is exact for the records that could be read, but some could not.
     OfTheReadable,
+    /// The time was up before every record was looked at: these are the best of the others. What the rest can score
+    /// stands in [`Certificate::unsearched`].
+    Stopped {
+        /// Records that were not looked at.
+        unsearched: usize,
+    },
     /// A record outside it may score more than its last hit. No search of this library returns this.
     Unproven,
 }
 
 impl Standing {
-    /// Returns a one-word name: `exact`, `recall`, `unknown`, `readable` or `unproven`.
+    /// Returns a one-word name: `exact`, `recall`, `unknown`, `readable`, `stopped` or `unproven`.
     pub fn name(self) -> &'static str {
         match self {
             Standing::Exact => "exact",
             Standing::Recall { .. } => "recall",
             Standing::Unknown => "unknown",
             Standing::OfTheReadable => "readable",
+            Standing::Stopped { .. } => "stopped",
             Standing::Unproven => "unproven",
         }
     }
@@ -219,6 +234,9 @@ impl fmt::Display for Standing {
             Standing::Recall { low, high } => write!(f, "recall {low:.3} to {high:.3}"),
             Standing::Unknown => f.write_str("recall unknown: unlike the queries that it was measured with"),
             Standing::OfTheReadable => f.write_str("of the records that can be read"),
+            Standing::Stopped { unsearched } => {
+                write!(f, "stopped: the time was up before {unsearched} records were looked at")
+            }
             Standing::Unproven => f.write_str("not proven to be exact"),
         }
     }
@@ -236,6 +254,8 @@ mod tests {
             unread: 0,
             bounded: 0,
             scored: 0,
+            excluded: Vec::new(),
+            unsearched: LeftOut::NONE,
             approximation: None,
         };
         let some = |like| Some(Approximation { target: None, low: 0.9, high: 0.95, like });
@@ -244,6 +264,11 @@ mod tests {
             (Certificate { unread: 1, ..exact.clone() }, "readable", "can be read"),
             (Certificate { unread: 1, approximation: some(true), ..exact.clone() }, "recall", "0.900 to 0.950"),
             (Certificate { approximation: some(false), ..exact.clone() }, "unknown", "unlike"),
+            (
+                Certificate { unsearched: LeftOut { records: 3, most: 2.0 }, unread: 1, ..exact.clone() },
+                "stopped",
+                "before 3 records",
+            ),
         ];
         assert!(exact.is_exact() && exact.standing().to_string() == exact.standing().name());
         for (certificate, name, text) in others {

@@ -50,7 +50,7 @@ impl Search<'_> {
         let mut estimated = estimated.map_err(|_| "the index is of other rows")?;
         let signs = estimated.signs();
         if self.is_rechecked(recall, selected.count() as f64 / f64::from(candidates.records())) {
-            let gathered = Gathered::new(self.k, None);
+            let gathered = Gathered::new(self.k, None, None);
             scan(self.rows, &selected.places().collect::<Vec<_>>(), self.prepared, &gathered);
             let truth: Vec<u32> = self.finish(gathered).hits.iter().map(|(_, place)| place.record).collect();
             let look = |setting: u64| Ok::<_, Infallible>(estimated.first(setting as usize));

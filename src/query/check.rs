@@ -168,6 +168,15 @@ fn contradiction(proof: &Proof) -> Option<Verdict> {
     if let Some(pair) = proof.hits.windows(2).find(|pair| !is_in_order(pair)) {
         return Some(Verdict::of_record(&pair[1].id, "it does not come after the hit before it"));
     }
+    if proof.excluded.iter().map(|excluded| excluded.records as u128).sum::<u128>() != proof.bounded as u128 {
+        return Some(Verdict::of_all("the records left out by each kind of bound do not add up"));
+    }
+    // A bound that is no number is above everything.
+    let is_above = |most: f64| !proof.best_excluded.is_some_and(|best| most <= best);
+    if let Some(excluded) = proof.excluded.iter().find(|excluded| is_above(excluded.most)) {
+        let why = format!("what is left out by {} may score {:?}, above its bound", excluded.by, excluded.most);
+        return Some(Verdict::of_all(why));
+    }
     let low = proof.hits.iter().find(|hit| question.min_score.is_some_and(|least| hit.score < least));
     low.map(|hit| Verdict::of_record(&hit.id, "it scores less than was asked for"))
 }

@@ -4,11 +4,11 @@
 use super::plan::{self, Approach, Asked, Choice, Kind, Offer, Plan, SegmentPlan, Way};
 use super::{Approximation, Effort, Search};
 use crate::error::Result;
-use crate::index::exact::{Gathered, rescore, scan};
+use crate::index::exact::{BoundBy, Gathered, rescore, scan};
 use crate::index::hnsw::Hnsw;
 use crate::index::ivf::Ivf;
 use crate::index::plain::{Asking, PlainIndex, PlainQuery};
-use crate::index::planes;
+use crate::index::planes::{self, Planes};
 use crate::index::questions::{NO_CONTRAST, Signs, Verdict, nearness};
 use crate::index::sq8::Sq8Query;
 use crate::index::table::Sq8Table;
@@ -62,6 +62,12 @@ impl Search<'_> {
         let (mut plan, mut interval) = (Plan::default(), None);
         let mut by_rows: Vec<Place> = Vec::new();
         for selected in selection.segments.iter().filter(|selected| selected.count() > 0) {
+            let (segment, records) = (selected.segment, selected.count());
+            if gathered.is_late() {
+                gathered.leave(BoundBy::Rows, records as usize, self.prepared.most());
+                plan.segments.push(SegmentPlan { segment, records, way: Way::Rows, why: "the time was up".into() });
+                continue;
+            }
             let means = match &coded {
                 Some(query) => self.means(selected)?.map(|means| (means, query)),
                 None => None,
@@ -94,7 +100,7 @@ impl Search<'_> {
                 let (lowest, highest, all_like) = interval.unwrap_or((1.0, high, true));
                 interval = Some((low.min(lowest), high.max(highest), like && all_like));
             }
-            plan.segments.push(SegmentPlan { segment: selected.segment, records: selected.count(), way, why });
+            plan.segments.push(SegmentPlan { segment, records, way, why });
         }
         scan(self.rows, &by_rows, self.prepared, gathered);
         let target = if let Effort::Recall(target) = self.effort { Some(target) } else { None };
@@ -102,7 +108,7 @@ impl Search<'_> {
     }
 
     /// Returns what the plain vectors of a segment can be searched by. Codes are made when they are worth it and there
-    /// are none.
+    /// are none, unless a deadline would have to wait for that.
     fn means(&self, selected: &Selected) -> Result<Option<Means>> {
         let (segment, view) = (&self.snapshot.segments()[selected.segment as usize].segment, self.rows.view());
         let graph = self.snapshot.artefact::<Hnsw>(segment, view).map(PlainIndex::Hnsw);
@@ -113,7 +119,11 @@ impl Search<'_> {
         if !indexes.is_empty() {
             return Ok(Some(Means::Indexes(indexes)));
         }
-        Ok(self.rows.codes(selected.segment)?.filter(|table| fits(table)).map(Means::Sq8))
+        let codes = match self.deadline {
+            None => self.rows.codes(selected.segment)?,
+            Some(_) => self.snapshot.artefact(segment, view),
+        };
+        Ok(codes.filter(|table| fits(table)).map(Means::Sq8))
     }
 
     /// Searches records of several rows by their planes, if that pays, and says how. Those that it dealt with are taken
@@ -125,8 +135,12 @@ impl Search<'_> {
         gathered: &Gathered,
     ) -> Result<Option<String>> {
         // Only a forged file is of another dimension.
-        let planes = self.rows.planes(selected.segment)?.filter(|planes| planes.dim() == self.query.dim());
-        let Some(planes) = planes else { return Ok(None) };
+        let segment = &self.snapshot.segments()[selected.segment as usize].segment;
+        let planes = match self.deadline {
+            None => self.rows.planes(selected.segment)?,
+            Some(_) => self.snapshot.artefact::<Planes>(segment, self.rows.view()),
+        };
+        let Some(planes) = planes.filter(|planes| planes.dim() == self.query.dim()) else { return Ok(None) };
         let search = planes::Search {
             planes: &planes,
             rows: self.rows,
@@ -250,7 +264,7 @@ impl Search<'_> {
         selected: &Selected,
     ) -> Result<Cow<'static, str>> {
         let table = index.table();
-        let gathered = Gathered::new(self.k, None);
+        let gathered = Gathered::new(self.k, None, None);
         self.look_at_codes(table, query.coded, selected, &gathered)?;
         let truth = self.finish(gathered).hits;
         let truth: Vec<u32> = truth.iter().filter_map(|(_, place)| table.position(place.record)).collect();
@@ -304,7 +318,7 @@ impl Search<'_> {
     ) -> Result<()> {
         let count = positions.map_or(table.len(), <[u32]>::len);
         let (candidates, excluded) = table.codes()?.candidates(query, positions, self.k, gathered.top.threshold());
-        gathered.exclude(count - candidates.len(), excluded);
+        gathered.exclude(BoundBy::Sq8, count - candidates.len(), excluded);
         let (records, segment) = (table.records()?, selected.segment);
         let place = |position: u32| Place { segment, record: records[position as usize] };
         rescore(self.rows, &candidates, place, self.prepared, gathered);

@@ -23,6 +23,7 @@ mod plan;
 mod proof;
 mod recheck;
 
+pub use crate::index::exact::{BoundBy, LeftOut};
 pub use align::Alignment;
 pub use answer::{Approximation, Certificate, Hit, Hits, Standing};
 pub use batch::run_all;
@@ -30,7 +31,7 @@ pub use check::Verdict;
 pub use explain::{Explanation, RowMatch, Run};
 pub use fusion::{Arm, Fused, FusedHit, Fusion, InArm, fuse, fuse_by, standard_scores};
 pub use plan::{Plan, SegmentPlan, Way};
-pub use proof::{Proof, ProvenHit, ProvenQuestion, ProvenSegment, ProvenState};
+pub use proof::{Proof, ProvenExclusion, ProvenHit, ProvenQuestion, ProvenSegment, ProvenState};
 
 use crate::error::{Error, Result};
 use crate::filter::Filter;
@@ -43,6 +44,7 @@ use crate::store::{RAW, Segment, Snapshot};
 use crate::threads;
 use proof::{Claim, Question};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 /// Number of hits of a query that sets neither `k` nor `min_score`.
 const DEFAULT_K: usize = 10;
@@ -82,6 +84,7 @@ pub struct Query<'q> {
     explain: bool,
     effort: Effort,
     recheck: Option<f64>,
+    budget: Option<Duration>,
 }
 
 /// How much of the exact answer is wanted.
@@ -132,6 +135,7 @@ impl<'q> Query<'q> {
             explain: false,
             effort: Effort::Exact,
             recheck: None,
+            budget: None,
         }
     }
 
@@ -274,6 +278,38 @@ impl<'q> Query<'q> {
         self
     }
 
+    /// Limits the time that the search may take. When it is up, the best of the records looked at so far are the answer,
+    /// and [`Hits::certificate`] says how many records there was no time for, and the most that any of them can score
+    /// ([`Certificate::unsearched`]). An answer that was ready in time is what it is without a budget.
+    ///
+    /// The clock is looked at between records: the time is exceeded by what one record takes, a pass over the SQ8 codes
+    /// of one segment, or the walk through one index. Nothing that would make later searches faster is made in a
+    /// search that has a budget; the rows of a view that nobody has searched yet are, because without them there is no
+    /// answer. Reading the hits' fields and explaining them comes on top. Of queries in [`run_all`] each has its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use otolith::{Database, Matrix, Record, Schema};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let db = Database::open(folder.path().join("sounds.otolith"))?;
+    /// # let clips = db.create_collection("clips", Schema::new(2))?;
+    /// # let query = Matrix::from_vector(vec![0.6, 0.8])?;
+    /// # clips.upsert([Record::new("dog-1", query.clone())])?;
+    /// use otolith::query::Standing;
+    /// use std::time::Duration;
+    ///
+    /// let hits = clips.query(&query).budget_time(Duration::from_millis(50)).run()?;
+    /// if let Standing::Stopped { unsearched } = hits.certificate.standing() {
+    ///     println!("{unsearched} records were not looked at; none scores above {:?}", hits.certificate.unsearched.most);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn budget_time(mut self, budget: Duration) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
     /// Adds an [`Explanation`] to each hit: which rows of the query matched which rows of the record.
     ///
     /// # Examples
@@ -307,6 +343,8 @@ impl<'q> Query<'q> {
     /// - [`Error::Corrupt`] when the view is damaged. Damaged records are not an error: they are in
     ///   [`Hits::unreadable`].
     pub fn run(self) -> Result<Hits> {
+        // A time too long for the clock is none.
+        let deadline = self.budget.and_then(|budget| Instant::now().checked_add(budget));
         threads::ready();
         let snapshot = self.snapshot?;
         let dim = snapshot.schema().dim;
@@ -345,6 +383,7 @@ impl<'q> Query<'q> {
             min_score: self.min_score,
             effort: self.effort,
             recheck: self.recheck,
+            deadline,
         };
         let selection = select(&snapshot, filter.as_ref())?;
         let records = selection.segments.iter().map(Selected::count).sum();
@@ -374,6 +413,8 @@ struct Search<'a> {
     effort: Effort,
     /// The share of queries that are also answered exactly, to measure recall.
     recheck: Option<f64>,
+    /// When to stop.
+    deadline: Option<Instant>,
 }
 
 impl Search<'_> {
@@ -385,7 +426,7 @@ impl Search<'_> {
     /// fields.
     fn run(&self, mut selection: Selection, claim: Claim) -> Result<Hits> {
         loop {
-            let gathered = Gathered::new(self.k, self.min_score);
+            let gathered = Gathered::new(self.k, self.min_score, self.deadline);
             let (plan, approximation) = self.look(&selection, &gathered)?;
             let found = self.finish(gathered);
             // Codes or an index led to records that cannot be read: search again without these, so that others take

@@ -35,6 +35,8 @@ pub struct Proof {
     pub best_excluded: Option<f64>,
     /// Records that were left out because an upper bound of their score was low enough.
     pub bounded: usize,
+    /// The same, by what their bounds were computed from.
+    pub excluded: Vec<ProvenExclusion>,
     /// Records that were scored in `f64`.
     pub scored: usize,
     /// How each segment was searched. For people: a check does not rely on it.
@@ -89,6 +91,18 @@ pub struct ProvenHit {
     pub id: String,
     /// Its score, to the last bit.
     pub score: f64,
+}
+
+/// Records that were left out by bounds of one kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ProvenExclusion {
+    /// What the bounds were computed from: a [`BoundBy`](super::BoundBy).
+    pub by: String,
+    /// How many.
+    pub records: usize,
+    /// None of them scores more.
+    pub most: f64,
 }
 
 /// How a segment was searched.
@@ -205,6 +219,11 @@ impl Hits {
         let state = ProvenState { database, collection, generation, commit, records };
         let (metric, filter) = (metric.name().to_owned(), filter.map(|filter| filter.to_string()));
         let question = ProvenQuestion { rows, dim, crc32, view, parameters, metric, filter, k, min_score };
+        let excluded = self.certificate.excluded.iter().map(|(by, left)| ProvenExclusion {
+            by: by.to_string(),
+            records: left.records,
+            most: left.most,
+        });
         let hit = |hit: &super::Hit| ProvenHit { id: hit.id.clone(), score: hit.score };
         Ok(Proof {
             otolith_proof: VERSION,
@@ -213,6 +232,7 @@ impl Hits {
             hits: self.iter().map(hit).collect(),
             best_excluded: self.certificate.best_excluded,
             bounded: self.certificate.bounded,
+            excluded: excluded.collect(),
             scored: self.certificate.scored,
             segments: segments(&self.plan),
         })

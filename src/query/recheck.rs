@@ -12,7 +12,9 @@ const MOSTLY: f64 = 0.5;
 impl Search<'_> {
     /// Returns whether this query is to be rechecked in a segment of whose records the share `selected` is selected.
     pub(super) fn is_rechecked(&self, recall: &Recall, selected: f64) -> bool {
-        let Some(share) = self.recheck.filter(|_| matches!(self.effort, Effort::Recall(_))) else { return false };
+        // An exact answer as well would not end in time.
+        let may = matches!(self.effort, Effort::Recall(_)) && self.deadline.is_none();
+        let Some(share) = self.recheck.filter(|_| may) else { return false };
         selected >= MOSTLY && recall.is_due(share)
     }
 

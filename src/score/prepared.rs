@@ -103,6 +103,18 @@ impl PreparedQuery {
         &self.norms
     }
 
+    /// Returns an upper bound of every record's score, whatever its rows: infinite by inner product.
+    pub(crate) fn most(&self) -> f64 {
+        match self.metric {
+            Metric::Dot => f64::INFINITY,
+            Metric::L2 => 0.0,
+            Metric::Cosine => {
+                let rows = self.norms.iter().filter(|&&norm| norm != 0.0).count() as f64;
+                rows * (1.0 + (self.dim() + self.rows() + 16) as f64 * 4.0 * f64::EPSILON)
+            }
+        }
+    }
+
     /// Returns the dimension of the query's rows.
     pub fn dim(&self) -> usize {
         self.query.dim()

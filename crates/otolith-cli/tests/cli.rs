@@ -87,6 +87,35 @@ fn an_answer_is_written_down_and_checked() {
 }
 
 #[test]
+fn a_search_stops_when_its_time_is_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, db) = (recordings(folder.path()), folder.path().join("sounds.otolith"));
+    let (db, query) = (text(&db), root.join("dog/03.wav"));
+    json(&["add", db, text(&root)]);
+    let query = text(&query);
+    let found = json(&["search", db, query, "--budget-time", "0"]);
+    let (certificate, rows) = (&found["certificate"], found["certificate"]["unsearched"]["most"].as_f64().unwrap());
+    assert_eq!((&certificate["standing"], &certificate["exact"]), (&"stopped".into(), &false.into()), "{found}");
+    assert_eq!(certificate["unsearched"]["records"].as_u64().unwrap(), 12);
+    assert!(found["hits"].as_array().unwrap().is_empty() && (240.0..260.0).contains(&rows), "one a row: {rows}");
+    let found = json(&["search", db, query, "--budget-time", "3600", "-k", "3"]);
+    let certificate = &found["certificate"];
+    assert_eq!((&certificate["exact"], &certificate["unsearched"]), (&true.into(), &serde_json::Value::Null));
+    let left_out = certificate["excluded"].as_array().unwrap().iter();
+    let left_out: u64 = left_out.map(|left| left["records"].as_u64().unwrap()).sum();
+    assert_eq!(left_out + certificate["tiers"]["exact"].as_u64().unwrap(), 12);
+    let told = run(&["search", db, query, "--budget-time", "0"]);
+    assert!(String::from_utf8(told.stderr).unwrap().contains("the time was up before 12 records"));
+    let proof = folder.path().join("answer.json");
+    assert!(error(&["search", db, query, "--budget-time", "0", "--proof", text(&proof)], 1).contains("not exact"));
+    assert!(!proof.exists());
+    for wrong in ["-1", "soon", "1e300", "NaN", ""] {
+        let argument = format!("--budget-time={wrong}");
+        assert!(error(&["search", db, query, &argument], 2).contains("seconds"), "{wrong}");
+    }
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2() {
     for args in [&["fly"][..], &["search"], &["list", "x", "--limit", "many"], &["--threads", "0", "list", "x"]] {
         assert_eq!(run(args).status.code(), Some(2), "{args:?}");

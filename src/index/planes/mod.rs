@@ -27,6 +27,9 @@
 //! coordinates are off by [`drift`] `* |d|` at most, and the product of two rows by twice that and its square.
 //! Pythagoras gives the rest from `|d|` and the length of `y`, less that error.
 //!
+//! By `l2` a pair scores `2 <q,d> - |d|^2 - |q|^2`: at most what this says of the record's best `<q,d>`, less the square
+//! of the norm of its shortest row. That is near where its rows are about as long as each other, as embeddings are.
+//!
 //! A record has no bound, and is always scored, when a row's norm is neither 0 nor between 2^-40 and 2^40, or when it
 //! has more than 2^24 numbers.
 //!
@@ -55,8 +58,8 @@ const TIERS: [usize; 5] = [32, 64, 128, 192, WIDTH];
 const LONGEST: usize = 4_096;
 /// Fewest records that are searched by planes.
 const FEWEST: u32 = 512;
-/// Numbers that go with a record: its scale, its longest row, and two for each tier.
-const ENTRY: usize = 2;
+/// Numbers that go with a record: its scale, its longest and shortest row, and two for each tier.
+const ENTRY: usize = 3;
 const OF_TIER: usize = 2;
 
 /// Whole numbers of a segment's records.
@@ -88,6 +91,11 @@ impl Entry<'_> {
         f64::from(self.numbers[1])
     }
 
+    /// At most the norm of its shortest row.
+    fn shortest(&self) -> f64 {
+        f64::from(self.numbers[2])
+    }
+
     /// `E` and `N` of a tier.
     fn errors(&self, tier: usize) -> (f64, f64) {
         let at = ENTRY + OF_TIER * tier;
@@ -96,8 +104,8 @@ impl Entry<'_> {
 }
 
 /// Whether such a segment can be searched by planes.
-pub(crate) fn serves(metric: Metric, dim: usize, records: u32) -> bool {
-    metric != Metric::L2 && dim <= LONGEST && (records >= FEWEST || are_always_used())
+pub(crate) fn serves(dim: usize, records: u32) -> bool {
+    dim <= LONGEST && (records >= FEWEST || are_always_used())
 }
 
 /// Bytes that a row of this dimension takes.

@@ -4,7 +4,7 @@
 use super::build::coordinates;
 use super::{Planes, Records, are_always_used, drift, lead, rest};
 use crate::error::Result;
-use crate::index::exact::Gathered;
+use crate::index::exact::{BoundBy, Gathered};
 use crate::index::rows::{Place, ViewRows};
 use crate::kernel::{self, LANES, Lanes, PackedRows, ordered};
 use crate::matrix::MatrixView;
@@ -31,6 +31,8 @@ const FAR: f64 = 0.75;
 
 /// A query in whole numbers.
 pub(super) struct Query {
+    metric: Metric,
+    dim: usize,
     tiers: Vec<Tier>,
     /// What one of each row stands for, but for the record's scale.
     units: Vec<f64>,
@@ -111,7 +113,7 @@ impl Query {
                 slack: 2.02 * drift + drift * drift + reference,
             }
         });
-        Ok(Query { tiers: tiers.collect(), units, norms: lengths_of_rows })
+        Ok(Query { metric, dim, tiers: tiers.collect(), units, norms: lengths_of_rows })
     }
 
     /// Returns the most that a record can score, by the coordinates of a tier; minus infinity if it has no rows.
@@ -142,7 +144,17 @@ impl Query {
             // A sum in 32 bits may have been rounded to `f32`.
             let best = f64::from(best) + f64::from(best.abs()) * 2.4e-7;
             let of_numbers = scale * self.units[row] * best;
-            work.uppers[row] = of_numbers + error * own.lengths[row] + size * own.errors[row] + slack * self.norms[row];
+            let norm = self.norms[row];
+            let product = of_numbers + error * own.lengths[row] + size * own.errors[row] + slack * norm;
+            work.uppers[row] = match self.metric {
+                Metric::Dot | Metric::Cosine => product,
+                Metric::L2 => {
+                    // What the reference, which adds up squared differences, and these few operations can be off.
+                    let reach = norm + entry.longest();
+                    let roundings = (self.dim + self.units.len() + 32) as f64 * 4.0 * f64::EPSILON;
+                    2.0 * product - entry.shortest().powi(2) - norm * norm + roundings * reach * reach
+                }
+            };
         }
     }
 
@@ -171,7 +183,7 @@ impl Query {
 pub(super) struct Work {
     best: Vec<Lanes>,
     /// Most that each row of the query can add to the score.
-    uppers: Vec<f64>,
+    pub(super) uppers: Vec<f64>,
 }
 
 /// Records of a segment, and what they are searched by.
@@ -205,7 +217,11 @@ impl Search<'_> {
             .par_chunks(BOUNDED)
             .flat_map_iter(|some| {
                 let mut work = query.work();
-                let bound = |&record: &u32| (query.upper(&records, record, first, &mut work), record);
+                let bound = |&record: &u32| {
+                    let is_late = self.gathered.is_late();
+                    let most = self.prepared.most();
+                    (if is_late { most } else { query.upper(&records, record, first, &mut work) }, record)
+                };
                 some.iter().map(bound).collect::<Vec<_>>()
             })
             .filter(|(upper, _)| *upper > f64::NEG_INFINITY)
@@ -213,16 +229,18 @@ impl Search<'_> {
         bounded.par_sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let likely = self.k.map_or(0, |k| bounded.len().min(2 * k.min(bounded.len())));
         let (likely, others) = bounded.split_at(likely);
-        self.best_first(&query, &records, likely, None);
+        self.best_first(&query, &records, likely, (first, None));
         let second = second_tier(&sample, first, others, self.gathered.top.threshold());
-        self.best_first(&query, &records, others, second.map(|second| (first, second)));
+        self.best_first(&query, &records, others, (first, second));
         let tiers = std::iter::once(first).chain(second).map(|tier| self.planes.tiers[tier].to_string());
         Ok(Some(format!("bounded by {} of {} numbers a row", tiers.collect::<Vec<_>>().join(" and "), self.planes.dim)))
     }
 
-    /// Scores records that have been bounded, best first, until the others cannot be among the best; by `tiers` those
-    /// are bounded again that may.
-    fn best_first(&self, query: &Query, records: &Records<'_>, bounded: &[(f64, u32)], tiers: Option<(usize, usize)>) {
+    /// Scores records that have been bounded by the first of `tiers`, best first, until the others cannot be among the
+    /// best; by the second one those are bounded again that may.
+    fn best_first(&self, query: &Query, records: &Records<'_>, bounded: &[(f64, u32)], tiers: (usize, Option<usize>)) {
+        let (first, second) = tiers;
+        let by = |tier: usize| BoundBy::Planes(self.planes.tiers[tier] as u32);
         // Threads take the next best, whatever the others do: the threshold rises the sooner.
         let (next, top) = (AtomicUsize::new(0), &self.gathered.top);
         (0..rayon::current_num_threads()).into_par_iter().for_each(|_| {
@@ -231,20 +249,22 @@ impl Search<'_> {
                 let at = next.fetch_add(SCORED, Ordering::Relaxed).min(bounded.len());
                 let some = &bounded[at..bounded.len().min(at + SCORED)];
                 let Some(&(highest, _)) = some.first() else { break };
-                if highest < top.threshold() {
+                if highest < top.threshold() || self.gathered.is_late() {
                     // The others can score no more than this one.
                     let end = next.swap(bounded.len(), Ordering::Relaxed).min(bounded.len());
-                    self.gathered.exclude(some.len() + bounded.len() - end.max(at + some.len()), highest);
+                    self.gathered.leave(by(first), some.len() + bounded.len() - end.max(at + some.len()), highest);
                     break;
                 }
                 for &(upper, record) in some {
                     let threshold = top.threshold();
-                    let upper = match tiers {
-                        Some(tiers) if upper >= threshold => query.lower(records, record, tiers, threshold, &mut work),
-                        _ => upper,
+                    let (tier, upper) = match second {
+                        Some(second) if upper >= threshold => {
+                            (second, query.lower(records, record, (first, second), threshold, &mut work))
+                        }
+                        _ => (first, upper),
                     };
                     if upper < threshold {
-                        self.gathered.exclude(1, upper);
+                        self.gathered.exclude(by(tier), 1, upper);
                     } else {
                         self.score(record, threshold, &mut scratch);
                     }
@@ -280,6 +300,10 @@ impl Search<'_> {
         let sample: Vec<u32> = selected.iter().copied().skip(step / 2).step_by(step).take(SAMPLE).collect();
         let (mut scratch, mut work) = (Scratch::default(), query.work());
         let measure = |&record: &u32| {
+            if self.gathered.is_late() {
+                self.gathered.leave(BoundBy::Rows, 1, self.prepared.most());
+                return None;
+            }
             // First what is to be compared with bounds, because the rows come from afar.
             let begun = Instant::now();
             if let Ok(matrix) = self.rows.matrix(self.place(record)) {

@@ -8,13 +8,15 @@ use super::sound::{ChannelArgs, tell_remarks};
 use otolith::Error;
 use otolith::Matrix;
 use otolith::embed::Sound;
-use otolith::query::{Approximation, Certificate, Explanation, Hit, Plan, Run, SegmentPlan, Unreadable};
+use otolith::query::{
+    Approximation, BoundBy, Certificate, Explanation, Hit, LeftOut, Plan, Run, SegmentPlan, Unreadable,
+};
 use otolith::{Database, Schema, outside};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Runs shown for a hit; `--json` has all.
 const RUNS_SHOWN: usize = 3;
@@ -25,17 +27,21 @@ Examples:
   otolith search sounds.otolith bark.wav --view white --min-score 120
   otolith search sounds.otolith bark.wav --view white --recall 0.95 --plan
   otolith search sounds.otolith bark.wav --proof answer.json
+  otolith search sounds.otolith bark.wav --budget-time 0.05
 
 The answer is exact unless --recall (or by hand --ef, --nprobe, --candidates) asks for less and there is an index (see
 `otolith index`). Scores are exact in any case.
 
 With --json: {\"hits\": [{\"id\", \"score\", \"score_per_row\", \"fields\", \"runs\", \"alignment\"}],
-\"certificate\": {\"exact\", \"standing\", \"kth_score\", \"best_excluded\", \"unread\", \"tiers\", \"approximation\"},
+\"certificate\": {\"exact\", \"standing\", \"kth_score\", \"best_excluded\", \"unread\", \"tiers\", \"excluded\",
+\"unsearched\", \"approximation\"},
 \"plan\", \"unreadable\", \"milliseconds\"}. `approximation` is null where every record was looked at, else
 {\"target\", \"low\", \"high\", \"like\"}: the recall asked for (null by hand), and between which its mean lies nine times
 of ten, as the indexes measured with queries like this one (`like`; by hand it may be unlike them, then from 0 to 1 and
 `standing` is \"unknown\"; with --recall such a query is answered exactly). `standing`: \"exact\", \"recall\", \"unknown\",
-or \"readable\" where records could not be read. `plan` tells of each segment what was done and why: [{\"segment\",
+\"readable\" where records could not be read, or \"stopped\" where the time of --budget-time was up before every
+record was looked at: `unsearched` is null or says how many were not, and the `most` that any of them can score (null: nothing
+is known). `excluded` tells by what bounds records were left out: [{\"by\", \"records\", \"most\"}]. `plan` tells of each segment what was done and why: [{\"segment\",
 \"records\", \"way\", \"why\"}]. With --explain, `runs` tell which rows matched which (query_rows, record_rows,
 query_seconds, record_seconds, score, share), `alignment` where the query as a whole lies (record_rows, record_seconds,
 similarity); seconds are null where rows are no moments.
@@ -80,6 +86,9 @@ pub(super) struct Args {
     /// Fix how many records an index of candidates names
     #[arg(long, value_name = "RECORDS")]
     candidates: Option<usize>,
+    /// Stop after this time, say 0.05, and answer with the best found until then
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    budget_time: Option<Duration>,
     /// Tell how each segment was searched, and why so
     #[arg(long)]
     plan: bool,
@@ -89,6 +98,11 @@ pub(super) struct Args {
     /// Write what the answer claims to this file, for `otolith check`; exact answers only
     #[arg(long, value_name = "FILE")]
     proof: Option<PathBuf>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let wrong = |_| "give a number of seconds, from 0 up".to_owned();
+    text.parse().map_err(|_| ()).and_then(|seconds| Duration::try_from_secs_f64(seconds).map_err(drop)).map_err(wrong)
 }
 
 pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
@@ -120,6 +134,9 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     if let Some(records) = args.candidates {
         query = query.candidates(records);
     }
+    if let Some(budget) = args.budget_time {
+        query = query.budget_time(budget);
+    }
     if args.explain {
         query = query.explain();
     }
@@ -127,8 +144,9 @@ pub(super) fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     let hits = query.run()?;
     let milliseconds = begin.elapsed().as_secs_f64() * 1000.0;
     if let Some(path) = &args.proof {
+        let proof = hits.proof()?;
         let mut file = outside::create(path)?;
-        let written = file.write_all(format!("{}\n", hits.proof()?).as_bytes());
+        let written = file.write_all(format!("{proof}\n").as_bytes());
         written.map_err(|error| Error::io(path, "write the proof", error))?;
     }
 
@@ -223,9 +241,14 @@ fn runs_json(why: &Explanation) -> Value {
 
 fn certificate_json(certificate: &Certificate) -> Value {
     let tiers = json!({ "bound": certificate.bounded, "exact": certificate.scored });
+    let excluded =
+        |(by, left): &(BoundBy, LeftOut)| json!({ "by": by.to_string(), "records": left.records, "most": left.most });
+    let unsearched = Some(certificate.unsearched).filter(|left| left.records > 0);
+    let unsearched = unsearched.map(|left| json!({ "records": left.records, "most": left.most }));
     json!({
         "exact": certificate.is_exact(), "standing": certificate.standing().name(), "kth_score": certificate.kth_score,
         "best_excluded": certificate.best_excluded, "unread": certificate.unread, "tiers": tiers,
+        "excluded": certificate.excluded.iter().map(excluded).collect::<Vec<_>>(), "unsearched": unsearched,
         "approximation": certificate.approximation.map(|Approximation { target, low, high, like, .. }| {
             json!({ "target": target, "low": low, "high": high, "like": like })
         }),
