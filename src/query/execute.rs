@@ -8,7 +8,7 @@ use crate::index::exact::{BoundBy, Gathered, rescore, scan};
 use crate::index::hnsw::Hnsw;
 use crate::index::ivf::Ivf;
 use crate::index::plain::{Asking, PlainIndex, PlainQuery};
-use crate::index::planes::{self, Planes};
+use crate::index::planes::{self, Planes, Scores};
 use crate::index::questions::{NO_CONTRAST, Signs, Verdict, nearness};
 use crate::index::sq8::Sq8Query;
 use crate::index::table::Sq8Table;
@@ -60,6 +60,7 @@ impl Search<'_> {
         // candidates.
         let coded = (self.prepared.rows() == 1).then(|| Sq8Query::new(self.metric, self.query.row(0)));
         let (mut plan, mut interval) = (Plan::default(), None);
+        let mut estimates: Vec<(Arc<Planes>, Scores)> = Vec::new();
         let mut by_rows: Vec<Place> = Vec::new();
         for selected in selection.segments.iter().filter(|selected| selected.count() > 0) {
             let (segment, records) = (selected.segment, selected.count());
@@ -80,7 +81,7 @@ impl Search<'_> {
                 None => {
                     let (mut choice, mut records) = self.likely(selected);
                     if choice.way == Way::Rows
-                        && let Some(why) = self.look_at_planes(selected, &mut records, gathered)?
+                        && let Some(why) = self.look_at_planes(selected, &mut records, gathered, &mut estimates)?
                     {
                         choice = Choice::exact(Way::Sq8, format!("{}; {why}", choice.why));
                     }
@@ -103,6 +104,9 @@ impl Search<'_> {
             plan.segments.push(SegmentPlan { segment, records, way, why });
         }
         scan(self.rows, &by_rows, self.prepared, gathered);
+        // Now it is known how good the best are.
+        let kth = gathered.top.threshold();
+        estimates.iter().filter(|_| !gathered.is_late()).for_each(|(planes, scores)| scores.note(planes, kth));
         let target = if let Effort::Recall(target) = self.effort { Some(target) } else { None };
         Ok((plan, interval.map(|(low, high, like)| Approximation { target, low, high, like })))
     }
@@ -133,6 +137,7 @@ impl Search<'_> {
         selected: &Selected,
         records: &mut Vec<u32>,
         gathered: &Gathered,
+        estimates: &mut Vec<(Arc<Planes>, Scores)>,
     ) -> Result<Option<String>> {
         // Only a forged file is of another dimension.
         let segment = &self.snapshot.segments()[selected.segment as usize].segment;
@@ -151,7 +156,8 @@ impl Search<'_> {
             k: self.k,
             gathered,
         };
-        let why = search.run(records)?;
+        let (why, scores) = search.run(records)?;
+        estimates.extend(scores.map(|scores| (Arc::clone(&planes), scores)));
         if why.is_some() {
             records.clear();
         }
@@ -303,7 +309,10 @@ impl Search<'_> {
             positions.sort_unstable();
             self.rescore(table, query, Some(&positions), selected, gathered)?;
         }
-        table.scanning.note(selected.count(), begun.elapsed());
+        // A scan that was stopped says nothing of what a whole one takes.
+        if !gathered.is_late() {
+            table.scanning.note(selected.count(), begun.elapsed());
+        }
         Ok(())
     }
 

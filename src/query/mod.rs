@@ -282,10 +282,10 @@ impl<'q> Query<'q> {
     /// and [`Hits::certificate`] says how many records there was no time for, and the most that any of them can score
     /// ([`Certificate::unsearched`]). An answer that was ready in time is what it is without a budget.
     ///
-    /// The clock is looked at between records: the time is exceeded by what one record takes, a pass over the SQ8 codes
-    /// of one segment, or the walk through one index. Nothing that would make later searches faster is made in a
-    /// search that has a budget; the rows of a view that nobody has searched yet are, because without them there is no
-    /// answer. Reading the hits' fields and explaining them comes on top. Of queries in [`run_all`] each has its own.
+    /// The clock is looked at between records: it is overrun by what one record takes, a pass over the SQ8 codes of one
+    /// segment, or the walk through one index; reading the hits and explaining them come on top. Nothing is made that
+    /// would only help later searches, but the rows of a view that nobody has searched yet are. Of the queries of
+    /// [`run_all`] each has its own budget.
     ///
     /// # Examples
     ///
@@ -343,7 +343,6 @@ impl<'q> Query<'q> {
     /// - [`Error::Corrupt`] when the view is damaged. Damaged records are not an error: they are in
     ///   [`Hits::unreadable`].
     pub fn run(self) -> Result<Hits> {
-        // A time too long for the clock is none.
         let deadline = self.budget.and_then(|budget| Instant::now().checked_add(budget));
         threads::ready();
         let snapshot = self.snapshot?;

@@ -27,8 +27,9 @@
 //! coordinates are off by [`drift`] `* |d|` at most, and the product of two rows by twice that and its square.
 //! Pythagoras gives the rest from `|d|` and the length of `y`, less that error.
 //!
-//! By `l2` a pair scores `2 <q,d> - |d|^2 - |q|^2`: at most what this says of the record's best `<q,d>`, less the square
-//! of the norm of its shortest row. That is near where its rows are about as long as each other, as embeddings are.
+//! By `l2` a pair scores `2 <q,d> - |d|^2 - |q|^2`: at most what this says of the record's best `<q,d>`, less the
+//! square of the norm of its shortest row. That is near where its rows are about as long as each other, as embeddings
+//! are.
 //!
 //! A record has no bound, and is always scored, when a row's norm is neither 0 nor between 2^-40 and 2^40, or when it
 //! has more than 2^24 numbers.
@@ -38,10 +39,12 @@
 //! takes some 3 to 5 times as long as a search by rows with 249 of them.
 
 mod build;
+mod plan;
 mod query;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use plan::Scores;
 pub(crate) use query::Search;
 
 use crate::error::Result;
@@ -57,7 +60,7 @@ const TIERS: [usize; 5] = [32, 64, 128, 192, WIDTH];
 /// Largest dimension that has planes: a longer row would drift too far.
 const LONGEST: usize = 4_096;
 /// Fewest records that are searched by planes.
-const FEWEST: u32 = 512;
+const FEWEST: u32 = 128;
 /// Numbers that go with a record: its scale, its longest and shortest row, and two for each tier.
 const ENTRY: usize = 3;
 const OF_TIER: usize = 2;
@@ -72,6 +75,8 @@ pub(crate) struct Planes {
     /// Bytes of a row.
     stride: usize,
     defect: f64,
+    far: plan::Far,
+    memory: plan::Memory,
 }
 
 /// What goes with the whole numbers of a record.
@@ -198,7 +203,7 @@ impl Artefact for Planes {
         {
             return Err(sections.corrupt(section::ROW_OFFSETS, "rows that do not follow each other"));
         }
-        Ok(Planes { dim, tiers, stride, defect, sections })
+        Ok(Planes { dim, tiers, stride, defect, far: plan::Far::new(), memory: plan::Memory::default(), sections })
     }
 }
 

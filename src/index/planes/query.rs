@@ -2,7 +2,8 @@
 //! score of those that may be among the best, the likeliest first.
 
 use super::build::coordinates;
-use super::{Planes, Records, are_always_used, drift, lead, rest};
+use super::plan::{Key, Measured, SAMPLE, Scores, first_tier, next_first_tier, second_tier};
+use super::{Planes, Records, drift, lead, rest};
 use crate::error::Result;
 use crate::index::exact::{BoundBy, Gathered};
 use crate::index::rows::{Place, ViewRows};
@@ -14,8 +15,6 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-/// Records by which a search is planned.
-const SAMPLE: usize = 20;
 /// Most rows of a query that is packed for every tier.
 const LONGEST_QUERY: usize = 1 << 14;
 /// Records bounded by one thread at a time, and scored.
@@ -23,11 +22,6 @@ const BOUNDED: usize = 16;
 const SCORED: usize = 2;
 /// Groups of query rows after which it is asked whether a record is below the threshold.
 const GROUPS: usize = 4;
-/// The part of a query's rows that is looked at beyond what would be enough, in the mean.
-const ROUND_UP: f64 = 0.12;
-/// Deviations by which the best are further from the middle than they are where all are distributed normally: there
-/// are groups of records that are alike.
-const FAR: f64 = 0.75;
 
 /// A query in whole numbers.
 pub(super) struct Query {
@@ -199,20 +193,34 @@ pub(crate) struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Searches `selected` records. Says how, or nothing when that does not pay: then some of them were scored, and are
-    /// taken from `selected`.
+    /// Searches `selected` records. Says how, or nothing when that does not pay: then some of them may have been scored,
+    /// and are taken from `selected`. Also returns what a few of them, if any were asked, said of all scores.
     ///
     /// # Errors
     /// [`Error::Corrupt`](crate::Error::Corrupt) when the planes cannot be read.
-    pub(crate) fn run(&self, selected: &mut Vec<u32>) -> Result<Option<String>> {
+    pub(crate) fn run(&self, selected: &mut Vec<u32>) -> Result<(Option<String>, Option<Scores>)> {
         let rows = self.query.rows();
         if selected.len() < 2 * SAMPLE || !self.prepared.is_ordinary() || rows > LONGEST_QUERY {
-            return Ok(None);
+            return Ok((None, None));
         }
         let query = Query::new(self.planes, self.metric, self.query, self.prepared.norms())?;
         let records = self.planes.records()?;
-        let sample = self.sample(&query, &records, selected);
-        let Some(first) = first_tier(&sample, self.expected(&sample, selected.len())) else { return Ok(None) };
+        let key = Key::new(rows, self.k);
+        let (sample, first, scores) = match self.planes.memory.recall(key, rows) {
+            Some((sample, first)) => (sample, first, None),
+            None => {
+                let sample = self.sample(&query, &records, selected);
+                let scores = self.k.and_then(|k| Scores::new(&sample, selected.len(), k));
+                let threshold = self.gathered.top.threshold();
+                let kth = scores.map_or(threshold, |scores| scores.kth(self.planes).max(threshold));
+                let first = first_tier(&sample, kth);
+                if !self.gathered.is_late() {
+                    self.planes.memory.keep(key, rows, &sample, first);
+                }
+                (sample, first, scores)
+            }
+        };
+        let Some(first) = first else { return Ok((None, scores)) };
         let mut bounded: Vec<(f64, u32)> = selected
             .par_chunks(BOUNDED)
             .flat_map_iter(|some| {
@@ -232,8 +240,13 @@ impl Search<'_> {
         self.best_first(&query, &records, likely, (first, None));
         let second = second_tier(&sample, first, others, self.gathered.top.threshold());
         self.best_first(&query, &records, others, (first, second));
+        let kth = self.gathered.top.threshold();
+        if kth.is_finite() && !self.gathered.is_late() {
+            self.planes.memory.change(key, next_first_tier(&sample, first, (likely, others), kth));
+        }
         let tiers = std::iter::once(first).chain(second).map(|tier| self.planes.tiers[tier].to_string());
-        Ok(Some(format!("bounded by {} of {} numbers a row", tiers.collect::<Vec<_>>().join(" and "), self.planes.dim)))
+        let tiers = tiers.collect::<Vec<_>>().join(" and ");
+        Ok((Some(format!("bounded by {tiers} of {} numbers a row", self.planes.dim)), scores))
     }
 
     /// Scores records that have been bounded by the first of `tiers`, best first, until the others cannot be among the
@@ -329,104 +342,4 @@ impl Search<'_> {
         measured.retain(|measured| measured.tiers.iter().all(|(upper, _)| upper.is_finite()));
         measured
     }
-
-    /// Estimates the k-th best score of so many records, from a sample and a normal distribution of scores.
-    fn expected(&self, sample: &[Measured], records: usize) -> f64 {
-        let threshold = self.gathered.top.threshold();
-        let Some(k) = self.k else { return threshold };
-        let middle = mean(sample, |measured| measured.score);
-        let spread = mean(sample, |measured| (measured.score - middle).powi(2)).sqrt();
-        let share = (records as f64 / k.max(1) as f64).max(2.0).ln();
-        // The first terms of the normal distribution's quantile far from its middle.
-        let root = (2.0 * share).sqrt();
-        let deviations = root - (4.0 * std::f64::consts::PI * share).ln() / (2.0 * root);
-        threshold.max(middle + spread * (deviations.max(0.0) + FAR))
-    }
-}
-
-/// What one record of a sample told. Times are in seconds.
-struct Measured {
-    score: f64,
-    scoring: f64,
-    /// What it takes to find by its rows that a record is below the threshold.
-    dropping: f64,
-    /// By each tier, the most that it can score, and the time that finding this took.
-    tiers: Vec<(f64, f64)>,
-}
-
-fn mean(sample: &[Measured], of: impl Fn(&Measured) -> f64) -> f64 {
-    sample.iter().map(of).sum::<f64>() / sample.len() as f64
-}
-
-/// Returns the median, for times: the first ones take longer, and others may interrupt.
-fn middle(sample: &[Measured], of: impl Fn(&Measured) -> f64) -> f64 {
-    let mut times: Vec<f64> = sample.iter().map(of).collect();
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
-/// Chooses the tier by which to bound all records, given the k-th best score; none when reading the rows of all of them
-/// takes no longer.
-fn first_tier(sample: &[Measured], kth: f64) -> Option<usize> {
-    if sample.len() < SAMPLE / 2 {
-        return are_always_used().then_some(0);
-    }
-    let tiers = 0..sample[0].tiers.len();
-    let bounding = |tier: usize| middle(sample, |measured| measured.tiers[tier].1);
-    let scoring = middle(sample, |measured| measured.scoring);
-    // The share of the records whose bounds a tier leaves above the k-th best score.
-    let left = |tier: usize| {
-        let upper = mean(sample, |measured| measured.tiers[tier].0);
-        let spread = mean(sample, |measured| (measured.tiers[tier].0 - upper).powi(2)).sqrt();
-        above((kth - upper) / spread.max(f64::MIN_POSITIVE))
-    };
-    let cost = |first: usize| {
-        let alone = left(first) * scoring;
-        let with = tiers.clone().skip(first + 1).map(|second| {
-            let share = |measured: &Measured| share(measured, first, second, measured.tiers[first].0, kth);
-            mean(sample, share) * bounding(second) + left(second) * scoring
-        });
-        (bounding(first) + with.fold(alone, f64::min), first)
-    };
-    let (least, first) = tiers.clone().map(cost).min_by(|a, b| a.0.total_cmp(&b.0))?;
-    let pays = least < 0.9 * middle(sample, |measured| measured.dropping);
-    (pays || are_always_used()).then_some(first)
-}
-
-/// Chooses the tier by which to bound records again before they are scored; none when scoring them takes no longer.
-fn second_tier(sample: &[Measured], first: usize, others: &[(f64, u32)], threshold: f64) -> Option<usize> {
-    let left = &others[..others.partition_point(|(upper, _)| *upper >= threshold)];
-    if left.is_empty() || sample.is_empty() {
-        return None;
-    }
-    let scoring = middle(sample, |measured| measured.scoring);
-    let again = middle(sample, |measured| measured.tiers[first].1);
-    let cost = |second: usize| {
-        let bounding = middle(sample, |measured| measured.tiers[second].1);
-        let lowered = mean(sample, |measured| measured.tiers[first].0 - measured.tiers[second].0);
-        let of_record = |&(upper, _): &(f64, u32)| {
-            let scoring = if upper - lowered >= threshold { scoring } else { 0.0 };
-            again
-                + bounding * sample.first().map_or(1.0, |measured| share(measured, first, second, upper, threshold))
-                + scoring
-        };
-        (left.iter().map(of_record).sum::<f64>(), second)
-    };
-    let tiers = first + 1..sample.first().map_or(0, |measured| measured.tiers.len());
-    let (least, second) = tiers.map(cost).min_by(|a, b| a.0.total_cmp(&b.0))?;
-    (least < scoring * left.len() as f64).then_some(second)
-}
-
-/// Estimates the share of the query's rows that a second tier has to look at until a record is below a threshold, if
-/// each row lowers the bound as much as the others do.
-fn share(measured: &Measured, first: usize, second: usize, upper: f64, threshold: f64) -> f64 {
-    let lowered = (measured.tiers[first].0 - measured.tiers[second].0).max(f64::MIN_POSITIVE);
-    if upper < threshold { 0.0 } else { ((upper - threshold) / lowered + ROUND_UP).min(1.0) }
-}
-
-/// Returns the share of a normal distribution that lies so many standard deviations above its mean, to about 0.01.
-fn above(deviations: f64) -> f64 {
-    let x = deviations.abs();
-    let tail = 0.5 * (-0.717 * x - 0.416 * x * x).exp();
-    if deviations < 0.0 { 1.0 - tail } else { tail }
 }

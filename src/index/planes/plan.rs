@@ -1,0 +1,260 @@
+//! Deciding how planes are searched: which tier bounds all records, and which one those that are left, by what a few
+//! records told. What they told is kept for the queries that follow.
+
+use super::{Planes, are_always_used};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Records by which a search is planned.
+pub(super) const SAMPLE: usize = 20;
+/// Searches that are planned by one sample.
+const USES: u32 = 16;
+/// The part of a query's rows that is looked at beyond what would be enough, in the mean.
+const ROUND_UP: f64 = 0.12;
+
+/// How many standard deviations the best scores are further from the mean than they are where all scores are
+/// distributed normally, in the searches until now: groups of records that are alike reach far.
+#[derive(Debug)]
+pub(super) struct Far(AtomicU64);
+
+impl Far {
+    /// Before the first search.
+    const FIRST: f64 = 0.75;
+    /// How much of what is known gives way to what a search tells.
+    const SHARE: f64 = 0.25;
+
+    pub(super) fn new() -> Far {
+        Far(AtomicU64::new(Far::FIRST.to_bits()))
+    }
+
+    fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Of searches side by side some may be forgotten, which does not matter.
+    fn note(&self, further: f64) {
+        if further.is_finite() {
+            let known = self.get();
+            self.0.store((known + Far::SHARE * (further - known)).to_bits(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Queries that are searched alike: those of about as many rows, for about as many hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    rows: u32,
+    hits: u32,
+}
+
+impl Key {
+    pub(super) fn new(rows: usize, k: Option<usize>) -> Key {
+        Key { rows: rows.ilog2(), hits: k.map_or(0, |k| k.max(1).ilog2() + 1) }
+    }
+}
+
+/// What the last sample told, and by which tier the next search begins.
+#[derive(Debug)]
+struct Remembered {
+    /// Rows of the query that the sample was measured by.
+    rows: usize,
+    sample: Vec<Measured>,
+    /// None when reading rows is faster.
+    first: Option<usize>,
+    uses: u32,
+}
+
+/// Plans of earlier searches. Asking some records in every way takes as long as searching by planes takes for a few
+/// hundred, so it is done once for many searches.
+#[derive(Debug, Default)]
+pub(super) struct Memory(Mutex<HashMap<Key, Remembered>>);
+
+impl Memory {
+    /// Returns what is known, as of a query of so many rows, and the tier to begin by.
+    pub(super) fn recall(&self, key: Key, rows: usize) -> Option<(Vec<Measured>, Option<usize>)> {
+        let mut plans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let plan = plans.get_mut(&key)?;
+        plan.uses += 1;
+        if plan.uses >= USES {
+            plans.remove(&key);
+            return None;
+        }
+        let factor = rows as f64 / plan.rows as f64;
+        Some((plan.sample.iter().map(|measured| measured.scaled(factor)).collect(), plan.first))
+    }
+
+    pub(super) fn keep(&self, key: Key, rows: usize, sample: &[Measured], first: Option<usize>) {
+        let plan = Remembered { rows, sample: sample.to_vec(), first, uses: 0 };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, plan);
+    }
+
+    /// Begins by another tier from now on.
+    pub(super) fn change(&self, key: Key, first: Option<usize>) {
+        if let Some(plan) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&key) {
+            plan.first = first;
+        }
+    }
+}
+
+/// What a sample says of the scores of all records.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scores {
+    middle: f64,
+    spread: f64,
+    /// Standard deviations from the middle to the k-th best, if they are distributed normally.
+    deviations: f64,
+}
+
+impl Scores {
+    pub(super) fn new(sample: &[Measured], records: usize, k: usize) -> Option<Scores> {
+        let middle = mean(sample, |measured| measured.score);
+        let spread = mean(sample, |measured| (measured.score - middle).powi(2)).sqrt();
+        let share = (records as f64 / k.max(1) as f64).max(2.0).ln();
+        // The first terms of the normal distribution's quantile far from its middle.
+        let root = (2.0 * share).sqrt();
+        let deviations = (root - (4.0 * std::f64::consts::PI * share).ln() / (2.0 * root)).max(0.0);
+        (spread > 0.0).then_some(Scores { middle, spread, deviations })
+    }
+
+    /// Estimates the k-th best score.
+    pub(super) fn kth(&self, planes: &Planes) -> f64 {
+        self.middle + self.spread * (self.deviations + planes.far.get())
+    }
+
+    /// Teaches the planes what the k-th best score was.
+    pub(crate) fn note(&self, planes: &Planes, kth: f64) {
+        planes.far.note((kth - self.middle) / self.spread - self.deviations);
+    }
+}
+
+/// What one record of a sample told. Times are in seconds.
+#[derive(Clone, Debug)]
+pub(super) struct Measured {
+    pub(super) score: f64,
+    pub(super) scoring: f64,
+    /// What it takes to find by its rows that a record is below the threshold.
+    pub(super) dropping: f64,
+    /// By each tier, the most that it can score, and the time that finding this took.
+    pub(super) tiers: Vec<(f64, f64)>,
+}
+
+impl Measured {
+    /// What a query of another number of rows would tell: all that matters grows with it.
+    fn scaled(&self, factor: f64) -> Measured {
+        Measured {
+            score: self.score * factor,
+            scoring: self.scoring * factor,
+            dropping: self.dropping * factor,
+            tiers: self.tiers.iter().map(|(upper, time)| (upper * factor, time * factor)).collect(),
+        }
+    }
+}
+
+fn mean(sample: &[Measured], of: impl Fn(&Measured) -> f64) -> f64 {
+    sample.iter().map(of).sum::<f64>() / sample.len() as f64
+}
+
+/// Returns the median, for times: the first ones take longer, and others may interrupt.
+fn middle(sample: &[Measured], of: impl Fn(&Measured) -> f64) -> f64 {
+    let mut times: Vec<f64> = sample.iter().map(of).collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// Chooses the tier by which to bound all records, given the k-th best score; none when reading the rows of all of them
+/// takes no longer.
+pub(super) fn first_tier(sample: &[Measured], kth: f64) -> Option<usize> {
+    if sample.len() < SAMPLE / 2 {
+        return are_always_used().then_some(0);
+    }
+    let tiers = 0..sample[0].tiers.len();
+    let bounding = |tier: usize| middle(sample, |measured| measured.tiers[tier].1);
+    let scoring = middle(sample, |measured| measured.scoring);
+    // The share of the records whose bounds a tier leaves above the k-th best score.
+    let left = |tier: usize| {
+        let upper = mean(sample, |measured| measured.tiers[tier].0);
+        let spread = mean(sample, |measured| (measured.tiers[tier].0 - upper).powi(2)).sqrt();
+        above((kth - upper) / spread.max(f64::MIN_POSITIVE))
+    };
+    let cost = |first: usize| {
+        let alone = left(first) * scoring;
+        let with = tiers.clone().skip(first + 1).map(|second| {
+            let share = |measured: &Measured| share(measured, first, second, measured.tiers[first].0, kth);
+            mean(sample, share) * bounding(second) + left(second) * scoring
+        });
+        (bounding(first) + with.fold(alone, f64::min), first)
+    };
+    let (least, first) = tiers.clone().map(cost).min_by(|a, b| a.0.total_cmp(&b.0))?;
+    let pays = least < 0.9 * middle(sample, |measured| measured.dropping);
+    (pays || are_always_used()).then_some(first)
+}
+
+/// Chooses the tier by which the next search bounds all records, after a search: `bounded` by the tier `first`, and the
+/// k-th best score turned out to be `kth`. None when that search would better have read all rows.
+pub(super) fn next_first_tier(
+    sample: &[Measured],
+    first: usize,
+    bounded: (&[(f64, u32)], &[(f64, u32)]),
+    kth: f64,
+) -> Option<usize> {
+    if sample.is_empty() {
+        return Some(first);
+    }
+    let tiers = 0..sample[0].tiers.len();
+    let bounding = |tier: usize| middle(sample, |measured| measured.tiers[tier].1);
+    let scoring = middle(sample, |measured| measured.scoring);
+    let all = (bounded.0.len() + bounded.1.len()).max(1) as f64;
+    // The share of the records that a tier would have left: its bounds are lower than those of `first` by about as much
+    // as they were in the sample. Both parts are in order.
+    let left = |tier: usize| {
+        let least = kth + mean(sample, |measured| measured.tiers[first].0 - measured.tiers[tier].0);
+        let of = |part: &[(f64, u32)]| part.partition_point(|(upper, _)| *upper >= least);
+        (of(bounded.0) + of(bounded.1)) as f64 / all
+    };
+    let cost = |tier: usize| {
+        let with = tiers.clone().skip(tier + 1).map(|second| left(tier) * bounding(second) + left(second) * scoring);
+        (bounding(tier) + with.fold(left(tier) * scoring, f64::min), tier)
+    };
+    let (least, next) = tiers.clone().map(cost).min_by(|a, b| a.0.total_cmp(&b.0))?;
+    let pays = least < 1.1 * middle(sample, |measured| measured.dropping);
+    (pays || are_always_used()).then_some(next)
+}
+
+/// Chooses the tier by which to bound records again before they are scored; none when scoring them takes no longer.
+pub(super) fn second_tier(sample: &[Measured], first: usize, others: &[(f64, u32)], threshold: f64) -> Option<usize> {
+    let left = &others[..others.partition_point(|(upper, _)| *upper >= threshold)];
+    if left.is_empty() || sample.is_empty() {
+        return None;
+    }
+    let scoring = middle(sample, |measured| measured.scoring);
+    let again = middle(sample, |measured| measured.tiers[first].1);
+    let cost = |second: usize| {
+        let bounding = middle(sample, |measured| measured.tiers[second].1);
+        let lowered = mean(sample, |measured| measured.tiers[first].0 - measured.tiers[second].0);
+        let of_record = |&(upper, _): &(f64, u32)| {
+            let scoring = if upper - lowered >= threshold { scoring } else { 0.0 };
+            again
+                + bounding * sample.first().map_or(1.0, |measured| share(measured, first, second, upper, threshold))
+                + scoring
+        };
+        (left.iter().map(of_record).sum::<f64>(), second)
+    };
+    let tiers = first + 1..sample.first().map_or(0, |measured| measured.tiers.len());
+    let (least, second) = tiers.map(cost).min_by(|a, b| a.0.total_cmp(&b.0))?;
+    (least < scoring * left.len() as f64).then_some(second)
+}
+
+/// Estimates the share of the query's rows that a second tier has to look at until a record is below a threshold, if
+/// each row lowers the bound as much as the others do.
+fn share(measured: &Measured, first: usize, second: usize, upper: f64, threshold: f64) -> f64 {
+    let lowered = (measured.tiers[first].0 - measured.tiers[second].0).max(f64::MIN_POSITIVE);
+    if upper < threshold { 0.0 } else { ((upper - threshold) / lowered + ROUND_UP).min(1.0) }
+}
+
+/// Returns the share of a normal distribution that lies so many standard deviations above its mean, to about 0.01.
+fn above(deviations: f64) -> f64 {
+    let x = deviations.abs();
+    let tail = 0.5 * (-0.717 * x - 0.416 * x * x).exp();
+    if deviations < 0.0 { 1.0 - tail } else { tail }
+}
