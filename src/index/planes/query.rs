@@ -193,8 +193,8 @@ pub(crate) struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Searches `selected` records. Says how, or nothing when that does not pay: then some of them may have been scored,
-    /// and are taken from `selected`. Also returns what a few of them, if any were asked, said of all scores.
+    /// Searches `selected` records. Says how, or nothing when that does not pay: then some of them may have been scored
+    /// already, and are taken from `selected`. Also returns what a few of them, if any were asked, said of all scores.
     ///
     /// # Errors
     /// [`Error::Corrupt`](crate::Error::Corrupt) when the planes cannot be read.
