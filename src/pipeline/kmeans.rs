@@ -41,19 +41,35 @@ impl Centroids {
         rounds: usize,
         draws: &mut ChaCha8Rng,
     ) -> Centroids {
+        let mut centroids = Centroids::drawn(similarity, sample, dim, count, draws);
+        for _ in 0..rounds {
+            let nearest = centroids.nearest_of_all(sample);
+            centroids = centroids.moved(similarity, sample, &nearest);
+        }
+        centroids
+    }
+
+    /// Draws up to `count` of a sample's rows, for centroids to start from.
+    pub(super) fn drawn(
+        similarity: Similarity,
+        sample: &[f32],
+        dim: usize,
+        count: usize,
+        draws: &mut ChaCha8Rng,
+    ) -> Centroids {
         let chosen = choose(sample.len() / dim, count, draws);
         let mut values: Vec<f32> = chosen.flat_map(|row| &sample[row * dim..][..dim]).copied().collect();
         if similarity == Similarity::Direction {
             values.chunks_exact_mut(dim).for_each(normalise);
         }
-        let mut centroids = Centroids::new(similarity, dim, values);
-        for _ in 0..rounds {
-            let nearest = centroids.nearest_of_all(sample);
-            let mut values = centroids.values;
-            recentre(similarity, sample, &nearest, &mut values, dim);
-            centroids = Centroids::new(similarity, dim, values);
-        }
-        centroids
+        Centroids::new(similarity, dim, values)
+    }
+
+    /// Moves each centroid to where the rows nearest to it are.
+    pub(super) fn moved(self, similarity: Similarity, sample: &[f32], nearest: &[usize]) -> Centroids {
+        let (mut values, dim) = (self.values, self.dim);
+        recentre(similarity, sample, nearest, &mut values, dim);
+        Centroids::new(similarity, dim, values)
     }
 
     /// Takes centroids, row after row.

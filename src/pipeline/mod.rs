@@ -34,6 +34,7 @@
 //! For kinds 3, 4 and 8 the settings only tell how the numbers came about; applying needs the arrays alone.
 
 mod apply;
+pub(crate) mod cells;
 mod codes;
 mod contrast;
 mod fit;

@@ -6,7 +6,8 @@ use super::space::{Space, finite};
 use super::{Candidates, Rows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::matrix::StoredMatrix;
-use crate::pipeline::kmeans::{BLOCK, Centroids, Similarity, choose};
+use crate::pipeline::cells::{BATCH, Cells, Work};
+use crate::pipeline::kmeans::{Centroids, choose};
 use crate::score::Metric;
 use crate::store::layout::section;
 use crate::store::{Counts, SectionsWriter};
@@ -28,8 +29,9 @@ const ROWS_PER_CENTROID: usize = 8;
 /// Fewest and most centroids, where the sample has rows enough.
 const FEWEST: usize = 16;
 const MOST: usize = 4_096;
-/// Records that are coded at a time, in parallel.
+/// Records that are coded at a time, in parallel; and by one thread.
 const CHUNK: u32 = 1_024;
+const PART: usize = 16;
 
 /// Where the records come from.
 pub(super) struct Source<'r> {
@@ -70,24 +72,23 @@ impl Candidates {
     ) -> Result<Counts> {
         let source = Source { rows, records, dim, strict: out.is_lasting() };
         let mut draws = ChaCha8Rng::seed_from_u64(SEED);
-        let (space, centroids) = fit(&source, metric, &mut draws)?;
+        let (space, centroids, cells) = fit(&source, metric, &mut draws)?;
         let (mut rests, mut starts, mut codes) = (Vec::new(), vec![0u64], Vec::new());
         let mut total = 0;
         for first in (0..records).step_by(CHUNK as usize) {
-            let chunk = first..records.min(first.saturating_add(CHUNK));
-            let coded = chunk.into_par_iter().map_init(Vec::new, |scores, record| match source.matrix(record)? {
-                Some(matrix) => Ok(code(&matrix, &space, &centroids, scores)),
-                None => Ok(Coded { rows: 0, rest: vec![0.0; space.width()], codes: Vec::new() }),
-            });
-            for coded in coded.collect::<Result<Vec<Coded>>>()? {
-                rests.extend_from_slice(&coded.rest);
+            let chunk: Vec<u32> = (first..records.min(first.saturating_add(CHUNK))).collect();
+            let coded = chunk
+                .par_chunks(PART)
+                .map_init(Coder::default, |coder, records| coder.code(&source, records, &space, &centroids, &cells));
+            for coded in coded.collect::<Result<Vec<Vec<Coded>>>>()?.into_iter().flatten() {
+                rests.extend(coded.rests.iter().map(|rest| finite(rest / coded.rows.max(1) as f64)));
                 codes.extend_from_slice(&coded.codes);
                 starts.push(codes.len() as u64);
                 total += coded.rows;
             }
         }
         let centroids = centroids.values();
-        let parts = Parts { space: &space, centroids, rests: &rests, weight: 1.0, starts: &starts, codes: &codes };
+        let parts = Parts { space: &space, centroids, rests: &rests, starts: &starts, codes: &codes };
         let (weight, curve) = measure(&source, parts, total, queries, &mut draws)?;
         // Halving a number is exact, so what is read back ranks as what was measured.
         rests.iter_mut().for_each(|value| *value *= weight as f32);
@@ -105,8 +106,8 @@ impl Candidates {
     }
 }
 
-/// Returns the space, and the centroids of a sample of rows in it.
-fn fit(source: &Source<'_>, metric: Metric, draws: &mut ChaCha8Rng) -> Result<(Space, Centroids)> {
+/// Returns the space, and the centroids of a sample of rows in it, also in cells.
+fn fit(source: &Source<'_>, metric: Metric, draws: &mut ChaCha8Rng) -> Result<(Space, Centroids, Cells)> {
     let records: Vec<u32> =
         choose(source.records as usize, SAMPLE_RECORDS, draws).map(|record| record as u32).collect();
     let rows = SAMPLE_ROWS.min(SAMPLE_BYTES / size_of::<f32>() / source.dim).max(1);
@@ -127,8 +128,8 @@ fn fit(source: &Source<'_>, metric: Metric, draws: &mut ChaCha8Rng) -> Result<(S
     let mut put = Vec::new();
     space.records(&sample, &mut put);
     drop(sample);
-    let centroids = Centroids::fit(Similarity::Distance, &put, space.width(), count, ROUNDS, draws);
-    Ok((space, centroids))
+    let (centroids, cells) = Cells::fit(&put, space.width(), count, ROUNDS, draws);
+    Ok((space, centroids, cells))
 }
 
 /// Returns at most `count` of the numbers below `total`, evenly spread.
@@ -140,26 +141,68 @@ fn spread(total: usize, count: usize) -> impl Iterator<Item = usize> {
 /// What is kept of a record.
 struct Coded {
     rows: usize,
-    rest: Vec<f32>,
+    /// The sum of what its rows have beyond their centroids.
+    rests: Vec<f64>,
     codes: Vec<u16>,
 }
 
-fn code(matrix: &StoredMatrix<'_>, space: &Space, centroids: &Centroids, scores: &mut Vec<f32>) -> Coded {
-    let (matrix, width) = (matrix.view(), space.width());
-    let (mut put, mut codes) = (Vec::new(), Vec::new());
-    let mut rests = vec![0.0f64; width];
-    for block in matrix.values().chunks(BLOCK * matrix.dim()) {
-        space.records(block, &mut put);
-        for (row, nearest) in put.chunks_exact(width).zip(centroids.nearest(&put, scores)) {
+/// Memory of a thread that codes records.
+#[derive(Default)]
+struct Coder {
+    /// Rows in the space, and which record each is of.
+    rows: Vec<f32>,
+    owners: Vec<usize>,
+    put: Vec<f32>,
+    work: Work,
+}
+
+impl Coder {
+    /// Codes some records, whose rows are compared with the centroids together.
+    fn code(
+        &mut self,
+        source: &Source<'_>,
+        records: &[u32],
+        space: &Space,
+        centroids: &Centroids,
+        cells: &Cells,
+    ) -> Result<Vec<Coded>> {
+        // An error may have left some.
+        self.rows.clear();
+        self.owners.clear();
+        let mut coded: Vec<Coded> = Vec::with_capacity(records.len());
+        for &record in records {
+            let matrix = source.matrix(record)?;
+            let rows = matrix.as_ref().map_or(0, |matrix| matrix.view().rows());
+            coded.push(Coded { rows, rests: vec![0.0; space.width()], codes: Vec::new() });
+            for block in matrix.iter().flat_map(|matrix| matrix.view().values().chunks(BATCH * source.dim)) {
+                space.records(block, &mut self.put);
+                self.rows.extend_from_slice(&self.put);
+                self.owners.resize(self.rows.len() / space.width(), coded.len() - 1);
+                if self.owners.len() >= BATCH {
+                    self.take(&mut coded, centroids, cells);
+                }
+            }
+        }
+        self.take(&mut coded, centroids, cells);
+        for coded in &mut coded {
+            coded.codes.sort_unstable();
+            coded.codes.dedup();
+        }
+        Ok(coded)
+    }
+
+    /// Finds the codes of the rows that have come together.
+    fn take(&mut self, coded: &mut [Coded], centroids: &Centroids, cells: &Cells) {
+        let width = centroids.values().len() / centroids.len().max(1);
+        let rows = self.rows.chunks_exact(width.max(1)).zip(&self.owners);
+        for ((row, &owner), nearest) in rows.zip(cells.nearest(&self.rows, &mut self.work)) {
             let centroid = &centroids.values()[nearest * width..][..width];
-            for ((rest, value), taken) in rests.iter_mut().zip(row).zip(centroid) {
+            for ((rest, value), taken) in coded[owner].rests.iter_mut().zip(row).zip(centroid) {
                 *rest += f64::from(*value) - f64::from(*taken);
             }
-            codes.push(nearest as u16); // below MOST
+            coded[owner].codes.push(nearest as u16); // below MOST
         }
-        codes.sort_unstable();
-        codes.dedup();
+        self.rows.clear();
+        self.owners.clear();
     }
-    let rest = rests.iter().map(|rest| finite(rest / matrix.rows() as f64)).collect();
-    Coded { rows: matrix.rows(), rest, codes }
 }

@@ -25,8 +25,6 @@ pub(super) struct Parts<'a> {
     pub(super) centroids: &'a [f32],
     /// For each record the mean of what its rows have beyond their centroids; or empty.
     pub(super) rests: &'a [f32],
-    /// The weight of the rests.
-    pub(super) weight: f64,
     /// Where each record's codes begin, and the end. Whoever reads a file checks that these and the codes fit.
     pub(super) starts: &'a [u64],
     /// Numbers of the centroids that the record's rows are nearest to.
@@ -44,23 +42,28 @@ impl<'a> Parts<'a> {
         &self.codes[self.starts[record] as usize..self.starts[record + 1] as usize]
     }
 
-    /// Estimates all eligible records for a query. They are put in order later, as far as is asked for.
-    pub(super) fn ask(
+    /// Estimates all eligible records for a query, by each of these weights of the rests. They are put in order later,
+    /// as far as is asked for.
+    pub(super) fn ask<const N: usize>(
         &self,
+        weights: [f64; N],
         query: MatrixView<'_>,
         allowed: Option<&RoaringBitmap>,
         deleted: &RoaringBitmap,
-    ) -> Estimated {
+    ) -> [Estimated; N] {
         let eligible = |record: &u32| !self.codes_of(*record).is_empty() && !deleted.contains(*record);
         let records: Vec<u32> = match allowed {
             None => (0..self.records()).filter(eligible).collect(),
             Some(allowed) => allowed.range(0..self.records()).filter(eligible).collect(),
         };
         if query.rows() == 0 || records.is_empty() {
-            return Estimated { signs: [f64::NAN; 2], ranked: Vec::new() };
+            return weights.map(|_| Estimated { signs: [f64::NAN; 2], ranked: Vec::new() });
         }
         let (estimates, signs) = self.estimates(query, &records);
-        Estimated { signs, ranked: estimates.into_iter().zip(records).collect() }
+        weights.map(|weight| {
+            let ranked = estimates.iter().zip(&records).map(|((sum, rest), record)| (sum + weight * rest, *record));
+            Estimated { signs, ranked: ranked.collect() }
+        })
     }
 
     /// Returns how a query looks, without estimating any record.
@@ -68,11 +71,11 @@ impl<'a> Parts<'a> {
         self.estimates(query, &[]).1
     }
 
-    /// Returns an estimate of the score of each of these records, apart from what is the same for all of them; and how
-    /// the query looks.
-    fn estimates(&self, query: MatrixView<'_>, records: &[u32]) -> (Vec<f64>, Signs) {
+    /// Returns for each of these records an estimate of its score by centroids, apart from what is the same for all of
+    /// them, and what its rest adds; and how the query looks.
+    fn estimates(&self, query: MatrixView<'_>, records: &[u32]) -> (Vec<(f64, f64)>, Signs) {
         let width = self.space.width();
-        let mut estimates = vec![0.0; records.len()];
+        let mut estimates = vec![(0.0, 0.0); records.len()];
         let mut sums = vec![0.0f64; width];
         let (mut rows, mut look) = (Vec::new(), Look::new(self.space.metric(), query.rows()));
         for block in query.values().chunks(WIDTH * query.dim()) {
@@ -84,12 +87,12 @@ impl<'a> Parts<'a> {
             for (row, highest) in rows.chunks_exact(width).zip(&table.highest) {
                 look.add(row, f64::from(*highest));
             }
-            for_chunks(records, &mut estimates, |record, estimate| *estimate += table.sum(self.codes_of(record)));
+            for_chunks(records, &mut estimates, |record, estimate| estimate.0 += table.sum(self.codes_of(record)));
         }
         if !self.rests.is_empty() {
             let sums: Vec<f32> = sums.into_iter().map(finite).collect();
             for_chunks(records, &mut estimates, |record, estimate| {
-                *estimate += self.weight * kernel::dot(&sums, &self.rests[record as usize * width..][..width]);
+                estimate.1 = kernel::dot(&sums, &self.rests[record as usize * width..][..width]);
             });
         }
         (estimates, look.signs())
@@ -178,7 +181,7 @@ impl Look {
 }
 
 /// Calls `each` with every record and its estimate, in parallel.
-fn for_chunks(records: &[u32], estimates: &mut [f64], each: impl Fn(u32, &mut f64) + Sync) {
+fn for_chunks(records: &[u32], estimates: &mut [(f64, f64)], each: impl Fn(u32, &mut (f64, f64)) + Sync) {
     records.par_chunks(RECORDS).zip(estimates.par_chunks_mut(RECORDS)).for_each(|(records, estimates)| {
         records.iter().zip(estimates).for_each(|(record, estimate)| each(*record, estimate));
     });

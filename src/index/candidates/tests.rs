@@ -58,7 +58,7 @@ fn estimate(parts: &Parts<'_>, query: &Matrix, record: u32) -> (f64, f64) {
         widest = widest.max(high - low);
         sum += parts.codes_of(record).iter().map(|code| all[usize::from(*code)]).fold(f64::MIN, f64::max);
         if !parts.rests.is_empty() {
-            sum += parts.weight * dot(row, &parts.rests[record as usize * width..][..width]);
+            sum += dot(row, &parts.rests[record as usize * width..][..width]);
         }
     }
     (sum, query.rows() as f64 * (widest / 255.0 * 0.51 + 1e-5 * (1.0 + widest)))
