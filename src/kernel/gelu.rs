@@ -40,6 +40,9 @@ fn gelu_at(level: Level, values: &mut [f32]) {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { gelu_avx512(values) },
+        // What the compiler may always use there is NEON.
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon | Level::Dotprod => gelu_portable(values),
     }
 }
 
@@ -91,6 +94,9 @@ fn backward_at(level: Level, values: &[f32], gradients: &mut [f32]) {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { backward_avx512(values, gradients) },
+        // What the compiler may always use there is NEON.
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon | Level::Dotprod => backward_portable(values, gradients),
     }
 }
 

@@ -13,11 +13,17 @@ pub enum Level {
     /// AVX-512F, with AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// NEON, which every 64-bit ARM machine has.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// NEON with sums of four products of bytes (`sdot`).
+    #[cfg(target_arch = "aarch64")]
+    Dotprod,
 }
 
 impl Level {
     /// The level in use: the machine's highest, or a lower one that the environment variable `OTOLITH_KERNEL` names
-    /// (`scalar`, `avx2`, `avx512`; for tests). Found out once.
+    /// (`scalar`, `avx2`, `avx512`; on ARM `neon`, `dotprod`; for tests). Found out once.
     pub fn current() -> Level {
         static CURRENT: OnceLock<Level> = OnceLock::new();
         *CURRENT.get_or_init(|| {
@@ -34,7 +40,13 @@ impl Level {
             let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
             [(Level::Avx2, avx2), (Level::Avx512, avx2 && is_x86_feature_detected!("avx512f"))]
         };
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(target_arch = "aarch64")]
+        let simd = {
+            use std::arch::is_aarch64_feature_detected;
+            let neon = is_aarch64_feature_detected!("neon");
+            [(Level::Neon, neon), (Level::Dotprod, neon && is_aarch64_feature_detected!("dotprod"))]
+        };
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let simd = [];
         std::iter::once(Level::Scalar).chain(simd.into_iter().filter(|(_, there)| *there).map(|(level, _)| level))
     }
@@ -47,6 +59,10 @@ impl Level {
             Level::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Level::Dotprod => "dotprod",
         }
     }
 }

@@ -6,6 +6,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
 use super::level::Level;
 
@@ -64,6 +66,9 @@ fn sums_at<const DISTANCE: bool>(level: Level, pairs: Pairs<'_>) -> [f64; LANES]
         // length.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 | Level::Avx512 => unsafe { avx2::add::<DISTANCE>(&mut sums, &pairs) },
+        // SAFETY: as above; what has `sdot` has NEON.
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon | Level::Dotprod => unsafe { neon::add::<DISTANCE>(&mut sums, &pairs) },
     };
     for k in done..len {
         for (sum, (a, b)) in sums.iter_mut().zip(&pairs) {
@@ -79,10 +84,12 @@ mod tests {
 
     #[test]
     fn lanes_give_the_bits_of_one_sum() {
-        for len in (0..20).chain([64, 101, 1030]) {
-            let rows: Vec<Vec<f32>> = (0..LANES + 1)
-                .map(|row| (0..len).map(|k| ((row * 131 + k * 37) % 101) as f32 * 0.37 - 9.0).collect())
-                .collect();
+        let plain = |row: usize, k: usize| ((row * 131 + k * 37) % 101) as f32 * 0.37 - 9.0;
+        // Of every magnitude, so that each term may be the one that is rounded away.
+        let wild = |row: usize, k: usize| plain(row, k) * 2.0f32.powi(((row * 89 + k * 53) % 250) as i32 - 130);
+        for (len, is_wild) in (0..20).chain([64, 101, 1030]).flat_map(|len| [(len, false), (len, true)]) {
+            let number = |row, k| if is_wild { wild(row, k) } else { plain(row, k) };
+            let rows: Vec<Vec<f32>> = (0..LANES + 1).map(|row| (0..len).map(|k| number(row, k)).collect()).collect();
             let pairs: Pairs<'_> = std::array::from_fn(|lane| (&rows[lane][..], &rows[lane + 1][..]));
             for level in Level::available() {
                 assert_eq!(sums_at::<false>(level, pairs), pairs.map(|(a, b)| dot(a, b)), "{level:?}");

@@ -1,13 +1,18 @@
 //! Integer inner products of coded rows: one byte a number, exact sums.
 //!
 //! A record's number `c` in -127..=127 is kept as the byte `c + 128`, a query's as a signed byte: that is what
-//! `vpdpbusd` multiplies. The 128 is taken out once for each query, not once for each record. Rows are padded with
-//! codes of 0 to a multiple of [`STRIDE`] bytes. Sums are exact for any length.
+//! `vpdpbusd` multiplies. The 128 is taken out once for each query, not once for each record; only ARM, which has no
+//! products of unsigned with signed bytes, takes it out of each byte. Rows are padded with codes of 0 to a multiple of
+//! [`STRIDE`] bytes. Sums are exact for any length.
 
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod dotprod;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
@@ -20,6 +25,7 @@ pub const STRIDE: usize = 64;
 const BLOCK: usize = 1 << 18;
 
 /// Bytes of a row up to which the whole sum fits 32 bits: 255 * 128 for each.
+#[cfg(target_arch = "x86_64")]
 const SHORT: usize = 1 << 16;
 
 /// A query's row in signed bytes.
@@ -66,9 +72,9 @@ impl SignedCodes {
     /// When the row has another length.
     pub fn dot(&self, row: &[u8]) -> i64 {
         if row.len() != self.values.len() {
-            return raw(&self.values, &self.padded(row)) - self.surplus;
+            return dot_at(Level::current(), self, &self.padded(row));
         }
-        raw(&self.values, row) - self.surplus
+        dot_at(Level::current(), self, row)
     }
 
     /// The inner products with four rows, as fast as the memory brings them.
@@ -79,7 +85,7 @@ impl SignedCodes {
         if rows.iter().any(|row| row.len() != self.values.len()) {
             return rows.map(|row| self.dot(row));
         }
-        raw4(&self.values, rows).map(|sum| sum - self.surplus)
+        dot4_at(Level::current(), self, rows)
     }
 
     /// The inner products of two queries with eight rows, which are read once for both, side by side: memory brings
@@ -91,8 +97,7 @@ impl SignedCodes {
         if other.values.len() != self.values.len() || rows.iter().any(|row| row.len() != self.values.len()) {
             return [rows.map(|row| self.dot(row)), rows.map(|row| other.dot(row))];
         }
-        let sums = raw8_both([&self.values, &other.values], rows);
-        [sums[0].map(|sum| sum - self.surplus), sums[1].map(|sum| sum - other.surplus)]
+        dot8_at(Level::current(), [self, other], rows)
     }
 
     /// A row that was not padded, as the kernels need it.
@@ -104,34 +109,68 @@ impl SignedCodes {
     }
 }
 
-fn raw(query: &[i8], row: &[u8]) -> i64 {
-    match Level::current() {
+/// [`SignedCodes::dot`] of a row as long as the query, with the instructions of a level not above the machine's.
+fn dot_at(level: Level, query: &SignedCodes, row: &[u8]) -> i64 {
+    let (values, surplus) = (&query.values[..], query.surplus);
+    match level {
         // SAFETY: the level was found on this machine; the lengths are equal and multiples of STRIDE.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 if vnni::is_available() => blocks(query, row, |query, row| unsafe { vnni::dot(query, row) }),
+        Level::Avx512 if vnni::is_available() => blocks(values, row, |a, b| unsafe { vnni::dot(a, b) }) - surplus,
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 => blocks(query, row, |query, row| unsafe { avx2::dot(query, row) }),
-        Level::Scalar => blocks(query, row, scalar),
+        Level::Avx2 | Level::Avx512 => blocks(values, row, |a, b| unsafe { avx2::dot(a, b) }) - surplus,
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Level::Dotprod => blocks(values, row, |a, b| unsafe { dotprod::dots::<1, 1, 4>([a], [b]) }[0][0]),
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => blocks(values, row, |a, b| unsafe { neon::dots::<1, 1, 4>([a], [b]) }[0][0]),
+        Level::Scalar => blocks(values, row, scalar) - surplus,
     }
 }
 
-fn raw4(query: &[i8], rows: [&[u8]; 4]) -> [i64; 4] {
-    #[cfg(target_arch = "x86_64")]
-    if Level::current() == Level::Avx512 && vnni::is_available() && query.len() <= BLOCK {
-        // SAFETY: the features were found on this machine; the lengths are equal and multiples of STRIDE.
-        return unsafe { vnni::dot4(query, rows) };
+fn dot4_at(level: Level, query: &SignedCodes, rows: [&[u8]; 4]) -> [i64; 4] {
+    let values = &query.values[..];
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 if vnni::is_available() && values.len() <= BLOCK => {
+            // SAFETY: the features were found on this machine; the lengths are equal and multiples of STRIDE.
+            let sums = unsafe { vnni::dot4(values, rows) };
+            sums.map(|sum| sum - query.surplus)
+        }
+        #[cfg(target_arch = "aarch64")]
+        Level::Dotprod if values.len() <= BLOCK => {
+            // SAFETY: as above.
+            let [sums] = unsafe { dotprod::dots::<1, 4, 2>([values], rows) };
+            sums
+        }
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon if values.len() <= BLOCK => {
+            // SAFETY: as above.
+            let [sums] = unsafe { neon::dots::<1, 4, 2>([values], rows) };
+            sums
+        }
+        _ => rows.map(|row| dot_at(level, query, row)),
     }
-    rows.map(|row| raw(query, row))
 }
 
-fn raw8_both(queries: [&[i8]; 2], rows: [&[u8]; 8]) -> [[i64; 8]; 2] {
-    #[cfg(target_arch = "x86_64")]
-    if Level::current() == Level::Avx512 && vnni::is_available() && queries[0].len() <= BLOCK {
-        // SAFETY: the features were found on this machine; the lengths are equal and multiples of STRIDE.
-        return unsafe { vnni::dot8_both(queries, rows) };
+fn dot8_at(level: Level, queries: [&SignedCodes; 2], rows: [&[u8]; 8]) -> [[i64; 8]; 2] {
+    let values = queries.map(|query| &query.values[..]);
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 if vnni::is_available() && values[0].len() <= BLOCK => {
+            // SAFETY: the features were found on this machine; the lengths are equal and multiples of STRIDE.
+            let sums = unsafe { vnni::dot8_both(values, rows) };
+            [sums[0].map(|sum| sum - queries[0].surplus), sums[1].map(|sum| sum - queries[1].surplus)]
+        }
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Level::Dotprod if values[0].len() <= BLOCK => unsafe { dotprod::dots::<2, 8, 1>(values, rows) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon if values[0].len() <= BLOCK => unsafe { neon::dots::<2, 8, 1>(values, rows) },
+        _ => queries.map(|query| rows.map(|row| dot_at(level, query, row))),
     }
-    queries.map(|query| rows.map(|row| raw(query, row)))
 }
 
 fn blocks(query: &[i8], row: &[u8], dot: impl Fn(&[i8], &[u8]) -> i64) -> i64 {
@@ -176,16 +215,17 @@ mod tests {
         fn sums_are_exact(query in prop::collection::vec(any::<i8>(), 1..700), seed in any::<u8>()) {
             let codes = SignedCodes::new(query.clone());
             let row: Vec<u8> = (0..codes.stride()).map(|at| (at as u8).wrapping_mul(seed)).collect();
-            let all = wanted(&codes.values, &row);
-            prop_assert_eq!(codes.dot(&row), all);
-            prop_assert_eq!(codes.dot4([&row; 4]), [all; 4]);
-            prop_assert_eq!(codes.dot8_both(&codes, [&row; 8]), [[all; 8]; 2]);
-            let blocks = scalar(&codes.values, &row) - codes.surplus;
-            prop_assert_eq!(blocks, all);
-            #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") {
-                // SAFETY: the feature is there, the lengths fit.
-                prop_assert_eq!(unsafe { avx2::dot(&codes.values, &row) } - codes.surplus, all);
+            // Another query and other rows: each sum is that of its own.
+            let other = SignedCodes::new(query.iter().rev().copied().collect());
+            let rows: Vec<Vec<u8>> = (0..8).map(|turn| row.iter().map(|&code| code.rotate_left(turn)).collect()).collect();
+            let rows: [&[u8]; 8] = std::array::from_fn(|at| &rows[at][..]);
+            let both = [&codes, &other].map(|codes| rows.map(|row| wanted(&codes.values, row)));
+            prop_assert_eq!(codes.dot(&row), both[0][0]);
+            for level in Level::available() {
+                prop_assert_eq!(rows.map(|row| dot_at(level, &codes, row)), both[0], "{:?}", level);
+                let four = dot4_at(level, &codes, [rows[4], rows[5], rows[6], rows[7]]);
+                prop_assert_eq!(&four[..], &both[0][4..], "{:?}", level);
+                prop_assert_eq!(dot8_at(level, [&codes, &other], rows), both, "{:?}", level);
             }
         }
     }
@@ -214,10 +254,17 @@ mod tests {
     #[test]
     fn the_longest_sums_do_not_overflow() {
         for values in [vec![-128i8; 3 << 20], vec![127; (1 << 20) + 1]] {
-            let codes = SignedCodes::new(values);
-            let row = vec![255; codes.stride()];
-            assert_eq!(codes.dot(&row), wanted(&codes.values, &row));
-            assert_eq!(codes.dot4([&row; 4])[3], wanted(&codes.values, &row));
+            for len in [BLOCK, values.len()] {
+                let codes = SignedCodes::new(values[..len].to_vec());
+                for row in [vec![255; codes.stride()], vec![0; codes.stride()]] {
+                    let wanted = wanted(&codes.values, &row);
+                    for level in Level::available() {
+                        assert_eq!(dot_at(level, &codes, &row), wanted, "{level:?}");
+                        assert_eq!(dot4_at(level, &codes, [&row; 4]), [wanted; 4], "{level:?}");
+                        assert_eq!(dot8_at(level, [&codes; 2], [&row; 8]), [[wanted; 8]; 2], "{level:?}");
+                    }
+                }
+            }
         }
     }
 }

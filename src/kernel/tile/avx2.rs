@@ -112,6 +112,7 @@ pub(super) struct Whole(__m256i, __m256i);
 impl Product for I16<Whole> {
     type Vector = Pair;
     type Word = Whole;
+    type Row = Whole;
     type Sum = Whole;
 
     const GROUPS: usize = 1;
@@ -119,11 +120,11 @@ impl Product for I16<Whole> {
 
     #[inline(always)]
     fn zero() -> Whole {
-        Self::splat(0)
+        Self::row(0)
     }
 
     #[inline(always)]
-    fn splat(word: u32) -> Whole {
+    fn row(word: u32) -> Whole {
         // SAFETY: see above.
         let half = unsafe { _mm256_set1_epi32(word as i32) };
         Whole(half, half)

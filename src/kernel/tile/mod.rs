@@ -2,9 +2,9 @@
 //!
 //! Query rows are [packed](PackedRows) sixteen to a group, one to a lane, so that one word of a record row meets
 //! sixteen query rows at once and a maximum over record rows is a maximum of vectors. A word has 32 bits: one number
-//! in `f32`, or two whole numbers of 16 bits, which take half as many instructions and are less precise. The driver
-//! here is generic over [`Product`]; the files beside it say what a product is on each instruction set. A step holds
-//! the sums of some record rows times some groups in registers:
+//! in `f32`; or two whole numbers of 16 bits, which take half as many instructions and are less precise; or four of 8
+//! bits. The driver here is generic over [`Product`]; the files beside it say what a product is on each instruction
+//! set. A step holds the sums of some record rows times some groups in registers:
 //!
 //! | level | step | 249 x 249 x 64 | 125 x 125 x 96 | 249 x 249 x 512 |
 //! |---|---|---|---|---|
@@ -20,12 +20,20 @@
 //!
 //! On an AMD EPYC without AVX-512 (Zen 3), whose peaks were 97 GFLOP/s in `f32` and 152 of whole numbers when this was
 //! measured, 249 x 249 x 262 went at 68 to 86 in `f32`, and at 99 to 120 of whole numbers (four runs).
+//!
+//! On ARM, levels `neon` and `dotprod` (6 rows x 1 group; of 16 bits 3 rows), nothing was measured: the tests ran under
+//! emulation. See the heads of their files for what the inner loops are made of.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod dotprod;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod packed;
 mod product;
 mod short;
 #[cfg(test)]
@@ -34,11 +42,12 @@ mod vector;
 
 use super::dot::CHUNK;
 use super::level::Level;
-use crate::matrix::MatrixView;
-use product::{F32, I16, Product};
+use packed::Layout;
+use product::{F32, I8, I16, Product};
 use std::ops::Range;
 use vector::Vector;
 
+pub use packed::PackedRows;
 pub use short::{SHORT_SIZE, short_is_faster};
 
 /// Query rows in a group.
@@ -53,82 +62,6 @@ pub struct Lanes(pub [f32; LANES]);
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 struct Words([u32; LANES]);
-
-/// Rows of a query, sixteen side by side: lane `i % 16` of `words[i / 16 * width + k]` is word `k` of row `i`. Rows
-/// of zeros fill the last group.
-#[derive(Clone, Debug)]
-pub struct PackedRows {
-    dim: usize,
-    /// Words in a row.
-    width: usize,
-    words: Vec<Words>,
-    /// Of rows of whole numbers: what one of each row stands for, a group at a time.
-    units: Vec<Lanes>,
-    short: bool,
-}
-
-impl PackedRows {
-    /// Packs the rows in `f32`.
-    pub fn new(matrix: MatrixView<'_>) -> PackedRows {
-        let units = Vec::new();
-        let words = pack(matrix.iter(), f32::to_bits);
-        PackedRows { dim: matrix.dim(), width: matrix.dim(), words, units, short: false }
-    }
-
-    /// Packs the rows in whole numbers of 16 bits, each times its row's factor. The factors must keep every row's norm
-    /// at [`SHORT_SIZE`] or less.
-    pub fn short(matrix: MatrixView<'_>, factors: &[f32]) -> PackedRows {
-        let width = matrix.dim().div_ceil(2);
-        let mut pairs = vec![0; width * matrix.rows()];
-        for ((row, pairs), &factor) in matrix.iter().zip(pairs.chunks_mut(width)).zip(factors) {
-            short::convert(row, factor, pairs);
-        }
-        let unit = |&factor: &f32| if factor == 0.0 { 0.0 } else { (1.0 / f64::from(factor)) as f32 };
-        let mut units = vec![Lanes([0.0; LANES]); matrix.rows().div_ceil(LANES)];
-        for (units, factors) in units.iter_mut().zip(factors.chunks(LANES)) {
-            units.0.iter_mut().zip(factors).for_each(|(lane, factor)| *lane = unit(factor));
-        }
-        let words = pack(pairs.chunks(width), |pair| pair);
-        PackedRows { dim: matrix.dim(), width, words, units, short: true }
-    }
-
-    /// Packs rows that are whole numbers already, for [`largest`]; all of one length, which is not 0.
-    pub fn whole(rows: impl ExactSizeIterator<Item = Vec<i16>>) -> PackedRows {
-        let mut dim = 0;
-        let pairs = |row: Vec<i16>| -> Vec<u32> {
-            dim = row.len();
-            let pair = |pair: &[i16]| u32::from(pair[0] as u16) | u32::from(pair.get(1).map_or(0, |&n| n as u16)) << 16;
-            row.chunks(2).map(pair).collect()
-        };
-        let rows: Vec<Vec<u32>> = rows.map(pairs).collect();
-        let words = pack(rows.iter().map(Vec::as_slice), |pair| pair);
-        PackedRows { dim, width: dim.div_ceil(2), words, units: Vec::new(), short: true }
-    }
-
-    /// Groups of rows, the last one perhaps not full.
-    pub fn groups(&self) -> usize {
-        self.words.len() / self.width
-    }
-
-    /// Whether the rows are in whole numbers of 16 bits.
-    pub fn is_short(&self) -> bool {
-        self.short
-    }
-}
-
-/// Lays rows side by side.
-fn pack<'a, T: Copy + 'a>(rows: impl ExactSizeIterator<Item = &'a [T]>, word: impl Fn(T) -> u32) -> Vec<Words> {
-    let groups = rows.len().div_ceil(LANES);
-    let mut words = Vec::new();
-    for (index, row) in rows.enumerate() {
-        if index == 0 {
-            words.resize(groups * row.len(), Words([0; LANES]));
-        }
-        let group = &mut words[index / LANES * row.len()..][..row.len()];
-        group.iter_mut().zip(row).for_each(|(words, &value)| words.0[index % LANES] = word(value));
-    }
-    words
-}
 
 /// Rows of a record, and what their inner products `p` become: `p * scale + offset`.
 #[derive(Clone, Copy, Debug)]
@@ -166,15 +99,15 @@ fn tile_at(
     let ScaledRows { values, scales, offsets, factors } = rows;
     assert!(values.len() == count * dim && offsets.len() == count, "rows of another length");
     assert!(!query.is_short() || factors.len() == count, "rows without factors");
+    assert!(query.layout != Layout::Split, "rows of another kind");
     assert!(out.len() == count * groups.len() && best.len() == groups.len(), "the tile has another size");
     let rows = match query.is_short() {
         false => Source::Single { values },
         true => Source::Rounded { values, dim, factors },
     };
     let units = if query.is_short() { &query.units[groups.clone()] } else { &[] };
-    let words = &query.words[groups.start * width..groups.end * width];
     let scaling = Some(Scaling { units, scales, offsets });
-    run(level, Block { query: words, width, rows, count, scaling, out, best });
+    run(level, Block { query: query.words(&groups), width, rows, count, scaling, out, best });
 }
 
 /// Raises `best` to the largest inner products, of whole numbers, of each query row of those groups with the rows in
@@ -189,16 +122,23 @@ pub fn largest(query: &PackedRows, groups: Range<usize>, bytes: &[u8], stride: u
 
 /// [`largest`] with the instructions of a level that is not above the machine's.
 fn largest_at(level: Level, query: &PackedRows, groups: Range<usize>, bytes: &[u8], stride: usize, best: &mut [Lanes]) {
-    let width = query.width;
-    assert!(query.is_short() && 2 * width <= stride, "rows of another kind");
+    assert!(query.is_short() && query.dim.next_multiple_of(2) <= stride, "rows of another kind");
     assert!(bytes.len().is_multiple_of(stride) && best.len() == groups.len(), "the tile has another size");
-    let (count, rows) = (bytes.len() / stride, Source::Bytes { bytes, stride });
-    let words = &query.words[groups.start * width..groups.end * width];
-    run(level, Block { query: words, width, rows, count, scaling: None, out: &mut [], best });
+    let rows = match query.layout {
+        Layout::Split => Source::Signed { bytes, stride },
+        _ => Source::Bytes { bytes, stride },
+    };
+    let (words, count) = (query.words(&groups), bytes.len() / stride);
+    run(level, Block { query: words, width: query.width, rows, count, scaling: None, out: &mut [], best });
 }
 
 fn run(level: Level, block: Block<'_>) {
     match (level, block.rows) {
+        // SAFETY: `Level` names only what the machine has.
+        #[cfg(target_arch = "aarch64")]
+        (Level::Dotprod, Source::Signed { .. }) => unsafe { dotprod::run(block) },
+        // Elsewhere only tests pack rows so.
+        (_, Source::Signed { .. }) => block.run::<I8<[i32; LANES]>, 4>(),
         (Level::Scalar, Source::Single { .. }) => block.run::<F32<[f32; LANES]>, 4>(),
         (Level::Scalar, _) => block.run::<I16<[i32; LANES]>, 4>(),
         // SAFETY: `Level` names only what the machine has.
@@ -210,6 +150,12 @@ fn run(level: Level, block: Block<'_>) {
         // SAFETY: as above; AVX-512 is named only where there is AVX2.
         #[cfg(target_arch = "x86_64")]
         (Level::Avx2 | Level::Avx512, _) => unsafe { avx2::run_short(block) },
+        // SAFETY: as above; what has `sdot` has NEON.
+        #[cfg(target_arch = "aarch64")]
+        (Level::Neon | Level::Dotprod, Source::Single { .. }) => unsafe { neon::run(block) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        (Level::Neon | Level::Dotprod, _) => unsafe { neon::run_short(block) },
     }
 }
 
@@ -243,6 +189,9 @@ fn reaching_at(level: Level, tile: &[Lanes], cuts: &[Lanes], found: &mut Vec<Rea
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { avx512::reaching(tile, cuts, found) },
+        // SAFETY: as above; what has `sdot` has NEON.
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon | Level::Dotprod => unsafe { neon::reaching(tile, cuts, found) },
     }
 }
 
@@ -261,7 +210,7 @@ fn find<V: Vector>(tile: &[Lanes], cuts: &[Lanes], found: &mut Vec<Reaching>) {
 /// What a tile is computed from and into. The lengths fit each other.
 struct Block<'a> {
     query: &'a [Words],
-    /// Words in a row.
+    /// Words in a row of a record.
     width: usize,
     rows: Source<'a>,
     count: usize,
@@ -283,8 +232,13 @@ enum Source<'a> {
         dim: usize,
         factors: &'a [f32],
     },
-    /// Whole numbers in bytes, 128 added to each.
+    /// Whole numbers in bytes, 128 added to each; to be widened to 16 bits.
     Bytes {
+        bytes: &'a [u8],
+        stride: usize,
+    },
+    /// The same, to be multiplied as bytes.
+    Signed {
         bytes: &'a [u8],
         stride: usize,
     },
@@ -353,22 +307,30 @@ impl Block<'_> {
         words: &[u32],
     ) {
         let (width, len) = (self.width, columns.len());
-        let query: [&[Words]; G] = std::array::from_fn(|g| &self.query[(group + g) * width + columns.start..][..len]);
         let rows: [&[u32]; R] = std::array::from_fn(|r| &words[r * width + columns.start..][..len]);
         // A register for each row: the compiler would compute one from the other at every number.
         let rows = rows.map(|row| std::hint::black_box(row.as_ptr()));
         let mut sums = [[P::zero(); G]; R];
-        for k in 0..len {
-            let mut numbers = [P::splat(0); G];
-            for (numbers, query) in numbers.iter_mut().zip(&query) {
-                // SAFETY: every slice has `len` words.
-                *numbers = P::load(unsafe { query.get_unchecked(k) });
+        for part in 0..P::PARTS {
+            let start = |g: usize| ((group + g) * P::PARTS + part) * width + columns.start;
+            let query: [&[Words]; G] = std::array::from_fn(|g| &self.query[start(g)..][..len]);
+            if part > 0 {
+                for sum in sums.as_flattened_mut() {
+                    *sum = P::next_part(*sum);
+                }
             }
-            for (sums, row) in sums.iter_mut().zip(&rows) {
-                // SAFETY: as above.
-                let word = P::splat(unsafe { *row.add(k) });
-                for (sum, &numbers) in sums.iter_mut().zip(&numbers) {
-                    *sum = P::add(*sum, numbers, word);
+            for k in 0..len {
+                let mut numbers = [P::load(&Words([0; LANES])); G];
+                for (numbers, query) in numbers.iter_mut().zip(&query) {
+                    // SAFETY: every slice has `len` words.
+                    *numbers = P::load(unsafe { query.get_unchecked(k) });
+                }
+                for (sums, row) in sums.iter_mut().zip(&rows) {
+                    // SAFETY: as above.
+                    let word = P::row(unsafe { *row.add(k) });
+                    for (sum, &numbers) in sums.iter_mut().zip(&numbers) {
+                        *sum = P::add(*sum, numbers, word);
+                    }
                 }
             }
         }
@@ -423,6 +385,13 @@ impl<'a> Source<'a> {
             Source::Bytes { bytes, stride } => {
                 for (row, pairs) in rows.zip(pairs.chunks_exact_mut(width)) {
                     short::widen(&bytes[row * stride..][..2 * width], pairs);
+                }
+                pairs
+            }
+            Source::Signed { bytes, stride } => {
+                let len = stride.min(4 * width);
+                for (row, quads) in rows.zip(pairs.chunks_exact_mut(width)) {
+                    short::sign(&bytes[row * stride..][..len], quads);
                 }
                 pairs
             }

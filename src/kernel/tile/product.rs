@@ -11,19 +11,28 @@ use std::marker::PhantomData;
 pub(super) trait Product {
     /// What the sums become.
     type Vector: Vector;
+    /// A word of each query row.
     type Word: Copy;
+    /// A word of a record row.
+    type Row: Copy;
     type Sum: Copy;
 
     /// Groups of query rows in one step: at most 4.
     const GROUPS: usize;
     /// Words summed before the sum moves on.
     const CHUNK: usize;
+    /// Words of a query row for each word of a record row, which meets one after the other.
+    const PARTS: usize = 1;
 
     fn zero() -> Self::Sum;
-    /// The same word for every query row.
-    fn splat(word: u32) -> Self::Word;
+    fn row(word: u32) -> Self::Row;
     fn load(words: &Words) -> Self::Word;
-    fn add(sum: Self::Sum, query: Self::Word, row: Self::Word) -> Self::Sum;
+    fn add(sum: Self::Sum, query: Self::Word, row: Self::Row) -> Self::Sum;
+    /// What a sum of one part counts beside the next.
+    #[inline(always)]
+    fn next_part(sum: Self::Sum) -> Self::Sum {
+        sum
+    }
     fn value(sum: Self::Sum) -> Self::Vector;
 }
 
@@ -33,6 +42,7 @@ pub(super) struct F32<V>(PhantomData<V>);
 impl<V: Vector> Product for F32<V> {
     type Vector = V;
     type Word = V;
+    type Row = V;
     type Sum = V;
 
     const GROUPS: usize = V::GROUPS;
@@ -44,7 +54,7 @@ impl<V: Vector> Product for F32<V> {
     }
 
     #[inline(always)]
-    fn splat(word: u32) -> V {
+    fn row(word: u32) -> V {
         V::splat(f32::from_bits(word))
     }
 
@@ -73,6 +83,7 @@ pub(super) struct I16<S>(PhantomData<S>);
 impl Product for I16<[i32; LANES]> {
     type Vector = [f32; LANES];
     type Word = [u32; LANES];
+    type Row = u32;
     type Sum = [i32; LANES];
 
     const GROUPS: usize = 1;
@@ -84,8 +95,8 @@ impl Product for I16<[i32; LANES]> {
     }
 
     #[inline(always)]
-    fn splat(word: u32) -> [u32; LANES] {
-        [word; LANES]
+    fn row(word: u32) -> u32 {
+        word
     }
 
     #[inline(always)]
@@ -94,12 +105,62 @@ impl Product for I16<[i32; LANES]> {
     }
 
     #[inline(always)]
-    fn add(sum: [i32; LANES], query: [u32; LANES], row: [u32; LANES]) -> [i32; LANES] {
+    fn add(sum: [i32; LANES], query: [u32; LANES], row: u32) -> [i32; LANES] {
         let both = |word: u32| (i32::from(word as i16), i32::from((word >> 16) as i16));
         std::array::from_fn(|lane| {
-            let ((a, b), (c, d)) = (both(query[lane]), both(row[lane]));
+            let ((a, b), (c, d)) = (both(query[lane]), both(row));
             sum[lane] + a * c + b * d
         })
+    }
+
+    #[inline(always)]
+    fn value(sum: [i32; LANES]) -> [f32; LANES] {
+        sum.map(|sum| sum as f32)
+    }
+}
+
+/// Words of four whole numbers of 8 bits. A number of a query row has 16: it is 256 times an upper byte plus a lower
+/// one, both signed, and these make a part each. The sum of the upper ones is shifted before the lower ones are added,
+/// all modulo 2^32; so what comes out is exact wherever the sum of whole products is below 2^31.
+pub(super) struct I8<S>(PhantomData<S>);
+
+/// Plain numbers: what this is where there is nothing better, and for tests.
+impl Product for I8<[i32; LANES]> {
+    type Vector = [f32; LANES];
+    type Word = [u32; LANES];
+    type Row = u32;
+    type Sum = [i32; LANES];
+
+    const GROUPS: usize = 1;
+    const CHUNK: usize = usize::MAX;
+    const PARTS: usize = 2;
+
+    #[inline(always)]
+    fn zero() -> [i32; LANES] {
+        [0; LANES]
+    }
+
+    #[inline(always)]
+    fn row(word: u32) -> u32 {
+        word
+    }
+
+    #[inline(always)]
+    fn load(words: &Words) -> [u32; LANES] {
+        words.0
+    }
+
+    #[inline(always)]
+    fn add(sum: [i32; LANES], query: [u32; LANES], row: u32) -> [i32; LANES] {
+        let byte = |word: u32, at: u32| i32::from((word >> (8 * at)) as i8);
+        std::array::from_fn(|lane| {
+            (0..4).fold(sum[lane], |sum, at| sum.wrapping_add(byte(query[lane], at) * byte(row, at)))
+        })
+    }
+
+    #[inline(always)]
+    fn next_part(sum: [i32; LANES]) -> [i32; LANES] {
+        sum.map(|sum| sum << 8)
     }
 
     #[inline(always)]

@@ -1,6 +1,8 @@
 //! Every level beside plain sums.
 
+use super::packed::whole_layout;
 use super::*;
+use crate::matrix::MatrixView;
 
 fn numbers(count: usize, seed: usize) -> Vec<f32> {
     (0..count).map(|k| ((k * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
@@ -83,6 +85,49 @@ fn products_of_whole_numbers_are_exact_at_every_level() {
                 assert_eq!(best[group].0[lane], largest, "{level:?} {queries} x {count} x {dim}");
             }
         }
+    }
+}
+
+#[test]
+fn the_largest_products_of_bytes_are_exact_in_every_layout_at_every_level() {
+    const EXTREMES: [i16; 9] = [-32_768, 32_639, 32_512, -32_639, -128, 128, 127, -127, 0];
+    for queries in 1..=40 {
+        for (dim, count, room) in [(1, 1, 1), (queries, 5, 0), (37, 6, 3), (64, 13, 64), (262, 7, 0)] {
+            let stride = (dim + room as usize).next_multiple_of(2);
+            let extreme = |row: usize, k: usize| match queries % 4 {
+                0 => (EXTREMES[row % 9], [1, 255, 0][k % 3]),
+                1 => (EXTREMES[(row + k) % 9], [255, 1, 128, 127, 129][(row + k) % 5]),
+                _ => (((row * 7919 + k * 104_729) % 65_279) as i16, ((row * 31 + k * 17 + queries) % 256) as u8),
+            };
+            let whole = |row: usize, k: usize| extreme(row, k).0.min(32_639);
+            let bytes: Vec<u8> = (0..count * stride).map(|at| extreme(at / stride, at % stride).1).collect();
+            for layout in [Layout::Pairs, Layout::Split] {
+                let row = |row: usize| (0..dim).map(|k| whole(row, k)).collect::<Vec<i16>>();
+                let packed = PackedRows::whole_in(layout, (0..queries).map(row));
+                let groups = packed.groups() / 2..packed.groups();
+                for level in Level::available() {
+                    let mut best = vec![Lanes([f32::NEG_INFINITY; LANES]); groups.len()];
+                    largest_at(level, &packed, groups.clone(), &bytes, stride, &mut best);
+                    for query in groups.start * LANES..queries {
+                        let product = |row: &[u8]| -> i64 {
+                            let term = |(k, &byte): (usize, &u8)| i64::from(whole(query, k)) * (i64::from(byte) - 128);
+                            row.iter().take(dim).enumerate().map(term).sum()
+                        };
+                        let largest = bytes.chunks(stride).map(product).max().unwrap();
+                        let found = best[query / LANES - groups.start].0[query % LANES];
+                        assert_eq!(found, largest as f32, "{level:?} {layout:?} {queries} x {count} x {dim}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_are_packed_as_the_level_multiplies_them() {
+    for level in Level::available() {
+        let split = level.name() == "dotprod";
+        assert_eq!(whole_layout(level), if split { Layout::Split } else { Layout::Pairs });
     }
 }
 

@@ -1,0 +1,118 @@
+//! Rows of a query as the kernels like them.
+
+use super::{LANES, Lanes, Words, short};
+use crate::kernel::level::Level;
+use crate::matrix::MatrixView;
+use std::ops::Range;
+
+/// How a query's numbers lie in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// One in `f32`.
+    Single,
+    /// Two whole ones of 16 bits.
+    Pairs,
+    /// Four whole ones in two parts, upper bytes and then lower ones (see [`I8`](super::product::I8)).
+    Split,
+}
+
+/// Rows of a query, sixteen side by side: lane `i % 16` of `words[i / 16 * width + k]` is word `k` of row `i`, where
+/// there is one part; of several, those of a group follow each other. Rows of zeros fill the last group.
+#[derive(Clone, Debug)]
+pub struct PackedRows {
+    pub(super) dim: usize,
+    /// Words in a part of a row, and in a row of a record.
+    pub(super) width: usize,
+    words: Vec<Words>,
+    /// Of rows of whole numbers: what one of each row stands for, a group at a time.
+    pub(super) units: Vec<Lanes>,
+    pub(super) layout: Layout,
+}
+
+impl PackedRows {
+    /// Packs the rows in `f32`.
+    pub fn new(matrix: MatrixView<'_>) -> PackedRows {
+        let units = Vec::new();
+        let words = pack(matrix.iter(), f32::to_bits);
+        PackedRows { dim: matrix.dim(), width: matrix.dim(), words, units, layout: Layout::Single }
+    }
+
+    /// Packs the rows in whole numbers of 16 bits, each times its row's factor. The factors must keep every row's norm
+    /// at [`SHORT_SIZE`](super::SHORT_SIZE) or less.
+    pub fn short(matrix: MatrixView<'_>, factors: &[f32]) -> PackedRows {
+        let width = matrix.dim().div_ceil(2);
+        let mut pairs = vec![0; width * matrix.rows()];
+        for ((row, pairs), &factor) in matrix.iter().zip(pairs.chunks_mut(width)).zip(factors) {
+            short::convert(row, factor, pairs);
+        }
+        let unit = |&factor: &f32| if factor == 0.0 { 0.0 } else { (1.0 / f64::from(factor)) as f32 };
+        let mut units = vec![Lanes([0.0; LANES]); matrix.rows().div_ceil(LANES)];
+        for (units, factors) in units.iter_mut().zip(factors.chunks(LANES)) {
+            units.0.iter_mut().zip(factors).for_each(|(lane, factor)| *lane = unit(factor));
+        }
+        let words = pack(pairs.chunks(width), |pair| pair);
+        PackedRows { dim: matrix.dim(), width, words, units, layout: Layout::Pairs }
+    }
+
+    /// Packs rows that are whole numbers already, for [`largest`](super::largest); all of one length, which is
+    /// not 0. Numbers above 32,639 may count as others.
+    pub fn whole(rows: impl ExactSizeIterator<Item = Vec<i16>>) -> PackedRows {
+        PackedRows::whole_in(whole_layout(Level::current()), rows)
+    }
+
+    /// [`PackedRows::whole`] in one of the layouts of whole numbers.
+    pub(super) fn whole_in(layout: Layout, rows: impl ExactSizeIterator<Item = Vec<i16>>) -> PackedRows {
+        let mut dim = 0;
+        let words = |row: Vec<i16>| {
+            dim = row.len();
+            if layout == Layout::Split { short::split(&row) } else { short::pairs(&row) }
+        };
+        let rows: Vec<Vec<u32>> = rows.map(words).collect();
+        let words = pack(rows.iter().map(Vec::as_slice), |word| word);
+        let width = dim.div_ceil(if layout == Layout::Split { 4 } else { 2 });
+        PackedRows { dim, width, words, units: Vec::new(), layout }
+    }
+
+    /// Groups of rows, the last one perhaps not full.
+    pub fn groups(&self) -> usize {
+        self.words.len() / self.group()
+    }
+
+    /// Words of a group.
+    fn group(&self) -> usize {
+        self.width * if self.layout == Layout::Split { 2 } else { 1 }
+    }
+
+    /// The words of some groups.
+    pub(super) fn words(&self, groups: &Range<usize>) -> &[Words] {
+        &self.words[groups.start * self.group()..groups.end * self.group()]
+    }
+
+    /// Whether the rows are in whole numbers of 16 bits.
+    pub fn is_short(&self) -> bool {
+        self.layout != Layout::Single
+    }
+}
+
+/// How rows of whole numbers are packed for [`largest`](super::largest) with the instructions of a level.
+pub(super) fn whole_layout(level: Level) -> Layout {
+    match level {
+        #[cfg(target_arch = "aarch64")]
+        Level::Dotprod => Layout::Split,
+        _ => Layout::Pairs,
+    }
+}
+
+/// Lays rows side by side.
+fn pack<'a, T: Copy + 'a>(rows: impl ExactSizeIterator<Item = &'a [T]>, word: impl Fn(T) -> u32) -> Vec<Words> {
+    let groups = rows.len().div_ceil(LANES);
+    let mut words = Vec::new();
+    for (index, row) in rows.enumerate() {
+        if index == 0 {
+            words.resize(groups * row.len(), Words([0; LANES]));
+        }
+        let group = &mut words[index / LANES * row.len()..][..row.len()];
+        group.iter_mut().zip(row).for_each(|(words, &value)| words.0[index % LANES] = word(value));
+    }
+    words
+}
