@@ -278,8 +278,8 @@ impl<'q> Query<'q> {
         self
     }
 
-    /// Limits the time that the search may take. When it is up, the best of the records looked at so far are the answer,
-    /// and [`Hits::certificate`] says how many records there was no time for, and the most that any of them can score
+    /// Limits the time of the search. When it is up, the best of the records looked at so far are the answer, and its
+    /// certificate says how many there was no time for, and the most that any of these can score
     /// ([`Certificate::unsearched`]). An answer that was ready in time is what it is without a budget.
     ///
     /// The clock is looked at between records: it is overrun by what one record takes, a pass over the SQ8 codes of one

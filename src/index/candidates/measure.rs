@@ -7,7 +7,6 @@ use crate::index::questions::{Questions, Signs};
 use crate::index::{Curve, CurveSource, Top};
 use crate::matrix::{MatrixView, StoredMatrix};
 use crate::pipeline::kmeans::choose;
-use crate::random::mixed;
 use crate::score::{Outcome, PreparedQuery, Scratch};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -30,14 +29,10 @@ const LITTLE: f64 = 2e11;
 /// A recall@10 that, where not even half of the records as candidates reach it, is asked for in vain: scanning is as
 /// fast. Then the fewest queries will do.
 const USEFUL: f64 = 0.75;
-/// Fewest records that are scored for every query, those estimated best; else one in so many.
+/// Records that are scored first for a query, those estimated best: few of the others then need more than a bound.
 const LIKELY: usize = 512;
-const SHARE: usize = 8;
-/// One in so many of the others is scored as well.
-const SAMPLED: u64 = 8;
 /// Numbers of hits for which recall is measured.
 const HITS: [usize; 3] = [1, 10, 100];
-const MOST_HITS: usize = 100;
 /// Fewest and most candidates that are measured; between them the doubles of the fewest, and what is halfway between
 /// two.
 const LEAST: usize = 16;
@@ -71,7 +66,7 @@ pub(super) fn measure(
     let mut order: Vec<usize> = (0..own.len()).collect();
     order.sort_by_key(|&at| (at + 1 < own.len(), (at as u32).reverse_bits()));
     let (mut asked, mut pieces, mut spent) = (Vec::with_capacity(own.len()), Vec::with_capacity(own.len()), 0.0);
-    for (number, at) in (0..).zip(order) {
+    for (number, at) in order.into_iter().enumerate() {
         let enough = asked.len() >= FEWEST && !asking.is_useful(&asked);
         let limit = if asked.len() < PROOF { WORK } else { LITTLE };
         if asked.len() >= FEWEST && (enough || spent > limit) {
@@ -80,14 +75,13 @@ pub(super) fn measure(
         let Some(matrix) = source.matrix(own[at])? else { continue };
         let piece = piece(matrix.view(), number);
         for (matrix, asked) in [(matrix.view(), &mut asked), (piece, &mut pieces)] {
-            let question = asking.ask(number, Some(own[at]), matrix)?;
-            spent += question.scored as f64 * matrix.rows() as f64 * one_row;
-            asked.push(question);
+            asked.push(asking.ask(Some(own[at]), matrix)?);
+            spent += records.len() as f64 * matrix.rows() as f64 * one_row;
         }
     }
     let total = |weight: usize| asked.iter().flat_map(|asked| asked.found[weight].iter().flatten()).sum::<usize>();
     let best = (1..WEIGHTS.len()).fold(0, |best, at| if total(at) > total(best) { at } else { best });
-    let given = (QUERIES..).zip(queries).map(|(number, query)| asking.ask(number, None, query.view()));
+    let given = queries.iter().map(|query| asking.ask(None, query.view()));
     let given = given.collect::<Result<Vec<_>>>()?;
     let mut measured = Vec::new();
     for (source, asked) in
@@ -138,8 +132,6 @@ struct Question {
     signs: Signs,
     /// How many hits were found, by weight, number of hits and setting.
     found: [[Vec<usize>; HITS.len()]; WEIGHTS.len()],
-    /// How many records were scored to learn the true answer.
-    scored: usize,
 }
 
 /// What is asked.
@@ -152,18 +144,17 @@ struct Asking<'a, 'r> {
 }
 
 impl Asking<'_, '_> {
-    fn ask(&self, number: usize, own: Option<u32>, matrix: MatrixView<'_>) -> Result<Question> {
-        let likely = LIKELY.max(self.records.len() / SHARE);
+    fn ask(&self, own: Option<u32>, matrix: MatrixView<'_>) -> Result<Question> {
         let estimated = self.parts.ask(WEIGHTS, matrix, None, &own.into_iter().collect());
         let signs = estimated[0].signs();
-        let found = estimated.map(|mut estimated| estimated.first(MOST.max(likely)));
-        let mut likely: Vec<u32> = found.iter().flat_map(|found| found.iter().take(likely)).copied().collect();
+        let found = estimated.map(|mut estimated| estimated.first(MOST));
+        let mut likely: Vec<u32> = found.iter().flat_map(|found| found.iter().take(LIKELY)).copied().collect();
         likely.sort_unstable();
         likely.dedup();
         let query = PreparedQuery::new(self.parts.space.metric(), matrix)?;
-        let (truth, scored) = self.truth(number, own, &query, &likely)?;
+        let truth = self.truth(own, &query, &likely)?;
         let found = found.map(|found| {
-            let place = |record| found.iter().take(MOST).position(|other| other == record);
+            let place = |record| found.iter().position(|other| other == record);
             let places: Vec<Option<usize>> = truth.iter().map(place).collect();
             HITS.map(|k| {
                 let places = &places[..k.min(places.len())];
@@ -174,48 +165,27 @@ impl Asking<'_, '_> {
                 self.settings.iter().map(both).collect()
             })
         });
-        Ok(Question { signs, found, scored })
+        Ok(Question { signs, found })
     }
 
-    /// Returns the records that score best, without the query's own, and how many were scored: all, unless those that
-    /// are likely and some of the others say that there is no need, because of these others none is among the best, nor
-    /// among twice as many. If `m` of the best are neither, that goes unnoticed with a chance of `(1 - 1 / SAMPLED)^3m`
-    /// or so (as there are more of them among the less good), so of 100 hits less than one is overlooked in the mean.
-    fn truth(
-        &self,
-        number: usize,
-        own: Option<u32>,
-        query: &PreparedQuery,
-        likely: &[u32],
-    ) -> Result<(Vec<u32>, usize)> {
-        let others =
-            self.records.iter().copied().filter(|other| Some(*other) != own && likely.binary_search(other).is_err());
-        let is_drawn = |record: &u32| mixed((number as u64) << 32 | u64::from(*record)).is_multiple_of(SAMPLED);
-        let (drawn, rest): (Vec<u32>, Vec<u32>) = others.partition(is_drawn);
-        let mut best = self.scan(query, &[likely, &drawn].concat(), Vec::new())?;
-        let mut scored = likely.len() + drawn.len();
-        if best.iter().any(|(_, record)| drawn.binary_search(record).is_ok()) {
-            best = self.scan(query, &rest, best)?;
-            scored += rest.len();
-        }
-        Ok((best.into_iter().map(|(_, record)| record).take(MOST_HITS).collect(), scored))
-    }
-
-    /// Adds these records to the best so far.
-    fn scan(&self, query: &PreparedQuery, records: &[u32], best: Vec<(f64, u32)>) -> Result<Vec<(f64, u32)>> {
-        let top = Top::new(Some(2 * MOST_HITS), None);
-        best.into_iter().for_each(|(score, record)| top.push(score, record));
-        records.par_iter().try_for_each_init(Scratch::default, |scratch, &record| {
-            if let Some(matrix) = self.source.matrix(record)? {
-                match query.score(matrix.view(), top.threshold(), scratch) {
-                    Outcome::Below { upper } => top.exclude(upper),
-                    Outcome::Exact { score } => top.push(score, record),
+    /// Returns the records that score best, without the query's own. Those that are likely to come first.
+    fn truth(&self, own: Option<u32>, query: &PreparedQuery, likely: &[u32]) -> Result<Vec<u32>> {
+        let others = self.records.iter().filter(|other| Some(**other) != own && likely.binary_search(other).is_err());
+        let others: Vec<u32> = others.copied().collect();
+        let top = Top::new(HITS.last().copied(), None);
+        for part in [likely, &others] {
+            part.par_iter().try_for_each_init(Scratch::default, |scratch, &record| {
+                if let Some(matrix) = self.source.matrix(record)? {
+                    match query.score(matrix.view(), top.threshold(), scratch) {
+                        Outcome::Below { upper } => top.exclude(upper),
+                        Outcome::Exact { score } => top.push(score, record),
+                    }
                 }
-            }
-            Result::Ok(())
-        })?;
+                Result::Ok(())
+            })?;
+        }
         let Ok(ranked) = top.finish(|record| Ok::<u32, Infallible>(*record));
-        Ok(ranked.hits)
+        Ok(ranked.hits.into_iter().map(|(_, record)| record).collect())
     }
 
     /// Returns whether candidates find something that are fewer than half of the records, the most that a search takes.

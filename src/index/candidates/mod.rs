@@ -27,8 +27,7 @@
 //! codes` bytes and one inner product; no row of a record is read. Building: the rows are read three times and more,
 //! for a sample (at most 64 MiB), codes (centroids lie in cells, so that a row meets a part of them, see
 //! [`cells`](crate::pipeline::cells)) and the scans that measure the recall; it holds what it writes: a row and about
-//! 150 bytes a record. These scans leave out what cannot matter: most of the records that look unlikely, where those
-//! looked at agree that none of them is needed; most of the questions, where even half of the records would not do.
+//! 150 bytes a record. Where even half of the records as candidates would not do, few questions are asked.
 //!
 //! One thread of a busy machine, on 1,980 clips of ESC-50: milliseconds a query for the best 10, and the recall of 20
 //! queries that were not records, at the setting that the measured curve gave for the recall asked for:
