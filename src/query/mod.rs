@@ -301,7 +301,7 @@ impl<'q> Query<'q> {
     ///
     /// let hits = clips.query(&query).budget_time(Duration::from_millis(50)).run()?;
     /// if let Standing::Stopped { unsearched } = hits.certificate.standing() {
-    ///     println!("{unsearched} records were not looked at; none scores above {:?}", hits.certificate.unsearched.most);
+    ///     println!("{unsearched} not looked at; the most that one can score: {}", hits.certificate.unsearched.most);
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
