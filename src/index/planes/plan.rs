@@ -10,6 +10,11 @@ use std::sync::{Mutex, PoisonError};
 pub(super) const SAMPLE: usize = 20;
 /// Searches that are planned by one sample.
 const USES: u32 = 16;
+/// How much of what is known gives way to what a search tells: of how far the best reach; and of what a tier takes,
+/// where it took more, and less. A tier that is a little faster most of the time may be much slower for some queries.
+const SHARE: f64 = 0.25;
+const RISING: f64 = 0.5;
+const FALLING: f64 = 0.1;
 /// The part of a query's rows that is looked at beyond what would be enough, in the mean.
 const ROUND_UP: f64 = 0.12;
 
@@ -21,8 +26,6 @@ pub(super) struct Far(AtomicU64);
 impl Far {
     /// Before the first search.
     const FIRST: f64 = 0.75;
-    /// How much of what is known gives way to what a search tells.
-    const SHARE: f64 = 0.25;
 
     pub(super) fn new() -> Far {
         Far(AtomicU64::new(Far::FIRST.to_bits()))
@@ -36,7 +39,7 @@ impl Far {
     fn note(&self, further: f64) {
         if further.is_finite() {
             let known = self.get();
-            self.0.store((known + Far::SHARE * (further - known)).to_bits(), Ordering::Relaxed);
+            self.0.store((known + SHARE * (further - known)).to_bits(), Ordering::Relaxed);
         }
     }
 }
@@ -60,8 +63,8 @@ struct Remembered {
     /// Rows of the query that the sample was measured by.
     rows: usize,
     sample: Vec<Measured>,
-    /// None when reading rows is faster.
-    first: Option<usize>,
+    /// What beginning by each tier takes, by the searches until now; see [`first_tier`].
+    costs: Vec<f64>,
     uses: u32,
 }
 
@@ -81,18 +84,20 @@ impl Memory {
             return None;
         }
         let factor = rows as f64 / plan.rows as f64;
-        Some((plan.sample.iter().map(|measured| measured.scaled(factor)).collect(), plan.first))
+        Some((plan.sample.iter().map(|measured| measured.scaled(factor)).collect(), first_tier(&plan.costs)))
     }
 
-    pub(super) fn keep(&self, key: Key, rows: usize, sample: &[Measured], first: Option<usize>) {
-        let plan = Remembered { rows, sample: sample.to_vec(), first, uses: 0 };
+    pub(super) fn keep(&self, key: Key, rows: usize, sample: &[Measured], costs: Vec<f64>) {
+        let plan = Remembered { rows, sample: sample.to_vec(), costs, uses: 0 };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, plan);
     }
 
-    /// Begins by another tier from now on.
-    pub(super) fn change(&self, key: Key, first: Option<usize>) {
+    /// Takes into account what a search would have taken by each tier.
+    pub(super) fn note(&self, key: Key, costs: &[f64]) {
         if let Some(plan) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&key) {
-            plan.first = first;
+            for (known, cost) in plan.costs.iter_mut().zip(costs) {
+                *known += if cost > known { RISING } else { FALLING } * (cost - *known);
+            }
         }
     }
 }
@@ -162,63 +167,69 @@ fn middle(sample: &[Measured], of: impl Fn(&Measured) -> f64) -> f64 {
     times[times.len() / 2]
 }
 
-/// Chooses the tier by which to bound all records, given the k-th best score; none when reading the rows of all of them
-/// takes no longer.
-pub(super) fn first_tier(sample: &[Measured], kth: f64) -> Option<usize> {
+/// Chooses the tier by which to bound all records, by what each takes; none when reading the rows of all of them takes
+/// no longer.
+pub(super) fn first_tier(costs: &[f64]) -> Option<usize> {
+    let least = (0..costs.len()).min_by(|&a, &b| costs[a].total_cmp(&costs[b]));
+    let pays = least.filter(|&first| costs[first] < 0.9);
+    if are_always_used() { least.or(Some(0)) } else { pays }
+}
+
+/// Returns what searching takes that begins by each tier, as a share of reading all rows, given the k-th best score.
+/// Empty when the sample is too small to tell.
+pub(super) fn expected_costs(sample: &[Measured], kth: f64) -> Vec<f64> {
     if sample.len() < SAMPLE / 2 {
-        return are_always_used().then_some(0);
+        return Vec::new();
     }
-    let tiers = 0..sample[0].tiers.len();
-    let bounding = |tier: usize| middle(sample, |measured| measured.tiers[tier].1);
-    let scoring = middle(sample, |measured| measured.scoring);
-    // The share of the records whose bounds a tier leaves above the k-th best score.
     let left = |tier: usize| {
         let upper = mean(sample, |measured| measured.tiers[tier].0);
         let spread = mean(sample, |measured| (measured.tiers[tier].0 - upper).powi(2)).sqrt();
         above((kth - upper) / spread.max(f64::MIN_POSITIVE))
     };
-    let cost = |first: usize| {
-        let alone = left(first) * scoring;
-        let with = tiers.clone().skip(first + 1).map(|second| {
-            let share = |measured: &Measured| share(measured, first, second, measured.tiers[first].0, kth);
-            mean(sample, share) * bounding(second) + left(second) * scoring
-        });
-        (bounding(first) + with.fold(alone, f64::min), first)
+    let again = |first: usize, second: usize| {
+        mean(sample, |measured| share(measured, first, second, measured.tiers[first].0, kth))
     };
-    let (least, first) = tiers.clone().map(cost).min_by(|a, b| a.0.total_cmp(&b.0))?;
-    let pays = least < 0.9 * middle(sample, |measured| measured.dropping);
-    (pays || are_always_used()).then_some(first)
+    costs(sample, left, again)
 }
 
-/// Chooses the tier by which the next search bounds all records, after a search: `bounded` by the tier `first`, and the
-/// k-th best score turned out to be `kth`. None when that search would better have read all rows.
-pub(super) fn next_first_tier(
+/// Returns the same for a search that is done: `bounded` by the tier `first`, in two parts, and with this k-th best
+/// score. Other tiers' bounds differ from these by about as much as they did in the sample.
+pub(super) fn seen_costs(
     sample: &[Measured],
     first: usize,
     bounded: (&[(f64, u32)], &[(f64, u32)]),
     kth: f64,
-) -> Option<usize> {
-    if sample.is_empty() {
-        return Some(first);
-    }
-    let tiers = 0..sample[0].tiers.len();
-    let bounding = |tier: usize| middle(sample, |measured| measured.tiers[tier].1);
-    let scoring = middle(sample, |measured| measured.scoring);
-    let all = (bounded.0.len() + bounded.1.len()).max(1) as f64;
-    // The share of the records that a tier would have left: its bounds are lower than those of `first` by about as much
-    // as they were in the sample. Both parts are in order.
+) -> Vec<f64> {
+    let Some(one) = sample.first() else { return Vec::new() };
+    let all = || bounded.0.iter().chain(bounded.1);
+    let of_all = |sum: f64| sum / all().count().max(1) as f64;
+    let lowered = |tier: usize| mean(sample, |measured| measured.tiers[first].0 - measured.tiers[tier].0);
     let left = |tier: usize| {
-        let least = kth + mean(sample, |measured| measured.tiers[first].0 - measured.tiers[tier].0);
-        let of = |part: &[(f64, u32)]| part.partition_point(|(upper, _)| *upper >= least);
-        (of(bounded.0) + of(bounded.1)) as f64 / all
+        let least = kth + lowered(tier);
+        of_all(all().filter(|(upper, _)| *upper >= least).count() as f64)
     };
-    let cost = |tier: usize| {
-        let with = tiers.clone().skip(tier + 1).map(|second| left(tier) * bounding(second) + left(second) * scoring);
-        (bounding(tier) + with.fold(left(tier) * scoring, f64::min), tier)
+    let again = |tier: usize, second: usize| {
+        let lowered = lowered(tier);
+        of_all(all().map(|(upper, _)| share(one, tier, second, upper - lowered, kth)).sum())
     };
-    let (least, next) = tiers.clone().map(cost).min_by(|a, b| a.0.total_cmp(&b.0))?;
-    let pays = least < 1.1 * middle(sample, |measured| measured.dropping);
-    (pays || are_always_used()).then_some(next)
+    costs(sample, left, again)
+}
+
+/// Returns what searching takes that begins by each tier, as a share of reading all rows: bounding all records by it,
+/// then scoring those that are `left`; or bounding `again` a share of the rows by a second tier, and scoring what that
+/// leaves.
+fn costs(sample: &[Measured], left: impl Fn(usize) -> f64, again: impl Fn(usize, usize) -> f64) -> Vec<f64> {
+    let tiers = 0..sample[0].tiers.len();
+    let bounding: Vec<f64> = tiers.clone().map(|tier| middle(sample, |measured| measured.tiers[tier].1)).collect();
+    let (scoring, dropping) =
+        (middle(sample, |measured| measured.scoring), middle(sample, |measured| measured.dropping));
+    let left: Vec<f64> = tiers.clone().map(left).collect();
+    let cost = |first: usize| {
+        let with =
+            (first + 1..left.len()).map(|second| again(first, second) * bounding[second] + left[second] * scoring);
+        (bounding[first] + with.fold(left[first] * scoring, f64::min)) / dropping.max(f64::MIN_POSITIVE)
+    };
+    tiers.map(cost).collect()
 }
 
 /// Chooses the tier by which to bound records again before they are scored; none when scoring them takes no longer.

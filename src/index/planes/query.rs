@@ -2,7 +2,7 @@
 //! score of those that may be among the best, the likeliest first.
 
 use super::build::coordinates;
-use super::plan::{Key, Measured, SAMPLE, Scores, first_tier, next_first_tier, second_tier};
+use super::plan::{Key, Measured, SAMPLE, Scores, expected_costs, first_tier, second_tier, seen_costs};
 use super::{Planes, Records, drift, lead, rest};
 use crate::error::Result;
 use crate::index::exact::{BoundBy, Gathered};
@@ -213,9 +213,10 @@ impl Search<'_> {
                 let scores = self.k.and_then(|k| Scores::new(&sample, selected.len(), k));
                 let threshold = self.gathered.top.threshold();
                 let kth = scores.map_or(threshold, |scores| scores.kth(self.planes).max(threshold));
-                let first = first_tier(&sample, kth);
+                let costs = expected_costs(&sample, kth);
+                let first = first_tier(&costs);
                 if !self.gathered.is_late() {
-                    self.planes.memory.keep(key, rows, &sample, first);
+                    self.planes.memory.keep(key, rows, &sample, costs);
                 }
                 (sample, first, scores)
             }
@@ -242,7 +243,7 @@ impl Search<'_> {
         self.best_first(&query, &records, others, (first, second));
         let kth = self.gathered.top.threshold();
         if kth.is_finite() && !self.gathered.is_late() {
-            self.planes.memory.change(key, next_first_tier(&sample, first, (likely, others), kth));
+            self.planes.memory.note(key, &seen_costs(&sample, first, (likely, others), kth));
         }
         let tiers = std::iter::once(first).chain(second).map(|tier| self.planes.tiers[tier].to_string());
         let tiers = tiers.collect::<Vec<_>>().join(" and ");
