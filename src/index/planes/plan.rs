@@ -194,14 +194,9 @@ pub(super) fn expected_costs(sample: &[Measured], kth: f64) -> Vec<f64> {
 
 /// Returns the same for a search that is done: `bounded` by the tier `first`, in two parts, and with this k-th best
 /// score. Other tiers' bounds differ from these by about as much as they did in the sample.
-pub(super) fn seen_costs(
-    sample: &[Measured],
-    first: usize,
-    bounded: (&[(f64, u32)], &[(f64, u32)]),
-    kth: f64,
-) -> Vec<f64> {
+pub(super) fn seen_costs(sample: &[Measured], first: usize, bounded: [&[(f64, u32)]; 2], kth: f64) -> Vec<f64> {
     let Some(one) = sample.first() else { return Vec::new() };
-    let all = || bounded.0.iter().chain(bounded.1);
+    let all = || bounded.into_iter().flatten();
     let of_all = |sum: f64| sum / all().count().max(1) as f64;
     let lowered = |tier: usize| mean(sample, |measured| measured.tiers[first].0 - measured.tiers[tier].0);
     let left = |tier: usize| {

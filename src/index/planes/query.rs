@@ -243,7 +243,7 @@ impl Search<'_> {
         self.best_first(&query, &records, others, (first, second));
         let kth = self.gathered.top.threshold();
         if kth.is_finite() && !self.gathered.is_late() {
-            self.planes.memory.note(key, &seen_costs(&sample, first, (likely, others), kth));
+            self.planes.memory.note(key, &seen_costs(&sample, first, [likely, others], kth));
         }
         let tiers = std::iter::once(first).chain(second).map(|tier| self.planes.tiers[tier].to_string());
         let tiers = tiers.collect::<Vec<_>>().join(" and ");
