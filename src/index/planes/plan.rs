@@ -96,7 +96,8 @@ impl Memory {
     pub(super) fn note(&self, key: Key, costs: &[f64]) {
         if let Some(plan) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&key) {
             for (known, cost) in plan.costs.iter_mut().zip(costs) {
-                *known += if cost > known { RISING } else { FALLING } * (cost - *known);
+                let share = if cost > known { RISING } else { FALLING };
+                *known += share * (cost - *known);
             }
         }
     }
@@ -263,4 +264,75 @@ fn above(deviations: f64) -> f64 {
     let x = deviations.abs();
     let tail = 0.5 * (-0.717 * x - 0.416 * x * x).exp();
     if deviations < 0.0 { 1.0 - tail } else { tail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Twenty records that score about 10, whose bounds lie this far above by each tier, and what tiers and rows take.
+    fn sample(tiers: &[(f64, f64)], rows: f64) -> Vec<Measured> {
+        let record = |at: usize| {
+            let score = 10.0 + (at as f64 - 9.5) / 5.0;
+            let tiers = tiers.iter().map(|(above, time)| (score + above, *time)).collect();
+            Measured { score, scoring: rows, dropping: rows, tiers }
+        };
+        (0..SAMPLE).map(record).collect()
+    }
+
+    #[test]
+    fn the_tier_is_chosen_that_leaves_little_at_little_cost() {
+        let cases = [
+            // bounds above scores and costs of three tiers, k-th best score, chosen tier
+            ([(1.0, 0.1), (0.5, 0.3), (0.1, 0.6)], 13.0, Some(0)),
+            ([(9.0, 0.1), (0.5, 0.3), (0.1, 0.6)], 13.0, Some(1)),
+            ([(9.0, 0.3), (8.0, 0.4), (0.1, 0.5)], 13.0, Some(2)),
+            ([(9.0, 0.1), (8.0, 0.3), (0.1, 0.6)], 13.0, Some(0)), // and then the third
+            ([(9.0, 0.1), (8.0, 0.3), (7.0, 0.6)], 13.0, None),
+            ([(1.0, 0.95), (0.5, 0.97), (0.1, 0.99)], 13.0, None),
+            ([(1.0, 0.1), (0.5, 0.3), (0.1, 0.6)], 9.0, None),
+        ];
+        for (tiers, kth, wanted) in cases {
+            let sample = sample(&tiers, 1.0);
+            assert_eq!(first_tier(&expected_costs(&sample, kth)), wanted, "{tiers:?} {kth}");
+            // The same is seen afterwards, whichever tier the search began by.
+            for first in 0..3 {
+                let bounded: Vec<(f64, u32)> =
+                    (0..).zip(&sample).map(|(record, one)| (one.tiers[first].0, record)).collect();
+                let seen = first_tier(&seen_costs(&sample, first, [&bounded[..7], &bounded[7..]], kth));
+                assert_eq!(seen, wanted, "{tiers:?} {kth} after {first}");
+            }
+        }
+        assert_eq!(first_tier(&expected_costs(&sample(&[(1.0, 0.1)], 1.0)[..3], 13.0)), None);
+    }
+
+    #[test]
+    fn a_second_tier_has_to_pay() {
+        let sample = sample(&[(4.0, 0.1), (0.2, 0.3)], 1.0);
+        let bounded: Vec<(f64, u32)> = (0..100).map(|record| (14.0, record)).collect();
+        assert_eq!(second_tier(&sample, 0, &bounded, 13.0), Some(1));
+        assert_eq!(second_tier(&sample, 0, &bounded, 10.0), None, "all would be scored all the same");
+        assert_eq!(second_tier(&sample, 0, &bounded, 15.0), None, "nothing is left");
+        assert_eq!(second_tier(&sample, 1, &bounded, 13.0), None, "there is none");
+    }
+
+    #[test]
+    fn plans_are_remembered_for_some_queries_like_the_first() {
+        let (memory, key) = (Memory::default(), Key::new(100, Some(10)));
+        assert!(memory.recall(key, 100).is_none());
+        memory.keep(key, 100, &sample(&[(1.0, 0.1), (0.5, 0.3)], 1.0), vec![0.3, 0.5]);
+        assert!(
+            memory.recall(Key::new(10, Some(10)), 10).is_none() && memory.recall(Key::new(100, None), 100).is_none()
+        );
+        let (scaled, first) = memory.recall(key, 120).unwrap();
+        assert!((scaled[3].dropping - 1.2).abs() < 1e-9 && first == Some(0));
+        // One search for which it took long is enough to begin otherwise.
+        memory.note(key, &[0.9, 0.5]);
+        assert_eq!(memory.recall(key, 100).unwrap().1, Some(1));
+        memory.note(key, &[0.1, 0.5]);
+        assert_eq!(memory.recall(key, 100).unwrap().1, Some(1));
+        let more = (0..USES).take_while(|_| memory.recall(key, 100).is_some()).count();
+        assert_eq!(more, USES as usize - 4);
+        assert_eq!(Key::new(64, Some(8)), Key::new(127, Some(15)));
+    }
 }
