@@ -139,12 +139,12 @@ impl Search<'_> {
         gathered: &Gathered,
         estimates: &mut Vec<(Arc<Planes>, Scores)>,
     ) -> Result<Option<String>> {
-        // Only a forged file is of another dimension.
         let segment = &self.snapshot.segments()[selected.segment as usize].segment;
         let planes = match self.deadline {
             None => self.rows.planes(selected.segment)?,
             Some(_) => self.snapshot.artefact::<Planes>(segment, self.rows.view()),
         };
+        // Only a forged file is of another dimension.
         let Some(planes) = planes.filter(|planes| planes.dim() == self.query.dim()) else { return Ok(None) };
         let search = planes::Search {
             planes: &planes,

@@ -227,9 +227,11 @@ impl Search<'_> {
             .flat_map_iter(|some| {
                 let mut work = query.work();
                 let bound = |&record: &u32| {
-                    let is_late = self.gathered.is_late();
-                    let most = self.prepared.most();
-                    (if is_late { most } else { query.upper(&records, record, first, &mut work) }, record)
+                    let upper = match self.gathered.is_late() {
+                        true => self.prepared.most(),
+                        false => query.upper(&records, record, first, &mut work),
+                    };
+                    (upper, record)
                 };
                 some.iter().map(bound).collect::<Vec<_>>()
             })
