@@ -39,7 +39,7 @@ fn gelu_at(level: Level, values: &mut [f32]) {
         Level::Avx2 => unsafe { gelu_avx2(values) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => unsafe { gelu_avx512(values) },
+        Level::Avx512 | Level::Vnni => unsafe { gelu_avx512(values) },
         // What the compiler may always use there is NEON.
         #[cfg(target_arch = "aarch64")]
         Level::Neon | Level::Dotprod => gelu_portable(values),
@@ -93,7 +93,7 @@ fn backward_at(level: Level, values: &[f32], gradients: &mut [f32]) {
         Level::Avx2 => unsafe { backward_avx2(values, gradients) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => unsafe { backward_avx512(values, gradients) },
+        Level::Avx512 | Level::Vnni => unsafe { backward_avx512(values, gradients) },
         // What the compiler may always use there is NEON.
         #[cfg(target_arch = "aarch64")]
         Level::Neon | Level::Dotprod => backward_portable(values, gradients),

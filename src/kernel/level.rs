@@ -13,6 +13,9 @@ pub enum Level {
     /// AVX-512F, with AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// AVX-512 with BW, and sums of products of whole numbers (VNNI).
+    #[cfg(target_arch = "x86_64")]
+    Vnni,
     /// NEON, which every 64-bit ARM machine has.
     #[cfg(target_arch = "aarch64")]
     Neon,
@@ -23,7 +26,7 @@ pub enum Level {
 
 impl Level {
     /// The level in use: the machine's highest, or a lower one that the environment variable `OTOLITH_KERNEL` names
-    /// (`scalar`, `avx2`, `avx512`; on ARM `neon`, `dotprod`; for tests). Found out once.
+    /// (`scalar`, `avx2`, `avx512`, `vnni`; on ARM `neon`, `dotprod`; for tests). Found out once.
     pub fn current() -> Level {
         static CURRENT: OnceLock<Level> = OnceLock::new();
         *CURRENT.get_or_init(|| {
@@ -38,7 +41,9 @@ impl Level {
         #[cfg(target_arch = "x86_64")]
         let simd = {
             let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            [(Level::Avx2, avx2), (Level::Avx512, avx2 && is_x86_feature_detected!("avx512f"))]
+            let avx512 = avx2 && is_x86_feature_detected!("avx512f");
+            let vnni = avx512 && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vnni");
+            [(Level::Avx2, avx2), (Level::Avx512, avx512), (Level::Vnni, vnni)]
         };
         #[cfg(target_arch = "aarch64")]
         let simd = {
@@ -59,6 +64,8 @@ impl Level {
             Level::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Level::Vnni => "vnni",
             #[cfg(target_arch = "aarch64")]
             Level::Neon => "neon",
             #[cfg(target_arch = "aarch64")]

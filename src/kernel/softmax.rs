@@ -29,7 +29,7 @@ fn softmax_at(level: Level, values: &mut [f32], width: usize) {
         Level::Avx2 => unsafe { softmax_avx2(values, width) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => unsafe { softmax_avx512(values, width) },
+        Level::Avx512 | Level::Vnni => unsafe { softmax_avx512(values, width) },
         // What the compiler may always use there is NEON.
         #[cfg(target_arch = "aarch64")]
         Level::Neon | Level::Dotprod => softmax_portable(values, width),

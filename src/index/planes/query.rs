@@ -76,15 +76,16 @@ impl Query {
             }
             let factor = if most == 0.0 { 0.0 } else { f64::from(kernel::SHORT_SIZE) / most };
             units.push(if most == 0.0 { 0.0 } else { 1.0 / factor });
-            for (whole, rest) in whole.iter_mut().zip(&rests[..planes.tiers.len()]) {
-                *whole = (rest * factor).ceil() as i16;
-            }
+            // Rests are rounded up, which leaves nothing to be rounded of them later.
+            let rests = rests[..lead].iter().map(|rest| (rest * factor).ceil());
+            let mut numbers: Vec<f64> = rests.chain(weighted.iter().map(|t| t * factor)).collect();
+            PackedRows::round(&mut numbers);
+            whole.iter_mut().zip(&numbers).for_each(|(whole, &number)| *whole = number as i16);
+            let numbers = &numbers[lead..];
             let (mut from, mut error, mut square) = (0, 0.0, 0.0);
             for (&tier, (lengths, errors)) in planes.tiers.iter().zip(&mut sums) {
                 for k in from..tier {
-                    let number = (weighted[k] * factor).round_ties_even();
-                    whole[lead + k] = number as i16;
-                    error += if factor == 0.0 { 0.0 } else { (weighted[k] - number / factor).powi(2) };
+                    error += if factor == 0.0 { 0.0 } else { (weighted[k] - numbers[k] / factor).powi(2) };
                     square += f64::from(z[k]).powi(2);
                 }
                 lengths.push(square.sqrt() * 1.000_01);

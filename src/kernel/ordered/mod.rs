@@ -65,7 +65,7 @@ fn sums_at<const DISTANCE: bool>(level: Level, pairs: Pairs<'_>) -> [f64; LANES]
         // SAFETY: `Level` names only what the machine has, and AVX-512 only where there is AVX2; the rows are of one
         // length.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 => unsafe { avx2::add::<DISTANCE>(&mut sums, &pairs) },
+        Level::Avx2 | Level::Avx512 | Level::Vnni => unsafe { avx2::add::<DISTANCE>(&mut sums, &pairs) },
         // SAFETY: as above; what has `sdot` has NEON.
         #[cfg(target_arch = "aarch64")]
         Level::Neon | Level::Dotprod => unsafe { neon::add::<DISTANCE>(&mut sums, &pairs) },

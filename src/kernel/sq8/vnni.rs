@@ -6,11 +6,6 @@ use std::arch::x86_64::{
     _mm512_setzero_si512, _mm512_storeu_si512,
 };
 
-/// Whether this machine has it.
-pub(super) fn is_available() -> bool {
-    is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512bw")
-}
-
 /// # Safety
 /// The features are there; both lengths are the same multiple of 64, at most [`super::BLOCK`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]

@@ -149,7 +149,7 @@ impl Product for I16<Whole> {
     }
 
     #[inline(always)]
-    fn value(sum: Whole) -> Pair {
+    fn value(sum: Whole, _: Whole) -> Pair {
         // SAFETY: see above.
         unsafe { Pair(_mm256_cvtepi32_ps(sum.0), _mm256_cvtepi32_ps(sum.1)) }
     }

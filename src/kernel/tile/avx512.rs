@@ -1,5 +1,5 @@
 //! 512-bit vectors: 24 sums, 4 groups of query rows and one number of a record row fill 29 of 32 registers. Whole
-//! numbers of 16 bits are multiplied by [`avx2`](super::avx2).
+//! numbers are multiplied by [`vnni`](super::vnni), or else by [`avx2`](super::avx2).
 
 use super::product::F32;
 use super::vector::Vector;

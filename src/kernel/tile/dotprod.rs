@@ -1,6 +1,6 @@
 //! NEON with `sdot`, which adds up four products of bytes: 24 sums, 4 of query rows and one word of a record row fill
-//! 29 of 32 registers. A word takes 35 instructions, 24 of them `sdot` and 8 loads; two parts of 16 bits by 8 so take
-//! half as many as in `f32`. Everything else is done by [`neon`](super::neon).
+//! 29 of 32 registers. A word takes 35 instructions, 24 of them `sdot` and 8 loads. Everything else is done by
+//! [`neon`](super::neon).
 
 use super::neon::{Quad, Whole};
 use super::product::{I8, Product};
@@ -8,7 +8,7 @@ use super::{Block, Words};
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-/// Runs a block of whole numbers, of which the query's are split.
+/// Runs a block of whole numbers, those of the query in bytes.
 ///
 /// # Safety
 /// The machine must have NEON and `sdot`.
@@ -27,7 +27,6 @@ impl Product for I8<Whole> {
 
     const GROUPS: usize = 1;
     const CHUNK: usize = usize::MAX;
-    const PARTS: usize = 2;
 
     #[inline(always)]
     fn zero() -> Whole {
@@ -59,14 +58,14 @@ impl Product for I8<Whole> {
     }
 
     #[inline(always)]
-    fn next_part(sum: Whole) -> Whole {
-        let [a, b, c, d] = sum.0;
+    fn shift(sum: Whole, bits: Whole) -> Whole {
+        let ([a, b, c, d], [e, f, g, h]) = (sum.0, bits.0);
         // SAFETY: see above.
-        unsafe { Whole([vshlq_n_s32::<8>(a), vshlq_n_s32::<8>(b), vshlq_n_s32::<8>(c), vshlq_n_s32::<8>(d)]) }
+        unsafe { Whole([vshlq_s32(a, e), vshlq_s32(b, f), vshlq_s32(c, g), vshlq_s32(d, h)]) }
     }
 
     #[inline(always)]
-    fn value(sum: Whole) -> Quad {
+    fn value(sum: Whole, _: Whole) -> Quad {
         sum.value()
     }
 }

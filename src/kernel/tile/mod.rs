@@ -29,6 +29,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bytes;
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
 #[cfg(target_arch = "aarch64")]
@@ -39,9 +40,12 @@ mod short;
 #[cfg(test)]
 mod tests;
 mod vector;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
 use super::dot::CHUNK;
 use super::level::Level;
+use bytes::Part;
 use packed::Layout;
 use product::{F32, I8, I16, Product};
 use std::ops::Range;
@@ -52,6 +56,9 @@ pub use short::{SHORT_SIZE, short_is_faster};
 
 /// Query rows in a group.
 pub const LANES: usize = 16;
+
+/// Most sums that a step holds in registers.
+const SUMS: usize = 24;
 
 /// One number for each query row of a group, aligned as the widest vectors like it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -99,7 +106,7 @@ fn tile_at(
     let ScaledRows { values, scales, offsets, factors } = rows;
     assert!(values.len() == count * dim && offsets.len() == count, "rows of another length");
     assert!(!query.is_short() || factors.len() == count, "rows without factors");
-    assert!(query.layout != Layout::Split, "rows of another kind");
+    assert!(query.layout != Layout::Bytes, "rows of another kind");
     assert!(out.len() == count * groups.len() && best.len() == groups.len(), "the tile has another size");
     let rows = match query.is_short() {
         false => Source::Single { values },
@@ -107,7 +114,8 @@ fn tile_at(
     };
     let units = if query.is_short() { &query.units[groups.clone()] } else { &[] };
     let scaling = Some(Scaling { units, scales, offsets });
-    run(level, Block { query: query.words(&groups), width, rows, count, scaling, out, best });
+    let (words, parts) = (query.words(&groups), &query.parts[..]);
+    run(level, Block { query: words, width, parts, rows, count, scaling, out, best });
 }
 
 /// Raises `best` to the largest inner products, of whole numbers, of each query row of those groups with the rows in
@@ -125,20 +133,25 @@ fn largest_at(level: Level, query: &PackedRows, groups: Range<usize>, bytes: &[u
     assert!(query.is_short() && query.dim.next_multiple_of(2) <= stride, "rows of another kind");
     assert!(bytes.len().is_multiple_of(stride) && best.len() == groups.len(), "the tile has another size");
     let rows = match query.layout {
-        Layout::Split => Source::Signed { bytes, stride },
+        #[cfg(target_arch = "x86_64")]
+        Layout::Bytes if level == Level::Vnni => Source::Quads { bytes, stride, bias: 0 },
+        Layout::Bytes => Source::Quads { bytes, stride, bias: 128 },
         _ => Source::Bytes { bytes, stride },
     };
-    let (words, count) = (query.words(&groups), bytes.len() / stride);
-    run(level, Block { query: words, width: query.width, rows, count, scaling: None, out: &mut [], best });
+    let (query, width, parts, count) = (query.words(&groups), query.width, &query.parts[..], bytes.len() / stride);
+    run(level, Block { query, width, parts, rows, count, scaling: None, out: &mut [], best });
 }
 
 fn run(level: Level, block: Block<'_>) {
     match (level, block.rows) {
         // SAFETY: `Level` names only what the machine has.
         #[cfg(target_arch = "aarch64")]
-        (Level::Dotprod, Source::Signed { .. }) => unsafe { dotprod::run(block) },
+        (Level::Dotprod, Source::Quads { .. }) => unsafe { dotprod::run(block) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        (Level::Vnni, Source::Quads { .. }) => unsafe { vnni::run(block) },
         // Elsewhere only tests pack rows so.
-        (_, Source::Signed { .. }) => block.run::<I8<[i32; LANES]>, 4>(),
+        (_, Source::Quads { .. }) => block.run::<I8<[i32; LANES]>, 4>(),
         (Level::Scalar, Source::Single { .. }) => block.run::<F32<[f32; LANES]>, 4>(),
         (Level::Scalar, _) => block.run::<I16<[i32; LANES]>, 4>(),
         // SAFETY: `Level` names only what the machine has.
@@ -146,7 +159,10 @@ fn run(level: Level, block: Block<'_>) {
         (Level::Avx2, Source::Single { .. }) => unsafe { avx2::run(block) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        (Level::Avx512, Source::Single { .. }) => unsafe { avx512::run(block) },
+        (Level::Avx512 | Level::Vnni, Source::Single { .. }) => unsafe { avx512::run(block) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        (Level::Vnni, _) => unsafe { vnni::run_short(block) },
         // SAFETY: as above; AVX-512 is named only where there is AVX2.
         #[cfg(target_arch = "x86_64")]
         (Level::Avx2 | Level::Avx512, _) => unsafe { avx2::run_short(block) },
@@ -188,7 +204,7 @@ fn reaching_at(level: Level, tile: &[Lanes], cuts: &[Lanes], found: &mut Vec<Rea
         Level::Avx2 => unsafe { avx2::reaching(tile, cuts, found) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => unsafe { avx512::reaching(tile, cuts, found) },
+        Level::Avx512 | Level::Vnni => unsafe { avx512::reaching(tile, cuts, found) },
         // SAFETY: as above; what has `sdot` has NEON.
         #[cfg(target_arch = "aarch64")]
         Level::Neon | Level::Dotprod => unsafe { neon::reaching(tile, cuts, found) },
@@ -212,10 +228,13 @@ struct Block<'a> {
     query: &'a [Words],
     /// Words in a row of a record.
     width: usize,
+    /// Which of these are multiplied by which of a query's row.
+    parts: &'a [Part],
     rows: Source<'a>,
     count: usize,
+    /// What becomes of products; nothing where only the largest ones are wanted, as they are.
     scaling: Option<Scaling<'a>>,
-    /// Empty where only the largest products are wanted.
+    /// All products, where they are wanted.
     out: &'a mut [Lanes],
     best: &'a mut [Lanes],
 }
@@ -237,10 +256,11 @@ enum Source<'a> {
         bytes: &'a [u8],
         stride: usize,
     },
-    /// The same, to be multiplied as bytes.
-    Signed {
+    /// The same, to be multiplied as bytes, after this is taken from each: 128, or nothing.
+    Quads {
         bytes: &'a [u8],
         stride: usize,
+        bias: u8,
     },
 }
 
@@ -262,6 +282,9 @@ impl Block<'_> {
             Source::Single { .. } => Vec::new(),
             _ => vec![0; R * self.width],
         };
+        let words = self.query.len() / self.best.len().max(1);
+        let lies_within = |part: &Part| part.row + part.len <= self.width && part.query + part.len <= words;
+        assert!(self.parts.iter().all(lies_within), "parts beyond a row");
         for start in (0..self.width).step_by(P::CHUNK) {
             let columns = start..self.width.min(start + P::CHUNK);
             let whole = self.count - self.count % R;
@@ -286,14 +309,14 @@ impl Block<'_> {
         let words = rows.words(row..row + R, self.width, pairs);
         let mut group = 0;
         while group < self.best.len() {
-            let step = P::GROUPS.min(self.best.len() - group);
+            let step = P::GROUPS.min(SUMS / R).min(self.best.len() - group);
             match step {
-                4 => self.step::<P, R, 4>(row, group, columns.clone(), words),
-                3 => self.step::<P, R, 3>(row, group, columns.clone(), words),
-                2 => self.step::<P, R, 2>(row, group, columns.clone(), words),
+                4 if 4 * R <= SUMS => self.step::<P, R, 4>(row, group, columns.clone(), words),
+                3 if 3 * R <= SUMS => self.step::<P, R, 3>(row, group, columns.clone(), words),
+                2 if 2 * R <= SUMS => self.step::<P, R, 2>(row, group, columns.clone(), words),
                 _ => self.step::<P, R, 1>(row, group, columns.clone(), words),
             }
-            group += step.min(4);
+            group += step;
         }
     }
 
@@ -306,63 +329,79 @@ impl Block<'_> {
         columns: Range<usize>,
         words: &[u32],
     ) {
-        let (width, len) = (self.width, columns.len());
-        let rows: [&[u32]; R] = std::array::from_fn(|r| &words[r * width + columns.start..][..len]);
+        let (width, of_group) = (self.width, self.query.len() / self.best.len());
+        let rows: [&[u32]; R] = std::array::from_fn(|r| &words[r * width..][..width]);
         // A register for each row: the compiler would compute one from the other at every number.
         let rows = rows.map(|row| std::hint::black_box(row.as_ptr()));
+        let query: [&[Words]; G] = std::array::from_fn(|g| &self.query[(group + g) * of_group..][..of_group]);
+        let some = [Part { row: columns.start, query: columns.start, len: columns.len() }];
+        let parts = if columns.len() == width { self.parts } else { &some };
         let mut sums = [[P::zero(); G]; R];
-        for part in 0..P::PARTS {
-            let start = |g: usize| ((group + g) * P::PARTS + part) * width + columns.start;
-            let query: [&[Words]; G] = std::array::from_fn(|g| &self.query[start(g)..][..len]);
-            if part > 0 {
-                for sum in sums.as_flattened_mut() {
-                    *sum = P::next_part(*sum);
+        let mut numbers = [P::load(&query[0][of_group - 1]); G];
+        // Loops alone between here and the end of the parts: a call would put all sums into memory and back.
+        for (number, part) in parts.iter().enumerate() {
+            if number > 0 {
+                for (bits, query) in numbers.iter_mut().zip(&query) {
+                    *bits = P::load(&query[part.query - 1]);
+                }
+                for sums in &mut sums {
+                    for (sum, &bits) in sums.iter_mut().zip(&numbers) {
+                        *sum = P::shift(*sum, bits);
+                    }
                 }
             }
-            for k in 0..len {
-                let mut numbers = [P::load(&Words([0; LANES])); G];
+            for k in 0..part.len {
                 for (numbers, query) in numbers.iter_mut().zip(&query) {
-                    // SAFETY: every slice has `len` words.
-                    *numbers = P::load(unsafe { query.get_unchecked(k) });
+                    // SAFETY: parts lie within a group's words, which `run` asserts.
+                    *numbers = P::load(unsafe { query.get_unchecked(part.query + k) });
                 }
                 for (sums, row) in sums.iter_mut().zip(&rows) {
-                    // SAFETY: as above.
-                    let word = P::row(unsafe { *row.add(k) });
+                    // SAFETY: and within a row's.
+                    let word = P::row(unsafe { *row.add(part.row + k) });
                     for (sum, &numbers) in sums.iter_mut().zip(&numbers) {
                         *sum = P::add(*sum, numbers, word);
                     }
                 }
             }
         }
-        for (row, sums) in (row..).zip(sums) {
-            for (group, sum) in (group..).zip(sums) {
-                self.take(row, group, &columns, P::value(sum));
+        for (last, query) in numbers.iter_mut().zip(&query) {
+            *last = P::load(&query[of_group - 1]);
+        }
+        let last = numbers;
+        if let Some(scaling) = self.scaling {
+            for (row, sums) in (row..).zip(sums) {
+                for ((group, sum), last) in (group..).zip(sums).zip(last) {
+                    self.take(row, group, &columns, P::value(sum, last), scaling);
+                }
+            }
+            return;
+        }
+        let mut best: [P::Vector; G] = std::array::from_fn(|g| P::Vector::load(&self.best[group + g]));
+        for sums in sums {
+            for ((best, sum), last) in best.iter_mut().zip(sums).zip(last) {
+                *best = best.max(P::value(sum, last));
             }
         }
+        best.into_iter().zip(&mut self.best[group..]).for_each(|(best, lanes)| best.store(lanes));
     }
 
     /// Takes the products of a record row with a group of query rows over these columns.
     #[inline(always)]
-    fn take<V: Vector>(&mut self, row: usize, group: usize, columns: &Range<usize>, mut sum: V) {
+    fn take<V: Vector>(&mut self, row: usize, group: usize, columns: &Range<usize>, mut sum: V, scaling: Scaling<'_>) {
+        let Scaling { units, scales, offsets } = scaling;
         let at = row * self.best.len() + group;
-        if let Some(Scaling { units, scales, offsets }) = self.scaling {
-            if let Some(unit) = units.get(group) {
-                sum = sum.mul_add(V::load(unit), V::splat(0.0));
-            }
-            if columns.start > 0 {
-                sum = sum.add(V::load(&self.out[at]));
-            }
-            if columns.end == self.width {
-                sum = sum.mul_add(V::splat(scales[row]), V::splat(offsets[row]));
-            }
+        if let Some(unit) = units.get(group) {
+            sum = sum.mul_add(V::load(unit), V::splat(0.0));
+        }
+        if columns.start > 0 {
+            sum = sum.add(V::load(&self.out[at]));
         }
         if columns.end == self.width {
+            sum = sum.mul_add(V::splat(scales[row]), V::splat(offsets[row]));
             let best = &mut self.best[group];
             V::load(best).max(sum).store(best);
         }
-        if let Some(out) = self.out.get_mut(at) {
-            sum.store(out);
-        }
+        sum.store(&mut self.out[at]);
     }
 }
 
@@ -388,10 +427,10 @@ impl<'a> Source<'a> {
                 }
                 pairs
             }
-            Source::Signed { bytes, stride } => {
+            Source::Quads { bytes, stride, bias } => {
                 let len = stride.min(4 * width);
                 for (row, quads) in rows.zip(pairs.chunks_exact_mut(width)) {
-                    short::sign(&bytes[row * stride..][..len], quads);
+                    bytes::copy(&bytes[row * stride..][..len], bias, quads);
                 }
                 pairs
             }

@@ -206,7 +206,7 @@ impl Product for I16<Whole> {
     }
 
     #[inline(always)]
-    fn value(sum: Self::Sum) -> Quad {
+    fn value(sum: Self::Sum, _: Whole) -> Quad {
         let [a, b, c, d] = sum;
         // SAFETY: see above.
         let whole =

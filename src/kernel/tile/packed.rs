@@ -1,5 +1,6 @@
 //! Rows of a query as the kernels like them.
 
+use super::bytes::{self, Part};
 use super::{LANES, Lanes, Words, short};
 use crate::kernel::level::Level;
 use crate::matrix::MatrixView;
@@ -12,18 +13,22 @@ pub(super) enum Layout {
     Single,
     /// Two whole ones of 16 bits.
     Pairs,
-    /// Four whole ones in two parts, upper bytes and then lower ones (see [`I8`](super::product::I8)).
-    Split,
+    /// Four whole ones, some of them in two pieces (see [`bytes`]).
+    Bytes,
 }
 
-/// Rows of a query, sixteen side by side: lane `i % 16` of `words[i / 16 * width + k]` is word `k` of row `i`, where
-/// there is one part; of several, those of a group follow each other. Rows of zeros fill the last group.
+/// Rows of a query, sixteen side by side: lane `i % 16` of `words[i / 16 * len + k]` is word `k` of the `len` of row
+/// `i`. Rows of zeros fill the last group.
 #[derive(Clone, Debug)]
 pub struct PackedRows {
     pub(super) dim: usize,
-    /// Words in a part of a row, and in a row of a record.
+    /// Words in a row of a record.
     pub(super) width: usize,
+    /// Which of these are multiplied by which of a query's row.
+    pub(super) parts: Vec<Part>,
     words: Vec<Words>,
+    /// Words of a group.
+    group: usize,
     /// Of rows of whole numbers: what one of each row stands for, a group at a time.
     pub(super) units: Vec<Lanes>,
     pub(super) layout: Layout,
@@ -32,9 +37,16 @@ pub struct PackedRows {
 impl PackedRows {
     /// Packs the rows in `f32`.
     pub fn new(matrix: MatrixView<'_>) -> PackedRows {
-        let units = Vec::new();
-        let words = pack(matrix.iter(), f32::to_bits);
-        PackedRows { dim: matrix.dim(), width: matrix.dim(), words, units, layout: Layout::Single }
+        let (dim, words) = (matrix.dim(), pack(matrix.iter(), f32::to_bits));
+        PackedRows {
+            dim,
+            width: dim,
+            parts: whole_rows(dim),
+            words,
+            group: dim,
+            units: Vec::new(),
+            layout: Layout::Single,
+        }
     }
 
     /// Packs the rows in whole numbers of 16 bits, each times its row's factor. The factors must keep every row's norm
@@ -51,11 +63,21 @@ impl PackedRows {
             units.0.iter_mut().zip(factors).for_each(|(lane, factor)| *lane = unit(factor));
         }
         let words = pack(pairs.chunks(width), |pair| pair);
-        PackedRows { dim: matrix.dim(), width, words, units, layout: Layout::Pairs }
+        let (parts, layout) = (whole_rows(width), Layout::Pairs);
+        PackedRows { dim: matrix.dim(), width, parts, words, group: width, units, layout }
     }
 
-    /// Packs rows that are whole numbers already, for [`largest`](super::largest); all of one length, which is
-    /// not 0. Numbers above 32,639 may count as others.
+    /// Rounds the numbers of a row, of at most [`SHORT_SIZE`](super::SHORT_SIZE), to whole ones that
+    /// [`PackedRows::whole`] keeps.
+    pub fn round(numbers: &mut [f64]) {
+        match whole_layout(Level::current()) {
+            Layout::Bytes => bytes::round(numbers),
+            _ => numbers.iter_mut().for_each(|number| *number = number.round_ties_even()),
+        }
+    }
+
+    /// Packs rows of whole numbers that were rounded by [`PackedRows::round`], for [`largest`](super::largest); all of
+    /// one length, which is not 0.
     pub fn whole(rows: impl ExactSizeIterator<Item = Vec<i16>>) -> PackedRows {
         PackedRows::whole_in(whole_layout(Level::current()), rows)
     }
@@ -65,27 +87,24 @@ impl PackedRows {
         let mut dim = 0;
         let words = |row: Vec<i16>| {
             dim = row.len();
-            if layout == Layout::Split { short::split(&row) } else { short::pairs(&row) }
+            if layout == Layout::Bytes { bytes::pack(&row) } else { short::pairs(&row) }
         };
         let rows: Vec<Vec<u32>> = rows.map(words).collect();
         let words = pack(rows.iter().map(Vec::as_slice), |word| word);
-        let width = dim.div_ceil(if layout == Layout::Split { 4 } else { 2 });
-        PackedRows { dim, width, words, units: Vec::new(), layout }
+        let width = dim.div_ceil(if layout == Layout::Bytes { 4 } else { 2 });
+        let parts = if layout == Layout::Bytes { bytes::parts(width) } else { whole_rows(width) };
+        let group = rows.first().map_or(0, Vec::len);
+        PackedRows { dim, width, parts, words, group, units: Vec::new(), layout }
     }
 
     /// Groups of rows, the last one perhaps not full.
     pub fn groups(&self) -> usize {
-        self.words.len() / self.group()
-    }
-
-    /// Words of a group.
-    fn group(&self) -> usize {
-        self.width * if self.layout == Layout::Split { 2 } else { 1 }
+        self.words.len() / self.group
     }
 
     /// The words of some groups.
     pub(super) fn words(&self, groups: &Range<usize>) -> &[Words] {
-        &self.words[groups.start * self.group()..groups.end * self.group()]
+        &self.words[groups.start * self.group..groups.end * self.group]
     }
 
     /// Whether the rows are in whole numbers of 16 bits.
@@ -98,9 +117,16 @@ impl PackedRows {
 pub(super) fn whole_layout(level: Level) -> Layout {
     match level {
         #[cfg(target_arch = "aarch64")]
-        Level::Dotprod => Layout::Split,
+        Level::Dotprod => Layout::Bytes,
+        #[cfg(target_arch = "x86_64")]
+        Level::Vnni => Layout::Bytes,
         _ => Layout::Pairs,
     }
+}
+
+/// The one part of rows of so many words that are multiplied as they lie.
+fn whole_rows(width: usize) -> Vec<Part> {
+    vec![Part { row: 0, query: 0, len: width }]
 }
 
 /// Lays rows side by side.

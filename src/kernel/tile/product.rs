@@ -21,19 +21,18 @@ pub(super) trait Product {
     const GROUPS: usize;
     /// Words summed before the sum moves on.
     const CHUNK: usize;
-    /// Words of a query row for each word of a record row, which meets one after the other.
-    const PARTS: usize = 1;
 
     fn zero() -> Self::Sum;
     fn row(word: u32) -> Self::Row;
     fn load(words: &Words) -> Self::Word;
     fn add(sum: Self::Sum, query: Self::Word, row: Self::Row) -> Self::Sum;
-    /// What a sum of one part counts beside the next.
+    /// Shifts sums to the left, each by its own number of bits, where there are several [parts](super::bytes).
     #[inline(always)]
-    fn next_part(sum: Self::Sum) -> Self::Sum {
+    fn shift(sum: Self::Sum, _: Self::Word) -> Self::Sum {
         sum
     }
-    fn value(sum: Self::Sum) -> Self::Vector;
+    /// What a sum is, given the last word of the query's rows.
+    fn value(sum: Self::Sum, last: Self::Word) -> Self::Vector;
 }
 
 /// Words of one number in `f32`.
@@ -70,7 +69,7 @@ impl<V: Vector> Product for F32<V> {
     }
 
     #[inline(always)]
-    fn value(sum: V) -> V {
+    fn value(sum: V, _: V) -> V {
         sum
     }
 }
@@ -114,14 +113,12 @@ impl Product for I16<[i32; LANES]> {
     }
 
     #[inline(always)]
-    fn value(sum: [i32; LANES]) -> [f32; LANES] {
+    fn value(sum: [i32; LANES], _: [u32; LANES]) -> [f32; LANES] {
         sum.map(|sum| sum as f32)
     }
 }
 
-/// Words of four whole numbers of 8 bits. A number of a query row has 16: it is 256 times an upper byte plus a lower
-/// one, both signed, and these make a part each. The sum of the upper ones is shifted before the lower ones are added,
-/// all modulo 2^32; so what comes out is exact wherever the sum of whole products is below 2^31.
+/// Words of four whole numbers in [bytes](super::bytes).
 pub(super) struct I8<S>(PhantomData<S>);
 
 /// Plain numbers: what this is where there is nothing better, and for tests.
@@ -133,7 +130,6 @@ impl Product for I8<[i32; LANES]> {
 
     const GROUPS: usize = 1;
     const CHUNK: usize = usize::MAX;
-    const PARTS: usize = 2;
 
     #[inline(always)]
     fn zero() -> [i32; LANES] {
@@ -159,12 +155,12 @@ impl Product for I8<[i32; LANES]> {
     }
 
     #[inline(always)]
-    fn next_part(sum: [i32; LANES]) -> [i32; LANES] {
-        sum.map(|sum| sum << 8)
+    fn shift(sum: [i32; LANES], bits: [u32; LANES]) -> [i32; LANES] {
+        std::array::from_fn(|lane| sum[lane] << bits[lane])
     }
 
     #[inline(always)]
-    fn value(sum: [i32; LANES]) -> [f32; LANES] {
+    fn value(sum: [i32; LANES], _: [u32; LANES]) -> [f32; LANES] {
         sum.map(|sum| sum as f32)
     }
 }

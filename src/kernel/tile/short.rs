@@ -6,12 +6,12 @@ use crate::kernel::level::Level;
 /// when each of up to 4,096 numbers was rounded by half of one.
 pub const SHORT_SIZE: f32 = 32_000.0;
 
-/// Whether products of whole numbers are faster than those in `f32` where many rows are compared. Measured for AVX2
-/// alone: with AVX-512, whose registers are twice as wide, there is no kernel of whole numbers yet that uses them. NEON
-/// multiplies no more numbers of 16 bits at a time than of 32.
+/// Whether products of whole numbers are faster than those in `f32` where many rows are compared. With AVX-512 but no
+/// VNNI there is no kernel of whole numbers that uses its registers. NEON multiplies no more numbers of 16 bits at a
+/// time than of 32.
 pub fn short_is_faster() -> bool {
     #[cfg(target_arch = "x86_64")]
-    return Level::current() == Level::Avx2;
+    return matches!(Level::current(), Level::Avx2 | Level::Vnni);
     #[cfg(not(target_arch = "x86_64"))]
     false
 }
@@ -26,7 +26,7 @@ pub(super) fn convert(row: &[f32], factor: f32, pairs: &mut [u32]) {
         Level::Scalar => round(row, factor, pairs),
         // SAFETY: `Level` names only what the machine has, and AVX-512 only where there is AVX2.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 => unsafe { super::avx2::round(row, factor, pairs) },
+        Level::Avx2 | Level::Avx512 | Level::Vnni => unsafe { super::avx2::round(row, factor, pairs) },
         // What the compiler may always use there is NEON.
         #[cfg(target_arch = "aarch64")]
         Level::Neon | Level::Dotprod => round(row, factor, pairs),
@@ -52,26 +52,6 @@ pub(super) fn pairs(row: &[i16]) -> Vec<u32> {
     row.chunks(2).map(pair).collect()
 }
 
-/// Splits whole numbers into 256 times an upper byte and a lower one, both signed, and puts four of them into a word:
-/// first all upper ones, then all lower ones. Numbers above 32,639 have no such upper byte, and are wrong then.
-pub(super) fn split(row: &[i16]) -> Vec<u32> {
-    let upper = |number: i16| ((i32::from(number) - i32::from(number as i8)) >> 8) as u8;
-    let words = |byte: fn(i16) -> u8| {
-        let word = move |four: &[i16]| {
-            u32::from_le_bytes(std::array::from_fn(|at| four.get(at).map_or(0, |&number| byte(number))))
-        };
-        row.chunks(4).map(word)
-    };
-    words(upper).chain(words(|number| number as u8)).collect()
-}
-
-/// Takes 128 from each byte, and puts four of them into a word. Bytes that no word has room for are left out.
-#[inline(always)]
-pub(super) fn sign(bytes: &[u8], quads: &mut [u32]) {
-    let signed: &mut [u8] = bytemuck::cast_slice_mut(quads);
-    signed.iter_mut().zip(bytes).for_each(|(signed, &byte)| *signed = byte ^ 128);
-}
-
 /// Takes 128 from each byte, and puts two of them into a word.
 #[inline(always)]
 pub(super) fn widen(bytes: &[u8], pairs: &mut [u32]) {
@@ -82,21 +62,6 @@ pub(super) fn widen(bytes: &[u8], pairs: &mut [u32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_split_number_is_256_times_its_upper_byte_and_its_lower_one() {
-        let numbers: Vec<i16> = (i16::MIN..=32_639).collect();
-        for row in [&numbers[..], &numbers[..1], &numbers[5..11]] {
-            let words = split(row);
-            let bytes: &[i8] = bytemuck::cast_slice(&words);
-            let (upper, lower) = bytes.split_at(bytes.len() / 2);
-            assert_eq!(upper.len(), row.len().next_multiple_of(4));
-            for (at, (&upper, &lower)) in upper.iter().zip(lower).enumerate() {
-                let number = row.get(at).map_or(0, |&number| i32::from(number));
-                assert_eq!(256 * i32::from(upper) + i32::from(lower), number);
-            }
-        }
-    }
 
     #[test]
     fn numbers_are_rounded_to_the_nearest() {

@@ -90,27 +90,37 @@ fn products_of_whole_numbers_are_exact_at_every_level() {
 
 #[test]
 fn the_largest_products_of_bytes_are_exact_in_every_layout_at_every_level() {
-    const EXTREMES: [i16; 9] = [-32_768, 32_639, 32_512, -32_639, -128, 128, 127, -127, 0];
+    const EXTREMES: [i16; 9] = [-32_000, 32_000, 31_872, -31_871, -128, 128, 127, -127, 0];
     for queries in 1..=40 {
         for (dim, count, room) in [(1, 1, 1), (queries, 5, 0), (37, 6, 3), (64, 13, 64), (262, 7, 0)] {
             let stride = (dim + room as usize).next_multiple_of(2);
             let extreme = |row: usize, k: usize| match queries % 4 {
                 0 => (EXTREMES[row % 9], [1, 255, 0][k % 3]),
                 1 => (EXTREMES[(row + k) % 9], [255, 1, 128, 127, 129][(row + k) % 5]),
-                _ => (((row * 7919 + k * 104_729) % 65_279) as i16, ((row * 31 + k * 17 + queries) % 256) as u8),
+                _ => (
+                    (((row * 7919 + k * 104_729) % 64_001) as i32 - 32_000) as i16,
+                    ((row * 31 + k * 17 + queries) % 256) as u8,
+                ),
             };
-            let whole = |row: usize, k: usize| extreme(row, k).0.min(32_639);
+            let whole = |row: usize, k: usize| extreme(row, k).0;
             let bytes: Vec<u8> = (0..count * stride).map(|at| extreme(at / stride, at % stride).1).collect();
-            for layout in [Layout::Pairs, Layout::Split] {
-                let row = |row: usize| (0..dim).map(|k| whole(row, k)).collect::<Vec<i16>>();
-                let packed = PackedRows::whole_in(layout, (0..queries).map(row));
+            for layout in [Layout::Pairs, Layout::Bytes] {
+                let row = |row: usize| {
+                    let mut numbers: Vec<f64> = (0..dim).map(|k| f64::from(whole(row, k))).collect();
+                    if layout == Layout::Bytes {
+                        bytes::round(&mut numbers);
+                    }
+                    numbers.into_iter().map(|number| number as i16).collect::<Vec<i16>>()
+                };
+                let rows: Vec<Vec<i16>> = (0..queries).map(row).collect();
+                let packed = PackedRows::whole_in(layout, rows.iter().cloned());
                 let groups = packed.groups() / 2..packed.groups();
                 for level in Level::available() {
                     let mut best = vec![Lanes([f32::NEG_INFINITY; LANES]); groups.len()];
                     largest_at(level, &packed, groups.clone(), &bytes, stride, &mut best);
                     for query in groups.start * LANES..queries {
                         let product = |row: &[u8]| -> i64 {
-                            let term = |(k, &byte): (usize, &u8)| i64::from(whole(query, k)) * (i64::from(byte) - 128);
+                            let term = |(k, &byte): (usize, &u8)| i64::from(rows[query][k]) * (i64::from(byte) - 128);
                             row.iter().take(dim).enumerate().map(term).sum()
                         };
                         let largest = bytes.chunks(stride).map(product).max().unwrap();
@@ -126,8 +136,8 @@ fn the_largest_products_of_bytes_are_exact_in_every_layout_at_every_level() {
 #[test]
 fn rows_are_packed_as_the_level_multiplies_them() {
     for level in Level::available() {
-        let split = level.name() == "dotprod";
-        assert_eq!(whole_layout(level), if split { Layout::Split } else { Layout::Pairs });
+        let in_bytes = ["dotprod", "vnni"].contains(&level.name());
+        assert_eq!(whole_layout(level), if in_bytes { Layout::Bytes } else { Layout::Pairs });
     }
 }
 
