@@ -15,6 +15,8 @@ use rayon::prelude::*;
 
 /// Rows that the basis is found by, from all over the segment.
 const SAMPLE: usize = 4_096;
+/// Rows of it that follow each other.
+const NEIGHBOURS: usize = 16;
 /// Rounds of turning the basis towards them.
 const ROUNDS: usize = 8;
 /// Bytes of records that are coded before they are written.
@@ -108,19 +110,23 @@ impl Coder {
         let basis = basis(dim, width, sample);
         let defect = defect(dim, &basis);
         let coordinates = coordinates(dim, &basis, sample);
-        let rows = (sample.len() / dim).max(1) as f64;
-        let mut squares = vec![0.0f64; width];
-        let mut rests = vec![0.0f64; tiers.len()];
-        for (row, y) in sample.chunks(dim).zip(coordinates.chunks(width)) {
-            squares.iter_mut().zip(y).for_each(|(square, &y)| *square += f64::from(y).powi(2) / rows);
-            for (mean, &tier) in rests.iter_mut().zip(&tiers) {
-                *mean += (ordered::dot(row, row) - ordered::dot(&y[..tier], &y[..tier])).max(0.0) / rows;
+        // What matters of a number is how large it gets in a record, because that sets the record's scale: neighbours of
+        // the sample stand for one.
+        let neighbours = (sample.len() / dim).div_ceil(NEIGHBOURS).max(1) as f64;
+        let mut squares = vec![0.0f64; width + tiers.len()];
+        for (rows, coordinates) in sample.chunks(NEIGHBOURS * dim).zip(coordinates.chunks(NEIGHBOURS * width)) {
+            let mut largest = vec![0.0f64; width + tiers.len()];
+            for (row, y) in rows.chunks(dim).zip(coordinates.chunks(width)) {
+                let square = ordered::dot(row, row);
+                let rest = |&tier: &usize| (square - ordered::dot(&y[..tier], &y[..tier])).max(0.0).sqrt();
+                let numbers = y.iter().map(|y| f64::from(y.abs())).chain(tiers.iter().map(rest));
+                largest.iter_mut().zip(numbers).for_each(|(largest, number)| *largest = largest.max(number));
             }
+            squares.iter_mut().zip(&largest).for_each(|(square, number)| *square += number * number / neighbours);
         }
         // A coordinate that is usually near zero is not always, and one large number of it sets the scale of all.
-        let least = (squares.iter().sum::<f64>() / width as f64 * 1e-3).max(1e-30);
-        let weight = |square: f64| (square + least).sqrt() as f32;
-        let weights = squares.into_iter().chain(rests).map(weight).collect();
+        let least = (squares[..width].iter().sum::<f64>() / width as f64 * 1e-3).max(1e-30);
+        let weights = squares.into_iter().map(|square| (square + least).sqrt() as f32).collect();
         Coder { dim, metric, tiers, basis, defect, weights }
     }
 
@@ -176,7 +182,7 @@ impl Coder {
         let longest = norms.iter().fold(0.0f64, |longest, &norm| longest.max(norm));
         let shortest = norms.iter().fold(f64::INFINITY, |shortest, &norm| shortest.min(norm));
         let mut errors = vec![(0.0f64, 0.0f64); self.tiers.len()];
-        let stride = (lead + width).next_multiple_of(2);
+        let stride = (lead + width).next_multiple_of(4);
         let mut bytes = vec![128u8; norms.len() * stride];
         let steps: Vec<f64> = weights.iter().map(|&weight| f64::from(scale) * f64::from(weight)).collect();
         let inverses: Vec<f64> = steps.iter().map(|step| 1.0 / step).collect();

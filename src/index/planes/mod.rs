@@ -54,9 +54,9 @@ use crate::store::layout::{Kind, section};
 use crate::store::{Artefact, Counts, Sections, SectionsWriter};
 
 /// Most leading coordinates that are kept.
-const WIDTH: usize = 256;
+const WIDTH: usize = 512;
 /// Leading coordinates of the tiers, as far as rows are longer.
-const TIERS: [usize; 5] = [32, 64, 128, 192, WIDTH];
+const TIERS: [usize; 7] = [32, 64, 128, 192, 256, 384, WIDTH];
 /// Largest dimension that has planes: a longer row would drift too far.
 const LONGEST: usize = 4_096;
 /// Fewest records that are searched by planes.
@@ -116,7 +116,7 @@ pub(crate) fn serves(dim: usize, records: u32) -> bool {
 /// Bytes that a row of this dimension takes.
 pub(crate) fn bytes(dim: usize) -> usize {
     let tiers = tiers(dim);
-    (lead(&tiers) + tiers.last().copied().unwrap_or_default()).next_multiple_of(2)
+    (lead(&tiers) + tiers.last().copied().unwrap_or_default()).next_multiple_of(4)
 }
 
 /// Lets every search that this thread begins use planes, however few records there are and whether it pays. For tests.

@@ -235,15 +235,12 @@ pub(super) fn second_tier(sample: &[Measured], first: usize, others: &[(f64, u32
         return None;
     }
     let scoring = middle(sample, |measured| measured.scoring);
-    let again = middle(sample, |measured| measured.tiers[first].1);
     let cost = |second: usize| {
         let bounding = middle(sample, |measured| measured.tiers[second].1);
         let lowered = mean(sample, |measured| measured.tiers[first].0 - measured.tiers[second].0);
         let of_record = |&(upper, _): &(f64, u32)| {
             let scoring = if upper - lowered >= threshold { scoring } else { 0.0 };
-            again
-                + bounding * sample.first().map_or(1.0, |measured| share(measured, first, second, upper, threshold))
-                + scoring
+            bounding * sample.first().map_or(1.0, |measured| share(measured, first, second, upper, threshold)) + scoring
         };
         (left.iter().map(of_record).sum::<f64>(), second)
     };

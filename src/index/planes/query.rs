@@ -20,8 +20,8 @@ const LONGEST_QUERY: usize = 1 << 14;
 /// Records bounded by one thread at a time, and scored.
 const BOUNDED: usize = 16;
 const SCORED: usize = 2;
-/// Groups of query rows after which it is asked whether a record is below the threshold.
-const GROUPS: usize = 4;
+/// Rows of a query after which it is asked whether a record is below the threshold.
+const PART: usize = 4 * LANES;
 
 /// A query in whole numbers.
 pub(super) struct Query {
@@ -114,14 +114,16 @@ impl Query {
     /// Returns the most that a record can score, by the coordinates of a tier; minus infinity if it has no rows.
     pub(super) fn upper(&self, records: &Records<'_>, record: u32, tier: usize, work: &mut Work) -> f64 {
         let (entry, bytes) = records.get(record);
-        if entry.scale() == f64::INFINITY {
-            return f64::INFINITY;
-        }
-        if bytes.is_empty() {
-            return f64::NEG_INFINITY;
+        if entry.scale() == f64::INFINITY || bytes.is_empty() {
+            let upper =
+                if bytes.is_empty() && entry.scale() < f64::INFINITY { f64::NEG_INFINITY } else { f64::INFINITY };
+            work.parts.fill(upper);
+            return upper;
         }
         self.of_rows(records, record, tier, 0..self.tiers[tier].packed.groups(), work);
-        let upper: f64 = work.uppers.iter().sum();
+        let Work { uppers, parts, .. } = work;
+        parts.iter_mut().zip(uppers.chunks(PART)).for_each(|(part, uppers)| *part = uppers.iter().sum());
+        let upper: f64 = parts.iter().sum();
         // Only a forged file has numbers of which nothing follows.
         if upper.is_nan() { f64::INFINITY } else { upper }
     }
@@ -153,25 +155,44 @@ impl Query {
         }
     }
 
-    /// Bounds a record by one tier, then its rows by another one until the sum is below the threshold; returns the most
-    /// that it can score.
-    fn lower(&self, records: &Records<'_>, record: u32, tiers: (usize, usize), threshold: f64, work: &mut Work) -> f64 {
-        let (first, second) = tiers;
-        let mut upper = self.upper(records, record, first, work);
-        let groups = self.tiers[second].packed.groups();
-        for start in (0..groups).step_by(GROUPS) {
+    /// Bounds a record again, part by part of the query, until the sum is below the threshold; returns the most that it
+    /// can score. Takes the parts of the bound by another tier.
+    fn lower(
+        &self,
+        records: &Records<'_>,
+        record: u32,
+        tier: usize,
+        parts: &[f64],
+        threshold: f64,
+        work: &mut Work,
+    ) -> f64 {
+        let groups = self.tiers[tier].packed.groups();
+        work.parts.copy_from_slice(parts);
+        let mut upper: f64 = parts.iter().sum();
+        for (part, start) in (0..groups).step_by(PART / LANES).enumerate() {
             if upper < threshold || upper == f64::INFINITY {
                 break;
             }
-            self.of_rows(records, record, second, start..groups.min(start + GROUPS), work);
-            upper = work.uppers.iter().sum();
+            self.of_rows(records, record, tier, start..groups.min(start + PART / LANES), work);
+            let rows = PART * part..self.units.len().min(PART * (part + 1));
+            work.parts[part] = work.uppers[rows].iter().sum();
+            upper = work.parts.iter().sum();
         }
         upper
     }
 
     pub(super) fn work(&self) -> Work {
-        Work { best: Vec::new(), uppers: vec![0.0; self.units.len()] }
+        let rows = self.units.len();
+        Work { best: Vec::new(), uppers: vec![0.0; rows], parts: vec![0.0; rows.div_ceil(PART)] }
     }
+}
+
+/// By which tiers records are bounded.
+struct Tiers<'a> {
+    first: usize,
+    second: Option<usize>,
+    /// The parts of a record's bound by the first one.
+    parts: &'a (dyn Fn(u32) -> &'a [f64] + Sync),
 }
 
 /// Working memory of one thread.
@@ -179,6 +200,8 @@ pub(super) struct Work {
     best: Vec<Lanes>,
     /// Most that each row of the query can add to the score.
     pub(super) uppers: Vec<f64>,
+    /// The sums of these, part by part.
+    parts: Vec<f64>,
 }
 
 /// Records of a segment, and what they are searched by.
@@ -223,27 +246,36 @@ impl Search<'_> {
             }
         };
         let Some(first) = first else { return Ok((None, scores)) };
+        let count = rows.div_ceil(PART);
+        let mut parts = vec![0.0; selected.len() * count];
         let mut bounded: Vec<(f64, u32)> = selected
             .par_chunks(BOUNDED)
-            .flat_map_iter(|some| {
+            .zip(parts.par_chunks_mut(BOUNDED * count))
+            .flat_map_iter(|(some, parts)| {
                 let mut work = query.work();
-                let bound = |&record: &u32| {
-                    let upper = match self.gathered.is_late() {
-                        true => self.prepared.most(),
-                        false => query.upper(&records, record, first, &mut work),
-                    };
+                let bound = |(&record, parts): (&u32, &mut [f64])| {
+                    if self.gathered.is_late() {
+                        return (self.prepared.most(), record);
+                    }
+                    let upper = query.upper(&records, record, first, &mut work);
+                    parts.copy_from_slice(&work.parts);
                     (upper, record)
                 };
-                some.iter().map(bound).collect::<Vec<_>>()
+                some.iter().zip(parts.chunks_mut(count)).map(bound).collect::<Vec<_>>()
             })
             .filter(|(upper, _)| *upper > f64::NEG_INFINITY)
             .collect();
         bounded.par_sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let likely = self.k.map_or(0, |k| bounded.len().min(2 * k.min(bounded.len())));
         let (likely, others) = bounded.split_at(likely);
-        self.best_first(&query, &records, likely, (first, None));
+        let parts = |record: u32| {
+            let at = selected.binary_search(&record).unwrap_or_default();
+            &parts[at * count..][..count]
+        };
+        let by_first = Tiers { first, second: None, parts: &parts };
+        self.best_first(&query, &records, likely, &by_first);
         let second = second_tier(&sample, first, others, self.gathered.top.threshold());
-        self.best_first(&query, &records, others, (first, second));
+        self.best_first(&query, &records, others, &Tiers { second, ..by_first });
         let kth = self.gathered.top.threshold();
         if kth.is_finite() && !self.gathered.is_late() {
             self.planes.memory.note(key, &seen_costs(&sample, first, [likely, others], kth));
@@ -255,8 +287,8 @@ impl Search<'_> {
 
     /// Scores records that have been bounded by the first of `tiers`, best first, until the others cannot be among the
     /// best; by the second one those are bounded again that may.
-    fn best_first(&self, query: &Query, records: &Records<'_>, bounded: &[(f64, u32)], tiers: (usize, Option<usize>)) {
-        let (first, second) = tiers;
+    fn best_first(&self, query: &Query, records: &Records<'_>, bounded: &[(f64, u32)], tiers: &Tiers<'_>) {
+        let &Tiers { first, second, parts } = tiers;
         let by = |tier: usize| BoundBy::Planes(self.planes.tiers[tier] as u32);
         // Threads take the next best, whatever the others do: the threshold rises the sooner.
         let (next, top) = (AtomicUsize::new(0), &self.gathered.top);
@@ -276,7 +308,7 @@ impl Search<'_> {
                     let threshold = top.threshold();
                     let (tier, upper) = match second {
                         Some(second) if upper >= threshold => {
-                            (second, query.lower(records, record, (first, second), threshold, &mut work))
+                            (second, query.lower(records, record, second, parts(record), threshold, &mut work))
                         }
                         _ => (first, upper),
                     };

@@ -13,7 +13,7 @@
 use std::ops::Range;
 
 /// Words of four bytes at which blocks begin, and another one ends. Shifts take as long as a word or two.
-const BLOCKS: [usize; 4] = [4, 10, 18, 34];
+const BLOCKS: [usize; 5] = [4, 10, 18, 34, 66];
 /// Bits that upper bytes are shifted by: numbers of at most [`SHORT_SIZE`](super::SHORT_SIZE) need no more.
 const UPPER: u32 = 8;
 
@@ -104,12 +104,11 @@ pub(super) fn pack(row: &[i16]) -> Vec<u32> {
     words
 }
 
-/// Takes `bias` from each byte, 128 or 0, and puts four of them into a word. Bytes that no word has room for are left
-/// out.
+/// Takes 128 from each byte, and puts four of them into a word.
 #[inline(always)]
-pub(super) fn copy(bytes: &[u8], bias: u8, quads: &mut [u32]) {
-    let copied: &mut [u8] = bytemuck::cast_slice_mut(quads);
-    copied.iter_mut().zip(bytes).for_each(|(copied, &byte)| *copied = byte ^ bias);
+pub(super) fn sign(bytes: &[u8], quads: &mut [u32]) {
+    let signed: &mut [u8] = bytemuck::cast_slice_mut(quads);
+    signed.iter_mut().zip(bytes).for_each(|(signed, &byte)| *signed = byte ^ 128);
 }
 
 #[cfg(test)]

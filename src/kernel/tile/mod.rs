@@ -119,8 +119,8 @@ fn tile_at(
 }
 
 /// Raises `best` to the largest inner products, of whole numbers, of each query row of those groups with the rows in
-/// `bytes`, which begin `stride` bytes apart and are numbers plus 128. Of each row as many numbers count as the query's
-/// rows have, and one more where that is odd. Sums must stay below 2^31.
+/// `bytes`, which begin `stride` bytes apart, a multiple of 4, and are numbers plus 128. Of each row as many numbers
+/// count as the query's rows have. Sums must stay below 2^31.
 ///
 /// # Panics
 /// When the query is not in whole numbers, its rows are longer than `stride`, or the slices' lengths do not fit.
@@ -130,12 +130,12 @@ pub fn largest(query: &PackedRows, groups: Range<usize>, bytes: &[u8], stride: u
 
 /// [`largest`] with the instructions of a level that is not above the machine's.
 fn largest_at(level: Level, query: &PackedRows, groups: Range<usize>, bytes: &[u8], stride: usize, best: &mut [Lanes]) {
-    assert!(query.is_short() && query.dim.next_multiple_of(2) <= stride, "rows of another kind");
+    assert!(query.is_short() && query.dim <= stride && stride.is_multiple_of(4), "rows of another kind");
     assert!(bytes.len().is_multiple_of(stride) && best.len() == groups.len(), "the tile has another size");
     let rows = match query.layout {
         #[cfg(target_arch = "x86_64")]
-        Layout::Bytes if level == Level::Vnni => Source::Quads { bytes, stride, bias: 0 },
-        Layout::Bytes => Source::Quads { bytes, stride, bias: 128 },
+        Layout::Bytes if level == Level::Vnni => Source::Unsigned { bytes, stride },
+        Layout::Bytes => Source::Signed { bytes, stride },
         _ => Source::Bytes { bytes, stride },
     };
     let (query, width, parts, count) = (query.words(&groups), query.width, &query.parts[..], bytes.len() / stride);
@@ -146,12 +146,12 @@ fn run(level: Level, block: Block<'_>) {
     match (level, block.rows) {
         // SAFETY: `Level` names only what the machine has.
         #[cfg(target_arch = "aarch64")]
-        (Level::Dotprod, Source::Quads { .. }) => unsafe { dotprod::run(block) },
+        (Level::Dotprod, Source::Signed { .. }) => unsafe { dotprod::run(block) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        (Level::Vnni, Source::Quads { .. }) => unsafe { vnni::run(block) },
+        (Level::Vnni, Source::Unsigned { .. }) => unsafe { vnni::run(block) },
         // Elsewhere only tests pack rows so.
-        (_, Source::Quads { .. }) => block.run::<I8<[i32; LANES]>, 4>(),
+        (_, Source::Signed { .. } | Source::Unsigned { .. }) => block.run::<I8<[i32; LANES]>, 4>(),
         (Level::Scalar, Source::Single { .. }) => block.run::<F32<[f32; LANES]>, 4>(),
         (Level::Scalar, _) => block.run::<I16<[i32; LANES]>, 4>(),
         // SAFETY: `Level` names only what the machine has.
@@ -256,11 +256,15 @@ enum Source<'a> {
         bytes: &'a [u8],
         stride: usize,
     },
-    /// The same, to be multiplied as bytes, after this is taken from each: 128, or nothing.
-    Quads {
+    /// The same, to be multiplied as bytes after 128 is taken from each.
+    Signed {
         bytes: &'a [u8],
         stride: usize,
-        bias: u8,
+    },
+    /// The same, to be multiplied as they are.
+    Unsigned {
+        bytes: &'a [u8],
+        stride: usize,
     },
 }
 
@@ -279,7 +283,7 @@ impl Block<'_> {
     #[inline(always)]
     fn run<P: Product, const R: usize>(mut self) {
         let mut pairs = match self.rows {
-            Source::Single { .. } => Vec::new(),
+            Source::Single { .. } | Source::Unsigned { .. } => Vec::new(),
             _ => vec![0; R * self.width],
         };
         let words = self.query.len() / self.best.len().max(1);
@@ -305,16 +309,15 @@ impl Block<'_> {
     /// `R` record rows against all groups.
     #[inline(always)]
     fn strip<P: Product, const R: usize>(&mut self, row: usize, columns: Range<usize>, pairs: &mut [u32]) {
-        let rows = self.rows;
-        let words = rows.words(row..row + R, self.width, pairs);
+        let strip = self.rows.strip(row..row + R, self.width, pairs);
         let mut group = 0;
         while group < self.best.len() {
             let step = P::GROUPS.min(SUMS / R).min(self.best.len() - group);
             match step {
-                4 if 4 * R <= SUMS => self.step::<P, R, 4>(row, group, columns.clone(), words),
-                3 if 3 * R <= SUMS => self.step::<P, R, 3>(row, group, columns.clone(), words),
-                2 if 2 * R <= SUMS => self.step::<P, R, 2>(row, group, columns.clone(), words),
-                _ => self.step::<P, R, 1>(row, group, columns.clone(), words),
+                4 if 4 * R <= SUMS => self.step::<P, R, 4>(row, group, columns.clone(), strip),
+                3 if 3 * R <= SUMS => self.step::<P, R, 3>(row, group, columns.clone(), strip),
+                2 if 2 * R <= SUMS => self.step::<P, R, 2>(row, group, columns.clone(), strip),
+                _ => self.step::<P, R, 1>(row, group, columns.clone(), strip),
             }
             group += step;
         }
@@ -327,10 +330,10 @@ impl Block<'_> {
         row: usize,
         group: usize,
         columns: Range<usize>,
-        words: &[u32],
+        strip: Strip<'_>,
     ) {
         let (width, of_group) = (self.width, self.query.len() / self.best.len());
-        let rows: [&[u32]; R] = std::array::from_fn(|r| &words[r * width..][..width]);
+        let rows: [&[u8]; R] = std::array::from_fn(|r| &strip.bytes[r * strip.stride..][..4 * width]);
         // A register for each row: the compiler would compute one from the other at every number.
         let rows = rows.map(|row| std::hint::black_box(row.as_ptr()));
         let query: [&[Words]; G] = std::array::from_fn(|g| &self.query[(group + g) * of_group..][..of_group]);
@@ -357,7 +360,7 @@ impl Block<'_> {
                 }
                 for (sums, row) in sums.iter_mut().zip(&rows) {
                     // SAFETY: and within a row's.
-                    let word = P::row(unsafe { *row.add(part.row + k) });
+                    let word = P::row(unsafe { row.add(4 * (part.row + k)).cast::<u32>().read_unaligned() });
                     for (sum, &numbers) in sums.iter_mut().zip(&numbers) {
                         *sum = P::add(*sum, numbers, word);
                     }
@@ -405,35 +408,46 @@ impl Block<'_> {
     }
 }
 
+/// Where some rows of words are.
+#[derive(Clone, Copy)]
+struct Strip<'a> {
+    bytes: &'a [u8],
+    /// Bytes from one row to the next.
+    stride: usize,
+}
+
 impl<'a> Source<'a> {
-    /// The words of some rows, `width` each; `pairs` is memory for them.
+    /// Some rows, of `width` words each; `pairs` is memory for them.
     #[inline(always)]
-    fn words<'p>(self, rows: Range<usize>, width: usize, pairs: &'p mut [u32]) -> &'p [u32]
+    fn strip<'p>(self, rows: Range<usize>, width: usize, pairs: &'p mut [u32]) -> Strip<'p>
     where
         'a: 'p,
     {
         match self {
-            Source::Single { values } => bytemuck::cast_slice(&values[rows.start * width..rows.end * width]),
+            Source::Single { values } => {
+                let bytes = bytemuck::cast_slice(&values[rows.start * width..rows.end * width]);
+                return Strip { bytes, stride: 4 * width };
+            }
+            Source::Unsigned { bytes, stride } => {
+                return Strip { bytes: &bytes[rows.start * stride..rows.end * stride], stride };
+            }
             Source::Rounded { values, dim, factors } => {
                 let values = values[rows.start * dim..rows.end * dim].chunks_exact(dim);
                 for ((values, pairs), &factor) in values.zip(pairs.chunks_exact_mut(width)).zip(&factors[rows]) {
                     short::round(values, factor, pairs);
                 }
-                pairs
             }
             Source::Bytes { bytes, stride } => {
                 for (row, pairs) in rows.zip(pairs.chunks_exact_mut(width)) {
                     short::widen(&bytes[row * stride..][..2 * width], pairs);
                 }
-                pairs
             }
-            Source::Quads { bytes, stride, bias } => {
-                let len = stride.min(4 * width);
+            Source::Signed { bytes, stride } => {
                 for (row, quads) in rows.zip(pairs.chunks_exact_mut(width)) {
-                    bytes::copy(&bytes[row * stride..][..len], bias, quads);
+                    bytes::sign(&bytes[row * stride..][..4 * width], quads);
                 }
-                pairs
             }
         }
+        Strip { bytes: bytemuck::cast_slice(pairs), stride: 4 * width }
     }
 }

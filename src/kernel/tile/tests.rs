@@ -93,7 +93,7 @@ fn the_largest_products_of_bytes_are_exact_in_every_layout_at_every_level() {
     const EXTREMES: [i16; 9] = [-32_000, 32_000, 31_872, -31_871, -128, 128, 127, -127, 0];
     for queries in 1..=40 {
         for (dim, count, room) in [(1, 1, 1), (queries, 5, 0), (37, 6, 3), (64, 13, 64), (262, 7, 0)] {
-            let stride = (dim + room as usize).next_multiple_of(2);
+            let stride = (dim + room as usize).next_multiple_of(4);
             let extreme = |row: usize, k: usize| match queries % 4 {
                 0 => (EXTREMES[row % 9], [1, 255, 0][k % 3]),
                 1 => (EXTREMES[(row + k) % 9], [255, 1, 128, 127, 129][(row + k) % 5]),
