@@ -35,7 +35,7 @@
 //! has more than 2^24 numbers.
 //!
 //! # Costs
-//! A search reads 38 to 262 bytes of each row in place of the whole row, and multiplies as many numbers. Making planes
+//! A search reads 38 to 520 bytes of each row in place of the whole row, and multiplies as many numbers. Making planes
 //! takes some 3 to 5 times as long as a search by rows with 249 of them.
 
 mod build;

@@ -8,13 +8,16 @@ use std::sync::{Mutex, PoisonError};
 
 /// Records by which a search is planned.
 pub(super) const SAMPLE: usize = 20;
-/// Searches that are planned by one sample.
+/// Searches that are planned by one sample; and where it told to read rows, from which nothing is learnt of tiers.
 const USES: u32 = 16;
+const USES_OF_ROWS: u32 = 4;
 /// How much of what is known gives way to what a search tells: of how far the best reach; and of what a tier takes,
 /// where it took more, and less. A tier that is a little faster most of the time may be much slower for some queries.
 const SHARE: f64 = 0.25;
 const RISING: f64 = 0.5;
 const FALLING: f64 = 0.1;
+/// What a tier lowers bounds by lies within about this part of what is expected.
+const SPREAD: f64 = 0.4;
 /// The part of a query's rows that is looked at beyond what would be enough, in the mean.
 const ROUND_UP: f64 = 0.12;
 
@@ -79,12 +82,13 @@ impl Memory {
         let mut plans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let plan = plans.get_mut(&key)?;
         plan.uses += 1;
-        if plan.uses >= USES {
+        let first = first_tier(&plan.costs);
+        if plan.uses >= if first.is_some() { USES } else { USES_OF_ROWS } {
             plans.remove(&key);
             return None;
         }
         let factor = rows as f64 / plan.rows as f64;
-        Some((plan.sample.iter().map(|measured| measured.scaled(factor)).collect(), first_tier(&plan.costs)))
+        Some((plan.sample.iter().map(|measured| measured.scaled(factor)).collect(), first))
     }
 
     pub(super) fn keep(&self, key: Key, rows: usize, sample: &[Measured], costs: Vec<f64>) {
@@ -161,6 +165,19 @@ fn mean(sample: &[Measured], of: impl Fn(&Measured) -> f64) -> f64 {
     sample.iter().map(of).sum::<f64>() / sample.len() as f64
 }
 
+/// How much lower bounds by one tier are than by another, in the mean.
+fn lowered(sample: &[Measured], from: usize, to: usize) -> f64 {
+    mean(sample, |measured| measured.tiers[from].0 - measured.tiers[to].0)
+}
+
+/// Estimates how many times as much as in a sample the last tier lowers bounds by another one, of which these were seen
+/// to be lowered by so much.
+pub(super) fn factor(sample: &[Measured], first: usize, by_last: &[f64]) -> Option<f64> {
+    let last = sample.first()?.tiers.len() - 1;
+    let factor = by_last.iter().sum::<f64>() / by_last.len() as f64 / lowered(sample, first, last);
+    (factor.is_finite() && factor > 0.0).then_some(factor)
+}
+
 /// Returns the median, for times: the first ones take longer, and others may interrupt.
 fn middle(sample: &[Measured], of: impl Fn(&Measured) -> f64) -> f64 {
     let mut times: Vec<f64> = sample.iter().map(of).collect();
@@ -188,25 +205,34 @@ pub(super) fn expected_costs(sample: &[Measured], kth: f64) -> Vec<f64> {
         above((kth - upper) / spread.max(f64::MIN_POSITIVE))
     };
     let again = |first: usize, second: usize| {
-        mean(sample, |measured| share(measured, first, second, measured.tiers[first].0, kth))
+        mean(sample, |Measured { tiers, .. }| share(tiers[first].0 - tiers[second].0, tiers[first].0, kth))
     };
     costs(sample, left, again)
 }
 
 /// Returns the same for a search that is done: `bounded` by the tier `first`, in two parts, and with this k-th best
-/// score. Other tiers' bounds differ from these by about as much as they did in the sample.
-pub(super) fn seen_costs(sample: &[Measured], first: usize, bounded: [&[(f64, u32)]; 2], kth: f64) -> Vec<f64> {
-    let Some(one) = sample.first() else { return Vec::new() };
+/// score. Other tiers' bounds differ from these by `factor` times as much as they did in the sample.
+pub(super) fn seen_costs(
+    sample: &[Measured],
+    first: usize,
+    factor: f64,
+    bounded: [&[(f64, u32)]; 2],
+    kth: f64,
+) -> Vec<f64> {
+    if sample.is_empty() {
+        return Vec::new();
+    }
     let all = || bounded.into_iter().flatten();
     let of_all = |sum: f64| sum / all().count().max(1) as f64;
-    let lowered = |tier: usize| mean(sample, |measured| measured.tiers[first].0 - measured.tiers[tier].0);
+    let lowered = |tier: usize| factor * self::lowered(sample, first, tier);
     let left = |tier: usize| {
         let least = kth + lowered(tier);
         of_all(all().filter(|(upper, _)| *upper >= least).count() as f64)
     };
     let again = |tier: usize, second: usize| {
         let lowered = lowered(tier);
-        of_all(all().map(|(upper, _)| share(one, tier, second, upper - lowered, kth)).sum())
+        let further = self::lowered(sample, tier, second);
+        of_all(all().map(|(upper, _)| share(factor * further, upper - lowered, kth)).sum())
     };
     costs(sample, left, again)
 }
@@ -228,32 +254,50 @@ fn costs(sample: &[Measured], left: impl Fn(usize) -> f64, again: impl Fn(usize,
     tiers.map(cost).collect()
 }
 
-/// Chooses the tier by which to bound records again before they are scored; none when scoring them takes no longer.
-pub(super) fn second_tier(sample: &[Measured], first: usize, others: &[(f64, u32)], threshold: f64) -> Option<usize> {
-    let left = &others[..others.partition_point(|(upper, _)| *upper >= threshold)];
-    if left.is_empty() || sample.is_empty() {
-        return None;
+/// Chooses by which tiers records are bounded again before they are scored.
+#[derive(Debug)]
+pub(super) struct Refining {
+    /// What bounding a record by each tier takes, and scoring one.
+    bounding: Vec<f64>,
+    scoring: f64,
+    /// How much lower than by the first tier bounds are by each.
+    lowered: Vec<f64>,
+}
+
+impl Refining {
+    /// Takes a sample, the tier by which records were bounded, and how many times as much as in the sample finer ones
+    /// lower bounds.
+    pub(super) fn new(sample: &[Measured], first: usize, factor: f64) -> Refining {
+        let tiers = 0..sample[0].tiers.len();
+        Refining {
+            bounding: tiers.clone().map(|tier| middle(sample, |measured| measured.tiers[tier].1)).collect(),
+            scoring: middle(sample, |measured| measured.scoring),
+            lowered: tiers.map(|tier| factor * lowered(sample, first, tier)).collect(),
+        }
     }
-    let scoring = middle(sample, |measured| measured.scoring);
-    let cost = |second: usize| {
-        let bounding = middle(sample, |measured| measured.tiers[second].1);
-        let lowered = mean(sample, |measured| measured.tiers[first].0 - measured.tiers[second].0);
-        let of_record = |&(upper, _): &(f64, u32)| {
-            let scoring = if upper - lowered >= threshold { scoring } else { 0.0 };
-            bounding * sample.first().map_or(1.0, |measured| share(measured, first, second, upper, threshold)) + scoring
+
+    /// Returns the tier by which to bound a record next, which has this bound by `tier`; none when it is below the
+    /// threshold, or scoring it takes no longer.
+    pub(super) fn next(&self, tier: usize, upper: f64, threshold: f64) -> Option<usize> {
+        if upper < threshold || upper == f64::INFINITY {
+            return None;
+        }
+        let cost = |finer: usize| {
+            let lowered = self.lowered[finer] - self.lowered[tier];
+            let above = (upper - lowered - threshold) / (SPREAD * lowered.max(f64::MIN_POSITIVE));
+            let scoring = self.scoring * (0.5 + above).clamp(0.0, 1.0);
+            (self.bounding[finer] * share(lowered, upper, threshold) + scoring, finer)
         };
-        (left.iter().map(of_record).sum::<f64>(), second)
-    };
-    let tiers = first + 1..sample.first().map_or(0, |measured| measured.tiers.len());
-    let (least, second) = tiers.map(cost).min_by(|a, b| a.0.total_cmp(&b.0))?;
-    (least < scoring * left.len() as f64).then_some(second)
+        let (least, finer) = (tier + 1..self.bounding.len()).map(cost).min_by(|a, b| a.0.total_cmp(&b.0))?;
+        (least < self.scoring).then_some(finer)
+    }
 }
 
 /// Estimates the share of the query's rows that a second tier has to look at until a record is below a threshold, if
 /// each row lowers the bound as much as the others do.
-fn share(measured: &Measured, first: usize, second: usize, upper: f64, threshold: f64) -> f64 {
-    let lowered = (measured.tiers[first].0 - measured.tiers[second].0).max(f64::MIN_POSITIVE);
-    if upper < threshold { 0.0 } else { ((upper - threshold) / lowered + ROUND_UP).min(1.0) }
+fn share(lowered: f64, upper: f64, threshold: f64) -> f64 {
+    let part = (upper - threshold) / lowered.max(f64::MIN_POSITIVE);
+    if upper < threshold { 0.0 } else { (part + ROUND_UP).min(1.0) }
 }
 
 /// Returns the share of a normal distribution that lies so many standard deviations above its mean, to about 0.01.
@@ -296,7 +340,7 @@ mod tests {
             for first in 0..3 {
                 let bounded: Vec<(f64, u32)> =
                     (0..).zip(&sample).map(|(record, one)| (one.tiers[first].0, record)).collect();
-                let seen = first_tier(&seen_costs(&sample, first, [&bounded[..7], &bounded[7..]], kth));
+                let seen = first_tier(&seen_costs(&sample, first, 1.0, [&bounded[..7], &bounded[7..]], kth));
                 assert_eq!(seen, wanted, "{tiers:?} {kth} after {first}");
             }
         }
@@ -304,13 +348,28 @@ mod tests {
     }
 
     #[test]
-    fn a_second_tier_has_to_pay() {
-        let sample = sample(&[(4.0, 0.1), (0.2, 0.3)], 1.0);
-        let bounded: Vec<(f64, u32)> = (0..100).map(|record| (14.0, record)).collect();
-        assert_eq!(second_tier(&sample, 0, &bounded, 13.0), Some(1));
-        assert_eq!(second_tier(&sample, 0, &bounded, 10.0), None, "all would be scored all the same");
-        assert_eq!(second_tier(&sample, 0, &bounded, 15.0), None, "nothing is left");
-        assert_eq!(second_tier(&sample, 1, &bounded, 13.0), None, "there is none");
+    fn another_tier_has_to_pay() {
+        let sample = sample(&[(4.0, 0.1), (2.0, 0.2), (0.2, 0.5)], 1.0);
+        let refining = Refining::new(&sample, 0, 1.0);
+        let cases = [
+            // tier, bound by it, threshold, tier chosen
+            (0, 14.0, 13.0, Some(1)),
+            (0, 16.0, 13.0, Some(2)),
+            (0, 20.0, 13.0, None), // it would be scored all the same
+            (0, 12.0, 13.0, None),
+            (0, f64::INFINITY, 13.0, None),
+            (1, 14.0, 13.0, Some(2)),
+            (2, 14.0, 13.0, None),
+        ];
+        for (tier, upper, threshold, wanted) in cases {
+            assert_eq!(refining.next(tier, upper, threshold), wanted, "{tier} {upper} {threshold}");
+        }
+        // Of this query tiers lower bounds less than of the sample's.
+        let quarter = factor(&sample, 0, &[1.0, 0.9]).unwrap();
+        assert!((quarter - 0.25).abs() < 1e-9);
+        assert_eq!(Refining::new(&sample, 0, quarter).next(0, 16.0, 13.0), None);
+        assert!(factor(&[], 0, &[1.0]).is_none() && factor(&sample, 0, &[]).is_none(), "nothing to compare");
+        assert!(factor(&sample, 2, &[0.0]).is_none(), "there is none");
     }
 
     #[test]

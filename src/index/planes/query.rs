@@ -2,7 +2,7 @@
 //! score of those that may be among the best, the likeliest first.
 
 use super::build::coordinates;
-use super::plan::{Key, Measured, SAMPLE, Scores, expected_costs, first_tier, second_tier, seen_costs};
+use super::plan::{Key, Measured, Refining, SAMPLE, Scores, expected_costs, factor, first_tier, seen_costs};
 use super::{Planes, Records, drift, lead, rest};
 use crate::error::Result;
 use crate::index::exact::{BoundBy, Gathered};
@@ -12,6 +12,7 @@ use crate::matrix::MatrixView;
 use crate::score::{Metric, Outcome, PreparedQuery, Scratch};
 use rayon::prelude::*;
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -20,6 +21,8 @@ const LONGEST_QUERY: usize = 1 << 14;
 /// Records bounded by one thread at a time, and scored.
 const BOUNDED: usize = 16;
 const SCORED: usize = 2;
+/// Records that say how much lower bounds by other tiers are.
+const PROBES: usize = 4;
 /// Rows of a query after which it is asked whether a record is below the threshold.
 const PART: usize = 4 * LANES;
 
@@ -27,6 +30,9 @@ const PART: usize = 4 * LANES;
 pub(super) struct Query {
     metric: Metric,
     dim: usize,
+    /// Whole numbers of each row: its rests, then its coordinates.
+    whole: Vec<i16>,
+    lead: usize,
     tiers: Vec<Tier>,
     /// What one of each row stands for, but for the record's scale.
     units: Vec<f64>,
@@ -36,7 +42,9 @@ pub(super) struct Query {
 
 /// The same for some leading coordinates. The names are the bound's (see the room).
 struct Tier {
-    packed: PackedRows,
+    coordinates: usize,
+    /// Made when first asked for: most tiers are not.
+    packed: OnceLock<PackedRows>,
     /// `|z|` of each row.
     lengths: Vec<f64>,
     /// `|t - g / S|` of each row.
@@ -62,7 +70,6 @@ impl Query {
         let drifts: Vec<f64> = planes.tiers.iter().map(|&tier| drift(dim, tier, planes.defect)).collect();
         let mut sums = vec![(Vec::new(), Vec::new()); planes.tiers.len()];
         let mut units = Vec::with_capacity(query.rows());
-        // Of each row: its rests, then its coordinates.
         let mut whole = vec![0i16; query.rows() * (lead + width)];
         for ((z, &norm), whole) in z.chunks(width).zip(&lengths_of_rows).zip(whole.chunks_mut(lead + width)) {
             let weighted: Vec<f64> =
@@ -93,22 +100,26 @@ impl Query {
                 from = tier;
             }
         }
-        let tiers = planes.tiers.iter().zip(sums).zip(&drifts).enumerate().map(|(number, ((&tier, sums), drift))| {
-            let rows = whole.chunks(lead + width).map(|whole| {
-                let mut row = whole[..lead + tier].to_vec();
+        let tiers = planes.tiers.iter().zip(sums).zip(&drifts).map(|((&coordinates, (lengths, errors)), drift)| {
+            let reference = (dim + query.rows() + 32) as f64 * 4.0 * f64::EPSILON;
+            let slack = 2.02 * drift + drift * drift + reference;
+            Tier { coordinates, packed: OnceLock::new(), lengths, errors, slack }
+        });
+        Ok(Query { metric, dim, tiers: tiers.collect(), whole, lead, units, norms: lengths_of_rows })
+    }
+
+    /// Rows of a tier, as the kernels like them.
+    fn packed(&self, tier: usize) -> &PackedRows {
+        let Tier { coordinates, packed, .. } = &self.tiers[tier];
+        packed.get_or_init(|| {
+            let rows = self.whole.chunks(self.whole.len() / self.units.len()).map(|whole| {
+                let mut row = whole[..self.lead + coordinates].to_vec();
                 // The rest that belongs to this tier, and no other.
-                (0..lead).filter(|&other| other != number).for_each(|other| row[other] = 0);
+                (0..self.lead).filter(|&other| other != tier).for_each(|other| row[other] = 0);
                 row
             });
-            let reference = (dim + query.rows() + 32) as f64 * 4.0 * f64::EPSILON;
-            Tier {
-                packed: PackedRows::whole(rows),
-                lengths: sums.0,
-                errors: sums.1,
-                slack: 2.02 * drift + drift * drift + reference,
-            }
-        });
-        Ok(Query { metric, dim, tiers: tiers.collect(), units, norms: lengths_of_rows })
+            PackedRows::whole(rows)
+        })
     }
 
     /// Returns the most that a record can score, by the coordinates of a tier; minus infinity if it has no rows.
@@ -120,7 +131,7 @@ impl Query {
             work.parts.fill(upper);
             return upper;
         }
-        self.of_rows(records, record, tier, 0..self.tiers[tier].packed.groups(), work);
+        self.of_rows(records, record, tier, 0..self.groups(), work);
         let Work { uppers, parts, .. } = work;
         parts.iter_mut().zip(uppers.chunks(PART)).for_each(|(part, uppers)| *part = uppers.iter().sum());
         let upper: f64 = parts.iter().sum();
@@ -133,7 +144,7 @@ impl Query {
         let ((entry, bytes), own) = (records.get(record), &self.tiers[tier]);
         work.best.clear();
         work.best.resize(groups.len(), Lanes([f32::NEG_INFINITY; LANES]));
-        kernel::largest(&own.packed, groups.clone(), bytes, records.stride, &mut work.best);
+        kernel::largest(self.packed(tier), groups.clone(), bytes, records.stride, &mut work.best);
         let (scale, (error, size), slack) = (entry.scale(), entry.errors(tier), own.slack * entry.longest());
         let rows = groups.start * LANES..self.units.len().min(groups.end * LANES);
         let best = work.best.iter().flat_map(|lanes| &lanes.0);
@@ -155,20 +166,15 @@ impl Query {
         }
     }
 
+    fn groups(&self) -> usize {
+        self.units.len().div_ceil(LANES)
+    }
+
     /// Bounds a record again, part by part of the query, until the sum is below the threshold; returns the most that it
-    /// can score. Takes the parts of the bound by another tier.
-    fn lower(
-        &self,
-        records: &Records<'_>,
-        record: u32,
-        tier: usize,
-        parts: &[f64],
-        threshold: f64,
-        work: &mut Work,
-    ) -> f64 {
-        let groups = self.tiers[tier].packed.groups();
-        work.parts.copy_from_slice(parts);
-        let mut upper: f64 = parts.iter().sum();
+    /// can score. Begins with the parts of the bound by another tier.
+    fn lower(&self, records: &Records<'_>, record: u32, tier: usize, threshold: f64, work: &mut Work) -> f64 {
+        let groups = self.groups();
+        let mut upper: f64 = work.parts.iter().sum();
         for (part, start) in (0..groups).step_by(PART / LANES).enumerate() {
             if upper < threshold || upper == f64::INFINITY {
                 break;
@@ -187,12 +193,15 @@ impl Query {
     }
 }
 
-/// By which tiers records are bounded.
+/// How records are bounded that have been by a first tier.
 struct Tiers<'a> {
     first: usize,
-    second: Option<usize>,
-    /// The parts of a record's bound by the first one.
+    /// The parts of a record's bound by it.
     parts: &'a (dyn Fn(u32) -> &'a [f64] + Sync),
+    /// By which others, if that pays.
+    refining: Option<Refining>,
+    /// Those that were used, a bit each.
+    used: AtomicUsize,
 }
 
 /// Working memory of one thread.
@@ -272,23 +281,44 @@ impl Search<'_> {
             let at = selected.binary_search(&record).unwrap_or_default();
             &parts[at * count..][..count]
         };
-        let by_first = Tiers { first, second: None, parts: &parts };
-        self.best_first(&query, &records, likely, &by_first);
-        let second = second_tier(&sample, first, others, self.gathered.top.threshold());
-        self.best_first(&query, &records, others, &Tiers { second, ..by_first });
+        let mut tiers = Tiers { first, parts: &parts, refining: None, used: AtomicUsize::new(1 << first) };
+        self.best_first(&query, &records, likely, &tiers);
+        let factor = self.factor(&query, &records, others, first, &sample);
+        tiers.refining = factor.map(|factor| Refining::new(&sample, first, factor));
+        self.best_first(&query, &records, others, &tiers);
         let kth = self.gathered.top.threshold();
         if kth.is_finite() && !self.gathered.is_late() {
-            self.planes.memory.note(key, &seen_costs(&sample, first, [likely, others], kth));
+            self.planes.memory.note(key, &seen_costs(&sample, first, factor.unwrap_or(1.0), [likely, others], kth));
         }
-        let tiers = std::iter::once(first).chain(second).map(|tier| self.planes.tiers[tier].to_string());
-        let tiers = tiers.collect::<Vec<_>>().join(" and ");
+        let used = tiers.used.into_inner();
+        let tiers = (0..self.planes.tiers.len()).filter(|tier| used >> tier & 1 == 1);
+        let tiers = tiers.map(|tier| self.planes.tiers[tier].to_string()).collect::<Vec<_>>().join(" and ");
         Ok((Some(format!("bounded by {tiers} of {} numbers a row", self.planes.dim)), scores))
     }
 
-    /// Scores records that have been bounded by the first of `tiers`, best first, until the others cannot be among the
-    /// best; by the second one those are bounded again that may.
+    /// Finds out how many times as much as in the sample the last tier lowers these bounds by the first one: that
+    /// depends on the query.
+    fn factor(
+        &self,
+        query: &Query,
+        records: &Records<'_>,
+        others: &[(f64, u32)],
+        first: usize,
+        sample: &[Measured],
+    ) -> Option<f64> {
+        let threshold = self.gathered.top.threshold();
+        let left = &others[..others.partition_point(|(upper, _)| *upper >= threshold)];
+        let (last, mut work) = (query.tiers.len() - 1, query.work());
+        let some = left.iter().step_by((left.len() / PROBES).max(1)).take(PROBES);
+        let lowered = some.map(|&(upper, record)| upper - query.upper(records, record, last, &mut work));
+        let lowered: Vec<f64> = lowered.filter(|lowered| lowered.is_finite()).collect();
+        factor(sample, first, &lowered)
+    }
+
+    /// Scores records that have been bounded by the first tier, best first, until the others cannot be among the best;
+    /// those that may are bounded again by other tiers, where that pays.
     fn best_first(&self, query: &Query, records: &Records<'_>, bounded: &[(f64, u32)], tiers: &Tiers<'_>) {
-        let &Tiers { first, second, parts } = tiers;
+        let &Tiers { first, parts, ref refining, ref used } = tiers;
         let by = |tier: usize| BoundBy::Planes(self.planes.tiers[tier] as u32);
         // Threads take the next best, whatever the others do: the threshold rises the sooner.
         let (next, top) = (AtomicUsize::new(0), &self.gathered.top);
@@ -304,14 +334,16 @@ impl Search<'_> {
                     self.gathered.leave(by(first), some.len() + bounded.len() - end.max(at + some.len()), highest);
                     break;
                 }
-                for &(upper, record) in some {
-                    let threshold = top.threshold();
-                    let (tier, upper) = match second {
-                        Some(second) if upper >= threshold => {
-                            (second, query.lower(records, record, second, parts(record), threshold, &mut work))
-                        }
-                        _ => (first, upper),
-                    };
+                for &(mut upper, record) in some {
+                    let (threshold, mut tier) = (top.threshold(), first);
+                    let next =
+                        |tier, upper| refining.as_ref().and_then(|refining| refining.next(tier, upper, threshold));
+                    work.parts.copy_from_slice(parts(record));
+                    while let Some(finer) = next(tier, upper) {
+                        tier = finer;
+                        upper = query.lower(records, record, tier, threshold, &mut work);
+                        used.fetch_or(1 << tier, Ordering::Relaxed);
+                    }
                     if upper < threshold {
                         self.gathered.exclude(by(tier), 1, upper);
                     } else {

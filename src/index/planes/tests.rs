@@ -16,7 +16,8 @@ fn tiers_end_with_all_coordinates_of_short_rows() {
     assert_eq!(tiers(96), [32, 64, 96]);
     assert_eq!(tiers(128), [32, 64, 128]);
     assert_eq!(tiers(256), [32, 64, 128, 192, 256]);
-    assert_eq!(tiers(512), [32, 64, 128, 192, 256]);
+    assert_eq!(tiers(448), [32, 64, 128, 192, 256, 384, 448]);
+    assert_eq!(tiers(768), [32, 64, 128, 192, 256, 384, 512]);
 }
 
 /// Planes of these matrices.

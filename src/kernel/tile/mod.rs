@@ -380,11 +380,7 @@ impl Block<'_> {
             return;
         }
         let mut best: [P::Vector; G] = std::array::from_fn(|g| P::Vector::load(&self.best[group + g]));
-        for sums in sums {
-            for ((best, sum), last) in best.iter_mut().zip(sums).zip(last) {
-                *best = best.max(P::value(sum, last));
-            }
-        }
+        P::raise(&mut best, sums, last);
         best.into_iter().zip(&mut self.best[group..]).for_each(|(best, lanes)| best.store(lanes));
     }
 

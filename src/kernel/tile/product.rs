@@ -33,6 +33,19 @@ pub(super) trait Product {
     }
     /// What a sum is, given the last word of the query's rows.
     fn value(sum: Self::Sum, last: Self::Word) -> Self::Vector;
+    /// Raises the best of each group to what the sums of some record rows are.
+    #[inline(always)]
+    fn raise<const R: usize, const G: usize>(
+        best: &mut [Self::Vector; G],
+        sums: [[Self::Sum; G]; R],
+        last: [Self::Word; G],
+    ) {
+        for sums in sums {
+            for ((best, sum), last) in best.iter_mut().zip(sums).zip(last) {
+                *best = best.max(Self::value(sum, last));
+            }
+        }
+    }
 }
 
 /// Words of one number in `f32`.

@@ -2,6 +2,7 @@
 //! and one word of a record row fill 29 of 32 registers.
 
 use super::product::{I8, I16, Product};
+use super::vector::Vector;
 use super::{Block, Words};
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -113,6 +114,21 @@ impl Product for I8<__m512i> {
     fn value(sum: __m512i, surplus: __m512i) -> __m512 {
         // SAFETY: see above.
         unsafe { _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, surplus)) }
+    }
+
+    /// Compares whole numbers, and converts the largest ones alone.
+    #[inline(always)]
+    fn raise<const R: usize, const G: usize>(best: &mut [__m512; G], sums: [[__m512i; G]; R], surplus: [__m512i; G]) {
+        let mut largest = sums[0];
+        for sums in &sums[1..] {
+            for (largest, &sum) in largest.iter_mut().zip(sums) {
+                // SAFETY: see above.
+                *largest = unsafe { _mm512_max_epi32(*largest, sum) };
+            }
+        }
+        for ((best, largest), surplus) in best.iter_mut().zip(largest).zip(surplus) {
+            *best = Vector::max(*best, Self::value(largest, surplus));
+        }
     }
 }
 
