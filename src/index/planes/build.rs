@@ -110,8 +110,8 @@ impl Coder {
         let basis = basis(dim, width, sample);
         let defect = defect(dim, &basis);
         let coordinates = coordinates(dim, &basis, sample);
-        // What matters of a number is how large it gets in a record, because that sets the record's scale: neighbours of
-        // the sample stand for one.
+        // What matters of a number is how large it gets in a record, because that sets the record's scale. Neighbours
+        // of the sample stand for one.
         let neighbours = (sample.len() / dim).div_ceil(NEIGHBOURS).max(1) as f64;
         let mut squares = vec![0.0f64; width + tiers.len()];
         for (rows, coordinates) in sample.chunks(NEIGHBOURS * dim).zip(coordinates.chunks(NEIGHBOURS * width)) {

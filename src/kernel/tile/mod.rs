@@ -3,20 +3,28 @@
 //! Query rows are [packed](PackedRows) sixteen to a group, one to a lane, so that one word of a record row meets
 //! sixteen query rows at once and a maximum over record rows is a maximum of vectors. A word has 32 bits: one number
 //! in `f32`; or two whole numbers of 16 bits, which take half as many instructions and are less precise; or four of 8
-//! bits. The driver here is generic over [`Product`]; the files beside it say what a product is on each instruction
-//! set. A step holds the sums of some record rows times some groups in registers:
+//! bits, a quarter (see [`bytes`]). The driver here is generic over [`Product`]; the files beside it say what a product
+//! is on each instruction set. A step holds the sums of some record rows times some groups in registers:
 //!
-//! | level | step | 249 x 249 x 64 | 125 x 125 x 96 | 249 x 249 x 512 |
-//! |---|---|---|---|---|
-//! | `avx512` | 6 rows x 4 groups | 98 | 102 | 104 |
-//! | `avx2` | 6 rows x 1 group | 98 | 96 | 97 |
-//! | `scalar` | 4 rows x 1 group | 31 | 32 | 31 |
-//! | the `gemm` crate, without maxima | | 93 | 94 | 75 |
+//! | level | step | `f32`, 125 x 125 x 96 | 249 x 249 x 512 |
+//! |---|---|---|---|
+//! | `avx512` | 6 rows x 4 groups, or 12 x 2 | 104 | 110 |
+//! | `avx2` | 6 rows x 1 group | 97 | 109 |
+//! | `scalar` | 4 rows x 1 group | 32 | 32 |
+//! | the `gemm` crate, without maxima | | 94 | 75 |
 //!
-//! GFLOP/s of one thread of an AMD EPYC with AVX-512 (Zen 4, whose 512-bit operations take two turns: about 110 at
-//! most), in `f32`, median of 150 interleaved runs by the thread's own clock on a loaded machine. `cargo bench
-//! -p otolith --bench maxsim` repeats it by the wall clock; there `drop` is a tile with the norms and the
-//! bound, 4 to 7 % more.
+//! | whole numbers | 12 x 125 x 128 | 125 x 125 x 96 | 249 x 249 x 64 | 249 x 249 x 256 | 249 x 249 x 512 |
+//! |---|---|---|---|---|---|
+//! | `vnni`, bytes | 252 to 311 | 334 to 373 | 328 to 353 | 408 to 423 | 429 to 439 |
+//! | `vnni`, 16 bits, rounded on the way | 89 to 107 | 174 to 181 | 146 to 170 | 203 to 207 | 200 to 211 |
+//! | `avx2`, bytes in 16 bits | 118 to 132 | 161 | 152 to 169 | 166 to 183 | 175 to 182 |
+//! | `avx2`, 16 bits, rounded on the way | 116 | 135 | 117 to 136 | 159 to 165 | 168 to 173 |
+//!
+//! Billions of operations a second (of padded lanes too) of one thread of an AMD EPYC with AVX-512 and VNNI (Zen 4,
+//! whose 512-bit operations take two turns: at most about 110 in `f32`, 220 of 16 bits and 440 of bytes), median of
+//! nine runs of twenty by the thread's own clock, the least and the most of two or three such; `gemm` was measured on
+//! an earlier day. `cargo bench -p otolith --bench maxsim` repeats the `f32` by the wall clock; there `drop` is a tile
+//! with the norms and the bound, 4 to 7 % more.
 //!
 //! On an AMD EPYC without AVX-512 (Zen 3), whose peaks were 97 GFLOP/s in `f32` and 152 of whole numbers when this was
 //! measured, 249 x 249 x 262 went at 68 to 86 in `f32`, and at 99 to 120 of whole numbers (four runs).
@@ -262,6 +270,7 @@ enum Source<'a> {
         stride: usize,
     },
     /// The same, to be multiplied as they are.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     Unsigned {
         bytes: &'a [u8],
         stride: usize,
@@ -371,37 +380,58 @@ impl Block<'_> {
             *last = P::load(&query[of_group - 1]);
         }
         let last = numbers;
-        if let Some(scaling) = self.scaling {
-            for (row, sums) in (row..).zip(sums) {
-                for ((group, sum), last) in (group..).zip(sums).zip(last) {
-                    self.take(row, group, &columns, P::value(sum, last), scaling);
-                }
-            }
-            return;
+        let mut best = numbers_of(&self.best[group..][..G]);
+        match self.scaling {
+            None => P::raise(&mut best, sums, last),
+            Some(scaling) => self.take::<P, R, G>(row, group, &columns, (sums, last), &mut best, scaling),
         }
-        let mut best: [P::Vector; G] = std::array::from_fn(|g| P::Vector::load(&self.best[group + g]));
-        P::raise(&mut best, sums, last);
-        best.into_iter().zip(&mut self.best[group..]).for_each(|(best, lanes)| best.store(lanes));
+        for (lanes, best) in self.best[group..].iter_mut().zip(best) {
+            best.store(lanes);
+        }
     }
 
-    /// Takes the products of a record row with a group of query rows over these columns.
+    /// Takes the products of `R` record rows with `G` groups of query rows over these columns.
     #[inline(always)]
-    fn take<V: Vector>(&mut self, row: usize, group: usize, columns: &Range<usize>, mut sum: V, scaling: Scaling<'_>) {
-        let Scaling { units, scales, offsets } = scaling;
-        let at = row * self.best.len() + group;
-        if let Some(unit) = units.get(group) {
-            sum = sum.mul_add(V::load(unit), V::splat(0.0));
+    fn take<P: Product, const R: usize, const G: usize>(
+        &mut self,
+        row: usize,
+        group: usize,
+        columns: &Range<usize>,
+        (sums, last): ([[P::Sum; G]; R], [P::Word; G]),
+        best: &mut [P::Vector; G],
+        Scaling { units, scales, offsets }: Scaling<'_>,
+    ) {
+        let groups = self.best.len();
+        let units = if units.is_empty() { None } else { Some(numbers_of::<P::Vector, G>(&units[group..][..G])) };
+        for (row, sums) in (row..).zip(sums) {
+            let out = &mut self.out[row * groups + group..][..G];
+            let (scale, offset) = (P::Vector::splat(scales[row]), P::Vector::splat(offsets[row]));
+            for (g, (sum, out)) in sums.into_iter().zip(out).enumerate() {
+                let mut number = P::value(sum, last[g]);
+                if let Some(units) = &units {
+                    number = number.mul_add(units[g], P::Vector::splat(0.0));
+                }
+                if columns.start > 0 {
+                    number = number.add(P::Vector::load(out));
+                }
+                if columns.end == self.width {
+                    number = number.mul_add(scale, offset);
+                    best[g] = best[g].max(number);
+                }
+                number.store(out);
+            }
         }
-        if columns.start > 0 {
-            sum = sum.add(V::load(&self.out[at]));
-        }
-        if columns.end == self.width {
-            sum = sum.mul_add(V::splat(scales[row]), V::splat(offsets[row]));
-            let best = &mut self.best[group];
-            V::load(best).max(sum).store(best);
-        }
-        sum.store(&mut self.out[at]);
     }
+}
+
+/// Loads a number of each lane of some groups.
+#[inline(always)]
+fn numbers_of<V: Vector, const G: usize>(groups: &[Lanes]) -> [V; G] {
+    let mut numbers = [V::splat(0.0); G];
+    for (number, lanes) in numbers.iter_mut().zip(groups) {
+        *number = V::load(lanes);
+    }
+    numbers
 }
 
 /// Where some rows of words are.
