@@ -3,7 +3,7 @@
 use super::{ENTRY, OF_TIER, drift, lead, rest, tiers};
 use crate::error::Result;
 use crate::index::sq8::{nearest, rounded_up};
-use crate::kernel::{Strided, ordered, product};
+use crate::kernel::{self, LANES, Lanes, PackedRows, ScaledRows, Strided, ordered, product};
 use crate::matrix::{MatrixView, StoredMatrix};
 use crate::random::unit_f32;
 use crate::score::{Metric, is_ordinary};
@@ -30,6 +30,7 @@ struct Coder {
     metric: Metric,
     tiers: Vec<usize>,
     basis: Vec<f32>,
+    packed: PackedRows,
     defect: f64,
     weights: Vec<f32>,
 }
@@ -127,7 +128,8 @@ impl Coder {
         // A coordinate that is usually near zero is not always, and one large number of it sets the scale of all.
         let least = (squares[..width].iter().sum::<f64>() / width as f64 * 1e-3).max(1e-30);
         let weights = squares.into_iter().map(|square| (square + least).sqrt() as f32).collect();
-        Coder { dim, metric, tiers, basis, defect, weights }
+        let packed = PackedRows::new(MatrixView::trusted(width, dim, &basis));
+        Coder { dim, metric, tiers, basis, packed, defect, weights }
     }
 
     /// An entry of a record whose rows are not kept.
@@ -155,23 +157,20 @@ impl Coder {
                 norms.push(norm);
             }
         }
-        let mut coordinates = coordinates(self.dim, &self.basis, &values);
-        if self.metric == Metric::Cosine {
-            for (y, norm) in coordinates.chunks_mut(width).zip(&mut norms) {
-                let inverse = if *norm == 0.0 { 0.0 } else { (1.0 / *norm) as f32 };
-                y.iter_mut().for_each(|y| *y *= inverse);
-                *norm = if *norm == 0.0 { 0.0 } else { 1.0 };
-            }
-        }
+        let coordinates = self.coordinates(&values, &mut norms);
+        let rows_of =
+            || coordinates.chunks(self.packed.groups()).map(|y| &bytemuck::cast_slice::<Lanes, f32>(y)[..width]);
         let drifts: Vec<f64> = self.tiers.iter().map(|&tier| drift(self.dim, tier, self.defect)).collect();
         let mut rests = Vec::with_capacity(norms.len() * self.tiers.len());
         let (weights, rest_weights) = self.weights.split_at(width);
         let mut scale = 0.0f64;
-        for (y, &norm) in coordinates.chunks(width).zip(&norms) {
+        for (y, &norm) in rows_of().zip(&norms) {
+            let (mut square, mut from) = (0.0, 0);
             for ((&tier, drift), weight) in self.tiers.iter().zip(&drifts).zip(rest_weights) {
-                let length = ordered::dot(&y[..tier], &y[..tier]).sqrt();
+                square += ordered::dot(&y[from..tier], &y[from..tier]);
+                from = tier;
                 // All coordinates leave nothing out.
-                let rest = if tier == self.dim { 0.0 } else { rest(norm, length, *drift) };
+                let rest = if tier == self.dim { 0.0 } else { rest(norm, square.sqrt(), *drift) };
                 scale = scale.max(rest / f64::from(*weight));
                 rests.push(rest);
             }
@@ -186,9 +185,7 @@ impl Coder {
         let mut bytes = vec![128u8; norms.len() * stride];
         let steps: Vec<f64> = weights.iter().map(|&weight| f64::from(scale) * f64::from(weight)).collect();
         let inverses: Vec<f64> = steps.iter().map(|step| 1.0 / step).collect();
-        for ((bytes, y), rests) in
-            bytes.chunks_mut(stride).zip(coordinates.chunks(width)).zip(rests.chunks(self.tiers.len()))
-        {
+        for ((bytes, y), rests) in bytes.chunks_mut(stride).zip(rows_of()).zip(rests.chunks(self.tiers.len())) {
             for ((byte, rest), weight) in bytes.iter_mut().zip(rests).zip(rest_weights) {
                 *byte = 128 + (rest / (f64::from(scale) * f64::from(*weight))).ceil().min(127.0) as u8;
             }
@@ -213,6 +210,27 @@ impl Coder {
             true => Coded { entry, rows: norms.len(), bytes },
             false => self.without_bound(),
         }
+    }
+
+    /// The coordinates of rows, each in lanes of its own; by cosine those of rows scaled to length one, as which their
+    /// norms then count.
+    fn coordinates(&self, values: &[f32], norms: &mut [f64]) -> Vec<Lanes> {
+        let cosine = self.metric == Metric::Cosine;
+        let scale = |norm: &mut f64| match *norm {
+            0.0 => 0.0,
+            one if cosine => {
+                *norm = 1.0;
+                (1.0 / one) as f32
+            }
+            _ => 1.0,
+        };
+        let scales: Vec<f32> = norms.iter_mut().map(scale).collect();
+        let (count, groups) = (norms.len(), self.packed.groups());
+        let mut out = vec![Lanes([0.0; LANES]); count * groups];
+        let mut best = vec![Lanes([f32::NEG_INFINITY; LANES]); groups];
+        let rows = ScaledRows { values, scales: &scales, offsets: &vec![0.0; count], factors: &[] };
+        kernel::tile(&self.packed, 0..groups, rows, &mut out, &mut best);
+        out
     }
 }
 

@@ -73,6 +73,11 @@ const SUMS: usize = 24;
 #[repr(C, align(64))]
 pub struct Lanes(pub [f32; LANES]);
 
+// SAFETY: 64 bytes of numbers without a gap, and any bits are a number.
+unsafe impl bytemuck::Zeroable for Lanes {}
+// SAFETY: as above.
+unsafe impl bytemuck::Pod for Lanes {}
+
 /// One word for each query row of a group.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
