@@ -23,8 +23,10 @@ const BOUNDED: usize = 16;
 const SCORED: usize = 2;
 /// Records that say how much lower bounds by other tiers are.
 const PROBES: usize = 4;
-/// Rows of a query after which it is asked whether a record is below the threshold.
+/// Rows of a query after which it is asked whether a record is below the threshold: so many, or a multiple where all
+/// records together would have more parts than this.
 const PART: usize = 4 * LANES;
+const MOST_PARTS: usize = 1 << 22;
 
 /// A query in whole numbers.
 pub(super) struct Query {
@@ -33,6 +35,8 @@ pub(super) struct Query {
     /// Whole numbers of each row: its rests, then its coordinates.
     whole: Vec<i16>,
     lead: usize,
+    /// Rows of a part.
+    part: usize,
     tiers: Vec<Tier>,
     /// What one of each row stands for, but for the record's scale.
     units: Vec<f64>,
@@ -105,7 +109,7 @@ impl Query {
             let slack = 2.02 * drift + drift * drift + reference;
             Tier { coordinates, packed: OnceLock::new(), lengths, errors, slack }
         });
-        Ok(Query { metric, dim, tiers: tiers.collect(), whole, lead, units, norms: lengths_of_rows })
+        Ok(Query { metric, dim, whole, lead, part: PART, tiers: tiers.collect(), units, norms: lengths_of_rows })
     }
 
     /// Rows of a tier, as the kernels like them.
@@ -133,7 +137,7 @@ impl Query {
         }
         self.of_rows(records, record, tier, 0..self.groups(), work);
         let Work { uppers, parts, .. } = work;
-        parts.iter_mut().zip(uppers.chunks(PART)).for_each(|(part, uppers)| *part = uppers.iter().sum());
+        parts.iter_mut().zip(uppers.chunks(self.part)).for_each(|(part, uppers)| *part = uppers.iter().sum());
         let upper: f64 = parts.iter().sum();
         // Only a forged file has numbers of which nothing follows.
         if upper.is_nan() { f64::INFINITY } else { upper }
@@ -172,24 +176,41 @@ impl Query {
 
     /// Bounds a record again, part by part of the query, until the sum is below the threshold; returns the most that it
     /// can score. Begins with the parts of the bound by another tier.
-    fn lower(&self, records: &Records<'_>, record: u32, tier: usize, threshold: f64, work: &mut Work) -> f64 {
+    pub(super) fn lower(
+        &self,
+        records: &Records<'_>,
+        record: u32,
+        tier: usize,
+        threshold: f64,
+        work: &mut Work,
+    ) -> f64 {
         let groups = self.groups();
         let mut upper: f64 = work.parts.iter().sum();
-        for (part, start) in (0..groups).step_by(PART / LANES).enumerate() {
+        for (part, start) in (0..groups).step_by(self.part / LANES).enumerate() {
             if upper < threshold || upper == f64::INFINITY {
                 break;
             }
-            self.of_rows(records, record, tier, start..groups.min(start + PART / LANES), work);
-            let rows = PART * part..self.units.len().min(PART * (part + 1));
+            self.of_rows(records, record, tier, start..groups.min(start + self.part / LANES), work);
+            let rows = self.part * part..self.units.len().min(self.part * (part + 1));
             work.parts[part] = work.uppers[rows].iter().sum();
             upper = work.parts.iter().sum();
         }
         upper
     }
 
+    /// Parts that a record's bound has.
+    pub(super) fn parts(&self) -> usize {
+        self.units.len().div_ceil(self.part)
+    }
+
+    /// Makes parts as long as so many records need.
+    pub(super) fn divide(&mut self, records: usize) {
+        self.part = PART * records.saturating_mul(self.units.len().div_ceil(PART)).div_ceil(MOST_PARTS).max(1);
+    }
+
     pub(super) fn work(&self) -> Work {
         let rows = self.units.len();
-        Work { best: Vec::new(), uppers: vec![0.0; rows], parts: vec![0.0; rows.div_ceil(PART)] }
+        Work { best: Vec::new(), uppers: vec![0.0; rows], parts: vec![0.0; self.parts()] }
     }
 }
 
@@ -236,7 +257,8 @@ impl Search<'_> {
         if selected.len() < 2 * SAMPLE || !self.prepared.is_ordinary() || rows > LONGEST_QUERY {
             return Ok((None, None));
         }
-        let query = Query::new(self.planes, self.metric, self.query, self.prepared.norms())?;
+        let mut query = Query::new(self.planes, self.metric, self.query, self.prepared.norms())?;
+        query.divide(selected.len());
         let records = self.planes.records()?;
         let key = Key::new(rows, self.k);
         let (sample, first, scores) = match self.planes.memory.recall(key, rows) {
@@ -255,7 +277,7 @@ impl Search<'_> {
             }
         };
         let Some(first) = first else { return Ok((None, scores)) };
-        let count = rows.div_ceil(PART);
+        let count = query.parts();
         let mut parts = vec![0.0; selected.len() * count];
         let mut bounded: Vec<(f64, u32)> = selected
             .par_chunks(BOUNDED)

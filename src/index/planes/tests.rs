@@ -126,3 +126,30 @@ fn bounds_are_near() {
         assert!(upper - score < 0.03 * 30.0, "{upper} is far from {score}");
     }
 }
+
+#[test]
+fn a_bound_is_lowered_part_by_part() {
+    let records: Vec<Matrix> = (0..40).map(|n| matrix(9, 300, Values::Plain, n)).collect();
+    let planes = planes(&records, Metric::Dot);
+    let query = matrix(210, 300, Values::Plain, 77);
+    let norms: Vec<f64> = query.view().iter().map(|row| crate::kernel::ordered::dot(row, row).sqrt()).collect();
+    let (entries, last) = (planes.records().unwrap(), planes.tiers.len() - 1);
+    // Parts are longer where records are many.
+    for (count, parts) in [(40, 4), (3 << 20, 2), (usize::MAX >> 8, 1)] {
+        let mut own = Query::new(&planes, Metric::Dot, query.view(), &norms).unwrap();
+        own.divide(count);
+        let mut work = own.work();
+        assert_eq!(own.parts(), parts);
+        for number in 0..40 {
+            let fine = own.upper(&entries, number, last, &mut work);
+            let coarse = own.upper(&entries, number, 0, &mut work);
+            assert!(fine < coarse);
+            let same = own.lower(&entries, number, last, f64::INFINITY, &mut work);
+            assert!((same - coarse).abs() < 1e-9, "it was below the threshold");
+            let half = own.lower(&entries, number, last, (fine + coarse) / 2.0, &mut work);
+            assert!(half < (fine + coarse) / 2.0 && half >= fine - 1e-9);
+            let whole = own.lower(&entries, number, last, f64::NEG_INFINITY, &mut work);
+            assert!((whole - fine).abs() < 1e-9, "{whole} is not {fine}");
+        }
+    }
+}
