@@ -206,3 +206,64 @@ fn planes_and_codes_are_made_ahead_when_asked_for() {
     far.upsert((0..520).map(|n| Record::new(format!("r{n}"), matrix(10, 64, Values::Frames, n)))).unwrap();
     assert_eq!(far.build_index("raw", IndexKind::Sq8).unwrap()[0].rows, 520);
 }
+
+#[test]
+fn queries_run_together_get_the_answers_that_they_get_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = Database::open(folder.path().join("db")).unwrap();
+    let (mut asked, mut together) = (0, 0);
+    for (name, metric, kind) in [
+        ("dot", Metric::Dot, Values::Frames),
+        ("cosine", Metric::Cosine, Values::Ties),
+        ("l2", Metric::L2, Values::Plain),
+        ("wild", Metric::Dot, Values::Wild),
+    ] {
+        let clips = db.create_collection(name, Schema::new(40).metric(metric)).unwrap();
+        let rows = |n: u64| (n % 7) as usize; // some have none
+        clips.upsert((0..1_300).map(|n| Record::new(format!("r{n:04}"), matrix(rows(n), 40, kind, n)))).unwrap();
+        db.flush().unwrap();
+        let steps = ["every:2", "normalise"].map(|step| step.parse().unwrap());
+        clips.create_view("half", &View::new(steps.to_vec()).metric(metric)).unwrap();
+        clips.build_index("raw", IndexKind::Sq8).unwrap();
+        clips.build_index("half", IndexKind::Sq8).unwrap();
+        clips.delete((0..60).map(|n| format!("r{:04}", n * 9))).unwrap();
+        // Of up to 70 rows: some are alone because they have too many, one has rows of another dimension.
+        let queries: Vec<Matrix> = (0..45)
+            .map(|n| matrix(1 + (n * n) as usize % 70, if n == 44 { 41 } else { 40 }, kind, 9_000 + n))
+            .collect();
+        let snapshot = clips.snapshot().unwrap();
+        let ask = |(n, rows): (usize, &'static Matrix)| {
+            let query = snapshot.query(rows).view(if n % 3 == 0 { "half" } else { "raw" });
+            match n % 8 {
+                1 => query.k(3).filter("`id` < 'r0700'"),
+                2 => query.min_score(-1.0),
+                3 => query.k(200),
+                _ => query.k(1 + n % 20),
+            }
+        };
+        let queries: &'static [Matrix] = queries.leak();
+        for threads in [1, 3] {
+            let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.broadcast(|_| always_use_planes());
+            let (alone, all) = pool.install(|| {
+                let alone: Vec<_> = queries.iter().enumerate().map(|query| ask(query).run()).collect();
+                (alone, otolith::run_all(queries.iter().enumerate().map(ask)))
+            });
+            assert_eq!(all.len(), queries.len());
+            for (n, (alone, all)) in alone.iter().zip(&all).enumerate() {
+                match (alone, all) {
+                    (Ok(alone), Ok(all)) => {
+                        assert_eq!(found(alone), found(all), "{name} {n}");
+                        asked += 1;
+                        together += usize::from(all.plan.to_string().contains("together"));
+                        assert!(!alone.plan.to_string().contains("together"));
+                    }
+                    (Err(alone), Err(all)) => assert_eq!(alone.to_string(), all.to_string()),
+                    _ => panic!("{name} {n}: one fails and the other does not"),
+                }
+            }
+        }
+    }
+    println!("figure run_together = {together} of {asked} queries");
+    assert!(together * 5 > asked, "hardly any were run together: {together} of {asked}");
+}

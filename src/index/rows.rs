@@ -105,16 +105,20 @@ impl<'a> ViewRows<'a> {
         if !segment.is_sealed() || !planes::serves(dim, records) {
             return Ok(None);
         }
-        // Not the matrix itself, which may be long and have to be decoded.
-        let first = match self.view() {
-            None => segment.rows(0),
-            Some(_) => self.matrix(Place { segment: number, record: 0 }).map(|matrix| matrix.view().rows()),
+        // Not of the matrix itself where there is a choice: it may be long and have to be decoded.
+        let rows = |record: u32| match self.view() {
+            None => segment.rows(record),
+            Some(_) => self.matrix(Place { segment: number, record }).map(|matrix| matrix.view().rows()),
         };
-        let first = first.unwrap_or(0);
-        let bytes = (first * planes::bytes(dim)) as u64 * u64::from(records);
+        // What most records have: one of them alone, the first one say, may be empty or a plain vector.
+        let mut some: Vec<usize> =
+            (0..5).map(|part| rows((u64::from(records.saturating_sub(1)) * part / 4) as u32).unwrap_or(0)).collect();
+        some.sort_unstable();
+        let usual = some[2];
+        let bytes = (usual * planes::bytes(dim)) as u64 * u64::from(records);
         let is_worth = bytes >= WORTH_PLANES || planes::are_always_used();
         let has_room = self.snapshot.keeps_artefacts() || bytes <= MOST_IN_MEMORY;
-        if first < 2 || !is_worth || !has_room {
+        if usual < 2 || !is_worth || !has_room {
             return Ok(None);
         }
         let matrix = |record| self.matrix(Place { segment: number, record });

@@ -1,8 +1,9 @@
 //! Queries of several rows: which records of a segment are scored, all of them or those that an index holds likely to
 //! be among the best.
 
+use super::Search;
+use super::effort::Effort;
 use super::plan::{Choice, Way};
-use super::{Effort, Search};
 use crate::index::exact::{Gathered, scan};
 use crate::index::questions::Verdict;
 use crate::index::{Candidates, Selected};

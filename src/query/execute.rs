@@ -1,8 +1,9 @@
 //! Carries out what `plan.rs` decides: looks at codes, or searches an index and checks what it led to, and gathers what
 //! may be among the best.
 
+use super::effort::Effort;
 use super::plan::{self, Approach, Asked, Choice, Kind, Offer, Plan, SegmentPlan, Way};
-use super::{Approximation, Effort, Search};
+use super::{Approximation, Search};
 use crate::error::Result;
 use crate::index::exact::{BoundBy, Gathered, rescore, scan};
 use crate::index::hnsw::Hnsw;
@@ -155,6 +156,7 @@ impl Search<'_> {
             prepared: self.prepared,
             k: self.k,
             gathered,
+            together: self.together,
         };
         let (why, scores) = search.run(records)?;
         estimates.extend(scores.map(|scores| (Arc::clone(&planes), scores)));

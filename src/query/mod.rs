@@ -16,6 +16,7 @@ mod answer;
 mod batch;
 mod candidates;
 mod check;
+mod effort;
 mod execute;
 mod explain;
 mod fusion;
@@ -36,14 +37,17 @@ pub use proof::{Proof, ProvenExclusion, ProvenHit, ProvenQuestion, ProvenSegment
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::index::exact::Gathered;
+use crate::index::planes::Together;
 use crate::index::{Place, Selected, Selection, ViewRows, select};
-use crate::matrix::MatrixView;
+use crate::matrix::{MatrixView, StoredMatrix};
 use crate::score::{Metric, PreparedQuery, Scratch};
 pub use crate::store::Unreadable;
 use crate::store::{RAW, Segment, Snapshot};
 use crate::threads;
+use effort::{ByHand, Effort};
 use proof::{Claim, Question};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Number of hits of a query that sets neither `k` nor `min_score`.
@@ -85,33 +89,8 @@ pub struct Query<'q> {
     effort: Effort,
     recheck: Option<f64>,
     budget: Option<Duration>,
-}
-
-/// How much of the exact answer is wanted.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Effort {
-    Exact,
-    Recall(f64),
-    ByHand(ByHand),
-}
-
-/// The effort set by hand for each kind of index; kinds without one are not used.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct ByHand {
-    ef: Option<usize>,
-    nprobe: Option<usize>,
-    candidates: Option<usize>,
-}
-
-impl Effort {
-    /// Returns whether nothing but the exact answer will do.
-    fn is_exact(self) -> bool {
-        self == Effort::Exact || self == Effort::Recall(1.0)
-    }
-
-    fn by_hand(self) -> ByHand {
-        if let Effort::ByHand(by_hand) = self { by_hand } else { ByHand::default() }
-    }
+    /// The queries that this one is run together with, and which one of them it is.
+    together: Option<(Arc<Together<'q>>, usize)>,
 }
 
 impl Snapshot {
@@ -136,6 +115,7 @@ impl<'q> Query<'q> {
             effort: Effort::Exact,
             recheck: None,
             budget: None,
+            together: None,
         }
     }
 
@@ -367,7 +347,14 @@ impl<'q> Query<'q> {
         }
         let filter = self.filter.transpose()?;
         let rows = ViewRows::open(&snapshot, &self.view)?;
-        let query = rows.apply(self.rows)?;
+        let together = self.together.as_ref().map(|(together, member)| (&**together, *member));
+        if let Some((together, 0)) = together {
+            together.join(|query| rows.apply(query).map(StoredMatrix::into_matrix));
+        }
+        let query = match together.and_then(|(together, member)| together.applied(member)) {
+            Some(query) => query,
+            None => rows.apply(self.rows)?,
+        };
         let metric = rows.metric()?;
         let prepared = PreparedQuery::new(metric, query.view())?;
         let k = if self.min_score.is_some() { self.k } else { Some(self.k.unwrap_or(DEFAULT_K)) };
@@ -383,6 +370,7 @@ impl<'q> Query<'q> {
             effort: self.effort,
             recheck: self.recheck,
             deadline,
+            together,
         };
         let selection = select(&snapshot, filter.as_ref())?;
         let records = selection.segments.iter().map(Selected::count).sum();
@@ -414,6 +402,7 @@ struct Search<'a> {
     recheck: Option<f64>,
     /// When to stop.
     deadline: Option<Instant>,
+    together: Option<(&'a Together<'a>, usize)>,
 }
 
 impl Search<'_> {

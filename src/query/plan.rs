@@ -1,7 +1,7 @@
 //! Decides how each segment is searched, anew for every query: from the indexes it has, what is asked, and what each
 //! way costs. Nothing is read or searched here; `execute.rs` carries it out.
 
-use super::{ByHand, Effort};
+use super::effort::{ByHand, Effort};
 use crate::index::Curve;
 use std::borrow::Cow;
 use std::fmt;

@@ -43,9 +43,11 @@ mod plan;
 mod query;
 #[cfg(test)]
 mod tests;
+mod together;
 
 pub(crate) use plan::Scores;
 pub(crate) use query::Search;
+pub(crate) use together::{FEW_ROWS, MEMBERS, Together};
 
 use crate::error::Result;
 use crate::matrix::StoredMatrix;

@@ -3,6 +3,7 @@
 
 use super::build::coordinates;
 use super::plan::{Key, Measured, Refining, SAMPLE, Scores, expected_costs, factor, first_tier, seen_costs};
+use super::together::{Bounds, Together};
 use super::{Planes, Records, drift, lead, rest};
 use crate::error::Result;
 use crate::index::exact::{BoundBy, Gathered};
@@ -12,8 +13,8 @@ use crate::matrix::MatrixView;
 use crate::score::{Metric, Outcome, PreparedQuery, Scratch};
 use rayon::prelude::*;
 use std::ops::Range;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// Most rows of a query that is packed for every tier.
@@ -25,7 +26,7 @@ const SCORED: usize = 2;
 const PROBES: usize = 4;
 /// Rows of a query after which it is asked whether a record is below the threshold: so many, or a multiple where all
 /// records together would have more parts than this.
-const PART: usize = 4 * LANES;
+pub(super) const PART: usize = 4 * LANES;
 const MOST_PARTS: usize = 1 << 22;
 
 /// A query in whole numbers.
@@ -244,6 +245,8 @@ pub(crate) struct Search<'a> {
     pub(crate) prepared: &'a PreparedQuery,
     pub(crate) k: Option<usize>,
     pub(crate) gathered: &'a Gathered,
+    /// The queries that this one is asked together with, and which one of them it is.
+    pub(crate) together: Option<(&'a Together<'a>, usize)>,
 }
 
 impl Search<'_> {
@@ -261,6 +264,7 @@ impl Search<'_> {
         query.divide(selected.len());
         let records = self.planes.records()?;
         let key = Key::new(rows, self.k);
+        let all = if self.together.is_some() { selected.clone() } else { Vec::new() };
         let (sample, first, scores) = match self.planes.memory.recall(key, rows) {
             Some((sample, first)) => (sample, first, None),
             None => {
@@ -276,7 +280,11 @@ impl Search<'_> {
                 (sample, first, scores)
             }
         };
-        let Some(first) = first else { return Ok((None, scores)) };
+        let Some(mut first) = first else { return Ok((None, scores)) };
+        let together = self.bounded_together(&records, &all, first)?;
+        if let Some((bounds, _)) = &together {
+            first = bounds.tier;
+        }
         let count = query.parts();
         let mut parts = vec![0.0; selected.len() * count];
         let mut bounded: Vec<(f64, u32)> = selected
@@ -287,6 +295,12 @@ impl Search<'_> {
                 let bound = |(&record, parts): (&u32, &mut [f64])| {
                     if self.gathered.is_late() {
                         return (self.prepared.most(), record);
+                    }
+                    if let (Some((bounds, member)), [part]) = (&together, &mut *parts)
+                        && let Some(upper) = bounds.of(record, *member)
+                    {
+                        *part = upper;
+                        return (upper, record);
                     }
                     let upper = query.upper(&records, record, first, &mut work);
                     parts.copy_from_slice(&work.parts);
@@ -315,7 +329,23 @@ impl Search<'_> {
         let used = tiers.used.into_inner();
         let tiers = (0..self.planes.tiers.len()).filter(|tier| used >> tier & 1 == 1);
         let tiers = tiers.map(|tier| self.planes.tiers[tier].to_string()).collect::<Vec<_>>().join(" and ");
-        Ok((Some(format!("bounded by {tiers} of {} numbers a row", self.planes.dim)), scores))
+        let together = if together.is_some() { ", together with other queries" } else { "" };
+        Ok((Some(format!("bounded by {tiers} of {} numbers a row{together}", self.planes.dim)), scores))
+    }
+
+    /// Returns bounds of these records that were computed for several queries at once, and which one of them this is.
+    /// The first one of them computes those of all.
+    fn bounded_together(
+        &self,
+        records: &Records<'_>,
+        all: &[u32],
+        tier: usize,
+    ) -> Result<Option<(Arc<Bounds>, usize)>> {
+        let Some((together, member)) = self.together else { return Ok(None) };
+        if member == 0 {
+            together.bound((self.planes, self.metric, self.segment), records, all, tier)?;
+        }
+        Ok(together.bounds(self.segment).map(|bounds| (bounds, member)))
     }
 
     /// Finds out how many times as much as in the sample the last tier lowers these bounds by the first one: that
