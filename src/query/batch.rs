@@ -16,8 +16,9 @@ const MANY: usize = 1_000;
 /// query after the other. For many short queries this gives more answers a second than sharing out the work of each;
 /// a query may still use threads that have nothing else to do.
 ///
-/// The first query of each view runs alone: it may have to derive rows or codes, which the others then find ready. Queries
-/// of few rows without filters read the records once for several of them, when planes have been made of these.
+/// The first query of each view runs alone: it may have to derive rows or codes, which the others then find ready. Of
+/// queries of up to 48 rows, without a filter or a budget of time, sixteen at a time read the records once for all of
+/// them, where these can be bounded.
 ///
 /// # Examples
 ///
