@@ -264,7 +264,7 @@ impl Search<'_> {
         query.divide(selected.len());
         let records = self.planes.records()?;
         let key = Key::new(rows, self.k);
-        let all = if self.together.is_some() { selected.clone() } else { Vec::new() };
+        let all = if matches!(self.together, Some((_, 0))) { selected.clone() } else { Vec::new() };
         let (sample, first, scores) = match self.planes.memory.recall(key, rows) {
             Some((sample, first)) => (sample, first, None),
             None => {
