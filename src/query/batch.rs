@@ -40,9 +40,11 @@ const MANY: usize = 1_000;
 /// ```
 pub fn run_all<'q>(queries: impl IntoIterator<Item = Query<'q>>) -> Vec<Result<Hits>> {
     threads::ready();
+    let queries: Vec<Query<'q>> = queries.into_iter().collect();
+    let groups = groups(&queries);
     let mut queries: Vec<Option<Query<'q>>> = queries.into_iter().map(Some).collect();
     let mut answers: Vec<Option<Result<Hits>>> = queries.iter().map(|_| None).collect();
-    for Group { members, together } in groups(&queries) {
+    for Group { members, together } in groups {
         let own = members.iter().filter_map(|&at| Some((at, queries[at].take()?)));
         let mut own: Vec<(usize, Query<'q>)> = own.collect();
         if together {
@@ -51,7 +53,7 @@ pub fn run_all<'q>(queries: impl IntoIterator<Item = Query<'q>>) -> Vec<Result<H
                 query.together = Some((Arc::clone(&together), member));
             }
         }
-        let others = own.split_off(1.min(own.len()));
+        let others = own.split_off(1); // no group is empty
         let answer = |(at, query): (usize, Query<'q>)| (at, query.run());
         let first: Vec<_> = own.into_iter().map(answer).collect();
         let others: Vec<_> = others.into_par_iter().map(answer).collect();
@@ -68,9 +70,9 @@ struct Group {
 }
 
 /// Divides queries into groups of the same view: a few of a few rows that search the same, or all the others.
-fn groups(queries: &[Option<Query<'_>>]) -> Vec<Group> {
+fn groups(queries: &[Query<'_>]) -> Vec<Group> {
     let mut alike: HashMap<_, Vec<usize>> = HashMap::new();
-    for (at, query) in queries.iter().enumerate().filter_map(|(at, query)| Some((at, query.as_ref()?))) {
+    for (at, query) in queries.iter().enumerate() {
         let is_plain = query.filter.is_none() && query.budget.is_none();
         let state = match &query.snapshot {
             Ok(snapshot) if is_plain && snapshot.len() >= MANY && (2..=FEW_ROWS).contains(&query.rows.rows()) => {

@@ -181,7 +181,7 @@ impl Coder {
         let longest = norms.iter().fold(0.0f64, |longest, &norm| longest.max(norm));
         let shortest = norms.iter().fold(f64::INFINITY, |shortest, &norm| shortest.min(norm));
         let mut errors = vec![(0.0f64, 0.0f64); self.tiers.len()];
-        let stride = (lead + width).next_multiple_of(4);
+        let stride = super::bytes(self.dim);
         let mut bytes = vec![128u8; norms.len() * stride];
         let steps: Vec<f64> = weights.iter().map(|&weight| f64::from(scale) * f64::from(weight)).collect();
         let inverses: Vec<f64> = steps.iter().map(|step| 1.0 / step).collect();

@@ -20,7 +20,7 @@ use std::time::Instant;
 /// Most rows of a query that is packed for every tier.
 const LONGEST_QUERY: usize = 1 << 14;
 /// Records bounded by one thread at a time, and scored.
-const BOUNDED: usize = 16;
+pub(super) const BOUNDED: usize = 16;
 const SCORED: usize = 2;
 /// Records that say how much lower bounds by other tiers are.
 const PROBES: usize = 4;

@@ -5,7 +5,7 @@
 //! 4,874 records of 125 x 128 took 11 ms each instead of 17 (one thread, AVX-512 VNNI), of 16 rows to 2,000 records of
 //! 249 x 512 26 instead of 54.
 
-use super::query::{PART, Query};
+use super::query::{BOUNDED, PART, Query};
 use super::{Planes, Records};
 use crate::error::Result;
 use crate::kernel::ordered;
@@ -23,8 +23,6 @@ pub(crate) const FEW_ROWS: usize = 48;
 pub(crate) const MEMBERS: usize = 16;
 /// Most bounds of a segment that are kept for that.
 const MOST_BOUNDS: usize = 1 << 24;
-/// Records bounded by one thread at a time.
-const BOUNDED: usize = 16;
 
 /// Some queries of the same view of the same snapshot, without filters.
 #[derive(Debug)]
