@@ -7,7 +7,7 @@
 //! value, no branch, no table.
 #![allow(unsafe_code)]
 
-use super::level::Level;
+use super::level::{Floats, Level};
 use super::softmax::exp;
 
 const END: f32 = 5.5;
@@ -32,17 +32,17 @@ pub fn gelu(values: &mut [f32]) {
 
 /// [`gelu`] with the instructions of a level that is not above the machine's.
 fn gelu_at(level: Level, values: &mut [f32]) {
-    match level {
-        Level::Scalar => gelu_portable(values),
+    match level.floats() {
+        Floats::Scalar => gelu_portable(values),
         // SAFETY: `Level` names only what the machine has.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { gelu_avx2(values) },
+        Floats::Avx2 => unsafe { gelu_avx2(values) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 | Level::Vnni => unsafe { gelu_avx512(values) },
+        Floats::Avx512 => unsafe { gelu_avx512(values) },
         // What the compiler may always use there is NEON.
         #[cfg(target_arch = "aarch64")]
-        Level::Neon | Level::Dotprod => gelu_portable(values),
+        Floats::Neon => gelu_portable(values),
     }
 }
 
@@ -86,17 +86,17 @@ pub fn gelu_backward(values: &[f32], gradients: &mut [f32]) {
 
 /// [`gelu_backward`] with the instructions of a level that is not above the machine's.
 fn backward_at(level: Level, values: &[f32], gradients: &mut [f32]) {
-    match level {
-        Level::Scalar => backward_portable(values, gradients),
+    match level.floats() {
+        Floats::Scalar => backward_portable(values, gradients),
         // SAFETY: `Level` names only what the machine has.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { backward_avx2(values, gradients) },
+        Floats::Avx2 => unsafe { backward_avx2(values, gradients) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 | Level::Vnni => unsafe { backward_avx512(values, gradients) },
+        Floats::Avx512 => unsafe { backward_avx512(values, gradients) },
         // What the compiler may always use there is NEON.
         #[cfg(target_arch = "aarch64")]
-        Level::Neon | Level::Dotprod => backward_portable(values, gradients),
+        Floats::Neon => backward_portable(values, gradients),
     }
 }
 

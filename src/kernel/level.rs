@@ -10,12 +10,18 @@ pub enum Level {
     /// AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// The same, and sums of products of whole numbers (AVX-VNNI).
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
     /// AVX-512F, with AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx512,
     /// AVX-512 with BW, and sums of products of whole numbers (VNNI).
     #[cfg(target_arch = "x86_64")]
     Vnni,
+    /// The same with matrix registers for bytes (AMX).
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     /// NEON, which every 64-bit ARM machine has.
     #[cfg(target_arch = "aarch64")]
     Neon,
@@ -26,7 +32,7 @@ pub enum Level {
 
 impl Level {
     /// The level in use: the machine's highest, or a lower one that the environment variable `OTOLITH_KERNEL` names
-    /// (`scalar`, `avx2`, `avx512`, `vnni`; on ARM `neon`, `dotprod`; for tests). Found out once.
+    /// (`scalar`, `avx2`, `avx_vnni`, `avx512`, `vnni`, `amx`; on ARM `neon`, `dotprod`; for tests). Found out once.
     pub fn current() -> Level {
         static CURRENT: OnceLock<Level> = OnceLock::new();
         *CURRENT.get_or_init(|| {
@@ -43,7 +49,15 @@ impl Level {
             let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
             let avx512 = avx2 && is_x86_feature_detected!("avx512f");
             let vnni = avx512 && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vnni");
-            [(Level::Avx2, avx2), (Level::Avx512, avx512), (Level::Vnni, vnni)]
+            let avx_vnni = avx2 && is_x86_feature_detected!("avxvnni");
+            let amx = vnni && super::tile::has_matrix_registers();
+            [
+                (Level::Avx2, avx2),
+                (Level::AvxVnni, avx_vnni),
+                (Level::Avx512, avx512),
+                (Level::Vnni, vnni),
+                (Level::Amx, amx),
+            ]
         };
         #[cfg(target_arch = "aarch64")]
         let simd = {
@@ -56,6 +70,19 @@ impl Level {
         std::iter::once(Level::Scalar).chain(simd.into_iter().filter(|(_, there)| *there).map(|(level, _)| level))
     }
 
+    /// What it computes with in `f32` and `f64`.
+    pub(super) fn floats(self) -> Floats {
+        match self {
+            Level::Scalar => Floats::Scalar,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 | Level::AvxVnni => Floats::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 | Level::Vnni | Level::Amx => Floats::Avx512,
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon | Level::Dotprod => Floats::Neon,
+        }
+    }
+
     /// Its name in `OTOLITH_KERNEL`.
     pub fn name(self) -> &'static str {
         match self {
@@ -63,13 +90,29 @@ impl Level {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => "avx_vnni",
+            #[cfg(target_arch = "x86_64")]
             Level::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Level::Vnni => "vnni",
+            #[cfg(target_arch = "x86_64")]
+            Level::Amx => "amx",
             #[cfg(target_arch = "aarch64")]
             Level::Neon => "neon",
             #[cfg(target_arch = "aarch64")]
             Level::Dotprod => "dotprod",
         }
     }
+}
+
+/// Instruction sets with kernels of floating-point numbers. What has AVX-512 has AVX2 and FMA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Floats {
+    Scalar,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }

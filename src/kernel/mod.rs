@@ -28,4 +28,6 @@ pub use product::product_f64;
 pub use product::{Strided, product};
 pub use softmax::softmax;
 pub use sq8::{STRIDE, SignedCodes, prefetch};
-pub use tile::{LANES, Lanes, PackedRows, Reaching, SHORT_SIZE, ScaledRows, largest, reaching, short_is_faster, tile};
+pub use tile::{
+    ByteRows, LANES, Lanes, PackedRows, Reaching, SHORT_SIZE, ScaledRows, largest, reaching, short_is_faster, tile,
+};

@@ -5,7 +5,7 @@
 //! end, so that `r` is exact (Cody and Waite).
 #![allow(unsafe_code)]
 
-use super::level::Level;
+use super::level::{Floats, Level};
 
 /// Turns each row of `width` values into weights that sum to 1, `e^x / sum e^x`, within 1e-6 of the exact ones.
 /// Minus infinity becomes exactly 0; a row of nothing else has no weights and becomes NaN.
@@ -22,17 +22,17 @@ pub fn softmax(values: &mut [f32], width: usize) {
 
 /// [`softmax`] with the instructions of a level that is not above the machine's.
 fn softmax_at(level: Level, values: &mut [f32], width: usize) {
-    match level {
-        Level::Scalar => softmax_portable(values, width),
+    match level.floats() {
+        Floats::Scalar => softmax_portable(values, width),
         // SAFETY: `Level` names only what the machine has.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { softmax_avx2(values, width) },
+        Floats::Avx2 => unsafe { softmax_avx2(values, width) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 | Level::Vnni => unsafe { softmax_avx512(values, width) },
+        Floats::Avx512 => unsafe { softmax_avx512(values, width) },
         // What the compiler may always use there is NEON.
         #[cfg(target_arch = "aarch64")]
-        Level::Neon | Level::Dotprod => softmax_portable(values, width),
+        Floats::Neon => softmax_portable(values, width),
     }
 }
 

@@ -387,7 +387,7 @@ pub mod section {
     /// The queries by which recall was measured.
     pub const QUESTIONS: u32 = 21;
     /// How far the vectors of [`BASIS`] are from orthonormal.
-    pub const PLANES: u32 = 25;
+    pub const PLANES: u32 = 26;
     /// The vectors whose products with a row are its coordinates.
     pub const BASIS: u32 = 23;
     /// How large each coordinate usually is.

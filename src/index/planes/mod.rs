@@ -35,7 +35,7 @@
 //! has more than 2^24 numbers.
 //!
 //! # Costs
-//! A search reads 38 to 520 bytes of each row in place of the whole row, and multiplies as many numbers. Making planes
+//! A search reads 36 to 576 bytes of each row in place of the whole row, and multiplies as many numbers. Making planes
 //! takes some 3 to 5 times as long as a search by rows with 249 of them.
 
 mod build;
@@ -50,15 +50,19 @@ pub(crate) use query::Search;
 pub(crate) use together::{FEW_ROWS, MEMBERS, Together};
 
 use crate::error::Result;
+use crate::kernel::ByteRows;
 use crate::matrix::StoredMatrix;
 use crate::score::Metric;
 use crate::store::layout::{Kind, section};
 use crate::store::{Artefact, Counts, Sections, SectionsWriter};
 
-/// Most leading coordinates that are kept.
+/// Longest rows of which all coordinates are kept.
 const WIDTH: usize = 512;
-/// Leading coordinates of the tiers, as far as rows are longer.
-const TIERS: [usize; 7] = [32, 64, 128, 192, 256, 384, WIDTH];
+/// Leading coordinates of the tiers, as far as rows are longer. With the rests of long rows before them all but the
+/// first fill lines of [`LINE`] bytes.
+const TIERS: [usize; 7] = [32, 56, 120, 184, 248, 376, 504];
+/// Bytes of a line of the processor's caches, and of what its matrix registers take of a row.
+const LINE: usize = 64;
 /// Largest dimension that has planes: a longer row would drift too far.
 const LONGEST: usize = 4_096;
 /// Fewest records that are searched by planes.
@@ -115,10 +119,13 @@ pub(crate) fn serves(dim: usize, records: u32) -> bool {
     dim <= LONGEST && (records >= FEWEST || are_always_used())
 }
 
-/// Bytes that a row of this dimension takes.
+/// Bytes that a row of this dimension takes: whole lines if that makes it longer by an eighth at most, because a line
+/// that lies in two is slow to read.
 pub(crate) fn bytes(dim: usize) -> usize {
     let tiers = tiers(dim);
-    (lead(&tiers) + tiers.last().copied().unwrap_or_default()).next_multiple_of(4)
+    let bytes = (lead(&tiers) + tiers.last().copied().unwrap_or_default()).next_multiple_of(4);
+    let lines = bytes.next_multiple_of(LINE);
+    if lines - bytes <= bytes / 8 { lines } else { bytes }
 }
 
 /// Lets every search that this thread begins use planes, however few records there are and whether it pays. For tests.
@@ -148,7 +155,7 @@ fn tiers(dim: usize) -> Vec<usize> {
 
 /// Bytes that rests take at the beginning of a row: one for each tier, in whole words.
 fn lead(tiers: &[usize]) -> usize {
-    tiers.len().next_multiple_of(2)
+    tiers.len().next_multiple_of(4)
 }
 
 /// Most that the first `count` computed coordinates are off from those in an orthonormal basis, together and for a row
@@ -230,7 +237,7 @@ impl Planes {
         let is_bounded = |record: &u32| {
             self.records().is_ok_and(|records| {
                 let (entry, rows) = records.get(*record);
-                entry.scale() < f64::INFINITY && !rows.is_empty()
+                entry.scale() < f64::INFINITY && rows.count > 0
             })
         };
         (0..records).filter(is_bounded).count()
@@ -281,10 +288,11 @@ struct Records<'a> {
 
 impl<'a> Records<'a> {
     /// A record's entry, and its rows.
-    fn get(&self, record: u32) -> (Entry<'a>, &'a [u8]) {
+    fn get(&self, record: u32) -> (Entry<'a>, ByteRows<'a>) {
         let record = record as usize;
         let (start, end) = (self.starts[record] as usize, self.starts[record + 1] as usize);
         let numbers = &self.entries[record * self.per_record..][..self.per_record];
-        (Entry { numbers }, &self.bytes[start * self.stride..end * self.stride])
+        let rows = ByteRows { bytes: &self.bytes[start * self.stride..], stride: self.stride, count: end - start };
+        (Entry { numbers }, rows)
     }
 }

@@ -129,10 +129,9 @@ impl Query {
 
     /// Returns the most that a record can score, by the coordinates of a tier; minus infinity if it has no rows.
     pub(super) fn upper(&self, records: &Records<'_>, record: u32, tier: usize, work: &mut Work) -> f64 {
-        let (entry, bytes) = records.get(record);
-        if entry.scale() == f64::INFINITY || bytes.is_empty() {
-            let upper =
-                if bytes.is_empty() && entry.scale() < f64::INFINITY { f64::NEG_INFINITY } else { f64::INFINITY };
+        let (entry, rows) = records.get(record);
+        if entry.scale() == f64::INFINITY || rows.count == 0 {
+            let upper = if entry.scale() < f64::INFINITY { f64::NEG_INFINITY } else { f64::INFINITY };
             work.parts.fill(upper);
             return upper;
         }
@@ -146,10 +145,10 @@ impl Query {
 
     /// Puts into `work` the most that each query row of some groups can add to a record's score.
     fn of_rows(&self, records: &Records<'_>, record: u32, tier: usize, groups: Range<usize>, work: &mut Work) {
-        let ((entry, bytes), own) = (records.get(record), &self.tiers[tier]);
+        let ((entry, rows), own) = (records.get(record), &self.tiers[tier]);
         work.best.clear();
         work.best.resize(groups.len(), Lanes([f32::NEG_INFINITY; LANES]));
-        kernel::largest(self.packed(tier), groups.clone(), bytes, records.stride, &mut work.best);
+        kernel::largest(self.packed(tier), groups.clone(), rows, &mut work.best);
         let (scale, (error, size), slack) = (entry.scale(), entry.errors(tier), own.slack * entry.longest());
         let rows = groups.start * LANES..self.units.len().min(groups.end * LANES);
         let best = work.best.iter().flat_map(|lanes| &lanes.0);

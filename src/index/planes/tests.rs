@@ -13,11 +13,13 @@ use std::cell::Cell;
 #[test]
 fn tiers_end_with_all_coordinates_of_short_rows() {
     assert_eq!(tiers(1), [1]);
-    assert_eq!(tiers(96), [32, 64, 96]);
-    assert_eq!(tiers(128), [32, 64, 128]);
-    assert_eq!(tiers(256), [32, 64, 128, 192, 256]);
-    assert_eq!(tiers(448), [32, 64, 128, 192, 256, 384, 448]);
-    assert_eq!(tiers(768), [32, 64, 128, 192, 256, 384, 512]);
+    assert_eq!(tiers(96), [32, 56, 96]);
+    assert_eq!(tiers(128), [32, 56, 128]);
+    assert_eq!(tiers(256), [32, 56, 120, 184, 256]);
+    assert_eq!(tiers(448), [32, 56, 120, 184, 248, 376, 448]);
+    assert_eq!(tiers(512), [32, 56, 120, 184, 248, 376, 512]);
+    assert_eq!(tiers(768), [32, 56, 120, 184, 248, 376, 504]);
+    assert_eq!([1, 64, 96, 128, 448, 512, 768].map(bytes), [8, 68, 100, 132, 512, 576, 512]);
 }
 
 /// Planes of these matrices.

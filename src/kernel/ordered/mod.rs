@@ -9,7 +9,7 @@ mod avx2;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
-use super::level::Level;
+use super::level::{Floats, Level};
 
 /// Sums that run side by side.
 pub const LANES: usize = 8;
@@ -60,15 +60,15 @@ fn sums_at<const DISTANCE: bool>(level: Level, pairs: Pairs<'_>) -> [f64; LANES]
     let len = pairs[0].0.len();
     assert!(pairs.iter().all(|(a, b)| a.len() == len && b.len() == len), "rows of different lengths");
     let mut sums = [0.0; LANES];
-    let done = match level {
-        Level::Scalar => 0,
+    let done = match level.floats() {
+        Floats::Scalar => 0,
         // SAFETY: `Level` names only what the machine has, and AVX-512 only where there is AVX2; the rows are of one
         // length.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 | Level::Vnni => unsafe { avx2::add::<DISTANCE>(&mut sums, &pairs) },
+        Floats::Avx2 | Floats::Avx512 => unsafe { avx2::add::<DISTANCE>(&mut sums, &pairs) },
         // SAFETY: as above; what has `sdot` has NEON.
         #[cfg(target_arch = "aarch64")]
-        Level::Neon | Level::Dotprod => unsafe { neon::add::<DISTANCE>(&mut sums, &pairs) },
+        Floats::Neon => unsafe { neon::add::<DISTANCE>(&mut sums, &pairs) },
     };
     for k in done..len {
         for (sum, (a, b)) in sums.iter_mut().zip(&pairs) {

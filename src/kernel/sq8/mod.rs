@@ -115,10 +115,12 @@ fn dot_at(level: Level, query: &SignedCodes, row: &[u8]) -> i64 {
     match level {
         // SAFETY: the level was found on this machine; the lengths are equal and multiples of STRIDE.
         #[cfg(target_arch = "x86_64")]
-        Level::Vnni => blocks(values, row, |a, b| unsafe { vnni::dot(a, b) }) - surplus,
+        Level::Vnni | Level::Amx => blocks(values, row, |a, b| unsafe { vnni::dot(a, b) }) - surplus,
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 => blocks(values, row, |a, b| unsafe { avx2::dot(a, b) }) - surplus,
+        Level::Avx2 | Level::AvxVnni | Level::Avx512 => {
+            blocks(values, row, |a, b| unsafe { avx2::dot(a, b) }) - surplus
+        }
         // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
         Level::Dotprod => blocks(values, row, |a, b| unsafe { dotprod::dots::<1, 1, 4>([a], [b]) }[0][0]),
@@ -133,7 +135,7 @@ fn dot4_at(level: Level, query: &SignedCodes, rows: [&[u8]; 4]) -> [i64; 4] {
     let values = &query.values[..];
     match level {
         #[cfg(target_arch = "x86_64")]
-        Level::Vnni if values.len() <= BLOCK => {
+        Level::Vnni | Level::Amx if values.len() <= BLOCK => {
             // SAFETY: the features were found on this machine; the lengths are equal and multiples of STRIDE.
             let sums = unsafe { vnni::dot4(values, rows) };
             sums.map(|sum| sum - query.surplus)
@@ -158,7 +160,7 @@ fn dot8_at(level: Level, queries: [&SignedCodes; 2], rows: [&[u8]; 8]) -> [[i64;
     let values = queries.map(|query| &query.values[..]);
     match level {
         #[cfg(target_arch = "x86_64")]
-        Level::Vnni if values[0].len() <= BLOCK => {
+        Level::Vnni | Level::Amx if values[0].len() <= BLOCK => {
             // SAFETY: the features were found on this machine; the lengths are equal and multiples of STRIDE.
             let sums = unsafe { vnni::dot8_both(values, rows) };
             [sums[0].map(|sum| sum - queries[0].surplus), sums[1].map(|sum| sum - queries[1].surplus)]

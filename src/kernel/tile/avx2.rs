@@ -43,7 +43,7 @@ pub(super) unsafe fn reaching(values: &[Lanes], cuts: &[Lanes], found: &mut Vec<
 
 /// Sixteen numbers.
 #[derive(Clone, Copy)]
-pub(super) struct Pair(__m256, __m256);
+pub(super) struct Pair(pub(super) __m256, pub(super) __m256);
 
 // Why every block here is safe: a `Pair` is made only below the functions above, and pointers come from references to
 // 64 aligned bytes.

@@ -34,9 +34,13 @@
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx_vnni;
 mod bytes;
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
@@ -52,13 +56,15 @@ mod vector;
 mod vnni;
 
 use super::dot::CHUNK;
-use super::level::Level;
+use super::level::{Floats, Level};
 use bytes::Part;
 use packed::Layout;
 use product::{F32, I8, I16, Product};
 use std::ops::Range;
 use vector::Vector;
 
+#[cfg(target_arch = "x86_64")]
+pub(super) use amx::is_there as has_matrix_registers;
 pub use packed::PackedRows;
 pub use short::{SHORT_SIZE, short_is_faster};
 
@@ -119,7 +125,12 @@ fn tile_at(
     let ScaledRows { values, scales, offsets, factors } = rows;
     assert!(values.len() == count * dim && offsets.len() == count, "rows of another length");
     assert!(!query.is_short() || factors.len() == count, "rows without factors");
-    assert!(query.layout != Layout::Bytes, "rows of another kind");
+    let is_of_level = match query.layout {
+        Layout::Single => true,
+        Layout::Bytes | Layout::Tiles => false,
+        layout => layout == packed::short_layout(level),
+    };
+    assert!(is_of_level, "rows of another kind");
     assert!(out.len() == count * groups.len() && best.len() == groups.len(), "the tile has another size");
     let rows = match query.is_short() {
         false => Source::Single { values },
@@ -131,58 +142,85 @@ fn tile_at(
     run(level, Block { query: words, width, parts, rows, count, scaling, out, best });
 }
 
-/// Raises `best` to the largest inner products, of whole numbers, of each query row of those groups with the rows in
-/// `bytes`, which begin `stride` bytes apart, a multiple of 4, and are numbers plus 128. Of each row as many numbers
-/// count as the query's rows have. Sums must stay below 2^31.
+/// Rows of a record in bytes: whole numbers plus 128.
+#[derive(Clone, Copy, Debug)]
+pub struct ByteRows<'a> {
+    /// The rows, and perhaps more: where there is something behind the last row it need not be copied.
+    pub bytes: &'a [u8],
+    /// Bytes from the beginning of a row to that of the next, a multiple of 4.
+    pub stride: usize,
+    /// How many rows there are.
+    pub count: usize,
+}
+
+/// Raises `best` to the largest inner products, of whole numbers, of each query row of those groups with the rows. Of
+/// each row as many numbers count as the query's rows have. Sums must stay below 2^31.
 ///
 /// # Panics
-/// When the query is not in whole numbers, its rows are longer than `stride`, or the slices' lengths do not fit.
-pub fn largest(query: &PackedRows, groups: Range<usize>, bytes: &[u8], stride: usize, best: &mut [Lanes]) {
-    largest_at(Level::current(), query, groups, bytes, stride, best);
+/// When the query is not in whole numbers, its rows are longer than the stride, or the slices' lengths do not fit.
+pub fn largest(query: &PackedRows, groups: Range<usize>, rows: ByteRows<'_>, best: &mut [Lanes]) {
+    largest_at(Level::current(), query, groups, rows, best);
 }
 
 /// [`largest`] with the instructions of a level that is not above the machine's.
-fn largest_at(level: Level, query: &PackedRows, groups: Range<usize>, bytes: &[u8], stride: usize, best: &mut [Lanes]) {
+fn largest_at(level: Level, query: &PackedRows, groups: Range<usize>, rows: ByteRows<'_>, best: &mut [Lanes]) {
+    let ByteRows { bytes, stride, count } = rows;
     assert!(query.is_short() && query.dim <= stride && stride.is_multiple_of(4), "rows of another kind");
-    assert!(bytes.len().is_multiple_of(stride) && best.len() == groups.len(), "the tile has another size");
+    assert!(bytes.len() / stride >= count && best.len() == groups.len(), "the tile has another size");
     let rows = match query.layout {
         #[cfg(target_arch = "x86_64")]
-        Layout::Bytes if level == Level::Vnni => Source::Unsigned { bytes, stride },
-        Layout::Bytes => Source::Signed { bytes, stride },
+        Layout::Bytes if matches!(level, Level::AvxVnni | Level::Vnni) => Source::Unsigned { bytes, stride },
+        #[cfg(target_arch = "x86_64")]
+        Layout::Tiles if level == Level::Amx => Source::Unsigned { bytes, stride },
+        Layout::Bytes | Layout::Tiles => Source::Signed { bytes, stride },
         _ => Source::Bytes { bytes, stride },
     };
-    let (query, width, parts, count) = (query.words(&groups), query.width, &query.parts[..], bytes.len() / stride);
+    let (query, width, parts) = (query.words(&groups), query.width, &query.parts[..]);
     run(level, Block { query, width, parts, rows, count, scaling: None, out: &mut [], best });
 }
 
 fn run(level: Level, block: Block<'_>) {
     match (level, block.rows) {
-        // SAFETY: `Level` names only what the machine has.
+        (_, Source::Single { .. }) => match level.floats() {
+            Floats::Scalar => block.run::<F32<[f32; LANES]>, 4>(),
+            // SAFETY: `Level` names only what the machine has.
+            #[cfg(target_arch = "x86_64")]
+            Floats::Avx2 => unsafe { avx2::run(block) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Floats::Avx512 => unsafe { avx512::run(block) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Floats::Neon => unsafe { neon::run(block) },
+        },
+        // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
         (Level::Dotprod, Source::Signed { .. }) => unsafe { dotprod::run(block) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
+        (Level::AvxVnni, Source::Unsigned { .. }) => unsafe { avx_vnni::run(block) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
         (Level::Vnni, Source::Unsigned { .. }) => unsafe { vnni::run(block) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        (Level::Amx, Source::Unsigned { .. }) => unsafe { amx::run(block) },
         // Elsewhere only tests pack rows so.
         (_, Source::Signed { .. } | Source::Unsigned { .. }) => block.run::<I8<[i32; LANES]>, 4>(),
-        (Level::Scalar, Source::Single { .. }) => block.run::<F32<[f32; LANES]>, 4>(),
         (Level::Scalar, _) => block.run::<I16<[i32; LANES]>, 4>(),
-        // SAFETY: `Level` names only what the machine has.
-        #[cfg(target_arch = "x86_64")]
-        (Level::Avx2, Source::Single { .. }) => unsafe { avx2::run(block) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        (Level::Avx512 | Level::Vnni, Source::Single { .. }) => unsafe { avx512::run(block) },
+        (Level::AvxVnni, _) => unsafe { avx_vnni::run_short(block) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        (Level::Vnni, _) => unsafe { vnni::run_short(block) },
+        (Level::Amx, Source::Rounded { .. }) => unsafe { amx::run_short(block) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        (Level::Vnni | Level::Amx, _) => unsafe { vnni::run_short(block) },
         // SAFETY: as above; AVX-512 is named only where there is AVX2.
         #[cfg(target_arch = "x86_64")]
         (Level::Avx2 | Level::Avx512, _) => unsafe { avx2::run_short(block) },
         // SAFETY: as above; what has `sdot` has NEON.
-        #[cfg(target_arch = "aarch64")]
-        (Level::Neon | Level::Dotprod, Source::Single { .. }) => unsafe { neon::run(block) },
-        // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
         (Level::Neon | Level::Dotprod, _) => unsafe { neon::run_short(block) },
     }
@@ -210,17 +248,17 @@ pub fn reaching(tile: &[Lanes], cuts: &[Lanes], found: &mut Vec<Reaching>) {
 fn reaching_at(level: Level, tile: &[Lanes], cuts: &[Lanes], found: &mut Vec<Reaching>) {
     assert!(!cuts.is_empty() && tile.len().is_multiple_of(cuts.len()), "the tile has another width");
     found.clear();
-    match level {
-        Level::Scalar => find::<[f32; LANES]>(tile, cuts, found),
+    match level.floats() {
+        Floats::Scalar => find::<[f32; LANES]>(tile, cuts, found),
         // SAFETY: `Level` names only what the machine has.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { avx2::reaching(tile, cuts, found) },
+        Floats::Avx2 => unsafe { avx2::reaching(tile, cuts, found) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 | Level::Vnni => unsafe { avx512::reaching(tile, cuts, found) },
-        // SAFETY: as above; what has `sdot` has NEON.
+        Floats::Avx512 => unsafe { avx512::reaching(tile, cuts, found) },
+        // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
-        Level::Neon | Level::Dotprod => unsafe { neon::reaching(tile, cuts, found) },
+        Floats::Neon => unsafe { neon::reaching(tile, cuts, found) },
     }
 }
 

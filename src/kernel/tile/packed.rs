@@ -1,5 +1,7 @@
 //! Rows of a query as the kernels like them.
 
+#[cfg(target_arch = "x86_64")]
+use super::amx;
 use super::bytes::{self, Part};
 use super::{LANES, Lanes, Words, short};
 use crate::kernel::level::Level;
@@ -15,6 +17,12 @@ pub(super) enum Layout {
     Pairs,
     /// Four whole ones, some of them in two pieces (see [`bytes`]).
     Bytes,
+    /// Four whole ones, some of them in two pieces, as [matrix registers](super::amx) take them.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    Tiles,
+    /// Whole ones of 16 bits, in two pieces, for matrix registers.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    ShortTiles,
 }
 
 /// Rows of a query, sixteen side by side: lane `i % 16` of `words[i / 16 * len + k]` is word `k` of the `len` of row
@@ -52,6 +60,11 @@ impl PackedRows {
     /// Packs the rows in whole numbers of 16 bits, each times its row's factor. The factors must keep every row's norm
     /// at [`SHORT_SIZE`](super::SHORT_SIZE) or less.
     pub fn short(matrix: MatrixView<'_>, factors: &[f32]) -> PackedRows {
+        PackedRows::short_at(Level::current(), matrix, factors)
+    }
+
+    /// [`PackedRows::short`] for the instructions of a level.
+    pub(super) fn short_at(level: Level, matrix: MatrixView<'_>, factors: &[f32]) -> PackedRows {
         let width = matrix.dim().div_ceil(2);
         let mut pairs = vec![0; width * matrix.rows()];
         for ((row, pairs), &factor) in matrix.iter().zip(pairs.chunks_mut(width)).zip(factors) {
@@ -62,9 +75,16 @@ impl PackedRows {
         for (units, factors) in units.iter_mut().zip(factors.chunks(LANES)) {
             units.0.iter_mut().zip(factors).for_each(|(lane, factor)| *lane = unit(factor));
         }
-        let words = pack(pairs.chunks(width), |pair| pair);
-        let (parts, layout) = (whole_rows(width), Layout::Pairs);
-        PackedRows { dim: matrix.dim(), width, parts, words, group: width, units, layout }
+        let layout = short_layout(level);
+        let words = |pairs: &[u32]| match layout {
+            #[cfg(target_arch = "x86_64")]
+            Layout::ShortTiles => amx::pack_short(bytemuck::cast_slice(pairs)),
+            _ => pairs.to_vec(),
+        };
+        let rows: Vec<Vec<u32>> = pairs.chunks(width).map(words).collect();
+        let (parts, group) = (whole_rows(width), rows.first().map_or(0, Vec::len));
+        let words = pack(rows.iter().map(Vec::as_slice), |word| word);
+        PackedRows { dim: matrix.dim(), width, parts, words, group, units, layout }
     }
 
     /// Rounds the numbers of a row, of at most [`SHORT_SIZE`](super::SHORT_SIZE), to whole ones that
@@ -72,6 +92,8 @@ impl PackedRows {
     pub fn round(numbers: &mut [f64]) {
         match whole_layout(Level::current()) {
             Layout::Bytes => bytes::round(numbers),
+            #[cfg(target_arch = "x86_64")]
+            Layout::Tiles => amx::round(numbers),
             _ => numbers.iter_mut().for_each(|number| *number = number.round_ties_even()),
         }
     }
@@ -87,12 +109,22 @@ impl PackedRows {
         let mut dim = 0;
         let words = |row: Vec<i16>| {
             dim = row.len();
-            if layout == Layout::Bytes { bytes::pack(&row) } else { short::pairs(&row) }
+            match layout {
+                Layout::Bytes => bytes::pack(&row),
+                #[cfg(target_arch = "x86_64")]
+                Layout::Tiles => amx::pack(&row),
+                _ => short::pairs(&row),
+            }
         };
         let rows: Vec<Vec<u32>> = rows.map(words).collect();
         let words = pack(rows.iter().map(Vec::as_slice), |word| word);
-        let width = dim.div_ceil(if layout == Layout::Bytes { 4 } else { 2 });
-        let parts = if layout == Layout::Bytes { bytes::parts(width) } else { whole_rows(width) };
+        let width = dim.div_ceil(if matches!(layout, Layout::Bytes | Layout::Tiles) { 4 } else { 2 });
+        let parts = match layout {
+            Layout::Bytes => bytes::parts(width),
+            #[cfg(target_arch = "x86_64")]
+            Layout::Tiles => amx::parts(width),
+            _ => whole_rows(width),
+        };
         let group = rows.first().map_or(0, Vec::len);
         PackedRows { dim, width, parts, words, group, units: Vec::new(), layout }
     }
@@ -119,7 +151,18 @@ pub(super) fn whole_layout(level: Level) -> Layout {
         #[cfg(target_arch = "aarch64")]
         Level::Dotprod => Layout::Bytes,
         #[cfg(target_arch = "x86_64")]
-        Level::Vnni => Layout::Bytes,
+        Level::AvxVnni | Level::Vnni => Layout::Bytes,
+        #[cfg(target_arch = "x86_64")]
+        Level::Amx => Layout::Tiles,
+        _ => Layout::Pairs,
+    }
+}
+
+/// How rows of whole numbers of 16 bits are packed for [`tile`](super::tile) with the instructions of a level.
+pub(super) fn short_layout(level: Level) -> Layout {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Amx => Layout::ShortTiles,
         _ => Layout::Pairs,
     }
 }

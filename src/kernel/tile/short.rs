@@ -1,6 +1,6 @@
 //! Numbers in `f32` to whole ones of 16 bits, and these and bytes to words.
 
-use crate::kernel::level::Level;
+use crate::kernel::level::{Floats, Level};
 
 /// The most that the norm of a row of whole numbers may be. Two such rows have a product of at most 2^31 - 2^26, also
 /// when each of up to 4,096 numbers was rounded by half of one.
@@ -11,7 +11,7 @@ pub const SHORT_SIZE: f32 = 32_000.0;
 /// time than of 32.
 pub fn short_is_faster() -> bool {
     #[cfg(target_arch = "x86_64")]
-    return matches!(Level::current(), Level::Avx2 | Level::Vnni);
+    return !matches!(Level::current(), Level::Scalar | Level::Avx512);
     #[cfg(not(target_arch = "x86_64"))]
     false
 }
@@ -22,14 +22,14 @@ pub fn short_is_faster() -> bool {
 /// # Panics
 /// When `pairs` is not half as long as the row, rounded up.
 pub(super) fn convert(row: &[f32], factor: f32, pairs: &mut [u32]) {
-    match Level::current() {
-        Level::Scalar => round(row, factor, pairs),
-        // SAFETY: `Level` names only what the machine has, and AVX-512 only where there is AVX2.
+    match Level::current().floats() {
+        Floats::Scalar => round(row, factor, pairs),
+        // SAFETY: `Level` names only what the machine has.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 | Level::Vnni => unsafe { super::avx2::round(row, factor, pairs) },
+        Floats::Avx2 | Floats::Avx512 => unsafe { super::avx2::round(row, factor, pairs) },
         // What the compiler may always use there is NEON.
         #[cfg(target_arch = "aarch64")]
-        Level::Neon | Level::Dotprod => round(row, factor, pairs),
+        Floats::Neon => round(row, factor, pairs),
     }
 }
 

@@ -51,7 +51,7 @@ fn every_level_gives_all_products_and_their_maxima() {
 #[test]
 fn products_of_whole_numbers_are_exact_at_every_level() {
     for (queries, count, dim) in
-        [(1, 1, 1), (16, 6, 3), (17, 7, 64), (33, 4, 5), (70, 3, 4096), (49, 13, 2), (130, 12, 41), (5, 0, 4)]
+        [(1, 1, 1), (16, 6, 3), (17, 37, 64), (33, 70, 5), (70, 16, 4096), (49, 13, 2), (130, 31, 41), (5, 0, 4)]
     {
         let (query, values) = (numbers(queries * dim, 1), numbers(count * dim, 2));
         // As long as rows may be, and the first one of zeros.
@@ -60,10 +60,10 @@ fn products_of_whole_numbers_are_exact_at_every_level() {
             norms.enumerate().map(|(n, norm)| if n == 0 { 0.0 } else { (32_000.0 / norm) as f32 }).collect()
         };
         let (own, factors) = (longest(&query), longest(&values));
-        let packed = PackedRows::short(MatrixView::new(queries, dim, &query).unwrap(), &own);
         let (scales, offsets) = (numbers(count, 3), numbers(count, 4));
         let rows = ScaledRows { values: &values, scales: &scales, offsets: &offsets, factors: &factors };
         for level in Level::available() {
+            let packed = PackedRows::short_at(level, MatrixView::new(queries, dim, &query).unwrap(), &own);
             let groups = packed.groups() / 2..packed.groups();
             let mut out = vec![Lanes([9.0; LANES]); count * groups.len()];
             let mut best = vec![Lanes([-0.5; LANES]); groups.len()];
@@ -90,9 +90,15 @@ fn products_of_whole_numbers_are_exact_at_every_level() {
 
 #[test]
 fn the_largest_products_of_bytes_are_exact_in_every_layout_at_every_level() {
+    #[cfg(target_arch = "x86_64")]
+    const LAYOUTS: [Layout; 3] = [Layout::Pairs, Layout::Bytes, Layout::Tiles];
+    #[cfg(not(target_arch = "x86_64"))]
+    const LAYOUTS: [Layout; 2] = [Layout::Pairs, Layout::Bytes];
     const EXTREMES: [i16; 9] = [-32_768, 32_639, 32_512, -32_639, -128, 128, 127, -127, 0];
     for queries in 1..=40 {
-        for (dim, count, room) in [(1, 1, 1), (queries, 5, 0), (37, 6, 3), (64, 13, 64), (262, 7, 0)] {
+        for (dim, count, room) in
+            [(1, 1, 1), (queries, 5, 0), (37, 6, 3), (64, 16, 64), (262, 7, 0), (120, 75, 8), (64, 40, 0)]
+        {
             let stride = (dim + room as usize).next_multiple_of(4);
             let extreme = |row: usize, k: usize| match queries % 4 {
                 0 => (EXTREMES[row % 9], [1, 255, 0][k % 3]),
@@ -101,13 +107,22 @@ fn the_largest_products_of_bytes_are_exact_in_every_layout_at_every_level() {
             };
             let whole = |row: usize, k: usize| extreme(row, k).0.min(32_639);
             let bytes: Vec<u8> = (0..count * stride).map(|at| extreme(at / stride, at % stride).1).collect();
-            for layout in [Layout::Pairs, Layout::Bytes] {
+            for layout in LAYOUTS {
                 let row = |row: usize| {
                     let mut numbers: Vec<f64> = (0..dim).map(|k| f64::from(whole(row, k))).collect();
-                    if layout == Layout::Bytes {
-                        let most = f64::from(SHORT_SIZE);
-                        numbers.iter_mut().for_each(|number| *number = number.clamp(-most, most));
-                        bytes::round(&mut numbers);
+                    let most = f64::from(SHORT_SIZE);
+                    let clamp = |number: &mut f64| *number = number.clamp(-most, most);
+                    match layout {
+                        Layout::Bytes => {
+                            numbers.iter_mut().for_each(clamp);
+                            bytes::round(&mut numbers);
+                        }
+                        #[cfg(target_arch = "x86_64")]
+                        Layout::Tiles => {
+                            numbers.iter_mut().for_each(clamp);
+                            amx::round(&mut numbers);
+                        }
+                        _ => {}
                     }
                     numbers.into_iter().map(|number| number as i16).collect::<Vec<i16>>()
                 };
@@ -116,13 +131,18 @@ fn the_largest_products_of_bytes_are_exact_in_every_layout_at_every_level() {
                 let groups = packed.groups() / 2..packed.groups();
                 for level in Level::available() {
                     let mut best = vec![Lanes([f32::NEG_INFINITY; LANES]); groups.len()];
-                    largest_at(level, &packed, groups.clone(), &bytes, stride, &mut best);
+                    // With and without something behind the last row.
+                    let behind = (queries + dim) % 2 * 64;
+                    let mut bytes = bytes.clone();
+                    bytes.resize(bytes.len() + behind, 255);
+                    let of_record = ByteRows { bytes: &bytes, stride, count };
+                    largest_at(level, &packed, groups.clone(), of_record, &mut best);
                     for query in groups.start * LANES..queries {
                         let product = |row: &[u8]| -> i64 {
                             let term = |(k, &byte): (usize, &u8)| i64::from(rows[query][k]) * (i64::from(byte) - 128);
                             row.iter().take(dim).enumerate().map(term).sum()
                         };
-                        let largest = bytes.chunks(stride).map(product).max().unwrap();
+                        let largest = bytes.chunks(stride).take(count).map(product).max().unwrap();
                         let found = best[query / LANES - groups.start].0[query % LANES];
                         assert_eq!(found, largest as f32, "{level:?} {layout:?} {queries} x {count} x {dim}");
                     }
@@ -135,8 +155,12 @@ fn the_largest_products_of_bytes_are_exact_in_every_layout_at_every_level() {
 #[test]
 fn rows_are_packed_as_the_level_multiplies_them() {
     for level in Level::available() {
-        let in_bytes = ["dotprod", "vnni"].contains(&level.name());
-        assert_eq!(whole_layout(level), if in_bytes { Layout::Bytes } else { Layout::Pairs });
+        let layout = match level.name() {
+            "dotprod" | "avx_vnni" | "vnni" => Layout::Bytes,
+            "amx" => Layout::Tiles,
+            _ => Layout::Pairs,
+        };
+        assert_eq!(whole_layout(level), layout);
     }
 }
 
