@@ -19,6 +19,10 @@ const SAMPLE: usize = 4_096;
 const NEIGHBOURS: usize = 16;
 /// Rounds of turning the basis towards them.
 const ROUNDS: usize = 8;
+/// Power of how large a number gets that is its weight. By 1 small numbers of a record are as precise, in proportion, as
+/// large ones, by 0 in absolute terms; between them both those of the record and of the query are off by little (on
+/// frames of sounds bounds are 8 to 10 percent nearer than by 1, on even ones as near).
+const EVENNESS: f64 = 0.75;
 /// Bytes of records that are coded before they are written.
 const CHUNK_BYTES: usize = 64 << 20;
 /// Most numbers of a record that is coded: its coordinates are computed all at once.
@@ -127,7 +131,7 @@ impl Coder {
         }
         // A coordinate that is usually near zero is not always, and one large number of it sets the scale of all.
         let least = (squares[..width].iter().sum::<f64>() / width as f64 * 1e-3).max(1e-30);
-        let weights = squares.into_iter().map(|square| (square + least).sqrt() as f32).collect();
+        let weights = squares.into_iter().map(|square| (square + least).powf(EVENNESS / 2.0) as f32).collect();
         let packed = PackedRows::new(MatrixView::trusted(width, dim, &basis));
         Coder { dim, metric, tiers, basis, packed, defect, weights }
     }

@@ -87,6 +87,9 @@ impl Query {
                 most = most.max(*own);
             }
             let factor = if most == 0.0 { 0.0 } else { f64::from(kernel::SHORT_SIZE) / most };
+            // Rests are among a row's first numbers.
+            let unshifted = |at: usize| at.checked_sub(lead).map_or(0.0, |at| factor * weighted[at]);
+            let factor = factor * PackedRows::fit((0..lead + width).map(unshifted));
             units.push(if most == 0.0 { 0.0 } else { 1.0 / factor });
             // Rests are rounded up, which leaves nothing to be rounded of them later.
             let rests = rests[..lead].iter().map(|rest| (rest * factor).ceil());

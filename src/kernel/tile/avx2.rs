@@ -38,7 +38,7 @@ pub(super) unsafe fn round(row: &[f32], factor: f32, pairs: &mut [u32]) {
 /// The machine must have AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn reaching(values: &[Lanes], cuts: &[Lanes], found: &mut Vec<Reaching>) {
-    super::find::<Pair>(values, cuts, found);
+    super::reaching::find::<Pair>(values, cuts, found);
 }
 
 /// Sixteen numbers.

@@ -25,7 +25,7 @@ pub(super) unsafe fn run(block: Block<'_>) {
 /// The machine must have AVX-512F.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn reaching(values: &[Lanes], cuts: &[Lanes], found: &mut Vec<Reaching>) {
-    super::find::<__m512>(values, cuts, found);
+    super::reaching::find::<__m512>(values, cuts, found);
 }
 
 // Why every block here is safe: a `__m512` is made only below the functions above, and pointers come from references to

@@ -35,7 +35,7 @@ pub(super) unsafe fn run_short(block: Block<'_>) {
 /// The machine must have NEON.
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn reaching(values: &[Lanes], cuts: &[Lanes], found: &mut Vec<Reaching>) {
-    super::find::<Quad>(values, cuts, found);
+    super::reaching::find::<Quad>(values, cuts, found);
 }
 
 /// Sixteen numbers.

@@ -78,7 +78,7 @@ impl PackedRows {
         let layout = short_layout(level);
         let words = |pairs: &[u32]| match layout {
             #[cfg(target_arch = "x86_64")]
-            Layout::ShortTiles => amx::pack_short(bytemuck::cast_slice(pairs)),
+            Layout::ShortTiles => amx::short::pack(bytemuck::cast_slice(pairs)),
             _ => pairs.to_vec(),
         };
         let rows: Vec<Vec<u32>> = pairs.chunks(width).map(words).collect();
@@ -93,8 +93,19 @@ impl PackedRows {
         match whole_layout(Level::current()) {
             Layout::Bytes => bytes::round(numbers),
             #[cfg(target_arch = "x86_64")]
-            Layout::Tiles => amx::round(numbers),
+            Layout::Tiles => amx::bytes::round(numbers),
             _ => numbers.iter_mut().for_each(|number| *number = number.round_ties_even()),
+        }
+    }
+
+    /// A factor of at most 1 by which it is best to multiply the numbers of a row, of at most
+    /// [`SHORT_SIZE`](super::SHORT_SIZE), before [`PackedRows::round`].
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
+    pub fn fit(numbers: impl ExactSizeIterator<Item = f64>) -> f64 {
+        match whole_layout(Level::current()) {
+            #[cfg(target_arch = "x86_64")]
+            Layout::Tiles => amx::bytes::fit(numbers),
+            _ => 1.0,
         }
     }
 
@@ -112,7 +123,7 @@ impl PackedRows {
             match layout {
                 Layout::Bytes => bytes::pack(&row),
                 #[cfg(target_arch = "x86_64")]
-                Layout::Tiles => amx::pack(&row),
+                Layout::Tiles => amx::bytes::pack(&row),
                 _ => short::pairs(&row),
             }
         };
@@ -122,7 +133,7 @@ impl PackedRows {
         let parts = match layout {
             Layout::Bytes => bytes::parts(width),
             #[cfg(target_arch = "x86_64")]
-            Layout::Tiles => amx::parts(width),
+            Layout::Tiles => amx::bytes::parts(width),
             _ => whole_rows(width),
         };
         let group = rows.first().map_or(0, Vec::len);

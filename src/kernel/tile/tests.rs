@@ -1,6 +1,7 @@
 //! Every level beside plain sums.
 
 use super::packed::whole_layout;
+use super::reaching::reaching_at;
 use super::*;
 use crate::matrix::MatrixView;
 
@@ -120,7 +121,7 @@ fn the_largest_products_of_bytes_are_exact_in_every_layout_at_every_level() {
                         #[cfg(target_arch = "x86_64")]
                         Layout::Tiles => {
                             numbers.iter_mut().for_each(clamp);
-                            amx::round(&mut numbers);
+                            amx::bytes::round(&mut numbers);
                         }
                         _ => {}
                     }
