@@ -32,42 +32,53 @@ pub enum Level {
 
 impl Level {
     /// The level in use: the machine's highest, or a lower one that the environment variable `OTOLITH_KERNEL` names
-    /// (`scalar`, `avx2`, `avx_vnni`, `avx512`, `vnni`, `amx`; on ARM `neon`, `dotprod`; for tests). Found out once.
+    /// (`scalar`, `avx2`, `avx_vnni`, `avx512`, `vnni`, `amx`; on ARM `neon`, `dotprod`). Found out once.
     pub fn current() -> Level {
         static CURRENT: OnceLock<Level> = OnceLock::new();
         *CURRENT.get_or_init(|| {
             let named = std::env::var("OTOLITH_KERNEL");
-            let levels = Level::available().filter(|level| named.as_ref().is_ok_and(|name| name == level.name()));
-            levels.max().or(Level::available().max()).unwrap_or(Level::Scalar)
+            let named = Level::ALL.iter().find(|level| named.as_ref().is_ok_and(|name| name == level.name()));
+            let named = named.copied().filter(|level| level.is_there());
+            named.or_else(|| Level::available().last()).unwrap_or(Level::Scalar)
         })
     }
 
-    /// The levels that this machine can run.
+    /// The levels that this machine can run, rising.
     pub fn available() -> impl Iterator<Item = Level> {
-        #[cfg(target_arch = "x86_64")]
-        let simd = {
-            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            let avx512 = avx2 && is_x86_feature_detected!("avx512f");
-            let vnni = avx512 && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vnni");
-            let avx_vnni = avx2 && is_x86_feature_detected!("avxvnni");
-            let amx = vnni && super::tile::has_matrix_registers();
-            [
-                (Level::Avx2, avx2),
-                (Level::AvxVnni, avx_vnni),
-                (Level::Avx512, avx512),
-                (Level::Vnni, vnni),
-                (Level::Amx, amx),
-            ]
-        };
+        Level::ALL.iter().copied().filter(|level| level.is_there())
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    const ALL: &[Level] = &[Level::Scalar, Level::Avx2, Level::AvxVnni, Level::Avx512, Level::Vnni, Level::Amx];
+    #[cfg(target_arch = "aarch64")]
+    const ALL: &[Level] = &[Level::Scalar, Level::Neon, Level::Dotprod];
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    const ALL: &[Level] = &[Level::Scalar];
+
+    /// Whether the machine can run it.
+    fn is_there(self) -> bool {
         #[cfg(target_arch = "aarch64")]
-        let simd = {
-            use std::arch::is_aarch64_feature_detected;
-            let neon = is_aarch64_feature_detected!("neon");
-            [(Level::Neon, neon), (Level::Dotprod, neon && is_aarch64_feature_detected!("dotprod"))]
-        };
-        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-        let simd = [];
-        std::iter::once(Level::Scalar).chain(simd.into_iter().filter(|(_, there)| *there).map(|(level, _)| level))
+        use std::arch::is_aarch64_feature_detected;
+        match self {
+            Level::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => Level::Avx2.is_there() && is_x86_feature_detected!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => Level::Avx2.is_there() && is_x86_feature_detected!("avx512f"),
+            #[cfg(target_arch = "x86_64")]
+            Level::Vnni => {
+                let has_all = is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vnni");
+                Level::Avx512.is_there() && has_all
+            }
+            #[cfg(target_arch = "x86_64")]
+            Level::Amx => Level::Vnni.is_there() && super::tile::has_matrix_registers(),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => is_aarch64_feature_detected!("neon"),
+            #[cfg(target_arch = "aarch64")]
+            Level::Dotprod => Level::Neon.is_there() && is_aarch64_feature_detected!("dotprod"),
+        }
     }
 
     /// What it computes with in `f32` and `f64`.

@@ -116,9 +116,9 @@ fn dot_at(level: Level, query: &SignedCodes, row: &[u8]) -> i64 {
         // SAFETY: the level was found on this machine; the lengths are equal and multiples of STRIDE.
         #[cfg(target_arch = "x86_64")]
         Level::Vnni | Level::Amx => blocks(values, row, |a, b| unsafe { vnni::dot(a, b) }) - surplus,
-        // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 | Level::AvxVnni | Level::Avx512 => {
+            // SAFETY: as above.
             blocks(values, row, |a, b| unsafe { avx2::dot(a, b) }) - surplus
         }
         // SAFETY: as above.

@@ -13,6 +13,8 @@
 pub(super) mod bytes;
 mod multiply;
 pub(super) mod short;
+#[cfg(test)]
+mod tests;
 
 use super::{Block, LANES, Source, Words};
 use bytes::upper_steps;
@@ -29,7 +31,8 @@ const UPPER: u32 = 8;
 const ROWS: usize = 16;
 
 /// Whether the machine has matrix registers for bytes, and the system lets this process use them, which Linux wants to
-/// be asked for.
+/// be asked for. After that it takes no alternative signal stack that is too small for them, whoever wants to set one up;
+/// so it is asked only where the registers are to be used.
 pub(in crate::kernel) fn is_there() -> bool {
     static THERE: OnceLock<bool> = OnceLock::new();
     *THERE.get_or_init(|| {

@@ -49,37 +49,68 @@ impl<const N: usize> Sums<N> {
     }
 }
 
-/// The matrix registers while they are in use. Compiled code has no use for them, and does not keep them.
-pub(super) struct Registers;
+/// How many rows, of how many bytes, each of the registers has.
+#[repr(C, align(64))]
+pub(super) struct Shapes(pub(super) [u8; 64]);
+
+/// All of sixteen rows of 64 bytes.
+const FULL: Shapes = {
+    let mut shapes = [0; 64];
+    shapes[0] = 1;
+    let mut at = 0;
+    while at < 8 {
+        shapes[16 + 2 * at] = 64;
+        shapes[48 + at] = ROWS as u8;
+        at += 1;
+    }
+    Shapes(shapes)
+};
+
+impl Shapes {
+    /// # Safety
+    /// [`super::is_there`] was true.
+    pub(super) unsafe fn current() -> Shapes {
+        let mut shapes = Shapes([0; 64]);
+        // SAFETY: writes 64 bytes; the machine has the registers.
+        unsafe { asm!("sttilecfg [{}]", in(reg) shapes.0.as_mut_ptr(), options(nostack, preserves_flags)) };
+        shapes
+    }
+
+    /// # Safety
+    /// [`super::is_there`] was true, and these are shapes that it has.
+    pub(super) unsafe fn set(&self) {
+        // SAFETY: reads 64 bytes; the machine has the registers.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) self.0.as_ptr(), options(nostack, readonly, preserves_flags)) };
+    }
+}
+
+/// The matrix registers while they are in use. Compiled code has no use for them, and does not keep them. But somebody
+/// who uses them by hand may have called us, and counts on their shapes.
+pub(super) struct Registers(Shapes);
 
 impl Registers {
     /// # Safety
     /// [`super::is_there`] was true.
     pub(super) unsafe fn new() -> Registers {
-        /// All of sixteen rows of 64 bytes.
-        #[repr(C, align(64))]
-        struct Shapes([u8; 64]);
-        const SHAPES: Shapes = {
-            let mut shapes = [0; 64];
-            shapes[0] = 1;
-            let mut at = 0;
-            while at < 8 {
-                shapes[16 + 2 * at] = 64;
-                shapes[48 + at] = ROWS as u8;
-                at += 1;
-            }
-            Shapes(shapes)
-        };
-        // SAFETY: reads 64 bytes; the machine has the registers.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) SHAPES.0.as_ptr(), options(nostack, readonly, preserves_flags)) };
-        Registers
+        // SAFETY: as promised by the caller.
+        unsafe {
+            let before = Shapes::current();
+            FULL.set();
+            Registers(before)
+        }
     }
 }
 
 impl Drop for Registers {
     fn drop(&mut self) {
-        // SAFETY: no sums are wanted any more. Without this the system would save them with every change of threads.
-        unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) };
+        // SAFETY: no sums are wanted any more. Registers that are not released would be saved by the system with every
+        // change of threads.
+        unsafe {
+            match self.0.0[0] {
+                0 => asm!("tilerelease", options(nostack, nomem, preserves_flags)),
+                _ => self.0.set(),
+            }
+        }
     }
 }
 
@@ -162,17 +193,24 @@ pub(super) unsafe fn tall(rows: [*const u8; 4], stride: usize, query: *const Wor
     }
 }
 
-/// Adds the products of 2 times 16 record rows with one group over a step, given the upper bytes and the lower ones of
-/// all: of upper bytes with upper ones, of upper with lower and lower with upper, of lower with lower, each of the first
-/// rows and then of the second ones.
+/// Adds the products of 2 times 16 record rows with one group over some steps, given the upper bytes and the lower ones
+/// of all: of upper bytes with upper ones, of upper with lower and lower with upper, of lower with lower, each of the
+/// first rows and then of the second ones. (The loop is here because around a step it was a third slower.)
 ///
 /// # Safety
-/// As [`wide`].
+/// As [`wide`], for all the steps.
 #[inline(always)]
-pub(super) unsafe fn halves(upper: [*const u8; 2], lower: [*const u8; 2], stride: usize, query: [*const Words; 2]) {
+pub(super) unsafe fn halves(
+    upper: [*const u8; 2],
+    lower: [*const u8; 2],
+    stride: usize,
+    query: [*const Words; 2],
+    steps: usize,
+) {
     // SAFETY: as promised by the caller.
     unsafe {
         asm!(
+            "2:",
             "tileloadd tmm7, [{query_upper} + {line}]",
             "tileloadd tmm6, [{upper0} + {stride}]",
             "tdpbssd tmm0, tmm6, tmm7",
@@ -190,15 +228,25 @@ pub(super) unsafe fn halves(upper: [*const u8; 2], lower: [*const u8; 2], stride
             "tdpbssd tmm4, tmm6, tmm7",
             "tileloadd tmm6, [{upper1} + {stride}]",
             "tdpbssd tmm3, tmm6, tmm7",
-            upper0 = in(reg) upper[0],
-            upper1 = in(reg) upper[1],
-            lower0 = in(reg) lower[0],
-            lower1 = in(reg) lower[1],
-            query_upper = in(reg) query[0],
-            query_lower = in(reg) query[1],
+            "add {upper0}, 64",
+            "add {upper1}, 64",
+            "add {lower0}, 64",
+            "add {lower1}, 64",
+            "add {query_upper}, {register}",
+            "add {query_lower}, {register}",
+            "dec {steps}",
+            "jnz 2b",
+            upper0 = inout(reg) upper[0] => _,
+            upper1 = inout(reg) upper[1] => _,
+            lower0 = inout(reg) lower[0] => _,
+            lower1 = inout(reg) lower[1] => _,
+            query_upper = inout(reg) query[0] => _,
+            query_lower = inout(reg) query[1] => _,
+            steps = inout(reg) steps => _,
             stride = in(reg) stride,
             line = in(reg) 64usize,
-            options(nostack, readonly, preserves_flags)
+            register = const REGISTER,
+            options(nostack, readonly)
         );
     }
 }

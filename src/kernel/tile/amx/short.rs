@@ -43,12 +43,8 @@ pub(in crate::kernel::tile) unsafe fn run(block: Block<'_>) {
             // the group. The registers are set up.
             let sums = unsafe {
                 multiply::clear();
-                for k in 0..steps {
-                    let upper = rows.map(|row| row.wrapping_add(k).cast::<u8>());
-                    let lower = rows.map(|row| row.wrapping_add(steps + k).cast::<u8>());
-                    let words = [of_group.wrapping_add(k * STEP), of_group.wrapping_add(of_half + k * STEP)];
-                    multiply::halves(upper, lower, stride, words);
-                }
+                let (upper, lower) = (rows.map(|row| row.cast()), rows.map(|row| row.wrapping_add(steps).cast()));
+                multiply::halves(upper, lower, stride, [of_group, of_group.wrapping_add(of_half)], steps);
                 Sums::store(&mut sums)
             };
             for (half, &start) in starts.iter().enumerate() {
