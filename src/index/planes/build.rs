@@ -19,9 +19,9 @@ const SAMPLE: usize = 4_096;
 const NEIGHBOURS: usize = 16;
 /// Rounds of turning the basis towards them.
 const ROUNDS: usize = 8;
-/// Power of how large a number gets that is its weight. By 1 small numbers of a record are as precise, in proportion, as
-/// large ones, by 0 in absolute terms; between them both those of the record and of the query are off by little (on
-/// frames of sounds bounds are 8 to 10 percent nearer than by 1, on even ones as near).
+/// Power of how large a number gets that is its weight. By 1 small numbers of a record are as precise, in proportion,
+/// as large ones, by 0 in absolute terms; between them both those of the record and of the query are off by little
+/// (on frames of sounds bounds are 8 to 10 percent nearer than by 1, on even ones as near).
 const EVENNESS: f64 = 0.75;
 /// Bytes of records that are coded before they are written.
 const CHUNK_BYTES: usize = 64 << 20;

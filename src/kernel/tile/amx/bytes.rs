@@ -36,8 +36,8 @@ fn shift(numbers: impl ExactSizeIterator<Item = f64>) -> u32 {
     (0..UPPER).find(|&shift| (largest / f64::from(1u32 << shift)).round_ties_even() <= 127.0).unwrap_or(UPPER)
 }
 
-/// A factor of at most 1 that makes the numbers of a row, of at most [`SHORT_SIZE`](crate::kernel::SHORT_SIZE), fit with one
-/// bit less to shift by, and so more precise.
+/// A factor of at most 1 that makes the numbers of a row, of at most [`SHORT_SIZE`](crate::kernel::SHORT_SIZE), fit
+/// with one bit less to shift by, and so more precise.
 pub(in crate::kernel::tile) fn fit(numbers: impl ExactSizeIterator<Item = f64>) -> f64 {
     let largest = largest_byte(numbers);
     let shifts = (0..UPPER).map(|shift| 127.0 * f64::from(1u32 << shift));

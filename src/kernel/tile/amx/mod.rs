@@ -31,8 +31,8 @@ const UPPER: u32 = 8;
 const ROWS: usize = 16;
 
 /// Whether the machine has matrix registers for bytes, and the system lets this process use them, which Linux wants to
-/// be asked for. After that it takes no alternative signal stack that is too small for them, whoever wants to set one up;
-/// so it is asked only where the registers are to be used.
+/// be asked for. After that it takes no alternative signal stack that is too small for them, whoever wants to set one
+/// up; so it is asked only where the registers are to be used.
 pub(in crate::kernel) fn is_there() -> bool {
     static THERE: OnceLock<bool> = OnceLock::new();
     *THERE.get_or_init(|| {
@@ -119,7 +119,8 @@ pub(super) unsafe fn run(block: Block<'_>) {
                     let rows = rows.map(|row| row.wrapping_add(4 * STEP * k));
                     let words = of_pair.map(|words| words.wrapping_add(start + STEP * k));
                     // SAFETY: rows of each of the registers can be read to the end of the last step, from `bytes` or
-                    // `copies`, and a group has steps of upper bytes, and then as many as a row. The registers are set up.
+                    // `copies`, and a group has steps of upper bytes, and then as many as a row. The registers are
+                    // set up.
                     unsafe {
                         match tall {
                             true => multiply::tall(rows, apart, words[0]),

@@ -39,8 +39,8 @@ pub(in crate::kernel::tile) unsafe fn run(block: Block<'_>) {
         let rows = [0, ROWS].map(|row| halves[row * 2 * steps..].as_ptr());
         for group in 0..groups {
             let of_group = query[2 * group * of_half..][..2 * of_half].as_ptr();
-            // SAFETY: there are sixteen rows of upper and of lower bytes from each pointer on, and as many steps of both of
-            // the group. The registers are set up.
+            // SAFETY: there are sixteen rows of upper and of lower bytes from each pointer on, and as many steps of
+            // both of the group. The registers are set up.
             let sums = unsafe {
                 multiply::clear();
                 let (upper, lower) = (rows.map(|row| row.cast()), rows.map(|row| row.wrapping_add(steps).cast()));
@@ -84,8 +84,8 @@ pub(in crate::kernel::tile) fn pack(row: &[i16]) -> Vec<u32> {
 }
 
 /// Rounds numbers, times a factor, to whole ones, and divides these into upper bytes and lower ones. Of each 64 the
-/// words are in the order in which instructions that narrow numbers leave them: those of the 1st, 5th, 9th and 13th four
-/// numbers, then of the 2nd, 6th, and so on.
+/// words are in the order in which instructions that narrow numbers leave them: those of the 1st, 5th, 9th and 13th
+/// four numbers, then of the 2nd, 6th, and so on.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn split(row: &[f32], factor: f32, (upper, lower): (&mut [Words], &mut [Words])) {
     let factor = _mm512_set1_ps(factor);
