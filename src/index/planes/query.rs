@@ -91,10 +91,10 @@ impl Query {
             let unshifted = |at: usize| at.checked_sub(lead).map_or(0.0, |at| factor * weighted[at]);
             let factor = factor * PackedRows::fit((0..lead + width).map(unshifted));
             units.push(if most == 0.0 { 0.0 } else { 1.0 / factor });
-            // Rests are rounded up, which leaves nothing to be rounded of them later.
-            let rests = rests[..lead].iter().map(|rest| (rest * factor).ceil());
-            let mut numbers: Vec<f64> = rests.chain(weighted.iter().map(|t| t * factor)).collect();
-            PackedRows::round(&mut numbers);
+            // Rests are rounded up: nothing of them is missing then.
+            let all = rests[..lead].iter().chain(&weighted);
+            let mut numbers: Vec<f64> = all.map(|number| number * factor).collect();
+            PackedRows::round(&mut numbers, lead);
             whole.iter_mut().zip(&numbers).for_each(|(whole, &number)| *whole = number as i16);
             let numbers = &numbers[lead..];
             let (mut from, mut error, mut square) = (0, 0.0, 0.0);

@@ -68,15 +68,24 @@ fn shifts_of(blocks: &[Range<usize>], number: impl Fn(usize) -> f64) -> Vec<u32>
     shifts(blocks.iter().skip(1).map(largest))
 }
 
-/// Rounds the numbers of a row, of at most [`SHORT_SIZE`](super::SHORT_SIZE), to such as [`pack`] keeps.
-pub(super) fn round(numbers: &mut [f64]) {
+/// Rounds the numbers of a row, of at most [`SHORT_SIZE`](super::SHORT_SIZE), to such as [`pack`] keeps, the first `up`
+/// of them, all of the first block, upwards.
+pub(super) fn round(numbers: &mut [f64], up: usize) {
     let blocks = blocks(numbers.len().div_ceil(4));
+    assert!(up <= 4 * BLOCKS[0], "numbers of another block");
     let shifts = shifts_of(&blocks, |at| numbers.get(at).copied().unwrap_or_default());
     let units = std::iter::once(1.0).chain(shifts.into_iter().map(|shift| f64::from(1u32 << shift)));
     for (block, unit) in blocks.iter().zip(units) {
         let end = numbers.len().min(4 * block.end);
-        numbers[4 * block.start..end].iter_mut().for_each(|number| *number = (*number / unit).round_ties_even() * unit);
+        round_to(unit, &mut numbers[4 * block.start..end], if block.start == 0 { up } else { 0 });
     }
+}
+
+/// Rounds numbers to multiples of a unit, the first `up` of them upwards.
+pub(super) fn round_to(unit: f64, numbers: &mut [f64], up: usize) {
+    let (first, others) = numbers.split_at_mut(up.min(numbers.len()));
+    first.iter_mut().for_each(|number| *number = (*number / unit).ceil() * unit);
+    others.iter_mut().for_each(|number| *number = (*number / unit).round_ties_even() * unit);
 }
 
 /// Puts the numbers of a row, rounded by [`round`], into words.
@@ -136,9 +145,9 @@ mod tests {
                     |at: usize| largest * f64::powi(fall, at as i32) * ((at * 7919 % 2003) as f64 / 1001.0 - 1.0);
                 let given: Vec<f64> = (0..len).map(given).collect();
                 let mut rounded = given.clone();
-                round(&mut rounded);
+                round(&mut rounded, 0);
                 let mut again = rounded.clone();
-                round(&mut again);
+                round(&mut again, 0);
                 assert_eq!(again, rounded);
                 let given_all = &given;
                 for (at, (given, rounded)) in given.iter().zip(&rounded).enumerate() {

@@ -88,13 +88,18 @@ impl PackedRows {
     }
 
     /// Rounds the numbers of a row, of at most [`SHORT_SIZE`](super::SHORT_SIZE), to whole ones that
-    /// [`PackedRows::whole`] keeps.
-    pub fn round(numbers: &mut [f64]) {
-        match whole_layout(Level::current()) {
-            Layout::Bytes => bytes::round(numbers),
+    /// [`PackedRows::whole`] keeps, the first `up` of them, at most 16, upwards.
+    pub fn round(numbers: &mut [f64], up: usize) {
+        PackedRows::round_in(whole_layout(Level::current()), numbers, up);
+    }
+
+    /// [`PackedRows::round`] for one of the layouts of whole numbers.
+    pub(super) fn round_in(layout: Layout, numbers: &mut [f64], up: usize) {
+        match layout {
+            Layout::Bytes => bytes::round(numbers, up),
             #[cfg(target_arch = "x86_64")]
-            Layout::Tiles => amx::bytes::round(numbers),
-            _ => numbers.iter_mut().for_each(|number| *number = number.round_ties_even()),
+            Layout::Tiles => amx::bytes::round(numbers, up),
+            _ => bytes::round_to(1.0, numbers, up),
         }
     }
 

@@ -89,12 +89,53 @@ fn products_of_whole_numbers_are_exact_at_every_level() {
     }
 }
 
+/// Those of whole numbers for [`largest`].
+#[cfg(target_arch = "x86_64")]
+const LAYOUTS: [Layout; 3] = [Layout::Pairs, Layout::Bytes, Layout::Tiles];
+/// The same.
+#[cfg(not(target_arch = "x86_64"))]
+const LAYOUTS: [Layout; 2] = [Layout::Pairs, Layout::Bytes];
+
+#[test]
+fn first_numbers_are_rounded_upwards_in_every_layout() {
+    for layout in LAYOUTS {
+        for dim in [8, 40, 130, 192, 193, 584] {
+            for largest in [0.0, 1.0, 900.0, 31_000.0] {
+                // Numbers behind the first ones that decide to what all, or those of a block, are rounded.
+                let number = |at: usize| match at {
+                    0..8 => 0.37 + 3_999.9 * at as f64,
+                    _ => largest * ((at * 7919 % 2003) as f64 / 1001.0 - 1.0),
+                };
+                let given: Vec<f64> = (0..dim).map(number).collect();
+                let mut rounded = given.clone();
+                PackedRows::round_in(layout, &mut rounded, 8);
+                for (at, (given, rounded)) in given.iter().zip(&rounded).enumerate() {
+                    let (least, most) = if at < 8 { (0.0, 256.0) } else { (-128.0, 128.0) };
+                    let off = rounded - given;
+                    assert!((least..=most).contains(&off), "{layout:?} {dim} {largest}: {at} is off by {off}");
+                }
+                let row: Vec<i16> = rounded.iter().map(|&number| number as i16).collect();
+                let packed = PackedRows::whole_in(layout, std::iter::once(row));
+                // Its products with rows of ones but for one number.
+                for at in [0, 7, dim - 1] {
+                    let stride = dim.next_multiple_of(4);
+                    let mut bytes = vec![129; stride];
+                    bytes[at] = 255;
+                    let sum: f64 = rounded.iter().sum::<f64>() + 126.0 * rounded[at];
+                    for level in Level::available() {
+                        let mut best = [Lanes([f32::NEG_INFINITY; LANES])];
+                        let rows = ByteRows { bytes: &bytes, stride, count: 1 };
+                        largest_at(level, &packed, 0..1, rows, &mut best);
+                        assert_eq!(best[0].0[0], sum as f32, "{level:?} {layout:?} {dim}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn the_largest_products_of_bytes_are_exact_in_every_layout_at_every_level() {
-    #[cfg(target_arch = "x86_64")]
-    const LAYOUTS: [Layout; 3] = [Layout::Pairs, Layout::Bytes, Layout::Tiles];
-    #[cfg(not(target_arch = "x86_64"))]
-    const LAYOUTS: [Layout; 2] = [Layout::Pairs, Layout::Bytes];
     const EXTREMES: [i16; 9] = [-32_768, 32_639, 32_512, -32_639, -128, 128, 127, -127, 0];
     for queries in 1..=40 {
         for (dim, count, room) in
@@ -111,19 +152,10 @@ fn the_largest_products_of_bytes_are_exact_in_every_layout_at_every_level() {
             for layout in LAYOUTS {
                 let row = |row: usize| {
                     let mut numbers: Vec<f64> = (0..dim).map(|k| f64::from(whole(row, k))).collect();
-                    let most = f64::from(SHORT_SIZE);
-                    let clamp = |number: &mut f64| *number = number.clamp(-most, most);
-                    match layout {
-                        Layout::Bytes => {
-                            numbers.iter_mut().for_each(clamp);
-                            bytes::round(&mut numbers);
-                        }
-                        #[cfg(target_arch = "x86_64")]
-                        Layout::Tiles => {
-                            numbers.iter_mut().for_each(clamp);
-                            amx::bytes::round(&mut numbers);
-                        }
-                        _ => {}
+                    if layout != Layout::Pairs {
+                        let most = f64::from(SHORT_SIZE);
+                        numbers.iter_mut().for_each(|number| *number = number.clamp(-most, most));
+                        PackedRows::round_in(layout, &mut numbers, 0);
                     }
                     numbers.into_iter().map(|number| number as i16).collect::<Vec<i16>>()
                 };

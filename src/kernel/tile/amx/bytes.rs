@@ -1,7 +1,7 @@
 //! How rows of a query for planes lie in bytes.
 
 use super::{STEP, UPPER, upper};
-use crate::kernel::tile::bytes::Part;
+use crate::kernel::tile::bytes::{Part, round_to};
 
 /// Most steps of a row of which all numbers have two bytes.
 const SHORT_STEPS: usize = 3;
@@ -44,10 +44,12 @@ pub(in crate::kernel::tile) fn fit(numbers: impl ExactSizeIterator<Item = f64>) 
     shifts.rev().find(|&most| most < largest).map_or(1.0, |most| most / largest)
 }
 
-/// Rounds the numbers of a row, of at most [`SHORT_SIZE`](crate::kernel::SHORT_SIZE), to such as [`pack`] keeps.
-pub(in crate::kernel::tile) fn round(numbers: &mut [f64]) {
+/// Rounds the numbers of a row, of at most [`SHORT_SIZE`](crate::kernel::SHORT_SIZE), to such as [`pack`] keeps, the
+/// first `up` of them, of which there are upper bytes, upwards.
+pub(in crate::kernel::tile) fn round(numbers: &mut [f64], up: usize) {
+    assert!(up <= 4 * STEP, "numbers of another step");
     let unit = f64::from(1u32 << shift(numbers.iter().copied()));
-    numbers.iter_mut().for_each(|number| *number = (*number / unit).round_ties_even() * unit);
+    round_to(unit, numbers, up);
 }
 
 /// Puts the numbers of a row, rounded by [`round`], into words.
