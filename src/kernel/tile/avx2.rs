@@ -106,9 +106,31 @@ impl Vector for Pair {
 
 /// Sixteen words or whole numbers of 32 bits.
 #[derive(Clone, Copy)]
-pub(super) struct Whole(__m256i, __m256i);
+pub(super) struct Whole(pub(super) __m256i, pub(super) __m256i);
 
-// As above: a `Whole` is made only below the functions above.
+// As above: a `Whole` is made only below the functions above, and those of [`super::avx_vnni`].
+impl Whole {
+    #[inline(always)]
+    pub(super) fn splat(word: u32) -> Whole {
+        // SAFETY: see above.
+        let half = unsafe { _mm256_set1_epi32(word as i32) };
+        Whole(half, half)
+    }
+
+    #[inline(always)]
+    pub(super) fn load(words: &Words) -> Whole {
+        let half = words.0.as_ptr().cast::<__m256i>();
+        // SAFETY: see above.
+        unsafe { Whole(_mm256_load_si256(half), _mm256_load_si256(half.add(1))) }
+    }
+
+    #[inline(always)]
+    pub(super) fn value(self) -> Pair {
+        // SAFETY: see above.
+        unsafe { Pair(_mm256_cvtepi32_ps(self.0), _mm256_cvtepi32_ps(self.1)) }
+    }
+}
+
 impl Product for I16<Whole> {
     type Vector = Pair;
     type Word = Whole;
@@ -120,21 +142,17 @@ impl Product for I16<Whole> {
 
     #[inline(always)]
     fn zero() -> Whole {
-        Self::row(0)
+        Whole::splat(0)
     }
 
     #[inline(always)]
     fn row(word: u32) -> Whole {
-        // SAFETY: see above.
-        let half = unsafe { _mm256_set1_epi32(word as i32) };
-        Whole(half, half)
+        Whole::splat(word)
     }
 
     #[inline(always)]
     fn load(words: &Words) -> Whole {
-        let half = words.0.as_ptr().cast::<__m256i>();
-        // SAFETY: see above.
-        unsafe { Whole(_mm256_load_si256(half), _mm256_load_si256(half.add(1))) }
+        Whole::load(words)
     }
 
     #[inline(always)]
@@ -150,7 +168,6 @@ impl Product for I16<Whole> {
 
     #[inline(always)]
     fn value(sum: Whole, _: Whole) -> Pair {
-        // SAFETY: see above.
-        unsafe { Pair(_mm256_cvtepi32_ps(sum.0), _mm256_cvtepi32_ps(sum.1)) }
+        sum.value()
     }
 }

@@ -1,6 +1,6 @@
 //! 256-bit vectors with sums of products (AVX-VNNI), on machines that have no vectors of 512 bits: blocks as with AVX2.
 
-use super::avx2::Pair;
+use super::avx2::{Pair, Whole};
 use super::product::{I8, I16, Product};
 use super::{Block, Words};
 use std::arch::asm;
@@ -12,7 +12,7 @@ use std::arch::x86_64::*;
 /// The machine must have AVX2, FMA and AVX-VNNI.
 #[target_feature(enable = "avx2,fma,avxvnni")]
 pub(super) unsafe fn run(block: Block<'_>) {
-    block.run::<I8<Fused>, 6>();
+    block.run::<I8<Whole>, 6>();
 }
 
 /// Runs a block of whole numbers of 16 bits.
@@ -24,112 +24,89 @@ pub(super) unsafe fn run_short(block: Block<'_>) {
     block.run::<I16<Fused>, 6>();
 }
 
-/// Sixteen words or whole numbers of 32 bits, of which products are added up in one instruction.
-#[derive(Clone, Copy)]
-pub(super) struct Fused(__m256i, __m256i);
-
-impl Fused {
-    #[inline(always)]
-    fn splat(word: u32) -> Fused {
-        // SAFETY: a `Fused` is made only below the functions above.
-        let half = unsafe { _mm256_set1_epi32(word as i32) };
-        Fused(half, half)
-    }
-
-    #[inline(always)]
-    fn load(words: &Words) -> Fused {
-        let half = words.0.as_ptr().cast::<__m256i>();
-        // SAFETY: as above; 64 aligned bytes.
-        unsafe { Fused(_mm256_load_si256(half), _mm256_load_si256(half.add(1))) }
-    }
-
-    #[inline(always)]
-    fn to_floats(self) -> Pair {
-        // SAFETY: as above.
-        unsafe { Pair(_mm256_cvtepi32_ps(self.0), _mm256_cvtepi32_ps(self.1)) }
-    }
-}
+/// Stands for sums of products of 16 bits in one instruction, where AVX2 takes two.
+pub(super) struct Fused;
 
 // Why every block here is safe: these methods are called only below the functions above.
 impl Product for I16<Fused> {
     type Vector = Pair;
-    type Word = Fused;
-    type Row = Fused;
-    type Sum = Fused;
+    type Word = Whole;
+    type Row = Whole;
+    type Sum = Whole;
 
     const GROUPS: usize = 1;
     const CHUNK: usize = usize::MAX;
 
     #[inline(always)]
-    fn zero() -> Fused {
-        Fused::splat(0)
+    fn zero() -> Whole {
+        Whole::splat(0)
     }
 
     #[inline(always)]
-    fn row(word: u32) -> Fused {
-        Fused::splat(word)
+    fn row(word: u32) -> Whole {
+        Whole::splat(word)
     }
 
     #[inline(always)]
-    fn load(words: &Words) -> Fused {
-        Fused::load(words)
+    fn load(words: &Words) -> Whole {
+        Whole::load(words)
     }
 
     #[inline(always)]
-    fn add(sum: Fused, query: Fused, row: Fused) -> Fused {
+    fn add(sum: Whole, query: Whole, row: Whole) -> Whole {
         // SAFETY: see above.
-        unsafe { Fused(dpwssd(sum.0, query.0, row.0), dpwssd(sum.1, query.1, row.1)) }
+        unsafe { Whole(dpwssd(sum.0, query.0, row.0), dpwssd(sum.1, query.1, row.1)) }
     }
 
     #[inline(always)]
-    fn value(sum: Fused, _: Fused) -> Pair {
-        sum.to_floats()
+    fn value(sum: Whole, _: Whole) -> Pair {
+        sum.value()
     }
 }
 
 /// Record rows in bytes of which 128 is not taken, because these are multiplied as unsigned ones: it is taken from the
 /// sum, times the sum of the query's row.
-impl Product for I8<Fused> {
+impl Product for I8<Whole> {
     type Vector = Pair;
-    type Word = Fused;
-    type Row = Fused;
-    type Sum = Fused;
+    type Word = Whole;
+    type Row = Whole;
+    type Sum = Whole;
 
     const GROUPS: usize = 1;
     const CHUNK: usize = usize::MAX;
 
     #[inline(always)]
-    fn zero() -> Fused {
-        Fused::splat(0)
+    fn zero() -> Whole {
+        Whole::splat(0)
     }
 
     #[inline(always)]
-    fn row(word: u32) -> Fused {
-        Fused::splat(word)
+    fn row(word: u32) -> Whole {
+        Whole::splat(word)
     }
 
     #[inline(always)]
-    fn load(words: &Words) -> Fused {
-        Fused::load(words)
+    fn load(words: &Words) -> Whole {
+        Whole::load(words)
     }
 
     #[inline(always)]
-    fn add(sum: Fused, query: Fused, row: Fused) -> Fused {
+    fn add(sum: Whole, query: Whole, row: Whole) -> Whole {
         // SAFETY: see above.
-        unsafe { Fused(_mm256_dpbusd_avx_epi32(sum.0, row.0, query.0), _mm256_dpbusd_avx_epi32(sum.1, row.1, query.1)) }
+        unsafe { Whole(_mm256_dpbusd_avx_epi32(sum.0, row.0, query.0), _mm256_dpbusd_avx_epi32(sum.1, row.1, query.1)) }
     }
 
     #[inline(always)]
-    fn shift(sum: Fused, bits: Fused) -> Fused {
+    fn shift(sum: Whole, bits: Whole) -> Whole {
         // SAFETY: see above.
-        unsafe { Fused(_mm256_sllv_epi32(sum.0, bits.0), _mm256_sllv_epi32(sum.1, bits.1)) }
+        unsafe { Whole(_mm256_sllv_epi32(sum.0, bits.0), _mm256_sllv_epi32(sum.1, bits.1)) }
     }
 
     #[inline(always)]
-    fn value(sum: Fused, surplus: Fused) -> Pair {
+    fn value(sum: Whole, surplus: Whole) -> Pair {
         // SAFETY: see above.
-        let sum = unsafe { Fused(_mm256_sub_epi32(sum.0, surplus.0), _mm256_sub_epi32(sum.1, surplus.1)) };
-        sum.to_floats()
+        let sum = unsafe { Whole(_mm256_sub_epi32(sum.0, surplus.0), _mm256_sub_epi32(sum.1, surplus.1)) };
+        sum.value()
     }
 }
 
